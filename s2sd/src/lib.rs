@@ -1,1 +1,6 @@
 //! Skeleton.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+#[cfg(feature = "demo")]
+pub mod demo;
