@@ -1,0 +1,130 @@
+//! The side that proves who it is: trait, inputs, outputs, credentials.
+
+use std::fmt;
+
+use crate::Password;
+
+/// Where random bytes come from. Closures `FnMut(&mut [u8])` are one.
+///
+/// Must be a cryptographic source such as the operating system's; mechanisms make their nonces from it.
+pub trait Random {
+    /// Fills the whole slice.
+    fn fill(&mut self, out: &mut [u8]);
+}
+
+impl<F: FnMut(&mut [u8])> Random for F {
+    fn fill(&mut self, out: &mut [u8]) {
+        self(out);
+    }
+}
+
+/// One exchange, seen from the side that proves who it is. Made by [`crate::client`] or [`crate::select`].
+///
+/// `Debug` shows the state, never a secret.
+pub trait Client: Send + fmt::Debug {
+    /// The registered name of the mechanism.
+    fn name(&self) -> &'static str;
+
+    /// One step. The first input is [`ClientInput::Start`], the others are what the server sent.
+    fn step(self: Box<Self>, input: ClientInput<'_>, random: &mut dyn Random) -> ClientStep;
+}
+
+/// What a [`Client`] is told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum ClientInput<'a> {
+    /// Begin: is there an initial response?
+    Start,
+    /// A challenge from the server, decoded.
+    Challenge(&'a [u8]),
+    /// The server says it succeeded, perhaps with additional data (RFC 4422 §3.6).
+    Success(Option<&'a [u8]>),
+}
+
+/// What a [`Client`] wants next.
+pub enum ClientStep {
+    /// Send this: after [`ClientInput::Start`] as the initial response, else as the response.
+    Respond(Vec<u8>, Box<dyn Client>),
+    /// After [`ClientInput::Start`]: name the mechanism without an initial response.
+    Wait(Box<dyn Client>),
+    /// Both sides are satisfied: what the server had to prove, it has proved.
+    Authenticated,
+    /// Do not go on. Where the exchange is still open, abort it; where the server said success, close.
+    Abort(ClientError),
+}
+
+/// Why a client will not go on. The server's fault, but for [`ClientError::NotEncodable`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ClientError {
+    /// The challenge breaks the syntax of the mechanism.
+    #[error("the challenge is malformed: {0}")]
+    Malformed(&'static str),
+    /// A challenge or a success where the mechanism has none.
+    #[error("the server sent something that this mechanism does not have at this point")]
+    Unexpected,
+    /// The server asks for a quality of protection, an algorithm or a character set that we do not do.
+    #[error("the server asks for {0}, which is not supported")]
+    Unsupported(&'static str),
+    /// The realm that we have a password for is not among those the server has.
+    #[error("the server does not offer the realm of our credentials")]
+    RealmNotOffered,
+    /// A name or password cannot be written in what the server understands, or the answer would be too long.
+    #[error("our credentials cannot be expressed: {0}")]
+    NotEncodable(&'static str),
+    /// The server did not prove that it knows the secret: it is not the server we have an account with.
+    #[error("the server could not prove that it knows the shared secret")]
+    ServerNotAuthenticated,
+}
+
+/// What the proving side has to prove itself with. A mechanism that lacks something here is not used.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ClientCredentials {
+    /// Whose password it is (the authentication identity).
+    pub username: Option<String>,
+    /// The shared secret.
+    pub password: Option<Password>,
+    /// The realm that the account is in. `None`: take what the server offers.
+    pub realm: Option<String>,
+    /// Act as this identity. `None`: the one that belongs to the credentials.
+    pub authzid: Option<String>,
+    /// The registered name of the service, such as `xmpp`.
+    pub service: String,
+    /// The host the service is asked of. Between XMPP servers: the receiving domain.
+    pub host: String,
+    /// Whether the outer layer has shown a certificate (or the like) of ours, so that EXTERNAL can work.
+    pub certificate: bool,
+}
+
+impl ClientCredentials {
+    /// No credentials yet, for this service on this host.
+    pub fn new(service: impl Into<String>, host: impl Into<String>) -> Self {
+        Self {
+            service: service.into(),
+            host: host.into(),
+            ..Self::default()
+        }
+    }
+}
+
+// What is sent may be a password (PLAIN) or let one be guessed: only lengths are shown.
+
+impl fmt::Debug for ClientInput<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Start => f.write_str("Start"),
+            Self::Challenge(data) => write!(f, "Challenge({} bytes)", data.len()),
+            Self::Success(None) => f.write_str("Success"),
+            Self::Success(Some(data)) => write!(f, "Success({} bytes)", data.len()),
+        }
+    }
+}
+
+impl fmt::Debug for ClientStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Respond(data, next) => write!(f, "Respond({} bytes, {next:?})", data.len()),
+            Self::Wait(next) => write!(f, "Wait({next:?})"),
+            Self::Authenticated => f.write_str("Authenticated"),
+            Self::Abort(error) => write!(f, "Abort({error:?})"),
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! A password: wiped when dropped, never printed, compared in constant time.
+
+use std::fmt;
+
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+/// A shared secret in characters.
+///
+/// Its memory is overwritten when it is dropped, `Debug` shows nothing of it, and comparing two takes as long
+/// wherever they differ (their lengths are no secret).
+#[derive(Clone)]
+pub struct Password(Zeroizing<String>);
+
+impl Password {
+    /// Takes over the text. A `String` is not copied, so nothing of it is left behind.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(Zeroizing::new(text.into()))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl From<String> for Password {
+    fn from(text: String) -> Self {
+        Self::new(text)
+    }
+}
+
+impl PartialEq for Password {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
+    }
+}
+
+impl Eq for Password {}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_nothing_of_it() {
+        assert_eq!(format!("{:?}", Password::new("secret")), "Password(…)");
+    }
+
+    #[test]
+    fn equal_texts_are_equal() {
+        assert_eq!(Password::new("secret"), Password::new("secret"));
+        assert_ne!(Password::new("secret"), Password::new("Secret"));
+        assert_ne!(Password::new("secret"), Password::new("secret "));
+    }
+}
