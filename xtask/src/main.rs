@@ -1,2 +1,40 @@
-//! xtask.
-fn main() {}
+//! `cargo xtask`: the house's own tools. It depends on none of our crates; it builds and runs them.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod ci;
+mod tidy;
+mod workspace;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Checks and tools of the s2sd workspace")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// What the compiler does not check: layers, links, sizes, documented keys, words
+    Tidy,
+    /// Everything CI runs, part by part, with the time each part took
+    Ci(ci::Arguments),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Tidy => tidy::run(),
+        Command::Ci(arguments) => ci::run(&arguments),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! `cargo xtask ci`: every part of what CI runs, in order, with the time each took.
+//!
+//! The parts share one target directory and the dev profile: the tests build what `interop` runs.
+
+use crate::workspace::cargo;
+use anyhow::{Context, Result, bail};
+use std::{
+    env,
+    fmt::Write as _,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Only these parts
+    #[arg(long, value_name = "PART")]
+    only: Vec<String>,
+    /// All but these parts
+    #[arg(long, value_name = "PART")]
+    skip: Vec<String>,
+    /// Run all parts, also after one failed
+    #[arg(long)]
+    keep_going: bool,
+}
+
+/// A part: its name, the command, and what to set in its environment.
+struct Part {
+    name: &'static str,
+    command: fn() -> Result<Command>,
+}
+
+const PARTS: [Part; 7] = [
+    Part {
+        name: "fmt",
+        command: || Ok(with(cargo(), &["fmt", "--all", "--check"])),
+    },
+    Part {
+        name: "test",
+        command: || Ok(with(cargo(), &["test", "--workspace"])),
+    },
+    Part {
+        name: "clippy",
+        command: || {
+            Ok(with(
+                cargo(),
+                &[
+                    "clippy",
+                    "--workspace",
+                    "--all-targets",
+                    "--",
+                    "-D",
+                    "warnings",
+                ],
+            ))
+        },
+    },
+    Part {
+        name: "doc",
+        command: || {
+            let mut command = with(
+                cargo(),
+                &[
+                    "doc",
+                    "--workspace",
+                    "--no-deps",
+                    "--document-private-items",
+                ],
+            );
+            command.env("RUSTDOCFLAGS", "-D warnings");
+            Ok(command)
+        },
+    },
+    Part {
+        name: "tidy",
+        command: || ourselves("tidy"),
+    },
+    Part {
+        name: "package",
+        command: || {
+            let packages =
+                ["xmpp-stream", "xmpp-sasl", "xmpp-dialback"].map(|name| ["--package", name]);
+            let mut command = with(
+                cargo(),
+                &["package", "--allow-dirty", "--no-verify", "--quiet"],
+            );
+            command.args(packages.as_flattened());
+            Ok(command)
+        },
+    },
+    Part {
+        name: "interop",
+        command: || ourselves("interop"),
+    },
+];
+
+fn with(mut command: Command, arguments: &[&str]) -> Command {
+    command.args(arguments);
+    command
+}
+
+/// This program again, with another subcommand.
+fn ourselves(subcommand: &str) -> Result<Command> {
+    let program = env::current_exe().context("finding this program")?;
+    Ok(with(Command::new(program), &[subcommand]))
+}
+
+/// What became of a part.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Outcome {
+    Passed(Duration),
+    Failed(Duration),
+    NotRun,
+}
+
+/// Runs the parts; true when all of them passed.
+pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
+    let known = PARTS.map(|part| part.name);
+    if let Some(name) = arguments
+        .only
+        .iter()
+        .chain(&arguments.skip)
+        .find(|name| !known.contains(&name.as_str()))
+    {
+        bail!(
+            "there is no part {name:?}; the parts are {}",
+            known.join(", ")
+        );
+    }
+    let mut outcomes = Vec::new();
+    for part in PARTS {
+        let chosen = (arguments.only.is_empty()
+            || arguments.only.iter().any(|name| name == part.name))
+            && !arguments.skip.iter().any(|name| name == part.name);
+        if !chosen {
+            continue;
+        }
+        let stopped = !arguments.keep_going
+            && outcomes
+                .iter()
+                .any(|(_, outcome)| matches!(outcome, Outcome::Failed(_)));
+        let outcome = if stopped {
+            Outcome::NotRun
+        } else {
+            run_part(&part)?
+        };
+        outcomes.push((part.name, outcome));
+    }
+    print!("\n{}", table(&outcomes));
+    Ok(outcomes
+        .iter()
+        .all(|(_, outcome)| matches!(outcome, Outcome::Passed(_))))
+}
+
+fn run_part(part: &Part) -> Result<Outcome> {
+    let mut command = (part.command)()?;
+    println!("\n== {} ==", part.name);
+    let started = Instant::now();
+    let status = command
+        .status()
+        .with_context(|| format!("starting {command:?}"))?;
+    let took = started.elapsed();
+    println!(
+        "== {}: {} in {:.1} s ==",
+        part.name,
+        if status.success() { "passed" } else { "FAILED" },
+        took.as_secs_f64()
+    );
+    Ok(if status.success() {
+        Outcome::Passed(took)
+    } else {
+        Outcome::Failed(took)
+    })
+}
+
+fn table(outcomes: &[(&str, Outcome)]) -> String {
+    let mut text = String::from("part      result    seconds\n");
+    let mut total = Duration::ZERO;
+    for (name, outcome) in outcomes {
+        let (result, took) = match outcome {
+            Outcome::Passed(took) => ("passed", *took),
+            Outcome::Failed(took) => ("FAILED", *took),
+            Outcome::NotRun => ("not run", Duration::ZERO),
+        };
+        total += took;
+        let _ = writeln!(text, "{name:<9} {result:<8} {:>8.1}", took.as_secs_f64());
+    }
+    let _ = writeln!(text, "{:<9} {:<8} {:>8.1}", "all", "", total.as_secs_f64());
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_says_what_each_part_took() {
+        let second = Duration::from_secs(1);
+        let outcomes = [
+            ("fmt", Outcome::Passed(second)),
+            ("test", Outcome::Failed(second * 90)),
+            ("doc", Outcome::NotRun),
+        ];
+        assert_eq!(
+            table(&outcomes),
+            "part      result    seconds\nfmt       passed        1.0\ntest      FAILED       90.0\n\
+             doc       not run       0.0\nall                    91.0\n"
+        );
+    }
+
+    #[test]
+    fn every_part_has_its_own_name() {
+        let mut names = PARTS.map(|part| part.name);
+        names.sort_unstable();
+        assert!(names.is_sorted_by(|a, b| a < b));
+    }
+}
