@@ -1,0 +1,547 @@
+//! The Receiving Server (XEP-0220 §2.2.1): accepts or refuses pairs on a stream that a peer opened.
+
+use crate::pair::Pairs;
+use crate::{DialbackError, ErrorCondition, Pair, Question, Request, Unsolicited, Verdict};
+
+/// The pairs of one stream from an Initiating Server.
+///
+/// ```
+/// use xmpp_dialback::{Key, Limits, Pair, Receiving, Request, Verdict};
+///
+/// let pair = Pair::new("capulet.example", "montague.example");
+/// let mut receiving = Receiving::new(Limits::default());
+///
+/// let request = Request { pair: pair.clone(), key: Key::from_text("b483…") };
+/// let question = receiving.request(request, "D60000229F")?; // goes to the server of capulet.example
+/// assert!(!receiving.is_proved(&pair));
+///
+/// let reply = receiving.answered(&question.pair, Verdict::Valid)?; // goes back on this stream
+/// assert_eq!((reply.verdict, reply.close), (Verdict::Valid, None));
+/// assert!(receiving.is_proved(&pair));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Receiving {
+    limits: Limits,
+    failures: usize,
+    closed: Option<Close>,
+    pairs: Pairs<State>,
+}
+
+/// Bounds for one stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Pairs that wait or are proved. A further one is answered by `resource-constraint`.
+    pub pairs: usize,
+    /// Requests that failed, for whatever reason. One more ends the stream by `policy-violation`.
+    pub failures: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            pairs: 64,
+            failures: 10,
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    Waiting,
+    Proved,
+}
+
+/// What the Initiating Server gets: a `db:result` of this verdict, and then perhaps the end.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[must_use]
+pub struct Reply {
+    /// To be sent for the pair.
+    pub verdict: Verdict,
+    /// To be done after sending it. Nothing is proved on the stream any more.
+    pub close: Option<Close>,
+}
+
+/// How a stream ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Close {
+    /// A key was invalid and nothing else was proved: `</stream:stream>` without a stream error, the
+    /// `db:result` having said it all (XEP-0220 §2.2.1).
+    Invalid,
+    /// The stream error `policy-violation`: too many failures, or a second key for a pair that waits.
+    PolicyViolation,
+}
+
+/// A request that does not become a question. The reply says what to send.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{why}")]
+pub struct Refusal {
+    /// For the log.
+    pub why: Why,
+    /// For the peer.
+    pub reply: Reply,
+}
+
+/// Why a request does not become a question.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Why {
+    /// The peer hears `valid` again; its new key is not looked at. This is not a failure.
+    #[error("the pair is proved already")]
+    Proved,
+    /// A key for this pair is with the Authoritative Server; the peer sent another. The answer to the
+    /// first could be taken for one to the second, so the stream ends.
+    #[error("a second key for a pair whose first one is not answered yet")]
+    Waiting,
+    /// XEP-0220 §2.5, `resource-constraint`: the peer should open another stream.
+    #[error("too many pairs on one stream")]
+    TooManyPairs,
+    /// The stream ends.
+    #[error("too many failed dialback requests on one stream")]
+    TooManyFailures,
+    /// Not prepared domains.
+    #[error("a domain of the pair is empty or has a blank in it")]
+    NotADomain,
+    /// This stream is ending.
+    #[error("the stream is being closed")]
+    Closing,
+}
+
+impl Receiving {
+    /// A stream with no pair yet.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            failures: 0,
+            closed: None,
+            pairs: Pairs::new(),
+        }
+    }
+
+    /// The pair of this stream was proved by other means (SASL). From now on it is proved here too, and
+    /// an invalid key for another pair does not end the stream.
+    pub fn proved_by_other_means(&mut self, pair: &Pair) {
+        if self.closed.is_none() {
+            self.pairs.insert(pair, State::Proved);
+        }
+    }
+
+    /// A `db:result` with a key arrived on this stream. `stream_id` is the id of our own response header
+    /// of this stream, of the latest one if the stream was restarted.
+    ///
+    /// Send the question to the server of `pair.sender` (see [`Verifying`](crate::Verifying)), or the
+    /// refusal's reply on this stream. Whether `pair.target` is a domain of ours and policy allows
+    /// dialback is to be decided before; see [`refuse`](Self::refuse).
+    pub fn request(&mut self, request: Request, stream_id: &str) -> Result<Question, Refusal> {
+        let Request { pair, key } = request;
+        if let Some(close) = self.closed {
+            return Err(Refusal {
+                why: Why::Closing,
+                reply: policy_violation(close),
+            });
+        }
+        if !pair.is_unambiguous() {
+            let error = DialbackError::new(ErrorCondition::NotAcceptable);
+            return Err(Refusal {
+                why: Why::NotADomain,
+                reply: self.refuse(error),
+            });
+        }
+        match self.pairs.get(&pair.sender, &pair.target) {
+            Some(State::Proved) => {
+                return Err(Refusal {
+                    why: Why::Proved,
+                    reply: Reply {
+                        verdict: Verdict::Valid,
+                        close: None,
+                    },
+                });
+            }
+            Some(State::Waiting) => {
+                return Err(Refusal {
+                    why: Why::Waiting,
+                    reply: self.end(),
+                });
+            }
+            None => {}
+        }
+        // Asked before the failure happens: a peer that only ever fails costs us that many connections
+        // to others, and no more.
+        if self.failures >= self.limits.failures {
+            return Err(Refusal {
+                why: Why::TooManyFailures,
+                reply: self.end(),
+            });
+        }
+        if self.pairs.len() >= self.limits.pairs {
+            let error = DialbackError::new(ErrorCondition::ResourceConstraint)
+                .with_text("this stream holds as many domain pairs as it may");
+            return Err(Refusal {
+                why: Why::TooManyPairs,
+                reply: self.refuse(error),
+            });
+        }
+        self.pairs.insert(&pair, State::Waiting);
+        Ok(Question {
+            pair,
+            stream_id: stream_id.to_owned(),
+            key,
+        })
+    }
+
+    /// For a request that our own policy refuses (`item-not-found`, `policy-violation`, …): counts the
+    /// failure and gives the reply.
+    pub fn refuse(&mut self, error: DialbackError) -> Reply {
+        self.failures = self.failures.saturating_add(1);
+        if self.failures > self.limits.failures {
+            return self.end();
+        }
+        Reply {
+            verdict: Verdict::Error(error),
+            close: None,
+        }
+    }
+
+    /// The question for this pair is answered: by [`Verifying`](crate::Verifying), or by an error of
+    /// ours when the Authoritative Server could not be asked. Send the reply on this stream.
+    pub fn answered(&mut self, pair: &Pair, verdict: Verdict) -> Result<Reply, Unsolicited> {
+        if self.pairs.get(&pair.sender, &pair.target) != Some(&State::Waiting) {
+            return Err(Unsolicited { pair: pair.clone() });
+        }
+        Ok(match verdict.relayed() {
+            Verdict::Valid => {
+                self.pairs.insert(pair, State::Proved);
+                Reply {
+                    verdict: Verdict::Valid,
+                    close: None,
+                }
+            }
+            Verdict::Invalid => {
+                self.pairs.remove(pair);
+                self.invalid()
+            }
+            Verdict::Error(error) => {
+                self.pairs.remove(pair);
+                self.refuse(error)
+            }
+        })
+    }
+
+    // XEP-0220 §2.2.1: with no other valid pair, "invalid" and the stream MUST be closed; with one, an
+    // error <forbidden/> keeps the stream (after "invalid" an initiating server gives it up itself).
+    fn invalid(&mut self) -> Reply {
+        if self.pairs.any(|_, _, state| *state == State::Proved) {
+            return self.refuse(DialbackError::new(ErrorCondition::Forbidden));
+        }
+        self.closed = Some(Close::Invalid);
+        self.pairs.clear();
+        Reply {
+            verdict: Verdict::Invalid,
+            close: self.closed,
+        }
+    }
+
+    fn end(&mut self) -> Reply {
+        self.closed = Some(Close::PolicyViolation);
+        self.pairs.clear();
+        policy_violation(Close::PolicyViolation)
+    }
+
+    /// Every question that waits fails with this error, at once: no Authoritative Server can be asked any
+    /// more. Gives the replies to send, in order; after one with `close` none follows.
+    ///
+    /// When one stream to an Authoritative Server closes, fail what waits on that stream only, by
+    /// [`answered`](Self::answered) for each of [`Verifying::fail_all`](crate::Verifying::fail_all).
+    pub fn fail_all(&mut self, error: &DialbackError) -> Vec<(Pair, Reply)> {
+        let waiting: Vec<Pair> = self.waiting().collect();
+        waiting
+            .into_iter()
+            .map_while(|pair| {
+                // Ends by itself when a reply closes the stream: then nothing waits any more.
+                let reply = self.answered(&pair, Verdict::Error(error.clone())).ok()?;
+                Some((pair, reply))
+            })
+            .collect()
+    }
+
+    /// May stanzas of this pair be taken from this stream?
+    pub fn is_proved(&self, pair: &Pair) -> bool {
+        self.proves(&pair.sender, &pair.target)
+    }
+
+    /// [`is_proved`](Self::is_proved) without a [`Pair`]: for each stanza.
+    pub fn proves(&self, sender: &str, target: &str) -> bool {
+        self.pairs.get(sender, target) == Some(&State::Proved)
+    }
+
+    /// The pairs whose question is not answered yet.
+    pub fn waiting(&self) -> impl Iterator<Item = Pair> {
+        self.pairs
+            .iter()
+            .filter(|(_, state)| **state == State::Waiting)
+            .map(|(pair, _)| pair)
+    }
+}
+
+fn policy_violation(close: Close) -> Reply {
+    Reply {
+        verdict: Verdict::Error(DialbackError::new(ErrorCondition::PolicyViolation)),
+        close: Some(close),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Key;
+
+    const LIMITS: Limits = Limits {
+        pairs: 3,
+        failures: 2,
+    };
+
+    fn pair(n: usize) -> Pair {
+        Pair::new(format!("{n}.capulet.example"), "montague.example")
+    }
+
+    fn ask(stream: &mut Receiving, n: usize) -> Result<Question, Refusal> {
+        let request = Request {
+            pair: pair(n),
+            key: Key::from_text("key"),
+        };
+        stream.request(request, "id")
+    }
+
+    fn error(condition: ErrorCondition) -> Verdict {
+        Verdict::Error(DialbackError::new(condition))
+    }
+
+    #[track_caller]
+    fn open(reply: Reply, condition: ErrorCondition) {
+        assert_eq!(reply.close, None);
+        match reply.verdict {
+            Verdict::Error(error) => assert_eq!(error.condition, condition),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn ended(reply: Reply) {
+        assert_eq!(reply, policy_violation(Close::PolicyViolation));
+    }
+
+    #[test]
+    fn the_question_holds_pair_id_and_key_of_the_request() {
+        let mut stream = Receiving::new(LIMITS);
+        let question = ask(&mut stream, 1).unwrap();
+        assert_eq!(question.pair, pair(1));
+        assert_eq!(question.stream_id, "id");
+        assert_eq!(question.key.as_str(), "key");
+        assert_eq!(stream.waiting().collect::<Vec<_>>(), [pair(1)]);
+    }
+
+    #[test]
+    fn an_answer_without_a_question_is_unsolicited() {
+        let mut stream = Receiving::new(LIMITS);
+        stream.answered(&pair(1), Verdict::Valid).unwrap_err();
+        ask(&mut stream, 1).unwrap();
+        stream.answered(&pair(2), Verdict::Valid).unwrap_err();
+        let swapped = Pair::new(pair(1).target, pair(1).sender);
+        stream.answered(&swapped, Verdict::Valid).unwrap_err();
+        assert!(
+            ![&pair(1), &pair(2), &swapped]
+                .map(|p| stream.is_proved(p))
+                .contains(&true)
+        );
+    }
+
+    #[test]
+    fn a_second_answer_is_unsolicited_and_the_pair_stays_proved() {
+        let mut stream = Receiving::new(LIMITS);
+        ask(&mut stream, 1).unwrap();
+        let _ = stream.answered(&pair(1), Verdict::Valid).unwrap();
+        stream.answered(&pair(1), Verdict::Invalid).unwrap_err();
+        assert!(stream.is_proved(&pair(1)));
+    }
+
+    #[test]
+    fn a_second_request_for_a_proved_pair_asks_nobody_and_changes_nothing() {
+        let mut stream = Receiving::new(LIMITS);
+        ask(&mut stream, 1).unwrap();
+        let _ = stream.answered(&pair(1), Verdict::Valid).unwrap();
+        for _ in 0..100 {
+            let refusal = ask(&mut stream, 1).unwrap_err();
+            assert_eq!(refusal.why, Why::Proved);
+            assert_eq!(refusal.reply.verdict, Verdict::Valid);
+            assert_eq!(refusal.reply.close, None);
+        }
+        assert!(stream.is_proved(&pair(1)));
+        assert_eq!(stream.waiting().count(), 0);
+    }
+
+    #[test]
+    fn a_second_key_while_the_first_waits_ends_the_stream() {
+        let mut stream = Receiving::new(LIMITS);
+        ask(&mut stream, 1).unwrap();
+        let refusal = ask(&mut stream, 1).unwrap_err();
+        assert_eq!(refusal.why, Why::Waiting);
+        ended(refusal.reply);
+        stream.answered(&pair(1), Verdict::Valid).unwrap_err();
+        assert_eq!(ask(&mut stream, 2).unwrap_err().why, Why::Closing);
+    }
+
+    #[test]
+    fn invalid_ends_a_stream_on_which_nothing_else_is_proved() {
+        let mut stream = Receiving::new(LIMITS);
+        ask(&mut stream, 1).unwrap();
+        ask(&mut stream, 2).unwrap();
+        let reply = stream.answered(&pair(1), Verdict::Invalid).unwrap();
+        assert_eq!(
+            (reply.verdict, reply.close),
+            (Verdict::Invalid, Some(Close::Invalid))
+        );
+        // Too late for the other one.
+        stream.answered(&pair(2), Verdict::Valid).unwrap_err();
+        assert!(!stream.is_proved(&pair(2)));
+        stream.proved_by_other_means(&pair(3));
+        assert!(!stream.is_proved(&pair(3)));
+    }
+
+    #[test]
+    fn invalid_spares_a_stream_on_which_another_pair_is_proved() {
+        let by_dialback = |stream: &mut Receiving| {
+            ask(stream, 1).unwrap();
+            let _ = stream.answered(&pair(1), Verdict::Valid).unwrap();
+        };
+        let by_sasl = |stream: &mut Receiving| stream.proved_by_other_means(&pair(1));
+        let ways: [&dyn Fn(&mut Receiving); 2] = [&by_dialback, &by_sasl];
+        for prove in ways {
+            let mut stream = Receiving::new(LIMITS);
+            prove(&mut stream);
+            ask(&mut stream, 2).unwrap();
+            let reply = stream.answered(&pair(2), Verdict::Invalid).unwrap();
+            open(reply, ErrorCondition::Forbidden);
+            assert!(stream.is_proved(&pair(1)) && !stream.is_proved(&pair(2)));
+        }
+    }
+
+    #[test]
+    fn errors_on_the_way_to_the_authoritative_server_leave_the_stream_open() {
+        let mut stream = Receiving::new(Limits {
+            pairs: 3,
+            failures: 9,
+        });
+        for (said, told) in [
+            (
+                ErrorCondition::ItemNotFound,
+                ErrorCondition::RemoteServerNotFound,
+            ),
+            (
+                ErrorCondition::PolicyViolation,
+                ErrorCondition::RemoteServerNotFound,
+            ),
+            (
+                ErrorCondition::RemoteConnectionFailed,
+                ErrorCondition::RemoteConnectionFailed,
+            ),
+            (
+                ErrorCondition::RemoteServerTimeout,
+                ErrorCondition::RemoteServerTimeout,
+            ),
+        ] {
+            ask(&mut stream, 1).unwrap();
+            open(stream.answered(&pair(1), error(said)).unwrap(), told);
+        }
+        ask(&mut stream, 1).unwrap();
+        let _ = stream.answered(&pair(1), Verdict::Valid).unwrap();
+        assert!(stream.is_proved(&pair(1)));
+    }
+
+    #[test]
+    fn pairs_over_the_bound_are_refused_and_the_stream_goes_on() {
+        let mut stream = Receiving::new(LIMITS);
+        for n in 1..=3 {
+            ask(&mut stream, n).unwrap();
+        }
+        let refusal = ask(&mut stream, 4).unwrap_err();
+        assert_eq!(refusal.why, Why::TooManyPairs);
+        open(refusal.reply, ErrorCondition::ResourceConstraint);
+        for n in 1..=3 {
+            let _ = stream.answered(&pair(n), Verdict::Valid).unwrap();
+        }
+        assert_eq!(ask(&mut stream, 4).unwrap_err().why, Why::TooManyPairs);
+        // Whoever does not listen meets the bound for failures.
+        let refusal = ask(&mut stream, 4).unwrap_err();
+        assert_eq!(refusal.why, Why::TooManyFailures);
+        ended(refusal.reply);
+        assert!(!stream.is_proved(&pair(1)));
+    }
+
+    #[test]
+    fn failures_over_the_bound_end_the_stream_before_anybody_is_asked() {
+        let mut stream = Receiving::new(LIMITS);
+        for _ in 0..LIMITS.failures {
+            ask(&mut stream, 1).unwrap();
+            let reply = stream.answered(&pair(1), error(ErrorCondition::RemoteServerTimeout));
+            open(reply.unwrap(), ErrorCondition::RemoteServerTimeout);
+        }
+        let refusal = ask(&mut stream, 2).unwrap_err();
+        assert_eq!(refusal.why, Why::TooManyFailures);
+        ended(refusal.reply);
+    }
+
+    #[test]
+    fn failures_of_our_own_policy_count_too() {
+        let mut stream = Receiving::new(LIMITS);
+        let unknown = || DialbackError::new(ErrorCondition::ItemNotFound);
+        for _ in 0..LIMITS.failures {
+            open(stream.refuse(unknown()), ErrorCondition::ItemNotFound);
+        }
+        ended(stream.refuse(unknown()));
+    }
+
+    #[test]
+    fn all_that_waits_fails_at_once() {
+        let mut stream = Receiving::new(LIMITS);
+        for n in 1..=3 {
+            ask(&mut stream, n).unwrap();
+        }
+        let _ = stream.answered(&pair(2), Verdict::Valid).unwrap();
+        let why = DialbackError::new(ErrorCondition::RemoteServerTimeout);
+        let failed = stream.fail_all(&why);
+        assert_eq!(failed.len(), 2);
+        for ((failed, reply), n) in failed.into_iter().zip([1, 3]) {
+            assert_eq!(failed, pair(n));
+            open(reply, ErrorCondition::RemoteServerTimeout);
+        }
+        assert_eq!(stream.waiting().count(), 0);
+        assert!(stream.is_proved(&pair(2)));
+        stream.answered(&pair(1), Verdict::Valid).unwrap_err();
+    }
+
+    #[test]
+    fn failing_all_stops_at_the_reply_that_ends_the_stream() {
+        let mut stream = Receiving::new(Limits {
+            pairs: 9,
+            failures: 1,
+        });
+        for n in 1..=3 {
+            ask(&mut stream, n).unwrap();
+        }
+        let why = DialbackError::new(ErrorCondition::RemoteConnectionFailed);
+        let mut failed = stream.fail_all(&why);
+        assert_eq!(failed.len(), 2);
+        ended(failed.pop().unwrap().1);
+    }
+
+    #[test]
+    fn what_is_no_domain_is_not_acceptable() {
+        let mut stream = Receiving::new(LIMITS);
+        let request = Request {
+            pair: Pair::new("a b", "montague.example"),
+            key: Key::from_text("key"),
+        };
+        let refusal = stream.request(request, "id").unwrap_err();
+        assert_eq!(refusal.why, Why::NotADomain);
+        open(refusal.reply, ErrorCondition::NotAcceptable);
+    }
+}
