@@ -233,7 +233,7 @@ mod tests {
     #[test]
     fn a_pair_is_asked_for_once_at_a_time() {
         let mut stream = Initiating::new(2);
-        let mut ask = |stream: &mut Initiating| stream.request(pair(1), "1", &secret());
+        let ask = |stream: &mut Initiating| stream.request(pair(1), "1", &secret());
         ask(&mut stream).unwrap();
         assert_eq!(ask(&mut stream), Err(NotRequested::Waiting));
         let error = DialbackError::new(ErrorCondition::RemoteServerTimeout);
