@@ -8,6 +8,7 @@
 //! | mechanism | specification | what it proves | when to use it |
 //! |---|---|---|---|
 //! | `EXTERNAL` | RFC 4422 appendix A, XEP-0178 | what the outer layer proved, a TLS certificate as a rule | between servers, always first |
+//! | `DIGEST-MD5` | RFC 2831 (historic: RFC 6331) | that both sides know a password, without sending it | only with old peers, by agreement |
 //!
 //! [`client`] and [`server`] make one by its registered name, [`select`] chooses among the names that a server
 //! offers.
@@ -16,7 +17,56 @@
 //!
 //! `step` runs to its end in the calling thread. The values are `Send + 'static` and passed by value, so a driver
 //! that must not block can move one, its input and its host to another thread for that step and get back what
-//! comes next. No mechanism that exists now needs this.
+//! comes next. Neither mechanism that exists now needs this: they compute for microseconds.
+//!
+//! # Example
+//!
+//! Both ends of one exchange:
+//!
+//! ```
+//! use xmpp_sasl::*;
+//!
+//! struct Accounts;
+//! impl Host for Accounts {
+//!     fn random(&mut self, out: &mut [u8]) { getrandom::fill(out).expect("the system has random numbers") }
+//!     fn password(&mut self, authcid: &str, _realm: Option<&str>) -> Option<Password> {
+//!         (authcid == "capulet.example").then(|| Password::new("romeo"))
+//!     }
+//!     fn authorize(&mut self, authcid: &str, authzid: Option<&str>) -> Result<(), Failure> {
+//!         if authzid.is_none_or(|authzid| authzid == authcid) { Ok(()) } else { Err(Failure::InvalidAuthzid) }
+//!     }
+//!     fn external(&mut self, _: Option<&str>) -> Result<Identity, Failure> { Err(Failure::NotAuthorized) }
+//! }
+//!
+//! let credentials = ClientCredentials {
+//!     username: Some("capulet.example".into()),
+//!     password: Some(Password::new("romeo")),
+//!     ..ClientCredentials::new("xmpp", "montague.example")
+//! };
+//! let mut random = |out: &mut [u8]| getrandom::fill(out).expect("the system has random numbers");
+//! let mut client = select(&["KERBEROS_V4", "DIGEST-MD5"], &["EXTERNAL", "DIGEST-MD5"], &credentials, None).unwrap();
+//! let mut server = server(client.name(), &ServerOptions::new("xmpp", "montague.example")).unwrap();
+//!
+//! let mut to_client = ClientInput::Start;
+//! let mut message;
+//! let identity = loop {
+//!     let to_server = match client.step(to_client, &mut random) {
+//!         ClientStep::Respond(data, next) => { client = next; Some(data) }
+//!         ClientStep::Wait(next) => { client = next; None }
+//!         other => panic!("{other:?}"),
+//!     };
+//!     match server.step(to_server.as_deref(), &mut Accounts) {
+//!         ServerStep::Challenge(data, next) => { server = next; message = data; to_client = ClientInput::Challenge(&message) }
+//!         ServerStep::Success { identity, data } => {
+//!             let end = client.step(ClientInput::Success(data.as_deref()), &mut random);
+//!             assert!(matches!(end, ClientStep::Authenticated));
+//!             break identity;
+//!         }
+//!         ServerStep::Failure(failure) => panic!("{failure:?}"),
+//!     }
+//! };
+//! assert_eq!(identity.authcid.as_deref(), Some("capulet.example"));
+//! ```
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -27,6 +77,7 @@ mod registry;
 mod server;
 
 // Mechanisms: one line here, one in `registry`, one file.
+mod digest_md5;
 mod external;
 
 pub use client::{Client, ClientCredentials, ClientError, ClientInput, ClientStep, Random};

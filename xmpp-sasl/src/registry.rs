@@ -1,6 +1,6 @@
 //! The mechanisms that exist, by name, and the choice between them.
 
-use crate::{Client, ClientCredentials, Server, ServerOptions, external};
+use crate::{Client, ClientCredentials, Server, ServerOptions, digest_md5, external};
 
 /// One row of the registry.
 pub(crate) struct Mechanism {
@@ -9,7 +9,7 @@ pub(crate) struct Mechanism {
     pub(crate) server: fn(&ServerOptions) -> Option<Box<dyn Server>>,
 }
 
-const MECHANISMS: [Mechanism; 1] = [external::MECHANISM];
+const MECHANISMS: [Mechanism; 2] = [external::MECHANISM, digest_md5::MECHANISM];
 
 /// The names of all mechanisms in this build, strongest first.
 pub fn names() -> impl Iterator<Item = &'static str> {
