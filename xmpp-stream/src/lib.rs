@@ -1,1 +1,56 @@
-//! Skeleton.
+//! XMPP streams (RFC 6120 §4): bytes to stanzas and back, for programs that forward.
+//!
+//! [`Codec`] is a `tokio_util` codec. It turns bytes into [`Frame`]s: the stream header, the
+//! first-level elements, whitespace keepalives and the footer. An [`Element`] is *the bytes as they
+//! came* and a parsed head (name, namespace, `to`, `from`, `id`, `type`, `xml:lang`); a tree is
+//! built only on demand, so a relay copies bytes and never prints XML ([`Element::write_for`]).
+//!
+//! Nothing here opens a socket, starts a task or reads a clock.
+//!
+//! ```
+//! use bytes::BytesMut;
+//! use tokio_util::codec::Decoder;
+//! use xmpp_stream::{Codec, Frame, Limits, StanzaKind};
+//!
+//! let mut codec = Codec::new(Limits::after_authentication());
+//! let mut buffer = BytesMut::from(
+//!     "<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' \
+//!      version='1.0'><message from='a@a.example' to='b.example'><body>Hi</body></message>",
+//! );
+//! assert!(matches!(codec.decode(&mut buffer), Ok(Some(Frame::Header(_)))));
+//! let Ok(Some(Frame::Element(message))) = codec.decode(&mut buffer) else { panic!() };
+//! assert_eq!(message.stanza(), Some(StanzaKind::Message));
+//! assert_eq!(message.from().as_deref(), Some("a@a.example"));
+//! ```
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod address;
+mod codec;
+pub mod component;
+mod condition;
+mod context;
+mod element;
+mod error;
+mod features;
+mod forward;
+mod framer;
+mod header;
+mod limits;
+pub mod ns;
+mod stanza;
+mod tag;
+mod tree;
+mod writer;
+
+pub use address::{BadAddress, Domain, Jid, split_jid};
+pub use codec::{Boundary, Codec, Frame};
+pub use condition::{Condition, StreamError};
+pub use context::{ContentNamespace, Context};
+pub use element::{Element, StanzaKind};
+pub use error::{DecodeError, Restricted};
+pub use features::{DialbackFeature, Features, StreamLimits};
+pub use header::{StreamHeader, Version};
+pub use limits::Limits;
+pub use stanza::{ErrorType, StanzaCondition, StanzaError, error_reply};
+pub use tree::{Node, Tree};
+pub use writer::Writer;

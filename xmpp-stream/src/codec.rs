@@ -1,0 +1,361 @@
+//! The codec: a stream's bytes to frames and back (RFC 6120 §4).
+
+use bytes::{Buf, BufMut, BytesMut};
+use tokio_util::codec::{Decoder, Encoder};
+
+use crate::framer::{HeaderStep, Reference, Step};
+use crate::tag::is_space;
+use crate::{ContentNamespace, DecodeError, Element, Limits, Restricted, StreamHeader};
+
+/// What a stream is made of.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Frame {
+    /// `<stream:stream …>`
+    Header(StreamHeader),
+    /// A first-level element, whole.
+    Element(Element),
+    /// White space between elements; once for each run of it, however long and however split.
+    Whitespace,
+    /// `</stream:stream>`
+    Footer,
+}
+
+/// Proof that nothing was left unread when the stream changed hands, made by
+/// [`Codec::boundary`] alone.
+#[derive(Debug)]
+pub struct Boundary(());
+
+/// Decodes and encodes one direction each of an XMPP stream.
+///
+/// Any split of the input gives the same frames and the same error. After an error the decoder
+/// only repeats it.
+#[derive(Debug)]
+pub struct Codec {
+    limits: Limits,
+    expected: Option<ContentNamespace>,
+    state: State,
+    framer: Reference,
+    /// Bytes and elements since the limits were set.
+    bytes: usize,
+    elements: usize,
+    /// Was white space seen since the last element?
+    in_whitespace: bool,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum State {
+    /// Nothing or white space so far.
+    Beginning,
+    /// After the XML declaration.
+    Declared,
+    Elements,
+    /// The header was `<stream:stream/>`: its end is still to be told.
+    Ending,
+    Ended,
+    Failed(DecodeError),
+}
+
+impl Codec {
+    /// A codec that waits for a stream header in any content namespace.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            expected: None,
+            state: State::Beginning,
+            framer: Reference::new(),
+            bytes: 0,
+            elements: 0,
+            in_whitespace: false,
+        }
+    }
+
+    /// Accepts headers in this content namespace only; others are `invalid-namespace`.
+    #[must_use]
+    pub fn expect(mut self, content: ContentNamespace) -> Self {
+        self.expected = Some(content);
+        self
+    }
+
+    /// The limits in force.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Changes the limits; the totals are counted anew.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+        self.bytes = 0;
+        self.elements = 0;
+    }
+
+    /// A new stream begins on the same connection (RFC 6120 §4.3.3). The totals go on.
+    pub fn restart(&mut self) {
+        if !matches!(self.state, State::Failed(_)) {
+            self.state = State::Beginning;
+            self.framer = Reference::new();
+            self.in_whitespace = false;
+        }
+    }
+
+    /// Proof that nothing followed the last element: neither in the buffer nor already decoded.
+    ///
+    /// To be asked for before TLS or SASL take the stream over. Not even white space may follow
+    /// (RFC 6120 §5.3.3 and §6.3.5), and anything that did was not protected.
+    pub fn boundary(&mut self, unread: &BytesMut) -> Result<Boundary, DecodeError> {
+        if let State::Failed(error) = &self.state {
+            return Err(error.clone());
+        }
+        if unread.is_empty() && !self.in_whitespace && !self.framer.is_inside() {
+            Ok(Boundary(()))
+        } else {
+            self.state = State::Failed(DecodeError::NotSilent);
+            Err(DecodeError::NotSilent)
+        }
+    }
+
+    fn next(&mut self, buffer: &mut BytesMut) -> Result<Option<Frame>, DecodeError> {
+        match &self.state {
+            State::Beginning | State::Declared => self.header(buffer),
+            State::Elements => self.element(buffer),
+            State::Ending => {
+                self.state = State::Ended;
+                Ok(Some(Frame::Footer))
+            }
+            State::Ended => {
+                self.skip_whitespace(buffer)?;
+                if buffer.is_empty() {
+                    Ok(None)
+                } else {
+                    Err(DecodeError::AfterFooter)
+                }
+            }
+            State::Failed(error) => Err(error.clone()),
+        }
+    }
+
+    fn header(&mut self, buffer: &mut BytesMut) -> Result<Option<Frame>, DecodeError> {
+        loop {
+            if !self.framer.is_inside() {
+                let skipped = self.skip_whitespace(buffer)?;
+                self.in_whitespace |= skipped;
+                if !self.may_begin(buffer)? {
+                    return Ok(None);
+                }
+            }
+            let window = self.window(buffer);
+            match self.framer.header(&buffer[..window], &self.limits)? {
+                HeaderStep::Incomplete => return self.incomplete(buffer, window),
+                HeaderStep::Declaration { length } => {
+                    self.take(length);
+                    buffer.advance(length);
+                    self.state = State::Declared;
+                    self.in_whitespace = false;
+                }
+                HeaderStep::Header {
+                    length,
+                    header,
+                    closed,
+                } => {
+                    if self
+                        .expected
+                        .is_some_and(|expected| expected != header.content)
+                    {
+                        return Err(DecodeError::ContentNamespace);
+                    }
+                    self.take(length);
+                    buffer.advance(length);
+                    self.in_whitespace = false;
+                    self.state = if closed {
+                        State::Ending
+                    } else {
+                        State::Elements
+                    };
+                    return Ok(Some(Frame::Header(header)));
+                }
+            }
+        }
+    }
+
+    /// Looks at how a header begins; `false` when it is too early to tell.
+    fn may_begin(&self, bytes: &[u8]) -> Result<bool, DecodeError> {
+        match bytes {
+            [] | [b'<'] | [b'<', b'?' | b'!'] => Ok(false),
+            // UTF-16, with and without a mark; U+FEFF in UTF-8 is just a character that may not
+            // stand here (RFC 6120 §11.6).
+            [0xfe | 0xff | 0, ..] | [b'<', 0, ..] => Err(DecodeError::Encoding),
+            [b'<', b'?', rest @ ..] => self.may_declare(rest),
+            [b'<', b'!', rest @ ..] => Err(bang(rest)),
+            _ => Ok(true),
+        }
+    }
+
+    fn may_declare(&self, after: &[u8]) -> Result<bool, DecodeError> {
+        let pi = Err(DecodeError::Restricted(Restricted::ProcessingInstruction));
+        match after {
+            [b'x'] | [b'x', b'm'] | [b'x', b'm', b'l'] => Ok(false),
+            [b'x', b'm', b'l', space, ..] if is_space(*space) => {
+                // The XML declaration may stand at the very beginning only (XML 1.0 §2.8).
+                if self.state == State::Beginning && !self.in_whitespace {
+                    Ok(true)
+                } else {
+                    Err(DecodeError::NotWellFormed)
+                }
+            }
+            _ => pi,
+        }
+    }
+
+    fn element(&mut self, buffer: &mut BytesMut) -> Result<Option<Frame>, DecodeError> {
+        if !self.framer.is_inside() {
+            let before = self.in_whitespace;
+            self.in_whitespace |= self.skip_whitespace(buffer)?;
+            if self.in_whitespace && !before {
+                return Ok(Some(Frame::Whitespace));
+            }
+            match &buffer[..] {
+                [] | [b'<'] | [b'<', b'!'] => return Ok(None),
+                [b'<', b'?', ..] => {
+                    return Err(DecodeError::Restricted(Restricted::ProcessingInstruction));
+                }
+                [b'<', b'!', rest @ ..] => return Err(bang(rest)),
+                [b'<', b'/', ..] => {}
+                [b'<', ..] => {
+                    if let Some(limit) = self.limits.total_elements
+                        && self.elements >= limit
+                    {
+                        return Err(DecodeError::TooManyElements { limit });
+                    }
+                }
+                _ => return Err(DecodeError::TextBetweenElements),
+            }
+        }
+        let window = self.window(buffer);
+        match self.framer.element(&buffer[..window], &self.limits)? {
+            Step::Incomplete => self.incomplete(buffer, window),
+            Step::Element { length, head } => {
+                self.take(length);
+                self.elements += 1;
+                self.in_whitespace = false;
+                let bytes = buffer.split_to(length).freeze();
+                let context = self.framer.context().clone();
+                Ok(Some(Frame::Element(Element::new(bytes, context, head))))
+            }
+            Step::Footer { length } => {
+                self.take(length);
+                buffer.advance(length);
+                self.state = State::Ended;
+                Ok(Some(Frame::Footer))
+            }
+        }
+    }
+
+    /// How much of the buffer the element at hand may have.
+    fn window(&self, buffer: &BytesMut) -> usize {
+        buffer
+            .len()
+            .min(self.limits.element_bytes)
+            .min(self.left().unwrap_or(usize::MAX))
+    }
+
+    /// The element is not complete within the window. If the window cannot grow, it never will be.
+    fn incomplete(&self, buffer: &BytesMut, window: usize) -> Result<Option<Frame>, DecodeError> {
+        if window >= self.limits.element_bytes {
+            return Err(DecodeError::ElementTooBig {
+                limit: self.limits.element_bytes,
+            });
+        }
+        if let Some(limit) = self.limits.total_bytes
+            && !buffer.is_empty()
+            && self.left() == Some(window)
+        {
+            return Err(DecodeError::TooManyBytes { limit });
+        }
+        Ok(None)
+    }
+
+    fn left(&self) -> Option<usize> {
+        Some(self.limits.total_bytes?.saturating_sub(self.bytes))
+    }
+
+    fn take(&mut self, length: usize) {
+        self.bytes = self.bytes.saturating_add(length);
+    }
+
+    /// Drops white space between elements, which the framer never sees.
+    fn skip_whitespace(&mut self, buffer: &mut BytesMut) -> Result<bool, DecodeError> {
+        let run = buffer
+            .iter()
+            .position(|byte| !is_space(*byte))
+            .unwrap_or(buffer.len());
+        if let (Some(limit), Some(left)) = (self.limits.total_bytes, self.left())
+            && run > left
+        {
+            return Err(DecodeError::TooManyBytes { limit });
+        }
+        self.take(run);
+        buffer.advance(run);
+        Ok(run > 0)
+    }
+}
+
+/// What `<!` begins where only elements may stand.
+fn bang(rest: &[u8]) -> DecodeError {
+    match rest.first() {
+        Some(b'-') => DecodeError::Restricted(Restricted::Comment),
+        // A CDATA section is text.
+        Some(b'[') => DecodeError::TextBetweenElements,
+        Some(b'A'..=b'Z') => DecodeError::Restricted(Restricted::DocumentType),
+        _ => DecodeError::NotWellFormed,
+    }
+}
+
+impl Decoder for Codec {
+    type Item = Frame;
+    type Error = DecodeError;
+
+    fn decode(&mut self, buffer: &mut BytesMut) -> Result<Option<Frame>, DecodeError> {
+        let result = self.next(buffer);
+        if let Err(error) = &result {
+            self.state = State::Failed(error.clone());
+            // Nothing will be read from here any more.
+            buffer.clear();
+        }
+        result
+    }
+
+    fn decode_eof(&mut self, buffer: &mut BytesMut) -> Result<Option<Frame>, DecodeError> {
+        match self.decode(buffer)? {
+            Some(frame) => Ok(Some(frame)),
+            None if buffer.is_empty() => Ok(None),
+            None => {
+                buffer.clear();
+                self.state = State::Failed(DecodeError::Truncated);
+                Err(DecodeError::Truncated)
+            }
+        }
+    }
+}
+
+impl Encoder<&Frame> for Codec {
+    type Error = DecodeError;
+
+    /// Writes a frame as it is. An element made for another stream needs
+    /// [`Element::write_for`] instead.
+    fn encode(&mut self, frame: &Frame, out: &mut BytesMut) -> Result<(), DecodeError> {
+        match frame {
+            Frame::Header(header) => header.write(out),
+            Frame::Element(element) => out.extend_from_slice(element.bytes()),
+            Frame::Whitespace => out.put_u8(b' '),
+            Frame::Footer => out.put_slice(b"</stream:stream>"),
+        }
+        Ok(())
+    }
+}
+
+impl Encoder<Frame> for Codec {
+    type Error = DecodeError;
+
+    fn encode(&mut self, frame: Frame, out: &mut BytesMut) -> Result<(), DecodeError> {
+        self.encode(&frame, out)
+    }
+}

@@ -1,0 +1,117 @@
+//! What a stream header puts in scope for every element on the stream: content namespace,
+//! language, prefixes. An element is read in its context, and forwarded into another one.
+
+use std::sync::Arc;
+
+use bytes::{BufMut, BytesMut};
+
+use crate::{StreamHeader, ns, writer};
+
+/// The default namespace of a stream, which is that of its stanzas (RFC 6120 §4.8.2).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum ContentNamespace {
+    /// `jabber:server`
+    Server,
+    /// `jabber:component:accept` (XEP-0114)
+    Component,
+    /// `jabber:client`
+    Client,
+}
+
+impl ContentNamespace {
+    pub(crate) const ALL: [Self; 3] = [Self::Server, Self::Component, Self::Client];
+
+    /// The namespace name.
+    pub fn uri(self) -> &'static str {
+        match self {
+            Self::Server => ns::SERVER,
+            Self::Component => ns::COMPONENT,
+            Self::Client => ns::CLIENT,
+        }
+    }
+
+    /// The content namespace with this name.
+    pub fn from_uri(uri: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|content| content.uri() == uri)
+    }
+
+    /// One bit each, for sets of content namespaces.
+    pub(crate) fn bit(self) -> u8 {
+        match self {
+            Self::Server => 1,
+            Self::Component => 2,
+            Self::Client => 4,
+        }
+    }
+}
+
+/// What a stream's header puts in scope for every element on it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Context {
+    content: ContentNamespace,
+    lang: Option<Box<str>>,
+    prefixes: Vec<(String, String)>,
+}
+
+impl Context {
+    /// A stream without language and without prefixes besides `stream`.
+    pub fn new(content: ContentNamespace) -> Arc<Self> {
+        Arc::new(Self {
+            content,
+            lang: None,
+            prefixes: Vec::new(),
+        })
+    }
+
+    /// The scope that this header opens.
+    pub fn of(header: &StreamHeader) -> Arc<Self> {
+        Arc::new(Self {
+            content: header.content,
+            // xml:lang='' says "no language" (XML 1.0 §2.12), which is also what no attribute says.
+            lang: header
+                .lang
+                .as_deref()
+                .filter(|lang| !lang.is_empty())
+                .map(Into::into),
+            prefixes: header.prefixes.clone(),
+        })
+    }
+
+    /// The default namespace.
+    pub fn content(&self) -> ContentNamespace {
+        self.content
+    }
+
+    /// The language of elements that name none themselves.
+    pub fn lang(&self) -> Option<&str> {
+        self.lang.as_deref()
+    }
+
+    /// Declared prefixes besides `stream`, with their namespaces.
+    pub fn prefixes(&self) -> &[(String, String)] {
+        &self.prefixes
+    }
+
+    pub(crate) fn declares(&self, prefix: &[u8]) -> bool {
+        self.prefixes
+            .iter()
+            .any(|(declared, _)| declared.as_bytes() == prefix)
+    }
+
+    /// A start tag that puts the same prefixes in scope, to prime a parser with.
+    pub(crate) fn start_tag(&self) -> BytesMut {
+        let mut out = BytesMut::new();
+        out.put_slice(b"<stream:stream xmlns:stream='");
+        out.put_slice(ns::STREAMS.as_bytes());
+        out.put_slice(b"' xmlns='");
+        out.put_slice(self.content.uri().as_bytes());
+        for (prefix, uri) in &self.prefixes {
+            out.put_slice(b"' xmlns:");
+            out.put_slice(prefix.as_bytes());
+            out.put_slice(b"='");
+            writer::escape_attribute(uri, &mut out);
+        }
+        out.put_slice(b"'>");
+        out
+    }
+}

@@ -1,0 +1,259 @@
+//! First-level elements: the bytes as they came, and a head that says where things are in them.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::framer::{Reference, Step};
+use crate::tag::{self, Attributes, Span};
+use crate::{ContentNamespace, Context, DecodeError, Limits, Tree, forward, ns};
+
+/// The three kinds of stanza (RFC 6120 §8.2).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum StanzaKind {
+    /// `<message/>`
+    Message,
+    /// `<presence/>`
+    Presence,
+    /// `<iq/>`
+    Iq,
+}
+
+impl StanzaKind {
+    /// The element's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Message => "message",
+            Self::Presence => "presence",
+            Self::Iq => "iq",
+        }
+    }
+
+    fn from_name(name: &[u8]) -> Option<Self> {
+        match name {
+            b"message" => Some(Self::Message),
+            b"presence" => Some(Self::Presence),
+            b"iq" => Some(Self::Iq),
+            _ => None,
+        }
+    }
+}
+
+/// A first-level element of a stream: a stanza or a nonza.
+///
+/// Cloning is cheap; the bytes are shared. Names are always compared as expanded names, never by
+/// prefix. Attribute values have their references resolved.
+#[derive(Clone)]
+pub struct Element {
+    bytes: Bytes,
+    context: Arc<Context>,
+    head: Box<Head>,
+}
+
+/// Where things are in an element's start tag, and what forwarding needs to know of the rest.
+#[derive(Clone, Debug)]
+pub(crate) struct Head {
+    namespace: Cow<'static, str>,
+    /// With prefix.
+    pub(crate) qualified: Span,
+    local: Span,
+    stanza: Option<StanzaKind>,
+    to: Option<Span>,
+    from: Option<Span>,
+    id: Option<Span>,
+    kind: Option<Span>,
+    pub(crate) lang: Option<Span>,
+    /// Content namespaces declared anywhere within, see [`ContentNamespace::bit`].
+    pub(crate) declares: u8,
+    /// Is a prefix used somewhere that the stream header declares too?
+    pub(crate) uses_context: bool,
+}
+
+impl Head {
+    /// Of the start tag that `bytes` begin with.
+    pub(crate) fn new(bytes: &[u8], namespace: &str, context: &Context) -> Self {
+        let attributes = Attributes::of(bytes, 0);
+        let qualified = attributes.element();
+        let prefix = tag::prefix(qualified.of(bytes));
+        let local = Span {
+            start: qualified.start
+                + if prefix.is_empty() {
+                    0
+                } else {
+                    prefix.len() + 1
+                },
+            end: qualified.end,
+        };
+        let stanza = if namespace == context.content().uri() {
+            StanzaKind::from_name(local.of(bytes))
+        } else {
+            None
+        };
+        let mut head = Self {
+            namespace: match ns::known(namespace) {
+                Some(known) => Cow::Borrowed(known),
+                None => Cow::Owned(namespace.to_owned()),
+            },
+            qualified,
+            local,
+            stanza,
+            to: None,
+            from: None,
+            id: None,
+            kind: None,
+            lang: None,
+            declares: 0,
+            uses_context: false,
+        };
+        for attribute in attributes {
+            let value = Some(attribute.value);
+            match attribute.name.of(bytes) {
+                b"to" => head.to = value,
+                b"from" => head.from = value,
+                b"id" => head.id = value,
+                b"type" => head.kind = value,
+                b"xml:lang" => head.lang = value,
+                _ => {}
+            }
+        }
+        head
+    }
+}
+
+impl Element {
+    pub(crate) fn new(bytes: Bytes, context: Arc<Context>, head: Box<Head>) -> Self {
+        Self {
+            bytes,
+            context,
+            head,
+        }
+    }
+
+    /// Reads exactly one element, as it would stand on a stream with this context.
+    pub fn parse(bytes: impl Into<Bytes>, context: &Arc<Context>) -> Result<Self, DecodeError> {
+        let bytes = bytes.into();
+        if bytes.first() != Some(&b'<') || bytes.get(1) == Some(&b'/') {
+            return Err(DecodeError::NotOneElement);
+        }
+        match Reference::within(context).element(&bytes, &Limits::none())? {
+            Step::Element { length, head } if length == bytes.len() => {
+                Ok(Self::new(bytes, context.clone(), head))
+            }
+            Step::Element { .. } | Step::Footer { .. } => Err(DecodeError::NotOneElement),
+            Step::Incomplete => Err(DecodeError::Truncated),
+        }
+    }
+
+    /// The bytes as they came.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// The scope they came in.
+    pub fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+
+    /// The local name.
+    pub fn name(&self) -> &str {
+        self.head.local.text(&self.bytes)
+    }
+
+    /// The namespace name; empty if there is none.
+    pub fn namespace(&self) -> &str {
+        &self.head.namespace
+    }
+
+    /// Has it this expanded name?
+    pub fn is(&self, namespace: &str, name: &str) -> bool {
+        self.name() == name && self.namespace() == namespace
+    }
+
+    /// Which stanza it is: in the content namespace of its own stream, and no other.
+    pub fn stanza(&self) -> Option<StanzaKind> {
+        self.head.stanza
+    }
+
+    /// The attribute `to`.
+    pub fn to(&self) -> Option<Cow<'_, str>> {
+        self.value(self.head.to)
+    }
+
+    /// The attribute `from`.
+    pub fn from(&self) -> Option<Cow<'_, str>> {
+        self.value(self.head.from)
+    }
+
+    /// The attribute `id`.
+    pub fn id(&self) -> Option<Cow<'_, str>> {
+        self.value(self.head.id)
+    }
+
+    /// The attribute `type`.
+    pub fn kind(&self) -> Option<Cow<'_, str>> {
+        self.value(self.head.kind)
+    }
+
+    /// The language: its own `xml:lang`, or else that of the stream. An empty one is none.
+    pub fn lang(&self) -> Option<Cow<'_, str>> {
+        match self.head.lang {
+            Some(span) => self.value(Some(span)),
+            None => self.context.lang().map(Cow::Borrowed),
+        }
+        .filter(|lang| !lang.is_empty())
+    }
+
+    /// An attribute in no namespace.
+    pub fn attr(&self, name: &str) -> Option<Cow<'_, str>> {
+        if name == "xmlns" || name.contains(':') {
+            return None;
+        }
+        let found = Attributes::of(&self.bytes, 0)
+            .find(|attribute| attribute.name.of(&self.bytes) == name.as_bytes())?;
+        self.value(Some(found.value))
+    }
+
+    /// The text directly within, references resolved.
+    pub fn text(&self) -> String {
+        self.tree().text()
+    }
+
+    /// All of it, parsed again.
+    pub fn tree(&self) -> Tree {
+        Tree::read(&self.bytes, &self.context)
+    }
+
+    /// Writes the element for a stream with another content namespace, self-contained.
+    ///
+    /// The expanded names are the same, except that the content namespace of its own stream
+    /// becomes that of the target, wherever it stands (and the target's, should it stand there,
+    /// becomes the source's: the way back restores it, and no two attributes can become one). The
+    /// language is the same, and no prefix of the old stream's header is needed. The target's
+    /// header must declare `stream` and nothing else that matters, and no `xml:lang`.
+    ///
+    /// Where nothing has to change, this is a copy of the bytes.
+    pub fn write_for(&self, target: ContentNamespace, out: &mut BytesMut) {
+        forward::write(self, &self.head, target, out);
+    }
+
+    fn value(&self, span: Option<Span>) -> Option<Cow<'_, str>> {
+        span.map(|span| tag::attribute_value(span.text(&self.bytes)))
+    }
+}
+
+impl PartialEq for Element {
+    /// The same bytes in the same scope.
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes && self.context == other.context
+    }
+}
+
+impl Eq for Element {}
+
+impl fmt::Debug for Element {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Element({})", String::from_utf8_lossy(&self.bytes))
+    }
+}

@@ -1,0 +1,116 @@
+//! `<stream:features/>` (RFC 6120 §4.3.2), typed.
+
+use bytes::Bytes;
+
+use crate::{Element, Writer, ns};
+
+/// What the receiving side offers or demands.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Features {
+    /// STARTTLS is offered, and `true` if nothing else is possible before (RFC 6120 §5.3.1).
+    pub starttls: Option<bool>,
+    /// SASL mechanisms, as offered (RFC 6120 §6.3.3).
+    pub mechanisms: Vec<String>,
+    /// Dialback (XEP-0220 §2.3).
+    pub dialback: Option<DialbackFeature>,
+    /// Limits (XEP-0478 §2).
+    pub limits: Option<StreamLimits>,
+    /// Namespace and name of all others, in order.
+    pub other: Vec<(String, String)>,
+}
+
+/// The dialback feature.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct DialbackFeature {
+    /// Dialback errors are understood (XEP-0220 §2.5).
+    pub errors: bool,
+}
+
+/// What the receiving side is willing to read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct StreamLimits {
+    /// Bytes of a first-level element.
+    pub max_bytes: Option<u64>,
+    /// Seconds without traffic after which it closes.
+    pub idle_seconds: Option<u64>,
+}
+
+impl Features {
+    /// Reads `<stream:features/>`; `None` for other elements.
+    pub fn from_element(element: &Element) -> Option<Self> {
+        if !element.is(ns::STREAMS, "features") {
+            return None;
+        }
+        let mut features = Self::default();
+        for child in element.tree().elements() {
+            match (child.namespace.as_str(), child.name.as_str()) {
+                (ns::TLS, "starttls") => {
+                    features.starttls = Some(child.child(ns::TLS, "required").is_some());
+                }
+                (ns::SASL, "mechanisms") => {
+                    features.mechanisms = child
+                        .children_named(ns::SASL, "mechanism")
+                        .map(|mechanism| mechanism.text().trim().to_owned())
+                        .collect();
+                }
+                (ns::DIALBACK_FEATURE, "dialback") => {
+                    features.dialback = Some(DialbackFeature {
+                        errors: child.child(ns::DIALBACK_FEATURE, "errors").is_some(),
+                    });
+                }
+                (ns::LIMITS, "limits") => {
+                    let number = |name| child.child(ns::LIMITS, name)?.text().trim().parse().ok();
+                    features.limits = Some(StreamLimits {
+                        max_bytes: number("max-bytes"),
+                        idle_seconds: number("idle-seconds"),
+                    });
+                }
+                (namespace, name) => features.other.push((namespace.into(), name.into())),
+            }
+        }
+        Some(features)
+    }
+
+    /// `<stream:features>…</stream:features>`, for a stream that declares the prefix `stream`.
+    pub fn to_bytes(&self) -> Bytes {
+        let mut features = Writer::new("stream:features");
+        if let Some(required) = self.starttls {
+            let mut starttls = Writer::new("starttls").xmlns(ns::TLS);
+            if required {
+                starttls = starttls.child(Writer::new("required"));
+            }
+            features = features.child(starttls);
+        }
+        if !self.mechanisms.is_empty() {
+            let mut mechanisms = Writer::new("mechanisms").xmlns(ns::SASL);
+            for mechanism in &self.mechanisms {
+                mechanisms = mechanisms.child(Writer::new("mechanism").text(mechanism));
+            }
+            features = features.child(mechanisms);
+        }
+        if let Some(DialbackFeature { errors }) = self.dialback {
+            let mut dialback = Writer::new("dialback").xmlns(ns::DIALBACK_FEATURE);
+            if errors {
+                dialback = dialback.child(Writer::new("errors"));
+            }
+            features = features.child(dialback);
+        }
+        if let Some(limits) = self.limits {
+            let mut element = Writer::new("limits").xmlns(ns::LIMITS);
+            let numbers = [
+                ("max-bytes", limits.max_bytes),
+                ("idle-seconds", limits.idle_seconds),
+            ];
+            for (name, number) in numbers {
+                if let Some(number) = number {
+                    element = element.child(Writer::new(name).text(&number.to_string()));
+                }
+            }
+            features = features.child(element);
+        }
+        for (namespace, name) in &self.other {
+            features = features.child(Writer::new(name.as_str()).xmlns(namespace));
+        }
+        features.finish()
+    }
+}

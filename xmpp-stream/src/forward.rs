@@ -1,0 +1,104 @@
+//! Moving an element from one stream to another without printing it: copying, and changing only
+//! what the new surroundings would give another meaning.
+
+use bytes::{BufMut, BytesMut};
+
+use crate::element::Head;
+use crate::tag::{self, Attributes, Span};
+use crate::{ContentNamespace, Element, writer};
+
+pub(crate) fn write(element: &Element, head: &Head, target: ContentNamespace, out: &mut BytesMut) {
+    let context = element.context();
+    let source = context.content();
+    let bytes = &element.bytes()[..];
+    let rename = source != target && head.declares & (source.bit() | target.bit()) != 0;
+    let lang = match head.lang {
+        Some(_) => None,
+        None => context.lang(),
+    };
+    if !rename && !head.uses_context && lang.is_none() {
+        out.extend_from_slice(bytes);
+        return;
+    }
+
+    let names = Names { source, target };
+    out.reserve(bytes.len() + 256);
+    // The root's new attributes come right after its name.
+    let mut copied = head.qualified.end;
+    out.put_slice(bytes.get(..copied).unwrap_or_default());
+    if let Some(lang) = lang {
+        writer::write_attribute("xml:lang", lang, out);
+    }
+    if head.uses_context {
+        for (prefix, uri) in context.prefixes() {
+            if needs(bytes, prefix) {
+                out.put_slice(b" xmlns:");
+                out.put_slice(prefix.as_bytes());
+                out.put_slice(b"='");
+                writer::escape_attribute(names.map(uri).unwrap_or(uri), out);
+                out.put_u8(b'\'');
+            }
+        }
+    }
+    if rename {
+        for value in declarations(bytes) {
+            let uri = tag::attribute_value(value.text(bytes));
+            if let Some(renamed) = names.map(&uri) {
+                out.put_slice(bytes.get(copied..value.start).unwrap_or_default());
+                out.put_slice(renamed.as_bytes());
+                copied = value.end;
+            }
+        }
+    }
+    out.put_slice(bytes.get(copied..).unwrap_or_default());
+}
+
+/// The two content namespaces change places.
+struct Names {
+    source: ContentNamespace,
+    target: ContentNamespace,
+}
+
+impl Names {
+    fn map(&self, uri: &str) -> Option<&'static str> {
+        if self.source == self.target {
+            None
+        } else if uri == self.source.uri() {
+            Some(self.target.uri())
+        } else if uri == self.target.uri() {
+            Some(self.source.uri())
+        } else {
+            None
+        }
+    }
+}
+
+fn start_tags(bytes: &[u8]) -> impl Iterator<Item = Attributes<'_>> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let start = tag::next_start_tag(bytes, at)?;
+        let attributes = Attributes::of(bytes, start);
+        at = attributes.clone().end();
+        Some(attributes)
+    })
+}
+
+/// The values of all namespace declarations.
+fn declarations(bytes: &[u8]) -> impl Iterator<Item = Span> {
+    start_tags(bytes)
+        .flatten()
+        .filter(|attribute| attribute.declares(bytes).is_some())
+        .map(|attribute| attribute.value)
+}
+
+/// Must the root declare this prefix, which the old stream's header declares? Yes if it is used
+/// anywhere and the root does not declare it itself. A use below another declaration asks for one
+/// too many, which changes nothing.
+fn needs(bytes: &[u8], prefix: &str) -> bool {
+    let prefix = prefix.as_bytes();
+    let own = Attributes::of(bytes, 0).any(|found| found.declares(bytes) == Some(prefix));
+    !own && start_tags(bytes).any(|mut tag| {
+        tag::prefix(tag.element().of(bytes)) == prefix
+            || tag.any(|found| tag::prefix(found.name.of(bytes)) == prefix)
+    })
+}

@@ -1,0 +1,199 @@
+//! Stanza errors (RFC 6120 §8.3): the conditions, and the error that answers a stanza.
+
+use std::fmt;
+
+use bytes::Bytes;
+
+use crate::condition::conditions;
+use crate::{Element, Node, StanzaKind, Tree, Writer, ns};
+
+conditions! {
+    /// Why a stanza comes back (RFC 6120 §8.3.3).
+    StanzaCondition {
+        /// §8.3.3.1
+        BadRequest = "bad-request",
+        /// §8.3.3.2
+        Conflict = "conflict",
+        /// §8.3.3.3
+        FeatureNotImplemented = "feature-not-implemented",
+        /// §8.3.3.4
+        Forbidden = "forbidden",
+        /// §8.3.3.5
+        Gone = "gone",
+        /// §8.3.3.6
+        InternalServerError = "internal-server-error",
+        /// §8.3.3.7
+        ItemNotFound = "item-not-found",
+        /// §8.3.3.8
+        JidMalformed = "jid-malformed",
+        /// §8.3.3.9
+        NotAcceptable = "not-acceptable",
+        /// §8.3.3.10
+        NotAllowed = "not-allowed",
+        /// §8.3.3.11
+        NotAuthorized = "not-authorized",
+        /// §8.3.3.12
+        PolicyViolation = "policy-violation",
+        /// §8.3.3.13
+        RecipientUnavailable = "recipient-unavailable",
+        /// §8.3.3.14
+        Redirect = "redirect",
+        /// §8.3.3.15
+        RegistrationRequired = "registration-required",
+        /// §8.3.3.16
+        RemoteServerNotFound = "remote-server-not-found",
+        /// §8.3.3.17
+        RemoteServerTimeout = "remote-server-timeout",
+        /// §8.3.3.18
+        ResourceConstraint = "resource-constraint",
+        /// §8.3.3.19
+        ServiceUnavailable = "service-unavailable",
+        /// §8.3.3.20
+        SubscriptionRequired = "subscription-required",
+        /// §8.3.3.21
+        UndefinedCondition = "undefined-condition",
+        /// §8.3.3.22
+        UnexpectedRequest = "unexpected-request",
+    }
+}
+
+conditions! {
+    /// What the sender can do about it (RFC 6120 §8.3.2).
+    ErrorType {
+        /// Try again with credentials.
+        Auth = "auth",
+        /// Do not try again.
+        Cancel = "cancel",
+        /// Go on; it was only a warning.
+        Continue = "continue",
+        /// Try again with other data.
+        Modify = "modify",
+        /// Try again later.
+        Wait = "wait",
+    }
+}
+
+impl StanzaCondition {
+    /// The condition with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|found| found.name() == name)
+    }
+}
+
+impl ErrorType {
+    /// The error type with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|found| found.name() == name)
+    }
+}
+
+/// `<error/>` within a stanza.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StanzaError {
+    /// What the sender can do about it.
+    pub kind: ErrorType,
+    /// The condition.
+    pub condition: StanzaCondition,
+    /// A text for people.
+    pub text: Option<String>,
+    /// An application-specific condition: one element, self-contained.
+    pub application: Option<Bytes>,
+}
+
+impl StanzaError {
+    /// Only a condition.
+    pub fn new(kind: ErrorType, condition: StanzaCondition) -> Self {
+        Self {
+            kind,
+            condition,
+            text: None,
+            application: None,
+        }
+    }
+
+    /// With a text for people.
+    #[must_use]
+    pub fn with_text(mut self, text: impl Into<String>) -> Self {
+        self.text = Some(text.into());
+        self
+    }
+
+    /// With an application-specific condition: one element, self-contained.
+    #[must_use]
+    pub fn with_application(mut self, element: impl Into<Bytes>) -> Self {
+        self.application = Some(element.into());
+        self
+    }
+
+    /// `<error/>`, to stand in a stanza. It has no namespace of its own: it inherits the stanza's.
+    pub fn to_writer(&self) -> Writer {
+        let mut error = Writer::new("error")
+            .attr("type", self.kind.name())
+            .child(Writer::new(self.condition.name()).xmlns(ns::STANZA_ERRORS));
+        if let Some(text) = &self.text {
+            error = error.child(
+                Writer::new("text")
+                    .xmlns(ns::STANZA_ERRORS)
+                    .attr("xml:lang", "en")
+                    .text(text),
+            );
+        }
+        if let Some(application) = &self.application {
+            error = error.raw(application);
+        }
+        error
+    }
+
+    /// Reads the error of a stanza with `type='error'`; `None` if it has none.
+    ///
+    /// An application-specific condition is given by name only, without content.
+    pub fn from_element(stanza: &Element) -> Option<Self> {
+        if stanza.kind().as_deref() != Some("error") {
+            return None;
+        }
+        let tree = stanza.tree();
+        let error = tree.child(&tree.namespace, "error")?;
+        Some(Self::read(error))
+    }
+
+    fn read(tree: &Tree) -> Self {
+        let kind = tree.attr("type").and_then(ErrorType::from_name);
+        let mut error = Self::new(
+            kind.unwrap_or(ErrorType::Cancel),
+            StanzaCondition::UndefinedCondition,
+        );
+        for node in &tree.children {
+            let Node::Element(child) = node else { continue };
+            if child.namespace != ns::STANZA_ERRORS {
+                let condition = Writer::new(child.name.as_str()).xmlns(&child.namespace);
+                error.application = Some(condition.finish());
+            } else if child.name == "text" {
+                error.text = Some(child.text());
+            } else if let Some(condition) = StanzaCondition::from_name(&child.name) {
+                error.condition = condition;
+            }
+        }
+        error
+    }
+}
+
+/// The error that answers a stanza: `to` and `from` swapped, the same `id` (RFC 6120 §8.3.1).
+///
+/// `None` for what must not be answered: errors, IQ results, elements that are no stanzas, and
+/// stanzas that do not say whom to answer. The name is unprefixed and inherits the content
+/// namespace of the stream that it is written to.
+pub fn error_reply(stanza: &Element, error: &StanzaError) -> Option<Bytes> {
+    let kind = stanza.stanza()?;
+    match (kind, stanza.kind().as_deref()) {
+        (_, Some("error")) | (StanzaKind::Iq, Some("result")) => return None,
+        (StanzaKind::Iq | StanzaKind::Message | StanzaKind::Presence, _) => {}
+    }
+    let sender = stanza.from()?;
+    let reply = Writer::new(kind.name())
+        .attr("type", "error")
+        .attr_opt("from", stanza.to())
+        .attr("to", sender)
+        .attr_opt("id", stanza.id())
+        .child(error.to_writer());
+    Some(reply.finish())
+}
