@@ -44,6 +44,8 @@ mod pair;
 mod receiving;
 mod verdict;
 mod verifying;
+#[cfg(feature = "xmpp")]
+pub mod wire;
 
 pub use initiating::{Initiating, NotRequested, Outcome};
 pub use key::{EmptySecret, Key, Secret, verify};
@@ -73,3 +75,7 @@ pub struct Question {
     /// The key as it came in the [`Request`].
     pub key: Key,
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
