@@ -2,5 +2,6 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod config;
 #[cfg(feature = "demo")]
 pub mod demo;
