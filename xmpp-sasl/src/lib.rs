@@ -11,7 +11,8 @@
 //! | `DIGEST-MD5` | RFC 2831 (historic: RFC 6331) | that both sides know a password, without sending it | only with old peers, by agreement |
 //!
 //! [`client`] and [`server`] make one by its registered name, [`select`] chooses among the names that a server
-//! offers.
+//! offers. [`wire`] has the XML forms of RFC 6120 §6.4 (cargo feature `xmpp`, on by default); without it the crate
+//! knows nothing of XMPP.
 //!
 //! # Long computations
 //!
@@ -79,6 +80,9 @@ mod server;
 // Mechanisms: one line here, one in `registry`, one file.
 mod digest_md5;
 mod external;
+
+#[cfg(feature = "xmpp")]
+pub mod wire;
 
 pub use client::{Client, ClientCredentials, ClientError, ClientInput, ClientStep, Random};
 pub use failure::Failure;
