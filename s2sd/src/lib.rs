@@ -2,6 +2,5 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-pub mod config;
 #[cfg(feature = "demo")]
 pub mod demo;

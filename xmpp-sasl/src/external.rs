@@ -108,3 +108,154 @@ fn judge(response: &[u8], host: &mut dyn Host) -> ServerStep {
         Err(failure) => ServerStep::Failure(failure),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Identity, Password};
+
+    /// A certificate for `example.org`, as an outer layer would judge it.
+    #[derive(Default)]
+    struct Certificate {
+        asked: Vec<Option<String>>,
+    }
+
+    impl Host for Certificate {
+        fn random(&mut self, _: &mut [u8]) {
+            unreachable!("EXTERNAL needs no random numbers")
+        }
+
+        fn password(&mut self, _: &str, _: Option<&str>) -> Option<Password> {
+            unreachable!("EXTERNAL needs no password")
+        }
+
+        fn authorize(&mut self, _: &str, _: Option<&str>) -> Result<(), Failure> {
+            unreachable!("external() decides")
+        }
+
+        fn external(&mut self, authzid: Option<&str>) -> Result<Identity, Failure> {
+            self.asked.push(authzid.map(str::to_owned));
+            match authzid {
+                None | Some("example.org") => Ok(Identity {
+                    authcid: Some("example.org".to_owned()),
+                    authzid: authzid.map(str::to_owned),
+                    mechanism: "",
+                }),
+                Some(_) => Err(Failure::InvalidAuthzid),
+            }
+        }
+    }
+
+    #[track_caller]
+    fn check(response: &[u8], want: Result<Option<&str>, Failure>) {
+        // With the initial response, and after an empty challenge: the outcome is the same.
+        for challenged in [false, true] {
+            let mut server = server(&ServerOptions::new("xmpp", "example.com")).unwrap();
+            let mut host = Certificate::default();
+            if challenged {
+                let ServerStep::Challenge(challenge, next) = server.step(None, &mut host) else {
+                    panic!("no challenge")
+                };
+                assert!(challenge.is_empty());
+                server = next;
+            }
+            let got = match server.step(Some(response), &mut host) {
+                ServerStep::Success { identity, data } => {
+                    assert_eq!((identity.mechanism, data), ("EXTERNAL", None));
+                    assert_eq!(host.asked, std::slice::from_ref(&identity.authzid));
+                    Ok(identity.authzid)
+                }
+                ServerStep::Failure(failure) => Err(failure),
+                ServerStep::Challenge(..) => panic!("another challenge"),
+            };
+            assert_eq!(got, want.map(|authzid| authzid.map(str::to_owned)));
+        }
+    }
+
+    #[test]
+    fn the_authzid_is_empty_or_one_that_the_outer_layer_proves() {
+        check(b"", Ok(None));
+        check(b"example.org", Ok(Some("example.org")));
+        check(b"example.net", Err(Failure::InvalidAuthzid));
+        check(b"juliet@example.com", Err(Failure::InvalidAuthzid));
+        // RFC 4422 appendix A.1: UTF-8 without NUL.
+        check(b"exa\0mple.org", Err(Failure::MalformedRequest));
+        check(b"\xff\xfe", Err(Failure::MalformedRequest));
+    }
+
+    #[test]
+    fn a_server_does_not_challenge_twice() {
+        let mut host = Certificate::default();
+        let server = Box::new(Asking::Challenged);
+        let step = server.step(None, &mut host);
+        assert!(matches!(
+            step,
+            ServerStep::Failure(Failure::MalformedRequest)
+        ));
+    }
+
+    fn credentials(authzid: Option<&str>) -> ClientCredentials {
+        ClientCredentials {
+            certificate: true,
+            authzid: authzid.map(str::to_owned),
+            ..ClientCredentials::new("xmpp", "example.com")
+        }
+    }
+
+    #[test]
+    fn a_client_says_its_authzid_first() {
+        let mut random = |_: &mut [u8]| unreachable!();
+        for (authzid, want) in [
+            (None, ""),
+            (Some(""), ""),
+            (Some("example.org"), "example.org"),
+        ] {
+            let step = client(&credentials(authzid))
+                .unwrap()
+                .step(ClientInput::Start, &mut random);
+            let ClientStep::Respond(response, next) = step else {
+                panic!("{step:?}")
+            };
+            assert_eq!(response, want.as_bytes());
+            let step = next.step(ClientInput::Success(None), &mut random);
+            assert!(matches!(step, ClientStep::Authenticated));
+        }
+    }
+
+    #[test]
+    fn a_client_expects_nothing_but_success() {
+        let mut random = |_: &mut [u8]| unreachable!();
+        let started = || match client(&credentials(None))
+            .unwrap()
+            .step(ClientInput::Start, &mut |_: &mut [u8]| ())
+        {
+            ClientStep::Respond(_, next) => next,
+            step => panic!("{step:?}"),
+        };
+        for input in [
+            ClientInput::Start,
+            ClientInput::Challenge(b""),
+            ClientInput::Success(Some(b"x")),
+        ] {
+            let step = started().step(input, &mut random);
+            assert!(
+                matches!(step, ClientStep::Abort(ClientError::Unexpected)),
+                "{step:?}"
+            );
+        }
+        let early = client(&credentials(None))
+            .unwrap()
+            .step(ClientInput::Success(None), &mut random);
+        assert!(matches!(early, ClientStep::Abort(ClientError::Unexpected)));
+    }
+
+    #[test]
+    fn a_client_needs_a_certificate_and_an_authzid_that_can_be_said() {
+        let without = ClientCredentials {
+            certificate: false,
+            ..credentials(None)
+        };
+        assert!(client(&without).is_none());
+        assert!(client(&credentials(Some("a\0b"))).is_none());
+    }
+}

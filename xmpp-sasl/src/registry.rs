@@ -100,3 +100,182 @@ fn list(names: &[String]) -> String {
         names.join(", ")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Password;
+
+    fn credentials(certificate: bool, password: bool) -> ClientCredentials {
+        ClientCredentials {
+            username: Some("capulet.example".to_owned()),
+            password: password.then(|| Password::new("romeo")),
+            certificate,
+            ..ClientCredentials::new("xmpp", "montague.example")
+        }
+    }
+
+    const BOTH: [&str; 2] = ["EXTERNAL", "DIGEST-MD5"];
+
+    #[track_caller]
+    fn check(
+        offered: &[&str],
+        allowed: &[&str],
+        credentials: &ClientCredentials,
+        pin: Option<&str>,
+        want: Result<&str, ()>,
+    ) {
+        let got = select(offered, allowed, credentials, pin);
+        assert_eq!(
+            got.as_ref().map(|client| client.name()).map_err(|_| ()),
+            want,
+            "{got:?}"
+        );
+    }
+
+    #[test]
+    fn every_name_has_both_sides() {
+        let options = ServerOptions::new("xmpp", "montague.example");
+        for name in names() {
+            assert_eq!(client(name, &credentials(true, true)).unwrap().name(), name);
+            assert_eq!(server(name, &options).unwrap().name(), name);
+            // RFC 4422 §3.1: 1*20 of upper-case letters, digits, hyphen and underscore.
+            assert!((1..=20).contains(&name.len()));
+            assert!(
+                name.bytes()
+                    .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b"-_".contains(&b))
+            );
+        }
+        for unknown in ["KERBEROS_V4", "digest-md5", "EXTERNAL ", ""] {
+            assert!(client(unknown, &credentials(true, true)).is_none());
+            assert!(server(unknown, &options).is_none());
+        }
+    }
+
+    #[test]
+    fn the_order_is_ours_and_not_that_of_the_offer() {
+        let all = credentials(true, true);
+        check(
+            &["EXTERNAL", "DIGEST-MD5"],
+            &BOTH,
+            &all,
+            None,
+            Ok("EXTERNAL"),
+        );
+        check(
+            &["DIGEST-MD5", "EXTERNAL"],
+            &BOTH,
+            &all,
+            None,
+            Ok("EXTERNAL"),
+        );
+        check(
+            &["DIGEST-MD5", "EXTERNAL"],
+            &["DIGEST-MD5", "EXTERNAL"],
+            &all,
+            None,
+            Ok("DIGEST-MD5"),
+        );
+        check(
+            &["DIGEST-MD5", "EXTERNAL"],
+            &["DIGEST-MD5"],
+            &all,
+            None,
+            Ok("DIGEST-MD5"),
+        );
+    }
+
+    #[test]
+    fn unknown_names_are_passed_over() {
+        let all = credentials(true, true);
+        check(
+            &["KERBEROS_V4", "DIGEST-MD5"],
+            &["KERBEROS_V4", "DIGEST-MD5"],
+            &all,
+            None,
+            Ok("DIGEST-MD5"),
+        );
+        check(
+            &["KERBEROS_V4"],
+            &["KERBEROS_V4", "DIGEST-MD5"],
+            &all,
+            None,
+            Err(()),
+        );
+        check(&["external", "X-\u{0}"], &BOTH, &all, None, Err(()));
+    }
+
+    #[test]
+    fn mechanisms_without_credentials_are_passed_over() {
+        check(
+            &BOTH,
+            &BOTH,
+            &credentials(false, true),
+            None,
+            Ok("DIGEST-MD5"),
+        );
+        check(
+            &BOTH,
+            &BOTH,
+            &credentials(true, false),
+            None,
+            Ok("EXTERNAL"),
+        );
+        check(&BOTH, &BOTH, &credentials(false, false), None, Err(()));
+    }
+
+    #[test]
+    fn nothing_weaker_than_the_pin_is_chosen() {
+        let all = credentials(true, true);
+        check(&BOTH, &BOTH, &all, Some("EXTERNAL"), Ok("EXTERNAL"));
+        check(&BOTH, &BOTH, &all, Some("DIGEST-MD5"), Ok("EXTERNAL"));
+        check(
+            &["DIGEST-MD5"],
+            &BOTH,
+            &all,
+            Some("DIGEST-MD5"),
+            Ok("DIGEST-MD5"),
+        );
+        check(&["DIGEST-MD5"], &BOTH, &all, Some("EXTERNAL"), Err(()));
+        check(&[], &BOTH, &all, Some("EXTERNAL"), Err(()));
+        // Without the credentials for what was pinned, what is left is weaker all the same.
+        check(
+            &BOTH,
+            &BOTH,
+            &credentials(false, true),
+            Some("EXTERNAL"),
+            Err(()),
+        );
+        check(&BOTH, &BOTH, &all, Some("KERBEROS_V4"), Err(()));
+    }
+
+    #[test]
+    fn the_error_says_what_was_offered() {
+        let error = |offered: &[&str], pin| {
+            select(offered, &BOTH, &credentials(true, true), pin)
+                .unwrap_err()
+                .to_string()
+        };
+        assert_eq!(
+            error(&["PLAIN", "KERBEROS_V4"], None),
+            "none of the offered mechanisms can be used (offered: PLAIN, KERBEROS_V4)"
+        );
+        assert_eq!(
+            error(&[], None),
+            "none of the offered mechanisms can be used (offered: nothing)"
+        );
+        assert_eq!(
+            error(&["DIGEST-MD5"], Some("EXTERNAL")),
+            "the offer lacks EXTERNAL or better, which this peer must offer (offered: DIGEST-MD5)"
+        );
+    }
+
+    #[test]
+    fn an_exchange_can_move_to_another_thread() {
+        fn movable<T: Send + 'static>() {}
+        movable::<Box<dyn Client>>();
+        movable::<Box<dyn Server>>();
+        movable::<crate::ClientStep>();
+        movable::<crate::ServerStep>();
+    }
+}
