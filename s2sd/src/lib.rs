@@ -4,3 +4,5 @@
 
 #[cfg(feature = "demo")]
 pub mod demo;
+
+pub mod services;

@@ -1,0 +1,456 @@
+//! What a served domain answers by itself while no component is attached to it: XEP-0199 ping, XEP-0030
+//! discovery with the contact addresses of XEP-0157, XEP-0092 version, XEP-0202 time. Everything else is
+//! `service-unavailable`. A function of its arguments; it sends nothing.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use xmpp_stream::{
+    Element, ErrorType, StanzaCondition, StanzaError, StanzaKind, Tree, Writer, error_reply, ns,
+    split_jid,
+};
+
+/// What becomes of a stanza that no component takes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Answer {
+    /// A stanza back to its sender, in the content namespace of the stanza answered.
+    Reply(Bytes),
+    /// Nothing: presence, and what must not be answered (RFC 6120 §8.2.3, §8.3.1).
+    Drop,
+}
+
+/// Answers a stanza to a served domain, or to an address under it, in place of a component.
+///
+/// `contacts` are the domain's contact addresses, as URIs. That `to` names the domain and `from` its sender
+/// has been checked before.
+pub fn answer(stanza: &Element, contacts: &[String], now: SystemTime) -> Answer {
+    match stanza.stanza() {
+        Some(StanzaKind::Iq) => match stanza.kind().as_deref() {
+            Some("get") => get(stanza, contacts, now),
+            Some("set") => refuse(
+                stanza,
+                ErrorType::Cancel,
+                StanzaCondition::ServiceUnavailable,
+            ),
+            Some("result" | "error") => Answer::Drop,
+            // RFC 6120 §8.2.3 rule 2.
+            _ => refuse(stanza, ErrorType::Modify, StanzaCondition::BadRequest),
+        },
+        // RFC 6120 §10.5.3.1, and for the domain itself §10.5.1 (b).
+        Some(StanzaKind::Message) => refuse(
+            stanza,
+            ErrorType::Cancel,
+            StanzaCondition::ServiceUnavailable,
+        ),
+        // RFC 6120 §10.5.3.1: "the server SHOULD ignore the stanza".
+        Some(StanzaKind::Presence) | None => Answer::Drop,
+    }
+}
+
+fn get(iq: &Element, contacts: &[String], now: SystemTime) -> Answer {
+    let tree = iq.tree();
+    // RFC 6120 §8.2.3 rule 5: exactly one child element.
+    let mut children = tree.elements();
+    let (Some(query), None) = (children.next(), children.next()) else {
+        return refuse(iq, ErrorType::Modify, StanzaCondition::BadRequest);
+    };
+    if !is_bare_domain(iq) {
+        return refuse(iq, ErrorType::Cancel, StanzaCondition::ServiceUnavailable);
+    }
+    match (query.namespace.as_str(), query.name.as_str()) {
+        (ns::PING, "ping") => result(iq, None),
+        (ns::VERSION, "query") => result(iq, Some(version())),
+        (ns::TIME, "time") => result(iq, Some(time(now))),
+        (ns::DISCO_INFO | ns::DISCO_ITEMS, "query") if has_node(query) => {
+            // XEP-0030 §7: the JID has no such node.
+            refuse(iq, ErrorType::Cancel, StanzaCondition::ItemNotFound)
+        }
+        (ns::DISCO_INFO, "query") => result(iq, Some(info(contacts))),
+        // XEP-0030 §4.1: no items is an empty query.
+        (ns::DISCO_ITEMS, "query") => result(iq, Some(Writer::new("query").xmlns(ns::DISCO_ITEMS))),
+        _ => refuse(iq, ErrorType::Cancel, StanzaCondition::ServiceUnavailable),
+    }
+}
+
+fn is_bare_domain(iq: &Element) -> bool {
+    iq.to()
+        .is_some_and(|to| matches!(split_jid(&to), (None, _, None)))
+}
+
+fn has_node(query: &Tree) -> bool {
+    query.attr("node").is_some_and(|node| !node.is_empty())
+}
+
+fn result(iq: &Element, payload: Option<Writer>) -> Answer {
+    let Some(sender) = iq.from() else {
+        return Answer::Drop;
+    };
+    let mut reply = Writer::new("iq")
+        .attr("type", "result")
+        .attr_opt("from", iq.to())
+        .attr("to", sender)
+        .attr_opt("id", iq.id());
+    if let Some(payload) = payload {
+        reply = reply.child(payload);
+    }
+    Answer::Reply(reply.finish())
+}
+
+fn refuse(stanza: &Element, kind: ErrorType, condition: StanzaCondition) -> Answer {
+    match error_reply(stanza, &StanzaError::new(kind, condition)) {
+        Some(reply) => Answer::Reply(reply),
+        None => Answer::Drop,
+    }
+}
+
+/// XEP-0030 §3.1, with the form of XEP-0157 §3 as XEP-0128 wants it.
+fn info(contacts: &[String]) -> Writer {
+    let identity = Writer::new("identity")
+        .attr("category", "server")
+        .attr("type", "im")
+        .attr("name", "s2sd");
+    let mut query = Writer::new("query").xmlns(ns::DISCO_INFO).child(identity);
+    for feature in [
+        ns::DISCO_INFO,
+        ns::DISCO_ITEMS,
+        ns::VERSION,
+        ns::PING,
+        ns::TIME,
+    ] {
+        query = query.child(Writer::new("feature").attr("var", feature));
+    }
+    if contacts.is_empty() {
+        return query;
+    }
+    let form_type = Writer::new("field")
+        .attr("var", "FORM_TYPE")
+        .attr("type", "hidden")
+        .child(Writer::new("value").text("http://jabber.org/network/serverinfo"));
+    let mut form = Writer::new("x")
+        .xmlns(ns::DATA_FORMS)
+        .attr("type", "result")
+        .child(form_type);
+    // One list of addresses is configured: whoever runs the domain answers for all three.
+    for role in ["abuse-addresses", "admin-addresses", "security-addresses"] {
+        let field = Writer::new("field").attr("var", role);
+        form = form.child(contacts.iter().fold(field, |field, contact| {
+            field.child(Writer::new("value").text(contact))
+        }));
+    }
+    query.child(form)
+}
+
+/// XEP-0092 §2. No `<os/>`: XEP-0092 §5.
+fn version() -> Writer {
+    Writer::new("query")
+        .xmlns(ns::VERSION)
+        .child(Writer::new("name").text("s2sd"))
+        .child(Writer::new("version").text(env!("CARGO_PKG_VERSION")))
+}
+
+/// XEP-0202 §2. A server has no place, so its zone is UTC.
+fn time(now: SystemTime) -> Writer {
+    Writer::new("time")
+        .xmlns(ns::TIME)
+        .child(Writer::new("tzo").text("+00:00"))
+        .child(Writer::new("utc").text(&date_time(now)))
+}
+
+/// The DateTime profile of XEP-0082 §3.2, in UTC and whole seconds. A clock before 1970 counts as 1970.
+fn date_time(now: SystemTime) -> String {
+    const DAY: u64 = 86_400;
+    let seconds = now
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    let (year, month, day) = date(seconds / DAY);
+    let (hour, minute, second) = (seconds % DAY / 3600, seconds % 3600 / 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// Year, month and day of a day counted from 1970-01-01, in the Gregorian calendar.
+fn date(days: u64) -> (u64, u64, u64) {
+    // Years that start in March: a leap day is the last of its year. Day 0 is 0000-03-01.
+    const ERA: u64 = 146_097; // days in 400 years
+    let days = days + 719_468;
+    let (era, day) = (days / ERA, days % ERA);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, next) = if month < 10 {
+        (month + 3, 0)
+    } else {
+        (month - 9, 1)
+    };
+    (era * 400 + year + next, month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use xmpp_stream::{ContentNamespace, Context};
+
+    use super::*;
+
+    fn at(seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    fn parse(xml: &str) -> Element {
+        Element::parse(xml.to_owned(), &Context::new(ContentNamespace::Server)).unwrap()
+    }
+
+    fn ask(xml: &str, contacts: &[&str]) -> Answer {
+        let contacts: Vec<String> = contacts.iter().map(|&contact| contact.to_owned()).collect();
+        answer(&parse(xml), &contacts, at(1_166_551_115))
+    }
+
+    #[track_caller]
+    fn replies(xml: &str, want: &str) {
+        match ask(xml, &[]) {
+            Answer::Reply(reply) => {
+                assert_eq!(std::str::from_utf8(&reply).unwrap(), want);
+                // It is one stanza for the stream it goes to.
+                assert!(parse(want).stanza().is_some());
+            }
+            Answer::Drop => panic!("dropped {xml}"),
+        }
+    }
+
+    #[track_caller]
+    fn refuses(xml: &str, kind: &str, condition: &str) {
+        let Answer::Reply(reply) = ask(xml, &["mailto:a@b"]) else {
+            panic!("dropped {xml}");
+        };
+        let (asked, reply) = (parse(xml), parse(std::str::from_utf8(&reply).unwrap()));
+        assert_eq!(reply.kind().as_deref(), Some("error"));
+        assert_eq!(reply.name(), asked.name());
+        let addresses = (reply.from(), reply.to(), reply.id());
+        assert_eq!(addresses, (asked.to(), asked.from(), asked.id()));
+        let error = StanzaError::from_element(&reply).unwrap();
+        assert_eq!(
+            (error.kind.name(), error.condition.name()),
+            (kind, condition),
+            "{xml}"
+        );
+    }
+
+    #[track_caller]
+    fn drops(xml: &str) {
+        assert_eq!(ask(xml, &["mailto:a@b"]), Answer::Drop, "{xml}");
+    }
+
+    fn iq(payload: &str) -> String {
+        format!("<iq type='get' from='capulet.lit' to='montague.lit' id='s2s1'>{payload}</iq>")
+    }
+
+    const HEAD: &str = "<iq type='result' from='montague.lit' to='capulet.lit' id='s2s1'";
+
+    #[test]
+    fn ping_is_answered_as_xep_0199_prints_it() {
+        replies(&iq("<ping xmlns='urn:xmpp:ping'/>"), &format!("{HEAD}/>"));
+    }
+
+    #[test]
+    fn version_tells_name_and_version_and_no_more() {
+        let want = format!(
+            "{HEAD}><query xmlns='jabber:iq:version'><name>s2sd</name><version>{}</version></query></iq>",
+            env!("CARGO_PKG_VERSION")
+        );
+        replies(&iq("<query xmlns='jabber:iq:version'/>"), &want);
+    }
+
+    #[test]
+    fn time_is_told_in_utc() {
+        let want = format!(
+            "{HEAD}><time xmlns='urn:xmpp:time'><tzo>+00:00</tzo><utc>2006-12-19T17:58:35Z</utc></time></iq>"
+        );
+        replies(&iq("<time xmlns='urn:xmpp:time'/>"), &want);
+    }
+
+    #[test]
+    fn discovery_lists_what_is_answered_here() {
+        let want = format!(
+            "{HEAD}><query xmlns='http://jabber.org/protocol/disco#info'>\
+             <identity category='server' type='im' name='s2sd'/>\
+             <feature var='http://jabber.org/protocol/disco#info'/>\
+             <feature var='http://jabber.org/protocol/disco#items'/>\
+             <feature var='jabber:iq:version'/>\
+             <feature var='urn:xmpp:ping'/>\
+             <feature var='urn:xmpp:time'/></query></iq>"
+        );
+        replies(
+            &iq("<query xmlns='http://jabber.org/protocol/disco#info'/>"),
+            &want,
+        );
+        let want = format!("{HEAD}><query xmlns='http://jabber.org/protocol/disco#items'/></iq>");
+        replies(
+            &iq("<query xmlns='http://jabber.org/protocol/disco#items'/>"),
+            &want,
+        );
+    }
+
+    #[test]
+    fn every_feature_listed_is_answered() {
+        let Answer::Reply(reply) = ask(
+            &iq("<query xmlns='http://jabber.org/protocol/disco#info'/>"),
+            &[],
+        ) else {
+            panic!("dropped");
+        };
+        let tree = parse(std::str::from_utf8(&reply).unwrap()).tree();
+        let query = tree.child(ns::DISCO_INFO, "query").unwrap();
+        let features: Vec<&str> = query
+            .children_named(ns::DISCO_INFO, "feature")
+            .map(|feature| feature.attr("var").unwrap())
+            .collect();
+        assert_eq!(features.len(), 5);
+        for feature in features {
+            let name = match feature {
+                ns::PING => "ping",
+                ns::TIME => "time",
+                _ => "query",
+            };
+            let Answer::Reply(reply) = ask(&iq(&format!("<{name} xmlns='{feature}'/>")), &[])
+            else {
+                panic!("dropped {feature}");
+            };
+            assert!(reply.starts_with(HEAD.as_bytes()), "{feature}");
+        }
+    }
+
+    #[test]
+    fn contact_addresses_are_a_form_of_xep_0157() {
+        let contacts = ["mailto:abuse@montague.lit", "https://montague.lit/?a&b"];
+        let info = iq("<query xmlns='http://jabber.org/protocol/disco#info'/>");
+        let Answer::Reply(reply) = ask(&info, &contacts) else {
+            panic!("dropped");
+        };
+        let tree = parse(std::str::from_utf8(&reply).unwrap()).tree();
+        let query = tree.child(ns::DISCO_INFO, "query").unwrap();
+        let form = query.child(ns::DATA_FORMS, "x").unwrap();
+        assert_eq!(form.attr("type"), Some("result"));
+        let mut fields = Vec::new();
+        for field in form.children_named(ns::DATA_FORMS, "field") {
+            let values: Vec<String> = field
+                .children_named(ns::DATA_FORMS, "value")
+                .map(Tree::text)
+                .collect();
+            fields.push((field.attr("var").unwrap(), field.attr("type"), values));
+        }
+        let contacts = contacts.map(str::to_owned).to_vec();
+        let serverinfo = vec!["http://jabber.org/network/serverinfo".to_owned()];
+        let want = [
+            ("FORM_TYPE", Some("hidden"), serverinfo),
+            ("abuse-addresses", None, contacts.clone()),
+            ("admin-addresses", None, contacts.clone()),
+            ("security-addresses", None, contacts),
+        ];
+        assert_eq!(fields, want);
+    }
+
+    #[test]
+    fn a_node_that_nobody_has_is_not_found() {
+        for namespace in [ns::DISCO_INFO, ns::DISCO_ITEMS] {
+            let query = format!("<query xmlns='{namespace}' node='secret'/>");
+            refuses(&iq(&query), "cancel", "item-not-found");
+        }
+    }
+
+    #[test]
+    fn everything_else_is_unavailable() {
+        for payload in [
+            "<query xmlns='jabber:iq:roster'/>",
+            "<query xmlns='urn:xmpp:ping'/>",
+            "<ping/>",
+            "<ping xmlns='jabber:iq:version'/>",
+        ] {
+            refuses(&iq(payload), "cancel", "service-unavailable");
+        }
+        for to in [
+            "user@montague.lit",
+            "montague.lit/resource",
+            "user@montague.lit/resource",
+        ] {
+            let ping = "<ping xmlns='urn:xmpp:ping'/>";
+            let xml = format!("<iq type='get' from='a@capulet.lit/b' to='{to}' id='1'>{ping}</iq>");
+            refuses(&xml, "cancel", "service-unavailable");
+        }
+        let set = iq("<ping xmlns='urn:xmpp:ping'/>").replace("'get'", "'set'");
+        refuses(&set, "cancel", "service-unavailable");
+        for to in ["montague.lit", "user@montague.lit"] {
+            let xml =
+                format!("<message from='a@capulet.lit' to='{to}' id='1'><body>x</body></message>");
+            refuses(&xml, "cancel", "service-unavailable");
+        }
+    }
+
+    #[test]
+    fn an_iq_that_breaks_the_rules_is_a_bad_request() {
+        refuses(&iq(""), "modify", "bad-request");
+        let two = "<ping xmlns='urn:xmpp:ping'/><ping xmlns='urn:xmpp:ping'/>";
+        refuses(&iq(two), "modify", "bad-request");
+        let ping = iq("<ping xmlns='urn:xmpp:ping'/>");
+        refuses(&ping.replace("type='get'", ""), "modify", "bad-request");
+        refuses(&ping.replace("'get'", "'GET'"), "modify", "bad-request");
+    }
+
+    #[test]
+    fn answers_and_presence_are_not_answered() {
+        let ping = iq("<ping xmlns='urn:xmpp:ping'/>");
+        drops(&ping.replace("'get'", "'result'"));
+        drops(&ping.replace("'get'", "'error'"));
+        drops(&ping.replace("from='capulet.lit'", ""));
+        drops("<message type='error' from='a@capulet.lit' to='montague.lit'/>");
+        for kind in ["", "type='probe'", "type='subscribe'", "type='error'"] {
+            drops(&format!(
+                "<presence {kind} from='a@capulet.lit' to='montague.lit'/>"
+            ));
+        }
+        drops("<iq xmlns='other' type='get' from='a' to='b'><ping xmlns='urn:xmpp:ping'/></iq>");
+    }
+
+    #[test]
+    fn dates_are_those_of_the_gregorian_calendar() {
+        for (seconds, want) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399, "2000-02-28T23:59:59Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (951_868_800, "2000-03-01T00:00:00Z"),
+            (1_709_164_800, "2024-02-29T00:00:00Z"),
+            (1_735_689_599, "2024-12-31T23:59:59Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+            (253_402_300_799, "9999-12-31T23:59:59Z"),
+        ] {
+            assert_eq!(date_time(at(seconds)), want);
+        }
+        let before = UNIX_EPOCH - Duration::from_secs(1);
+        assert_eq!(date_time(before), "1970-01-01T00:00:00Z");
+    }
+
+    #[test]
+    fn days_follow_each_other() {
+        let leap = |year: u64| {
+            year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+        };
+        let mut previous = date(0);
+        for day in 1..200_000 {
+            let (year, month, of_month) = date(day);
+            let next = (year, month, of_month);
+            let length = match previous.1 {
+                2 if leap(previous.0) => 29,
+                2 => 28,
+                4 | 6 | 9 | 11 => 30,
+                _ => 31,
+            };
+            let want = match previous {
+                (y, 12, 31) => (y + 1, 1, 1),
+                (y, m, d) if d == length => (y, m + 1, 1),
+                (y, m, d) => (y, m, d + 1),
+            };
+            assert_eq!(next, want);
+            previous = next;
+        }
+    }
+}
