@@ -11,7 +11,7 @@
 //! | `DIGEST-MD5` | RFC 2831 (historic: RFC 6331) | that both sides know a password, without sending it | only with old peers, by agreement |
 //!
 //! [`client`] and [`server`] make one by its registered name, [`select`] chooses among the names that a server
-//! offers. [`wire`] has the XML forms of RFC 6120 §6.4 (cargo feature `xmpp`, on by default); without it the crate
+//! offers. The module `wire` has the XML forms of RFC 6120 §6.4 (cargo feature `xmpp`, on by default); without it the crate
 //! knows nothing of XMPP.
 //!
 //! # Long computations
@@ -89,3 +89,8 @@ pub use failure::Failure;
 pub use password::Password;
 pub use registry::{NoMechanism, client, names, select, server};
 pub use server::{Host, Identity, Server, ServerOptions, ServerStep};
+
+/// The README's examples are tested.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
