@@ -215,6 +215,24 @@ impl Authority {
         }
     }
 
+    /// The same with parameters of the caller's, for what only tests want to see.
+    #[cfg(test)]
+    pub(crate) fn intermediate_with(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Self {
+        let (mut params, key) = authority_params(name);
+        change(&mut params);
+        let certificate = params.signed_by(&key, &self.issuer).expect(SIGNING);
+        Self {
+            above_leaf: certificate.pem() + &self.above_leaf,
+            pem: certificate.pem(),
+            certificate: certificate.der().clone(),
+            issuer: Issuer::new(params, key),
+        }
+    }
+
     /// Its certificate, PEM.
     pub fn pem(&self) -> &str {
         &self.pem
