@@ -4,5 +4,6 @@
 
 #[cfg(feature = "demo")]
 pub mod demo;
-
+pub mod resolve;
 pub mod services;
+pub mod tls;

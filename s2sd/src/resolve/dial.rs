@@ -1,0 +1,250 @@
+//! Connects to the first of several addresses that answers: RFC 8305 ("Happy Eyeballs") §4 and §5.
+//!
+//! Left out: the sorting of RFC 6724 (an address we have no route to fails at once and costs nothing) and
+//! the interplay with the look-up of §3 (both families are known when this starts).
+
+use std::{
+    fmt::Write as _, future::poll_fn, io, net::SocketAddr, pin::Pin, task::Poll, time::Duration,
+};
+
+use tokio::{
+    net::TcpStream,
+    time::{Instant, sleep_until, timeout_at},
+};
+
+/// RFC 8305 §5: the Connection Attempt Delay, "one recommended value".
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
+/// Connects to one of `addresses`, the families taking turns, a new attempt every 250 ms or as soon as one
+/// fails; the first connection that stands wins and the other attempts are dropped. `TCP_NODELAY` is set.
+///
+/// The error names every address with what it said.
+pub async fn dial(addresses: &[SocketAddr], within: Duration) -> io::Result<TcpStream> {
+    let stream = race(addresses, within, TcpStream::connect).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+async fn race<T, F>(
+    addresses: &[SocketAddr],
+    within: Duration,
+    connect: impl Fn(SocketAddr) -> F,
+) -> io::Result<T>
+where
+    F: Future<Output = io::Result<T>>,
+{
+    let mut waiting = interleave(addresses).into_iter();
+    let end = Instant::now() + within;
+    let mut next = Instant::now();
+    let mut running: Vec<(SocketAddr, Pin<Box<F>>)> = Vec::new();
+    let mut failures = Vec::new();
+    loop {
+        let one_waits = !waiting.as_slice().is_empty();
+        if running.is_empty() && !one_waits {
+            return Err(all_failed(failures));
+        }
+        let event = timeout_at(end, async {
+            tokio::select! {
+                biased;
+                (address, result) = first_done(&mut running) => Some((address, result)),
+                () = sleep_until(next), if one_waits => None,
+            }
+        });
+        match event.await {
+            Ok(Some((_, Ok(connection)))) => return Ok(connection),
+            Ok(Some((address, Err(error)))) => {
+                failures.push((address, error));
+                next = Instant::now();
+            }
+            Ok(None) => {
+                if let Some(address) = waiting.next() {
+                    running.push((address, Box::pin(connect(address))));
+                }
+                next = Instant::now() + ATTEMPT_DELAY;
+            }
+            Err(_) => {
+                let silent = running.iter().map(|(address, _)| *address).chain(waiting);
+                let late = || io::Error::new(io::ErrorKind::TimedOut, "no answer");
+                failures.extend(silent.map(|address| (address, late())));
+                return Err(all_failed(failures));
+            }
+        }
+    }
+}
+
+/// The next attempt that ends, taken out of those that run; waits for ever when none runs.
+async fn first_done<T, F>(
+    running: &mut Vec<(SocketAddr, Pin<Box<F>>)>,
+) -> (SocketAddr, io::Result<T>)
+where
+    F: Future<Output = io::Result<T>>,
+{
+    poll_fn(|context| {
+        for (index, (address, attempt)) in running.iter_mut().enumerate() {
+            if let Poll::Ready(result) = attempt.as_mut().poll(context) {
+                let address = *address;
+                drop(running.swap_remove(index));
+                return Poll::Ready((address, result));
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// RFC 8305 §4: one family, then the other, beginning with the first address's.
+fn interleave(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
+    let first_is_ipv6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (mut ours, mut theirs): (Vec<_>, Vec<_>) = addresses
+        .iter()
+        .rev()
+        .copied()
+        .partition(|address| address.is_ipv6() == first_is_ipv6);
+    let mut ordered = Vec::with_capacity(addresses.len());
+    while !ours.is_empty() || !theirs.is_empty() {
+        ordered.extend(ours.pop());
+        ordered.extend(theirs.pop());
+    }
+    ordered
+}
+
+fn all_failed(failures: Vec<(SocketAddr, io::Error)>) -> io::Error {
+    let Some((_, last)) = failures.last() else {
+        return io::Error::new(io::ErrorKind::NotFound, "no address to connect to");
+    };
+    let kind = last.kind();
+    let mut text = String::new();
+    for (address, error) in &failures {
+        if !text.is_empty() {
+            text.push_str("; ");
+        }
+        // The kind reads better than the error of an operating system with its number.
+        let _ = match error.kind() {
+            io::ErrorKind::Other => write!(text, "{address}: {error}"),
+            kind => write!(text, "{address}: {kind}"),
+        };
+    }
+    io::Error::new(kind, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use tokio::{net::TcpListener, time::sleep};
+
+    use super::*;
+
+    const WITHIN: Duration = Duration::from_secs(20);
+
+    fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    /// What an address does: after so many milliseconds it accepts or refuses.
+    type Script<'a> = &'a [(&'a str, u64, bool)];
+
+    /// Races the addresses of a script; gives the winner, and when each attempt began.
+    async fn run(script: Script<'_>) -> (io::Result<SocketAddr>, Vec<(String, u64)>) {
+        let begin = Instant::now();
+        let began = Mutex::new(Vec::new());
+        let all = addresses(&script.iter().map(|line| line.0).collect::<Vec<_>>());
+        let result = race(&all, WITHIN, |address| {
+            let elapsed = begin.elapsed().as_millis() as u64;
+            began.lock().unwrap().push((address.to_string(), elapsed));
+            let (_, after, accepts) = *script
+                .iter()
+                .find(|line| line.0 == address.to_string())
+                .unwrap();
+            async move {
+                sleep(Duration::from_millis(after)).await;
+                match accepts {
+                    true => Ok(address),
+                    false => Err(io::ErrorKind::ConnectionRefused.into()),
+                }
+            }
+        })
+        .await;
+        (result, began.into_inner().unwrap())
+    }
+
+    fn began(list: &[(&str, u64)]) -> Vec<(String, u64)> {
+        list.iter()
+            .map(|&(address, at)| (address.to_owned(), at))
+            .collect()
+    }
+
+    #[test]
+    fn families_take_turns_from_the_first_addresss_on() {
+        let given = addresses(&["[::1]:1", "[::2]:1", "[::3]:1", "1.0.0.1:1", "1.0.0.2:1"]);
+        let want = addresses(&["[::1]:1", "1.0.0.1:1", "[::2]:1", "1.0.0.2:1", "[::3]:1"]);
+        assert_eq!(interleave(&given), want);
+        let given = addresses(&["1.0.0.1:1", "1.0.0.2:1", "[::1]:1"]);
+        let want = addresses(&["1.0.0.1:1", "[::1]:1", "1.0.0.2:1"]);
+        assert_eq!(interleave(&given), want);
+        assert_eq!(interleave(&[]), []);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_family_costs_a_quarter_of_a_second() {
+        let (result, order) = run(&[("[::1]:1", 60_000, true), ("1.0.0.1:1", 30, true)]).await;
+        assert_eq!(result.unwrap().to_string(), "1.0.0.1:1");
+        assert_eq!(order, began(&[("[::1]:1", 0), ("1.0.0.1:1", 250)]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_starts_the_next_at_once() {
+        let (result, order) = run(&[("[::1]:1", 10, false), ("1.0.0.1:1", 10, true)]).await;
+        assert_eq!(result.unwrap().to_string(), "1.0.0.1:1");
+        assert_eq!(order, began(&[("[::1]:1", 0), ("1.0.0.1:1", 10)]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_first_address_still_wins_if_it_is_first_to_answer() {
+        let (result, order) = run(&[("[::1]:1", 300, true), ("1.0.0.1:1", 500, true)]).await;
+        assert_eq!(result.unwrap().to_string(), "[::1]:1");
+        assert_eq!(order.len(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_refusals_are_in_the_error() {
+        let (result, _) = run(&[("[::1]:1", 5, false), ("1.0.0.1:1", 5, false)]).await;
+        let error = result.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        assert_eq!(
+            error.to_string(),
+            "[::1]:1: connection refused; 1.0.0.1:1: connection refused"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn time_runs_out_for_all_together() {
+        let begin = Instant::now();
+        let (result, _) = run(&[("[::1]:1", 5, false), ("1.0.0.1:1", 90_000, true)]).await;
+        let error = result.unwrap_err();
+        assert_eq!(begin.elapsed(), WITHIN);
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(
+            error.to_string(),
+            "[::1]:1: connection refused; 1.0.0.1:1: timed out"
+        );
+    }
+
+    #[tokio::test]
+    async fn no_address_is_an_error() {
+        let error = dial(&[], WITHIN).await.unwrap_err();
+        assert_eq!(error.to_string(), "no address to connect to");
+    }
+
+    #[tokio::test]
+    async fn a_real_listener_is_reached_behind_a_closed_port() {
+        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let closed_address = closed.local_addr().unwrap();
+        drop(closed);
+        let open = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let open_address = open.local_addr().unwrap();
+        let stream = dial(&[closed_address, open_address], WITHIN).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), open_address);
+        assert!(stream.nodelay().unwrap());
+    }
+}

@@ -1,0 +1,501 @@
+//! Which places are tried for a domain, and in which order: RFC 6120 §3.2, RFC 2782, XEP-0368.
+//!
+//! Pure: the answers of the DNS and the dice are arguments.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+};
+
+use xmpp_stream::Domain;
+
+/// The port registered as `xmpp-server` (RFC 6120 §14.7), for domains without SRV records.
+pub const DEFAULT_PORT: u16 = 5269;
+
+/// How many places are tried for one domain. A DNS message has room for more than a thousand SRV
+/// records, and whoever owns a domain could otherwise send us to as many addresses.
+pub const MAX_TARGETS: usize = 24;
+
+/// A machine, by name or by address.
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
+pub enum Host {
+    /// A DNS name in ASCII without the final dot; its addresses are still to be looked up.
+    Name(String),
+    /// An address.
+    Address(IpAddr),
+}
+
+impl Host {
+    /// Reads a host as it stands in a configuration, a domain or an SRV record: `host.example`,
+    /// `host.example.`, `192.0.2.7`, `2001:db8::7` or `[2001:db8::7]`.
+    ///
+    /// RFC 2782 does not allow an address as target. Domains that publish one exist and mean what they
+    /// wrote, so it is taken as the address.
+    pub fn parse(text: &str) -> Self {
+        let text = text.strip_suffix('.').unwrap_or(text);
+        let bare = text
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'));
+        if let Some(address) = bare.and_then(|text| text.parse::<Ipv6Addr>().ok()) {
+            return Self::Address(address.into());
+        }
+        match text.parse() {
+            Ok(address) => Self::Address(address),
+            Err(_) => Self::Name(text.to_ascii_lowercase()),
+        }
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Address(IpAddr::V6(address)) => write!(f, "[{address}]"),
+            Self::Address(address) => write!(f, "{address}"),
+        }
+    }
+}
+
+/// One place to connect to.
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
+pub struct Target {
+    /// The machine.
+    pub host: Host,
+    /// Its TCP port.
+    pub port: u16,
+    /// TLS from the first byte (XEP-0368) instead of STARTTLS.
+    pub direct_tls: bool,
+}
+
+impl Target {
+    /// The address, when no look-up is needed to know it.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self.host {
+            Host::Name(_) => None,
+            Host::Address(address) => Some(SocketAddr::new(address, self.port)),
+        }
+    }
+}
+
+/// As the configuration writes it: `host:port`, `tls://host:port` for direct TLS.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.direct_tls { "tls://" } else { "" };
+        write!(f, "{scheme}{}:{}", self.host, self.port)
+    }
+}
+
+/// Why there is no place to connect to.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ResolveError {
+    /// The domain's SRV record says `.`: the service is decidedly not available (RFC 2782).
+    #[error("its DNS says that it offers no XMPP service to servers")]
+    NoService,
+    /// The name does not exist or has no address.
+    #[error("its name does not exist in the DNS or has no address")]
+    NotFound,
+    /// The DNS gave no answer; another time it may.
+    #[error("the DNS gave no answer: {0}")]
+    Failed(String),
+}
+
+impl ResolveError {
+    /// Is this what the DNS says, as opposed to the DNS saying nothing?
+    pub fn is_permanent(&self) -> bool {
+        match self {
+            Self::NoService | Self::NotFound => true,
+            Self::Failed(_) => false,
+        }
+    }
+}
+
+/// One SRV record (RFC 2782).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Srv {
+    /// Lower is tried first.
+    pub priority: u16,
+    /// Share among records of one priority.
+    pub weight: u16,
+    /// TCP port.
+    pub port: u16,
+    /// The machine's name; `.` says that there is none.
+    pub target: String,
+}
+
+impl Srv {
+    fn is_absence(&self) -> bool {
+        self.target.is_empty() || self.target == "."
+    }
+}
+
+/// What the DNS said to one SRV question.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Answer {
+    /// There is no such record.
+    Absent,
+    /// These are the records, in any order.
+    Records(Vec<Srv>),
+    /// No answer.
+    Failed(String),
+}
+
+/// An answer with RFC 2782's `.` told apart from records that can be used.
+enum Service {
+    Absent,
+    Denied,
+    At(Vec<Srv>),
+    Unknown(String),
+}
+
+impl From<Answer> for Service {
+    fn from(answer: Answer) -> Self {
+        match answer {
+            Answer::Absent => Self::Absent,
+            Answer::Failed(why) => Self::Unknown(why),
+            Answer::Records(records) if records.is_empty() => Self::Absent,
+            Answer::Records(mut records) => {
+                records.retain(|record| !record.is_absence());
+                match records.is_empty() {
+                    true => Self::Denied,
+                    false => Self::At(records),
+                }
+            }
+        }
+    }
+}
+
+/// Orders the places where `domain` can be reached.
+///
+/// `xmpp` and `xmpps` are the answers for `_xmpp-server._tcp` and `_xmpps-server._tcp`; their records are
+/// ordered as if they were one set (XEP-0368 §3 rule 1). Only if there is neither is the domain itself
+/// tried on port 5269 (RFC 6120 §3.2.2); a `.` forbids that too (XEP-0368 §5). A question without
+/// an answer counts as "unknown": it is never taken for "there is none" where that would decide,
+/// except that a domain with no `_xmpp-server` falls back although `_xmpps-server` is unknown, as every server
+/// without XEP-0368 would.
+///
+/// `dice(n)` returns a number from 0 to `n`, both included.
+pub fn plan(
+    domain: &Domain,
+    xmpp: Answer,
+    xmpps: Answer,
+    dice: &mut dyn FnMut(u32) -> u32,
+) -> Result<Vec<Target>, ResolveError> {
+    let (plain, direct) = match (xmpp.into(), xmpps.into()) {
+        (Service::At(plain), Service::At(direct)) => (plain, direct),
+        (Service::At(plain), Service::Absent | Service::Denied | Service::Unknown(_)) => {
+            (plain, Vec::new())
+        }
+        (Service::Absent | Service::Denied | Service::Unknown(_), Service::At(direct)) => {
+            (Vec::new(), direct)
+        }
+        (Service::Absent, Service::Absent | Service::Unknown(_)) => {
+            return Ok(vec![fallback(domain)]);
+        }
+        (Service::Unknown(why), Service::Absent | Service::Denied | Service::Unknown(_))
+        | (Service::Denied, Service::Unknown(why)) => return Err(ResolveError::Failed(why)),
+        (Service::Denied, Service::Absent | Service::Denied)
+        | (Service::Absent, Service::Denied) => return Err(ResolveError::NoService),
+    };
+    let mut records: Vec<(Srv, bool)> = Vec::with_capacity(plain.len() + direct.len());
+    records.extend(plain.into_iter().map(|record| (record, false)));
+    records.extend(direct.into_iter().map(|record| (record, true)));
+    Ok(in_order(records, dice)
+        .into_iter()
+        .take(MAX_TARGETS)
+        .map(|(record, direct_tls)| Target {
+            host: Host::parse(&record.target),
+            port: record.port,
+            direct_tls,
+        })
+        .collect())
+}
+
+/// The domain itself on the default port: without SRV records, and for a domain that is an address.
+pub fn fallback(domain: &Domain) -> Target {
+    Target {
+        host: Host::parse(domain.ascii()),
+        port: DEFAULT_PORT,
+        direct_tls: false,
+    }
+}
+
+/// RFC 2782, "The format of the SRV RR", *Weight*: by priority; among equals repeatedly draw one, with a
+/// chance in proportion to its weight. Records of weight 0 stand first in a draw, so they
+/// win only if the dice shows 0.
+fn in_order(mut records: Vec<(Srv, bool)>, dice: &mut dyn FnMut(u32) -> u32) -> Vec<(Srv, bool)> {
+    records.sort_by_key(|(record, _)| (record.priority, record.weight != 0));
+    let mut ordered = Vec::with_capacity(records.len());
+    while let Some((first, _)) = records.first() {
+        let priority = first.priority;
+        let equals = records
+            .iter()
+            .take_while(|(record, _)| record.priority == priority);
+        let total = equals.clone().fold(0_u32, |sum, (record, _)| {
+            sum.saturating_add(record.weight.into())
+        });
+        let drawn = dice(total);
+        let mut sum = 0_u32;
+        let chosen = equals
+            .map(|(record, _)| {
+                sum = sum.saturating_add(record.weight.into());
+                sum
+            })
+            .position(|sum| sum >= drawn)
+            .unwrap_or(0);
+        ordered.push(records.remove(chosen));
+    }
+    ordered
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn srv(priority: u16, weight: u16, port: u16, target: &str) -> Srv {
+        Srv {
+            priority,
+            weight,
+            port,
+            target: target.to_owned(),
+        }
+    }
+
+    fn at(records: &[(u16, u16, u16, &str)]) -> Answer {
+        Answer::Records(
+            records
+                .iter()
+                .map(|&(priority, weight, port, target)| srv(priority, weight, port, target))
+                .collect(),
+        )
+    }
+
+    fn failed() -> Answer {
+        Answer::Failed("SERVFAIL".to_owned())
+    }
+
+    fn domain(text: &str) -> Domain {
+        Domain::parse(text).unwrap()
+    }
+
+    /// Plans for `a.example` with dice that show the given numbers, and prints the targets.
+    #[track_caller]
+    fn check(xmpp: Answer, xmpps: Answer, dice: &[u32], want: Result<&[&str], ResolveError>) {
+        let mut dice = dice.iter().copied();
+        let got = plan(&domain("a.example"), xmpp, xmpps, &mut |most| {
+            let shown = dice.next().unwrap_or(0);
+            assert!(shown <= most, "the dice shows {shown} of {most}");
+            shown
+        });
+        let got = got.map(|targets| targets.iter().map(Target::to_string).collect::<Vec<_>>());
+        let want = want.map(|texts| texts.iter().map(|&text| text.to_owned()).collect());
+        assert_eq!(got, want);
+    }
+
+    #[test]
+    fn lower_priority_comes_first_whatever_the_weight() {
+        check(
+            at(&[
+                (20, 500, 5269, "c.example."),
+                (10, 0, 5269, "b.example."),
+                (5, 1, 5299, "a.example."),
+            ]),
+            Answer::Absent,
+            &[],
+            Ok(&["a.example:5299", "b.example:5269", "c.example:5269"]),
+        );
+    }
+
+    #[test]
+    fn the_dice_choose_by_weight() {
+        // RFC 2782's example: one quarter old-slow-box, three quarters new-fast-box.
+        let foobar = || at(&[(0, 1, 9, "old-slow-box."), (0, 3, 9, "new-fast-box.")]);
+        for (shown, first) in [(0, "old"), (1, "old"), (2, "new"), (3, "new"), (4, "new")] {
+            let mut dice = [shown, 0].into_iter();
+            let targets = plan(
+                &domain("a.example"),
+                foobar(),
+                Answer::Absent,
+                &mut |most| {
+                    assert!([4, 1, 3].contains(&most));
+                    dice.next().unwrap()
+                },
+            )
+            .unwrap();
+            assert_eq!(targets.len(), 2);
+            assert!(targets[0].to_string().starts_with(first), "{shown}");
+        }
+    }
+
+    #[test]
+    fn weight_zero_is_drawn_only_by_zero() {
+        let records = || {
+            at(&[
+                (1, 10, 1, "heavy.example."),
+                (1, 0, 2, "light.example."),
+                (1, 20, 3, "heavier.example."),
+            ])
+        };
+        let last = "light.example:2";
+        check(
+            records(),
+            Answer::Absent,
+            &[0],
+            Ok(&["light.example:2", "heavy.example:1", "heavier.example:3"]),
+        );
+        check(
+            records(),
+            Answer::Absent,
+            &[1, 1],
+            Ok(&["heavy.example:1", "heavier.example:3", last]),
+        );
+        check(
+            records(),
+            Answer::Absent,
+            &[30, 10],
+            Ok(&["heavier.example:3", "heavy.example:1", last]),
+        );
+    }
+
+    #[test]
+    fn weights_are_kept_in_proportion() {
+        let mut state = 1_u32;
+        let mut dice = move |most: u32| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            ((u64::from(state) * (u64::from(most) + 1)) >> 32) as u32
+        };
+        let first_of = |dice: &mut dyn FnMut(u32) -> u32| {
+            let records = at(&[(0, 100, 1, "one.example."), (0, 300, 3, "three.example.")]);
+            plan(&domain("a.example"), records, Answer::Absent, dice).unwrap()[0].port
+        };
+        let threes = (0..10_000).filter(|_| first_of(&mut dice) == 3).count();
+        assert!((7_300..7_700).contains(&threes), "{threes} of 10000");
+    }
+
+    #[test]
+    fn starttls_and_direct_tls_are_one_list() {
+        check(
+            at(&[(10, 0, 5269, "b.example."), (30, 0, 5269, "d.example.")]),
+            at(&[(5, 0, 5270, "a.example."), (20, 0, 443, "c.example.")]),
+            &[],
+            Ok(&[
+                "tls://a.example:5270",
+                "b.example:5269",
+                "tls://c.example:443",
+                "d.example:5269",
+            ]),
+        );
+        // The weights of both kinds are in one draw.
+        check(
+            at(&[(1, 1, 5269, "a.example.")]),
+            at(&[(1, 9, 5270, "a.example.")]),
+            &[2],
+            Ok(&["tls://a.example:5270", "a.example:5269"]),
+        );
+    }
+
+    #[test]
+    fn a_dot_means_that_there_is_no_service() {
+        let dot = || at(&[(0, 0, 0, ".")]);
+        let some = || at(&[(0, 0, 7, "x.example.")]);
+        check(dot(), Answer::Absent, &[], Err(ResolveError::NoService));
+        check(dot(), dot(), &[], Err(ResolveError::NoService));
+        // XEP-0368 §5: no fallback to addresses either.
+        check(Answer::Absent, dot(), &[], Err(ResolveError::NoService));
+        // One kind is denied, the other is offered.
+        check(some(), dot(), &[], Ok(&["x.example:7"]));
+        check(dot(), some(), &[], Ok(&["tls://x.example:7"]));
+    }
+
+    #[test]
+    fn a_dot_among_others_is_passed_over() {
+        check(
+            at(&[(0, 0, 0, "."), (1, 0, 5269, "b.example.")]),
+            Answer::Absent,
+            &[],
+            Ok(&["b.example:5269"]),
+        );
+    }
+
+    #[test]
+    fn without_srv_the_domain_itself_is_tried() {
+        check(Answer::Absent, Answer::Absent, &[], Ok(&["a.example:5269"]));
+        check(at(&[]), Answer::Absent, &[], Ok(&["a.example:5269"]));
+    }
+
+    #[test]
+    fn silence_is_not_absence() {
+        let some = || at(&[(0, 0, 7, "x.example.")]);
+        let dot = || at(&[(0, 0, 0, ".")]);
+        let silent = || Err(ResolveError::Failed("SERVFAIL".to_owned()));
+        check(failed(), failed(), &[], silent());
+        check(failed(), Answer::Absent, &[], silent());
+        check(failed(), dot(), &[], silent());
+        check(dot(), failed(), &[], silent());
+        // What is known can be used.
+        check(failed(), some(), &[], Ok(&["tls://x.example:7"]));
+        check(some(), failed(), &[], Ok(&["x.example:7"]));
+        // RFC 6120 alone would fall back here, and so does whoever does not know XEP-0368.
+        check(Answer::Absent, failed(), &[], Ok(&["a.example:5269"]));
+        assert!(!ResolveError::Failed(String::new()).is_permanent());
+        assert!(ResolveError::NotFound.is_permanent());
+    }
+
+    #[test]
+    fn addresses_as_targets_are_understood() {
+        check(
+            at(&[(1, 0, 5269, "192.0.2.7."), (2, 0, 5269, "2001:db8::7")]),
+            Answer::Absent,
+            &[],
+            Ok(&["192.0.2.7:5269", "[2001:db8::7]:5269"]),
+        );
+        assert_eq!(
+            Host::parse("[2001:db8::7]"),
+            Host::Address("2001:db8::7".parse().unwrap())
+        );
+        assert_eq!(Host::parse("[192.0.2.7]"), Host::Name("[192.0.2.7]".into()));
+        assert_eq!(Host::parse("B.example."), Host::Name("b.example".into()));
+    }
+
+    #[test]
+    fn a_domain_that_is_an_address_needs_no_dns() {
+        for (text, want) in [
+            ("192.0.2.7", "192.0.2.7:5269"),
+            ("[2001:db8::7]", "[2001:db8::7]:5269"),
+        ] {
+            let target = fallback(&domain(text));
+            assert_eq!(target.to_string(), want);
+            assert_eq!(target.address(), Some(want.parse().unwrap()));
+        }
+        assert_eq!(fallback(&domain("a.example")).address(), None);
+    }
+
+    #[test]
+    fn an_international_domain_falls_back_to_its_a_label() {
+        let target = fallback(&domain("müller.example"));
+        assert_eq!(target.to_string(), "xn--mller-kva.example:5269");
+    }
+
+    #[test]
+    fn a_flood_of_records_is_cut_after_ordering() {
+        let mut records: Vec<Srv> = (0..1_000).map(|n| srv(9, n, 1, "far.example.")).collect();
+        records.push(srv(0, 0, 2, "near.example."));
+        let targets = plan(
+            &domain("a.example"),
+            Answer::Records(records),
+            Answer::Absent,
+            &mut |most| most,
+        )
+        .unwrap();
+        assert_eq!(targets.len(), MAX_TARGETS);
+        assert_eq!(targets[0].port, 2);
+    }
+
+    #[test]
+    fn dice_beyond_the_range_do_no_harm() {
+        let records = at(&[(0, 1, 1, "a."), (0, 65_535, 2, "b.")]);
+        let targets = plan(&domain("a.example"), records, Answer::Absent, &mut |_| {
+            u32::MAX
+        });
+        assert_eq!(targets.unwrap().len(), 2);
+    }
+}

@@ -1,0 +1,55 @@
+//! What was agreed in a handshake, for logs and pages.
+
+use rustls::{CommonState, ProtocolVersion};
+
+use super::PeerChain;
+
+/// What a TLS connection is made of.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TlsFacts {
+    /// `TLS 1.3` or `TLS 1.2`.
+    pub version: &'static str,
+    /// As IANA names it: `TLS_AES_256_GCM_SHA384`.
+    pub cipher: String,
+    /// The key exchange: `X25519MLKEM768`, `X25519`, `secp256r1` …
+    pub group: Option<String>,
+}
+
+impl std::fmt::Display for TlsFacts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.version, self.cipher)?;
+        match &self.group {
+            Some(group) => write!(f, " {group}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Describes a connection whose handshake is over.
+pub fn describe(connection: &CommonState) -> TlsFacts {
+    let version = match connection.protocol_version() {
+        Some(ProtocolVersion::TLSv1_3) => "TLS 1.3",
+        Some(ProtocolVersion::TLSv1_2) => "TLS 1.2",
+        _ => "TLS",
+    };
+    let cipher = match connection.negotiated_cipher_suite() {
+        // rustls writes the suites of TLS 1.3 with the version in their name.
+        Some(suite) => format!("{:?}", suite.suite()).replacen("TLS13_", "TLS_", 1),
+        None => String::new(),
+    };
+    let group = connection
+        .negotiated_key_exchange_group()
+        .map(|group| format!("{:?}", group.name()));
+    TlsFacts {
+        version,
+        cipher,
+        group,
+    }
+}
+
+impl PeerChain {
+    /// What the peer showed on this connection.
+    pub fn of(connection: &CommonState) -> Option<Self> {
+        connection.peer_certificates().and_then(Self::new)
+    }
+}
