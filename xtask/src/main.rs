@@ -3,6 +3,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod ci;
+mod interop;
 mod tidy;
 mod workspace;
 
@@ -22,12 +23,15 @@ enum Command {
     Tidy,
     /// Everything CI runs, part by part, with the time each part took
     Ci(ci::Arguments),
+    /// s2sd against real servers
+    Interop(interop::Arguments),
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Tidy => tidy::run(),
         Command::Ci(arguments) => ci::run(&arguments),
+        Command::Interop(arguments) => interop::run(&arguments),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

@@ -1,0 +1,156 @@
+//! What one run shares: the programs we built, the certificates, and the tools of `lab`.
+
+use super::{
+    namespace::RESOLVER,
+    ours, peers,
+    process::{Process, wait_until},
+    setup::Certificate,
+};
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+/// The programs under test.
+#[derive(Clone, Debug)]
+pub(super) struct Programs {
+    pub(super) s2sd: PathBuf,
+    pub(super) lab: PathBuf,
+}
+
+impl Programs {
+    /// Builds them, in the same profile that the tests use.
+    pub(super) fn build() -> Result<Self> {
+        let output = crate::workspace::cargo()
+            .args([
+                "build",
+                "--package",
+                "s2sd",
+                "--package",
+                "s2sd-tests",
+                "--bins",
+            ])
+            .args(["--message-format", "json-render-diagnostics"])
+            .stderr(std::process::Stdio::inherit())
+            .output()
+            .context("starting cargo build")?;
+        ensure!(output.status.success(), "cargo build failed");
+        let mut found = Vec::new();
+        for line in String::from_utf8_lossy(&output.stdout).lines() {
+            let message: serde_json::Value =
+                serde_json::from_str(line).context("reading cargo's messages")?;
+            found.extend(
+                message
+                    .get("executable")
+                    .and_then(|path| path.as_str())
+                    .map(PathBuf::from),
+            );
+        }
+        let program = |name: &str| {
+            found
+                .iter()
+                .find(|path| path.ends_with(name))
+                .cloned()
+                .with_context(|| format!("cargo built no {name}"))
+        };
+        Ok(Self {
+            s2sd: program("s2sd")?,
+            lab: program("lab")?,
+        })
+    }
+
+    /// A directory beside the profile's, which cargo leaves alone.
+    pub(super) fn beside(&self, name: &str) -> Result<PathBuf> {
+        let target = self
+            .s2sd
+            .ancestors()
+            .nth(2)
+            .context("cargo's target directory")?;
+        Ok(target.join(name))
+    }
+}
+
+/// The bed that all rows of a run lie in.
+pub(super) struct Bed {
+    pub(super) programs: Programs,
+    pub(super) directory: PathBuf,
+    pub(super) certificates: PathBuf,
+}
+
+impl Bed {
+    /// Makes the certificates: every kind for every domain.
+    pub(super) fn make(programs: Programs, directory: &Path) -> Result<Self> {
+        let certificates = directory.join("certificates");
+        let mut command = Command::new(&programs.lab);
+        command.arg("ca").arg("--dir").arg(&certificates);
+        for domain in peers::ALL
+            .iter()
+            .map(|peer| peer.domain())
+            .chain([ours::DOMAIN])
+        {
+            for certificate in Certificate::ALL {
+                let (name, words) = certificate.leaf(domain);
+                command.arg("--leaf").arg(format!("{name} {words}"));
+            }
+        }
+        let output = command.output().context("starting lab ca")?;
+        ensure!(
+            output.status.success(),
+            "lab ca: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(Self {
+            programs,
+            directory: directory.to_owned(),
+            certificates,
+        })
+    }
+
+    /// Serves a zone at the address that resolv.conf names.
+    pub(super) fn serve_zone(&self, directory: &Path, zone: &str) -> Result<Process> {
+        let file = directory.join("zone");
+        fs::write(&file, zone).context("writing the zone")?;
+        let (listen, file) = (format!("{RESOLVER}:53"), file.display().to_string());
+        self.serve(
+            "dns",
+            &["dns", "--log", "--listen", &listen, "--zone", &file],
+            directory,
+        )
+    }
+
+    /// Starts a command of `lab` that serves, and waits until it says that it does.
+    pub(super) fn serve(
+        &self,
+        name: &str,
+        arguments: &[&str],
+        directory: &Path,
+    ) -> Result<Process> {
+        let mut command = Command::new(&self.programs.lab);
+        command.args(arguments);
+        let process = Process::start(name, command, directory)?;
+        wait_until(&format!("lab {name}"), Duration::from_secs(10), || {
+            Ok(process.output().contains("ready\n"))
+        })
+        .with_context(|| process.says())?;
+        Ok(process)
+    }
+
+    /// Runs a command of `lab` to its end: its verdict, which is one JSON object on standard output.
+    pub(super) fn verdict(
+        &self,
+        name: &str,
+        arguments: &[&str],
+        directory: &Path,
+    ) -> Result<Value> {
+        let mut command = Command::new(&self.programs.lab);
+        command.args(arguments);
+        let mut process = Process::start(name, command, directory)?;
+        process.finish(Duration::from_secs(180))?;
+        serde_json::from_str(&process.output())
+            .with_context(|| format!("lab {name}: {}", process.says()))
+    }
+}

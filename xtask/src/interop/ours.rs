@@ -1,0 +1,245 @@
+//! s2sd itself in a row: one served domain, to which a component attaches.
+
+use super::{
+    evidence::{Claim, Method, Refusal},
+    peers::{Place, SECRET},
+    process::Process,
+    setup::{Direction, Proof, Setup, Transport},
+    template::fill,
+};
+use anyhow::Result;
+use serde_json::Value;
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+    process::Command,
+};
+
+const TEMPLATE: &str = include_str!("../../peers/s2sd.toml.tmpl");
+
+pub(super) const DOMAIN: &str = "s2sd.test";
+pub(super) const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 77, 6);
+
+/// Writes the configuration, starts the daemon and waits until it serves.
+pub(super) fn start(program: &Path, place: &Place<'_>, setup: &Setup) -> Result<Process> {
+    let (certificate, _) = setup.our_certificate.leaf(DOMAIN);
+    let auth = match setup.proof {
+        Proof::Dialback => "\"dialback\"",
+        Proof::External => "\"external\"",
+        Proof::Either => "\"external\", \"dialback\"",
+    };
+    let lenient = setup.lenient || setup.proof == Proof::Dialback;
+    let config = fill(
+        TEMPLATE,
+        &[
+            ("dir", &place.path("")),
+            ("address", &ADDRESS.to_string()),
+            ("domain", DOMAIN),
+            (
+                "certificate",
+                &place.certificate(&format!("{certificate}.pem")),
+            ),
+            ("key", &place.certificate(&format!("{certificate}.key"))),
+            ("secret", SECRET),
+            ("tls", if setup.tls() { "required" } else { "disabled" }),
+            ("auth", auth),
+            ("verify", if lenient { "dialback" } else { "strict" }),
+            ("ca", &place.certificate("ca.pem")),
+            ("resolver", super::namespace::RESOLVER),
+        ],
+    )?;
+    place.write("s2sd.toml", &config)?;
+    place.make_directory("data")?;
+    let mut command = Command::new(program);
+    command.args(["run", "-c", &place.path("s2sd.toml")]);
+    let mut process = Process::start("s2sd", command, place.directory)?;
+    process.serves(&[5269, 5270, 5347].map(|port| SocketAddr::from((ADDRESS, port))))?;
+    Ok(process)
+}
+
+/// An end for `lab check`: the component.
+pub(super) fn end() -> String {
+    format!("component,addr={ADDRESS}:5347,domain={DOMAIN},secret={SECRET}")
+}
+
+/// Where its log is: it writes to standard error.
+pub(super) const LOG: &str = "s2sd.err";
+
+/// Does the log say that the stream of the claim was proved that way?
+pub(super) fn proved(log: &str, peer: &str, claim: &Claim) -> Result<(), String> {
+    let message = match claim.direction {
+        Direction::FromPeer => "incoming stream authenticated",
+        Direction::ToPeer => "outgoing stream authenticated",
+    };
+    let entries: Vec<Entry> = entries(log)
+        .filter(|entry| entry.is(message) && entry.says("remote", peer))
+        .collect();
+    if entries.is_empty() {
+        return Err(format!("no {message:?} with {peer}"));
+    }
+    let method = match claim.method {
+        Method::Dialback => "dialback",
+        Method::External => "external",
+    };
+    for entry in entries {
+        let (found, tls) = (entry.value("method"), entry.value("tls"));
+        if !found.eq_ignore_ascii_case(method) {
+            return Err(format!("proved by {found}, not by {method}"));
+        }
+        if tls.starts_with("TLS") != claim.tls() {
+            return Err(format!("the stream's TLS is {tls}"));
+        }
+        if claim.direction == Direction::FromPeer
+            && entry.on_tls_port() != (claim.transport == Transport::DirectTls)
+        {
+            return Err("came to the wrong port for its transport".to_owned());
+        }
+    }
+    Ok(())
+}
+
+/// Does the log say that a stream ended for that reason, and that none was proved?
+pub(super) fn refused(
+    log: &str,
+    peer: &str,
+    direction: Direction,
+    why: Refusal,
+) -> Result<(), String> {
+    let (proved, ended) = match direction {
+        Direction::FromPeer => ("incoming stream authenticated", "incoming stream"),
+        Direction::ToPeer => ("outgoing stream authenticated", "no stream: "),
+    };
+    if entries(log).any(|entry| entry.is(proved) && entry.says("remote", peer)) {
+        return Err(format!("{proved} with {peer} all the same"));
+    }
+    let causes: &[&str] = match (direction, why) {
+        (Direction::FromPeer, Refusal::Certificate) | (Direction::ToPeer, Refusal::Impostor) => {
+            &["certificate"]
+        }
+        (Direction::FromPeer, Refusal::Host) => &["protocol"],
+        (Direction::FromPeer, Refusal::Key) => &["dialback"],
+        // The peer refuses; what we hear depends on how it does that.
+        _ => &[
+            "stream-error",
+            "refused",
+            "no-mechanism",
+            "dialback",
+            "lost",
+            "finished",
+            "tls",
+        ],
+    };
+    let mut ends = entries(log).filter(|entry| entry.value("message").starts_with(ended));
+    if ends.any(|entry| causes.contains(&entry.value("cause"))) {
+        return Ok(());
+    }
+    Err(format!(
+        "no {ended:?} with the cause {}",
+        causes.join(" or ")
+    ))
+}
+
+/// Does the log show, as it came over the wire, a stream header without `version`?
+pub(super) fn saw_header_without_version(log: &str, direction: Direction) -> Result<(), String> {
+    let _ = direction;
+    super::evidence::line_with(log, &["received", "Header", "version: None"])
+}
+
+/// One line of the JSON log.
+struct Entry(Value);
+
+fn entries(log: &str) -> impl Iterator<Item = Entry> + '_ {
+    log.lines()
+        .filter_map(|line| serde_json::from_str(line).ok().map(Entry))
+}
+
+impl Entry {
+    /// A field of the event, or of a span around it.
+    fn value(&self, name: &str) -> &str {
+        let spans = self
+            .0
+            .get("spans")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten();
+        [self.0.get("fields"), self.0.get("span")]
+            .into_iter()
+            .flatten()
+            .chain(spans)
+            .find_map(|fields| fields.get(name)?.as_str())
+            .unwrap_or_default()
+    }
+
+    /// Was the connection taken by a listener for direct TLS?
+    fn on_tls_port(&self) -> bool {
+        let mut spans = self
+            .0
+            .get("spans")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten();
+        spans.any(|span| {
+            span.get("tls")
+                .is_some_and(|tls| tls == true || tls == "true")
+        })
+    }
+
+    fn is(&self, message: &str) -> bool {
+        self.value("message") == message
+    }
+
+    fn says(&self, name: &str, value: &str) -> bool {
+        self.value(name) == value
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IN: &str = r#"{"level":"INFO","fields":{"message":"incoming stream authenticated","local":"s2sd.test","remote":"prosody.test","method":"EXTERNAL","tls":"TLSv1.3"},"span":{"name":"in","peer":"127.0.0.1:1","tls":false},"spans":[{"name":"in","peer":"127.0.0.1:1","tls":false}]}"#;
+    const ENDED: &str = r#"{"level":"WARN","fields":{"message":"incoming stream refused: x","cause":"certificate"}}"#;
+
+    fn claim(method: Method, transport: Transport) -> Claim {
+        Claim {
+            method,
+            transport,
+            direction: Direction::FromPeer,
+        }
+    }
+
+    #[test]
+    fn the_method_and_the_transport_are_those_claimed() {
+        let check =
+            |method, transport| proved(IN, "prosody.test", &claim(method, transport)).is_ok();
+        assert!(check(Method::External, Transport::StartTls));
+        assert!(!check(Method::Dialback, Transport::StartTls));
+        assert!(!check(Method::External, Transport::Plain));
+        assert!(!check(Method::External, Transport::DirectTls));
+        assert!(
+            proved(
+                IN,
+                "ejabberd.test",
+                &claim(Method::External, Transport::StartTls)
+            )
+            .is_err()
+        );
+        assert!(
+            proved(
+                "",
+                "prosody.test",
+                &claim(Method::External, Transport::StartTls)
+            )
+            .is_err()
+        );
+    }
+
+    #[test]
+    fn a_refusal_has_its_cause_and_no_proof_beside_it() {
+        let check = |log: &str, why| refused(log, "prosody.test", Direction::FromPeer, why).is_ok();
+        assert!(check(ENDED, Refusal::Certificate));
+        assert!(!check(ENDED, Refusal::Key));
+        assert!(!check(&format!("{ENDED}\n{IN}"), Refusal::Certificate));
+        assert!(!check("", Refusal::Certificate));
+    }
+}

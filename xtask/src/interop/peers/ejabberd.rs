@@ -1,0 +1,250 @@
+//! ejabberd 23.01: started as a node of its own, without `ejabberdctl` (which wants the service's user and
+//! reads /etc). Its log at level debug holds every element it sends and receives.
+
+use super::{Peer, Place, USER, at, find, user_end};
+use crate::interop::{
+    evidence::{Claim, Method, Refusal, line_with},
+    ours,
+    process::Process,
+    setup::{Direction, Setup, Transport},
+    template::fill,
+};
+use anyhow::{Context, Result};
+use std::{fs, net::Ipv4Addr, path::PathBuf, process::Command};
+
+const TEMPLATE: &str = include_str!("../../../peers/ejabberd.yml.tmpl");
+
+/// The port that Erlang's distribution would ask an `epmd` for; we start none.
+const DISTRIBUTION_PORT: &str = "4370";
+
+/// An address is a host name to Erlang, and `localhost` must be known without DNS.
+const RESOLVER: &str = "{lookup,[\"file\",\"native\"]}.\n{host,{127,0,0,1},[\"localhost\"]}.\n\
+    {file,resolv,\"/etc/resolv.conf\"}.\n";
+
+pub(in crate::interop) struct Ejabberd;
+
+impl Peer for Ejabberd {
+    fn name(&self) -> &'static str {
+        "ejabberd"
+    }
+
+    fn is_installed(&self) -> bool {
+        find("erl").is_some() && library().is_some()
+    }
+
+    fn packages(&self) -> &'static [&'static str] {
+        &["ejabberd"]
+    }
+
+    fn domain(&self) -> &'static str {
+        "ejabberd.test"
+    }
+
+    fn address(&self) -> Ipv4Addr {
+        Ipv4Addr::new(127, 0, 77, 3)
+    }
+
+    fn version(&self) -> Option<String> {
+        let (_, version) = library()?;
+        Some(format!("ejabberd {version}"))
+    }
+
+    fn start(&self, place: &Place<'_>, setup: &Setup) -> Result<Vec<Process>> {
+        let (libraries, _) =
+            library().context("ejabberd's modules are not where Debian puts them")?;
+        let domain = self.domain();
+        let address = self.address().to_string();
+        let (certificate, _) = setup.peer_certificate.leaf(domain);
+        let direct = format!(
+            "  - port: 5270\n    ip: \"{address}\"\n    module: ejabberd_s2s_in\n    tls: true"
+        );
+        let is_direct = setup.transport == Transport::DirectTls;
+        let config = fill(
+            TEMPLATE,
+            &[
+                ("domain", domain),
+                (
+                    "certificate",
+                    &place.certificate(&format!("{certificate}.full.pem")),
+                ),
+                ("ca", &place.certificate("ca.pem")),
+                ("tls", if setup.tls() { "required" } else { "false" }),
+                ("address", &address),
+                ("direct_listener", if is_direct { &direct } else { "" }),
+                (
+                    "dialback",
+                    if setup.dialback() {
+                        "mod_s2s_dialback: {}"
+                    } else {
+                        ""
+                    },
+                ),
+            ],
+        )?;
+        place.write("ejabberd.yml", &config)?;
+        place.write("inetrc", RESOLVER)?;
+        place.make_directory("home")?;
+        let (user, password) = USER;
+        let register = format!(
+            "{{ok,_}} = application:ensure_all_started(ejabberd), \
+             ok = ejabberd_auth:try_register(<<\"{user}\">>, <<\"{domain}\">>, <<\"{password}\">>)."
+        );
+        let mut command = Command::new("erl");
+        command
+            .env("HOME", place.path("home"))
+            .env("ERL_LIBS", &libraries)
+            .env("ERL_INETRC", place.path("inetrc"))
+            .env("EJABBERD_CONFIG_PATH", place.path("ejabberd.yml"))
+            .env("EJABBERD_LOG_PATH", place.path(self.log()))
+            .env("ERL_CRASH_DUMP", place.path("erl_crash.dump"))
+            .env("ERL_DIST_PORT", DISTRIBUTION_PORT)
+            .args([
+                "-noinput",
+                "-sname",
+                "ejabberd@localhost",
+                "-setcookie",
+                "lab",
+            ])
+            .args(["-kernel", "inet_dist_use_interface", "{127,0,0,1}"])
+            .args(["-erl_epmd_port", DISTRIBUTION_PORT, "-start_epmd", "false"])
+            .args(["-mnesia", "dir", &format!("\"{}\"", place.path("mnesia"))])
+            .args(["-s", "ejabberd", "-eval", &register]);
+        let mut process = Process::start("ejabberd", command, place.directory)?;
+        let direct: &[u16] = if is_direct { &[5270] } else { &[] };
+        process.serves(&at(self.address(), &[&[5222, 5269], direct].concat()))?;
+        Ok(vec![process])
+    }
+
+    fn end(&self) -> String {
+        user_end(self)
+    }
+
+    fn log(&self) -> &'static str {
+        "ejabberd.log"
+    }
+
+    fn proved(&self, log: &str, claim: &Claim) -> Result<(), String> {
+        let (us, them) = (ours::DOMAIN, self.domain());
+        let method = match claim.method {
+            Method::Dialback => "dialback",
+            Method::External => "EXTERNAL",
+        };
+        let accepted = match claim.direction {
+            Direction::FromPeer => {
+                format!("Accepted outbound s2s {method} authentication {them} -> {us}")
+            }
+            Direction::ToPeer => {
+                format!("Accepted inbound s2s {method} authentication {us} -> {them}")
+            }
+        };
+        line_with(
+            log,
+            &[if claim.tls() { "(tls|" } else { "(tcp|" }, &accepted],
+        )
+    }
+
+    fn refused(&self, log: &str, direction: Direction, why: Refusal) -> Result<(), String> {
+        let (us, them) = (ours::DOMAIN, self.domain());
+        match (direction, why) {
+            (Direction::FromPeer, Refusal::Host) => line_with(log, &["host-unknown"]),
+            (Direction::FromPeer, _) => line_with(
+                log,
+                &[
+                    &format!("outbound s2s connection {them} -> {us}"),
+                    "bouncing",
+                ],
+            ),
+            (Direction::ToPeer, Refusal::Certificate) => line_with(
+                log,
+                &[&format!(
+                    "Failed inbound s2s EXTERNAL authentication {us} -> {them}"
+                )],
+            ),
+            (Direction::ToPeer, Refusal::Key) => line_with(
+                log,
+                &[&format!(
+                    "Failed inbound s2s dialback authentication {us} -> {them}"
+                )],
+            ),
+            (Direction::ToPeer, Refusal::Host | Refusal::Impostor) => Ok(()),
+        }
+    }
+
+    fn takes_server_only(&self) -> Method {
+        Method::Dialback
+    }
+
+    fn cannot(&self, scenario: &str) -> Option<&'static str> {
+        (scenario == "no-version").then_some("always sends version='1.0'")
+    }
+}
+
+/// Where Debian keeps Erlang's libraries (it depends on the machine's architecture), and the version of the
+/// ejabberd in it.
+fn library() -> Option<(PathBuf, String)> {
+    find("ejabberdctl")?;
+    for directory in fs::read_dir("/usr/lib").ok()?.flatten() {
+        for library in fs::read_dir(directory.path())
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let name = library.file_name().to_string_lossy().into_owned();
+            if let Some(version) = name
+                .strip_prefix("ejabberd-")
+                .filter(|_| library.path().join("ebin").is_dir())
+            {
+                return Some((
+                    directory.path(),
+                    version.split('-').next().unwrap_or(version).to_owned(),
+                ));
+            }
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What ejabberd 23.01 logged, shortened.
+    const LOG: &str = "2026-11-22 [warning] (tls|<0.486.0>) Failed inbound s2s EXTERNAL authentication s2sd.test -> ejabberd.test (127.0.0.1): self signed certificate
+2026-11-22 [info] (tls|<0.486.0>) Accepted inbound s2s dialback authentication s2sd.test -> ejabberd.test (127.0.0.1)\n";
+
+    #[test]
+    fn dialback_is_told_from_external_and_plain_from_encrypted() {
+        let check = |method, transport, direction| {
+            Ejabberd
+                .proved(
+                    LOG,
+                    &Claim {
+                        method,
+                        transport,
+                        direction,
+                    },
+                )
+                .is_ok()
+        };
+        assert!(check(
+            Method::Dialback,
+            Transport::StartTls,
+            Direction::ToPeer
+        ));
+        assert!(!check(
+            Method::Dialback,
+            Transport::Plain,
+            Direction::ToPeer
+        ));
+        assert!(!check(
+            Method::External,
+            Transport::StartTls,
+            Direction::ToPeer
+        ));
+        assert!(!check(
+            Method::Dialback,
+            Transport::StartTls,
+            Direction::FromPeer
+        ));
+    }
+}

@@ -1,0 +1,155 @@
+//! jabberd2 2.7: its router, to which components attach, and its `s2s`. Without a certificate it is an
+//! RFC 3920 peer: a stream header without `version`, and dialback at once. It has no SASL between servers.
+
+use super::{Peer, Place, SECRET, at, find};
+use crate::interop::{
+    evidence::{Claim, Method, Refusal, line_with, no_line_with},
+    ours,
+    process::Process,
+    setup::{Direction, Setup},
+    template::fill,
+};
+use anyhow::Result;
+use std::{net::Ipv4Addr, process::Command};
+
+const ROUTER: &str = include_str!("../../../peers/jabberd2-router.xml.tmpl");
+const S2S: &str = include_str!("../../../peers/jabberd2-s2s.xml.tmpl");
+
+/// XEP-0185: nothing that another server would guess.
+const DIALBACK_SECRET: &str = "the secret of jabberd2";
+
+pub(in crate::interop) struct Jabberd2;
+
+impl Peer for Jabberd2 {
+    fn name(&self) -> &'static str {
+        "jabberd2"
+    }
+
+    fn is_installed(&self) -> bool {
+        find("jabberd2-router").is_some() && find("jabberd2-s2s").is_some()
+    }
+
+    fn packages(&self) -> &'static [&'static str] {
+        &["jabberd2"]
+    }
+
+    fn domain(&self) -> &'static str {
+        "jabberd.test"
+    }
+
+    fn address(&self) -> Ipv4Addr {
+        Ipv4Addr::new(127, 0, 77, 5)
+    }
+
+    fn version(&self) -> Option<String> {
+        let output = Command::new("dpkg-query")
+            .args(["-W", "-f", "${Version}", "jabberd2"])
+            .output()
+            .ok()?;
+        let version = String::from_utf8_lossy(&output.stdout).into_owned();
+        (!version.is_empty()).then(|| format!("jabberd2 {version}"))
+    }
+
+    fn start(&self, place: &Place<'_>, setup: &Setup) -> Result<Vec<Process>> {
+        let address = self.address();
+        let text = address.to_string();
+        let dir = place.path("");
+        place.write(
+            "users.xml",
+            &format!("<users><user><name>jabberd</name><secret>{SECRET}</secret></user></users>\n"),
+        )?;
+        place.write("filter.xml", "<filter/>\n")?;
+        place.write(
+            "router.xml",
+            &fill(
+                ROUTER,
+                &[("dir", &dir), ("address", &text), ("secret", SECRET)],
+            )?,
+        )?;
+        let (certificate, _) = setup.peer_certificate.leaf(self.domain());
+        let pemfile = format!(
+            "<pemfile>{}</pemfile>",
+            place.certificate(&format!("{certificate}.full.pem"))
+        );
+        let s2s = fill(
+            S2S,
+            &[
+                ("dir", &dir),
+                ("address", &text),
+                ("secret", SECRET),
+                ("dialback_secret", DIALBACK_SECRET),
+                ("pemfile", if setup.tls() { &pemfile } else { "" }),
+                (
+                    "require_tls",
+                    if setup.tls() { "<require_tls/>" } else { "" },
+                ),
+            ],
+        )?;
+        place.write("s2s.xml", &s2s)?;
+        let mut command = Command::new("jabberd2-router");
+        command.args(["-c", &place.path("router.xml")]);
+        let mut router = Process::start("router", command, place.directory)?;
+        router.serves(&at(address, &[5347]))?;
+        let mut command = Command::new("jabberd2-s2s");
+        command.args(["-c", &place.path("s2s.xml")]);
+        let mut s2s = Process::start("s2s", command, place.directory)?;
+        s2s.serves(&at(address, &[5269]))?;
+        Ok(vec![s2s, router])
+    }
+
+    fn end(&self) -> String {
+        format!(
+            "component,addr={}:5347,domain={},secret={SECRET}",
+            self.address(),
+            self.domain()
+        )
+    }
+
+    fn log(&self) -> &'static str {
+        "s2s.log"
+    }
+
+    fn proved(&self, log: &str, claim: &Claim) -> Result<(), String> {
+        let (us, them) = (ours::DOMAIN, self.domain());
+        let route = match claim.direction {
+            Direction::FromPeer => format!("outgoing route '{them}/{us}' is now valid"),
+            Direction::ToPeer => format!("incoming route '{them}/{us}' is now valid"),
+        };
+        let encrypted = ["is now valid", ", TLS negotiated"];
+        line_with(log, &[&route])?;
+        if claim.tls() {
+            line_with(log, &encrypted)
+        } else {
+            no_line_with(log, &encrypted)
+        }
+    }
+
+    fn refused(&self, log: &str, direction: Direction, why: Refusal) -> Result<(), String> {
+        let (us, them) = (ours::DOMAIN, self.domain());
+        match (direction, why) {
+            (Direction::FromPeer, _) => no_line_with(
+                log,
+                &[&format!("outgoing route '{them}/{us}' is now valid")],
+            ),
+            (Direction::ToPeer, _) => no_line_with(
+                log,
+                &[&format!("incoming route '{them}/{us}' is now valid")],
+            ),
+        }
+    }
+
+    fn takes_server_only(&self) -> Method {
+        Method::Dialback
+    }
+
+    fn cannot(&self, scenario: &str) -> Option<&'static str> {
+        match scenario {
+            "external-starttls" | "server-only" => Some("has no SASL between servers"),
+            "external-direct-tls" => Some("has no direct TLS"),
+            "wrong-certificate" | "impostor" => {
+                Some("has no SASL between servers and checks no certificate")
+            }
+            _ => None,
+        }
+    }
+}

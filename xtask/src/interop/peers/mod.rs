@@ -1,0 +1,123 @@
+//! The servers we federate with. One file and one template each.
+
+mod ejabberd;
+mod jabberd2;
+mod prosody;
+
+use super::{
+    evidence::{Claim, Method, Refusal},
+    process::Process,
+    setup::{Direction, Setup},
+};
+use anyhow::{Context, Result};
+use std::{
+    env,
+    ffi::OsString,
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+pub(super) use self::{ejabberd::Ejabberd, jabberd2::Jabberd2, prosody::Prosody};
+
+/// A kind of server.
+pub(super) trait Peer: Sync {
+    /// Its name on our command line.
+    fn name(&self) -> &'static str;
+    /// Is it here, with all it needs?
+    fn is_installed(&self) -> bool;
+    /// The packages of Debian that bring it.
+    fn packages(&self) -> &'static [&'static str];
+    fn domain(&self) -> &'static str;
+    fn address(&self) -> Ipv4Addr;
+    /// What it calls itself and its version.
+    fn version(&self) -> Option<String>;
+    /// Writes its configuration, starts it and waits until it serves.
+    fn start(&self, place: &Place<'_>, setup: &Setup) -> Result<Vec<Process>>;
+    /// An end for `lab check`: somebody at this server.
+    fn end(&self) -> String;
+    /// Its log, below the directory of its place.
+    fn log(&self) -> &'static str;
+    /// Does its log say that the stream of the claim was proved that way?
+    fn proved(&self, log: &str, claim: &Claim) -> Result<(), String>;
+    /// Does its log say that the stream was refused for that reason? (`Ok` where it does not log that.)
+    fn refused(&self, log: &str, direction: Direction, why: Refusal) -> Result<(), String>;
+    /// How it is to authenticate with a certificate for serverAuth only.
+    fn takes_server_only(&self) -> Method;
+    /// Why it cannot play a scenario, if it cannot.
+    fn cannot(&self, scenario: &str) -> Option<&'static str>;
+}
+
+/// All of them, in the order of the matrix.
+pub(super) const ALL: [&dyn Peer; 3] = [&Prosody, &Ejabberd, &Jabberd2];
+
+/// Where a server of one row lives: its directory, and the certificates.
+pub(super) struct Place<'a> {
+    pub(super) directory: &'a Path,
+    pub(super) certificates: &'a Path,
+}
+
+impl Place<'_> {
+    /// A file or directory in it, as text for a configuration.
+    pub(super) fn path(&self, name: &str) -> String {
+        self.directory.join(name).display().to_string()
+    }
+
+    pub(super) fn make_directory(&self, name: &str) -> Result<()> {
+        let path = self.directory.join(name);
+        fs::create_dir_all(&path).with_context(|| format!("making {}", path.display()))
+    }
+
+    pub(super) fn write(&self, name: &str, text: &str) -> Result<()> {
+        let path = self.directory.join(name);
+        fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
+    }
+
+    pub(super) fn certificate(&self, name: &str) -> String {
+        self.certificates.join(name).display().to_string()
+    }
+}
+
+/// The account that every peer with accounts has.
+const USER: (&str, &str) = ("romeo", "wherefore");
+
+/// The secret of components.
+pub(super) const SECRET: &str = "labsecret";
+
+fn user_end(peer: &dyn Peer) -> String {
+    let (user, password) = USER;
+    format!(
+        "user,addr={}:5222,jid={user}@{},password={password}",
+        peer.address(),
+        peer.domain()
+    )
+}
+
+fn at(address: Ipv4Addr, ports: &[u16]) -> Vec<SocketAddr> {
+    ports
+        .iter()
+        .map(|port| SocketAddr::from((address, *port)))
+        .collect()
+}
+
+/// PATH, and where Debian puts servers.
+pub(super) fn search_path() -> OsString {
+    let mut path = env::var_os("PATH").unwrap_or_default();
+    path.push(":/usr/sbin:/sbin:/usr/bin:/bin");
+    path
+}
+
+/// The file of a program.
+pub(super) fn find(program: &str) -> Option<PathBuf> {
+    env::split_paths(&search_path())
+        .map(|directory| directory.join(program))
+        .find(|path| path.is_file())
+}
+
+/// Is there a file of this name in one of the architecture's directories of libraries?
+fn has_library(name: &str) -> bool {
+    let directories = fs::read_dir("/usr/lib").into_iter().flatten().flatten();
+    directories
+        .map(|directory| directory.path().join(name))
+        .any(|path| path.exists())
+}

@@ -1,0 +1,155 @@
+//! What a run found: a line for each row as it ends, a matrix at the end, JSON for programs.
+
+use serde::Serialize;
+use std::{collections::BTreeSet, fmt::Write as _, time::Duration};
+
+/// One row's outcome.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Entry {
+    pub(super) peer: &'static str,
+    pub(super) scenario: &'static str,
+    /// The peer's part.
+    pub(super) part: &'static str,
+    pub(super) result: Verdict,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reason: Option<String>,
+    pub(super) seconds: f64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Verdict {
+    Passed,
+    Failed,
+    /// The peer cannot do it; the reason says why.
+    NotApplicable,
+}
+
+impl Verdict {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Passed => "ok",
+            Self::Failed => "FAIL",
+            Self::NotApplicable => "n/a",
+        }
+    }
+}
+
+impl Entry {
+    pub(super) const HEADER: &str = "peer      scenario             peer is     result  seconds";
+
+    pub(super) fn line(&self) -> String {
+        let Self {
+            peer,
+            scenario,
+            part,
+            result,
+            reason,
+            seconds,
+        } = self;
+        let mut line = format!(
+            "{peer:<9} {scenario:<20} {part:<11} {:<6} {seconds:>8.1}",
+            result.text()
+        );
+        if let Some(reason) = reason {
+            let _ = write!(line, "  {reason}");
+        }
+        line
+    }
+}
+
+/// What goes into the file of `--json`.
+#[derive(Serialize)]
+pub(super) struct Report<'a> {
+    pub(super) peers: &'a [(&'static str, String)],
+    pub(super) rows: &'a [Entry],
+}
+
+/// Scenarios down, peers and their parts across.
+pub(super) fn matrix(rows: &[Entry]) -> String {
+    let columns: Vec<(&str, &str)> = unique(rows.iter().map(|row| (row.peer, row.part)));
+    let mut text = format!("{:<20}", "the peer is");
+    for (peer, part) in &columns {
+        let _ = write!(text, "  {:<20}", format!("{peer} {part}"));
+    }
+    text.truncate(text.trim_end().len());
+    text.push('\n');
+    for scenario in unique(rows.iter().map(|row| row.scenario)) {
+        let mut line = format!("{scenario:<20}");
+        for column in &columns {
+            let row = rows
+                .iter()
+                .find(|row| row.scenario == scenario && (row.peer, row.part) == *column);
+            let _ = write!(line, "  {:<20}", row.map_or("", |row| row.result.text()));
+        }
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+    text.push('\n');
+    let not_applicable = rows
+        .iter()
+        .filter(|row| row.result == Verdict::NotApplicable);
+    for (peer, reason) in not_applicable
+        .filter_map(|row| Some((row.peer, row.reason.as_ref()?)))
+        .collect::<BTreeSet<_>>()
+    {
+        let _ = writeln!(text, "n/a: {peer} {reason}");
+    }
+    let count = |verdict| rows.iter().filter(|row| row.result == verdict).count();
+    let seconds = rows.iter().map(|row| row.seconds).sum();
+    let _ = writeln!(
+        text,
+        "{} ok, {} failed, {} n/a in {:.0?}",
+        count(Verdict::Passed),
+        count(Verdict::Failed),
+        count(Verdict::NotApplicable),
+        Duration::from_secs_f64(seconds)
+    );
+    text
+}
+
+fn unique<T: PartialEq>(items: impl Iterator<Item = T>) -> Vec<T> {
+    let mut found = Vec::new();
+    for item in items {
+        if !found.contains(&item) {
+            found.push(item);
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_matrix_counts_what_was_not_run() {
+        let row = |peer, scenario, part, result, reason: Option<&str>| Entry {
+            peer,
+            scenario,
+            part,
+            result,
+            reason: reason.map(str::to_owned),
+            seconds: 1.0,
+        };
+        let rows = [
+            row("a", "x", "initiating", Verdict::Passed, None),
+            row("a", "x", "receiving", Verdict::Failed, Some("why")),
+            row(
+                "a",
+                "y",
+                "initiating",
+                Verdict::NotApplicable,
+                Some("has no y"),
+            ),
+        ];
+        let want = "the peer is           a initiating          a receiving\n\
+            x                     ok                    FAIL\n\
+            y                     n/a\n\n\
+            n/a: a has no y\n1 ok, 1 failed, 1 n/a in 3s\n";
+        assert_eq!(matrix(&rows), want);
+        assert_eq!(
+            rows[1].line(),
+            "a         x                    receiving   FAIL        1.0  why"
+        );
+    }
+}

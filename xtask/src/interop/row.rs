@@ -1,0 +1,281 @@
+//! One row: one peer, one scenario, one direction, in a directory of its own with servers of its own.
+
+use super::{
+    bed::Bed,
+    evidence::{Claim, Method, Refusal},
+    ours,
+    peers::{Peer, Place},
+    process::{read, wait_until},
+    setup::{Direction, Setup, Transport},
+};
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+use std::{
+    fmt::Write as _,
+    fs,
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// A domain that nobody serves.
+const NOBODY: &str = "nosuch.test";
+/// Where the authoritative server with another secret is.
+const OTHER_AUTHORITY: Ipv4Addr = Ipv4Addr::new(127, 0, 77, 9);
+/// How long one step of a check may take.
+const PATIENCE: &str = "20s";
+
+pub(super) struct Row<'a> {
+    pub(super) bed: &'a Bed,
+    pub(super) peer: &'static dyn Peer,
+    pub(super) direction: Direction,
+    pub(super) setup: Setup,
+    pub(super) directory: PathBuf,
+}
+
+impl Row<'_> {
+    /// Stanzas pass in both directions, in order, over a stream that was proved as claimed.
+    pub(super) fn federates(&self, method: Method) -> Result<()> {
+        let _running = self.start(&self.zone())?;
+        let (initiator, receiver) = self.ends();
+        let arguments = [
+            "check",
+            "--a",
+            &initiator,
+            "--b",
+            &receiver,
+            "--count",
+            "1000",
+            "--timeout",
+            PATIENCE,
+        ];
+        self.check(&arguments)?;
+        let claim = Claim {
+            method,
+            transport: self.setup.transport,
+            direction: self.direction,
+        };
+        self.logs_show(|ours, theirs| {
+            ours::proved(ours, self.peer.domain(), &claim)
+                .map_err(|what| format!("s2sd: {what}"))?;
+            self.peer
+                .proved(theirs, &claim)
+                .map_err(|what| format!("{}: {what}", self.peer.name()))
+        })
+    }
+
+    /// What the initiating side sends comes back and does not arrive.
+    pub(super) fn is_refused(&self, why: Refusal) -> Result<()> {
+        let _running = self.start(&self.zone())?;
+        let (initiator, receiver) = self.ends();
+        self.bounces(&initiator, &receiver)?;
+        self.logs_show_refusal(why)
+    }
+
+    /// The peer's key is held against another secret than its own, so it is not one of its domain's.
+    pub(super) fn key_of_another_authority(&self) -> Result<()> {
+        let mut zone = self.server(ours::DOMAIN, ours::ADDRESS);
+        zone.push_str(&self.server(self.peer.domain(), OTHER_AUTHORITY));
+        let _running = self.start(&zone)?;
+        let listen = format!("{OTHER_AUTHORITY}:5269");
+        let authority = self.bed.serve(
+            "authority",
+            &["authority", "--listen", &listen],
+            &self.directory,
+        )?;
+        let (initiator, receiver) = self.ends();
+        self.bounces(&initiator, &receiver)?;
+        self.logs_show_refusal(Refusal::Key)?;
+        let asked = authority.output();
+        let question = |line: &str| line.starts_with("verify ") && line.ends_with(" invalid");
+        ensure!(
+            asked.lines().any(question),
+            "the other authority was not asked: {asked}"
+        );
+        Ok(())
+    }
+
+    /// Somebody claims to be us, with a key that we never made.
+    pub(super) fn forged_key(&self) -> Result<()> {
+        let _running = self.start(&self.zone())?;
+        let server = format!("{}:5269", self.peer.address());
+        let domain = self.peer.domain();
+        let victim = self.peer.end();
+        let mut arguments = vec![
+            "forge",
+            "forged-key",
+            "--addr",
+            &server,
+            "--from",
+            ours::DOMAIN,
+            "--to",
+            domain,
+        ];
+        arguments.extend(["--victim", &victim, "--timeout", PATIENCE]);
+        let verdict = self.bed.verdict("forge", &arguments, &self.directory)?;
+        let arrived = verdict.get("arrived").and_then(Value::as_array);
+        ensure!(
+            arrived.is_some_and(Vec::is_empty),
+            "a stanza arrived: {verdict}"
+        );
+        ensure!(
+            verdict.get("refused") == Some(&Value::Bool(true)),
+            "not refused: {verdict}"
+        );
+        self.logs_show(|_, theirs| {
+            let refused = self.peer.refused(theirs, self.direction, Refusal::Key);
+            refused.map_err(|what| format!("{}: {what}", self.peer.name()))
+        })
+    }
+
+    /// The zone leads to a server that does not serve the domain.
+    pub(super) fn unknown_host(&self) -> Result<()> {
+        let mut zone = self.zone();
+        let (initiator, address) = match self.direction {
+            Direction::FromPeer => (self.peer.end(), ours::ADDRESS),
+            Direction::ToPeer => (ours::end(), self.peer.address()),
+        };
+        zone.push_str(&self.server(NOBODY, address));
+        let _running = self.start(&zone)?;
+        self.bounces(&initiator, &format!("host,domain={NOBODY}"))?;
+        self.logs_show(|ours, theirs| {
+            if self.direction == Direction::FromPeer {
+                ours::refused(ours, self.peer.domain(), self.direction, Refusal::Host)
+                    .map_err(|what| format!("s2sd: {what}"))?;
+            }
+            let refused = self.peer.refused(theirs, self.direction, Refusal::Host);
+            refused.map_err(|what| format!("{}: {what}", self.peer.name()))
+        })
+    }
+
+    /// The peer's stream header on the wire, as s2sd saw it, had no `version`.
+    pub(super) fn header_had_no_version(&self) -> Result<()> {
+        self.logs_show(|ours, _| ours::saw_header_without_version(ours, self.direction))
+    }
+
+    /// Starts the zone, s2sd and the peer.
+    fn start(&self, zone: &str) -> Result<Running> {
+        let place = |name: &str| self.directory.join(name);
+        for name in ["s2sd", "peer"] {
+            fs::create_dir_all(place(name))
+                .with_context(|| format!("making {}", place(name).display()))?;
+        }
+        let certificates = &self.bed.certificates;
+        let dns = self.bed.serve_zone(&self.directory, zone)?;
+        let s2sd = ours::start(
+            &self.bed.programs.s2sd,
+            &Place {
+                directory: &place("s2sd"),
+                certificates,
+            },
+            &self.setup,
+        )?;
+        let peer = self.peer.start(
+            &Place {
+                directory: &place("peer"),
+                certificates,
+            },
+            &self.setup,
+        )?;
+        Ok(Running {
+            _peer: peer,
+            _s2sd: s2sd,
+            _dns: dns,
+        })
+    }
+
+    /// Both ends, the one whose server initiates first.
+    fn ends(&self) -> (String, String) {
+        match self.direction {
+            Direction::FromPeer => (self.peer.end(), ours::end()),
+            Direction::ToPeer => (ours::end(), self.peer.end()),
+        }
+    }
+
+    /// The records of both servers.
+    fn zone(&self) -> String {
+        self.server(ours::DOMAIN, ours::ADDRESS)
+            + &self.server(self.peer.domain(), self.peer.address())
+    }
+
+    fn server(&self, domain: &str, address: Ipv4Addr) -> String {
+        let (service, port) = match self.setup.transport {
+            Transport::DirectTls => ("_xmpps-server", 5270),
+            Transport::Plain | Transport::StartTls => ("_xmpp-server", 5269),
+        };
+        let mut records = String::new();
+        let _ = writeln!(
+            records,
+            "srv {service}._tcp.{domain} 0 5 {port} xmpp.{domain}"
+        );
+        let _ = writeln!(records, "a xmpp.{domain} {address}");
+        records
+    }
+
+    fn bounces(&self, from: &str, to: &str) -> Result<()> {
+        self.check(&[
+            "check",
+            "--a",
+            from,
+            "--b",
+            to,
+            "--refused",
+            "--timeout",
+            PATIENCE,
+        ])
+    }
+
+    fn check(&self, arguments: &[&str]) -> Result<()> {
+        let verdict = self.bed.verdict("check", arguments, &self.directory)?;
+        if verdict.get("ok") == Some(&Value::Bool(true)) {
+            return Ok(());
+        }
+        let checks = verdict
+            .get("checks")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten();
+        let failed: Vec<String> = checks
+            .filter(|check| check.get("ok") != Some(&Value::Bool(true)))
+            .map(Value::to_string)
+            .collect();
+        bail!(
+            "{}",
+            if failed.is_empty() {
+                verdict.to_string()
+            } else {
+                failed.join(", ")
+            }
+        )
+    }
+
+    fn logs_show_refusal(&self, why: Refusal) -> Result<()> {
+        self.logs_show(|ours, theirs| {
+            ours::refused(ours, self.peer.domain(), self.direction, why)
+                .map_err(|what| format!("s2sd: {what}"))?;
+            let refused = self.peer.refused(theirs, self.direction, why);
+            refused.map_err(|what| format!("{}: {what}", self.peer.name()))
+        })
+    }
+
+    /// Asks both logs until they answer or time is up: servers write them when they get to it.
+    fn logs_show(&self, question: impl Fn(&str, &str) -> Result<(), String>) -> Result<()> {
+        let log = |part: &str, name: &str| read(&self.directory.join(Path::new(part)).join(name));
+        let mut answer = Ok(());
+        let asked = wait_until("the logs", Duration::from_secs(5), || {
+            answer = question(&log("s2sd", ours::LOG), &log("peer", self.peer.log()));
+            Ok(answer.is_ok())
+        });
+        match answer {
+            Err(what) => bail!("{what}"),
+            Ok(()) => asked,
+        }
+    }
+}
+
+/// The servers of a row, stopped in this order.
+struct Running {
+    _peer: Vec<super::process::Process>,
+    _s2sd: super::process::Process,
+    _dns: super::process::Process,
+}

@@ -1,0 +1,143 @@
+//! The scenarios. Each is a setup and what happens in it; a new one is a line in the table and, if it does
+//! something new, one function.
+
+use super::{
+    evidence::{Method, Refusal},
+    peers::Peer,
+    row::Row,
+    setup::{Certificate, Direction, Proof, Setup, Transport},
+};
+use anyhow::Result;
+
+pub(super) struct Scenario {
+    pub(super) name: &'static str,
+    pub(super) setup: fn(&dyn Peer, Direction) -> Setup,
+    pub(super) act: fn(&Row<'_>) -> Result<()>,
+}
+
+pub(super) const ALL: [Scenario; 11] = [
+    Scenario {
+        name: "dialback-plain",
+        setup: |_, _| Setup::new(Transport::Plain, Proof::Dialback),
+        act: |row| row.federates(Method::Dialback),
+    },
+    Scenario {
+        name: "dialback-starttls",
+        setup: |_, _| {
+            Setup::new(Transport::StartTls, Proof::Dialback).certificates(Certificate::SelfSigned)
+        },
+        act: |row| row.federates(Method::Dialback),
+    },
+    Scenario {
+        name: "external-starttls",
+        setup: |_, _| Setup::new(Transport::StartTls, Proof::External),
+        act: |row| row.federates(Method::External),
+    },
+    Scenario {
+        name: "external-direct-tls",
+        setup: |_, _| Setup::new(Transport::DirectTls, Proof::External),
+        act: |row| row.federates(Method::External),
+    },
+    Scenario {
+        // Public authorities sign nothing else since 2026.
+        name: "server-only",
+        setup: |_, direction| {
+            initiator_shows(
+                Setup::new(Transport::StartTls, Proof::Either),
+                direction,
+                Certificate::ServerOnly,
+            )
+        },
+        act: |row| match row.direction {
+            // We ask for serverAuth from both ends.
+            Direction::FromPeer => row.federates(Method::External),
+            Direction::ToPeer => row.federates(row.peer.takes_server_only()),
+        },
+    },
+    Scenario {
+        name: "wrong-certificate",
+        setup: |_, direction| {
+            initiator_shows(
+                Setup::new(Transport::StartTls, Proof::External),
+                direction,
+                Certificate::WrongName,
+            )
+        },
+        act: |row| row.is_refused(Refusal::Certificate),
+    },
+    Scenario {
+        name: "unknown-authority",
+        setup: |_, direction| {
+            initiator_shows(
+                Setup::new(Transport::StartTls, Proof::External),
+                direction,
+                Certificate::Stranger,
+            )
+        },
+        act: |row| row.is_refused(Refusal::Certificate),
+    },
+    Scenario {
+        name: "impostor",
+        setup: |_, direction| {
+            let setup = Setup::new(Transport::StartTls, Proof::External);
+            match direction {
+                Direction::FromPeer => Setup {
+                    our_certificate: Certificate::WrongName,
+                    ..setup
+                },
+                Direction::ToPeer => Setup {
+                    peer_certificate: Certificate::WrongName,
+                    ..setup
+                },
+            }
+        },
+        act: |row| row.is_refused(Refusal::Impostor),
+    },
+    Scenario {
+        name: "wrong-key",
+        setup: |_, _| Setup::new(Transport::Plain, Proof::Dialback),
+        act: |row| match row.direction {
+            Direction::FromPeer => row.key_of_another_authority(),
+            Direction::ToPeer => row.forged_key(),
+        },
+    },
+    Scenario {
+        name: "unknown-host",
+        setup: |_, _| Setup::new(Transport::Plain, Proof::Dialback),
+        act: |row| row.unknown_host(),
+    },
+    Scenario {
+        // RFC 6120 §4.7.5: a header without `version` is answered without, and no features follow.
+        name: "no-version",
+        setup: |_, _| Setup::new(Transport::Plain, Proof::Dialback),
+        act: |row| {
+            row.federates(Method::Dialback)?;
+            row.header_had_no_version()
+        },
+    },
+];
+
+fn initiator_shows(setup: Setup, direction: Direction, certificate: Certificate) -> Setup {
+    match direction {
+        Direction::FromPeer => Setup {
+            peer_certificate: certificate,
+            ..setup
+        },
+        Direction::ToPeer => Setup {
+            our_certificate: certificate,
+            ..setup
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_scenario_has_its_own_name() {
+        let mut names = ALL.map(|scenario| scenario.name);
+        names.sort_unstable();
+        assert!(names.is_sorted_by(|a, b| a < b));
+    }
+}

@@ -1,0 +1,121 @@
+//! How the two servers of one row are set up: what both are told, in one value. Each peer's file and
+//! `ours.rs` turn it into a configuration.
+
+/// What the connections run over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Transport {
+    Plain,
+    StartTls,
+    /// XEP-0368: the zone has `_xmpps-server` records and no others.
+    DirectTls,
+}
+
+/// What counts as proof of a domain.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Proof {
+    Dialback,
+    External,
+    /// EXTERNAL, and dialback where that fails.
+    Either,
+}
+
+/// The certificate that a server shows. Each is made for each domain.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Certificate {
+    /// Signed by the lab's authority, both purposes.
+    Good,
+    /// Signed by its own key.
+    SelfSigned,
+    /// Signed by the lab's authority for another domain.
+    WrongName,
+    /// Signed by an authority that nobody knows.
+    Stranger,
+    /// Good, but no longer.
+    Expired,
+    /// As public authorities sign since 2026: serverAuth only.
+    ServerOnly,
+}
+
+impl Certificate {
+    pub(super) const ALL: [Self; 6] = [
+        Self::Good,
+        Self::SelfSigned,
+        Self::WrongName,
+        Self::Stranger,
+        Self::Expired,
+        Self::ServerOnly,
+    ];
+
+    /// The name of its files, and what it says as a leaf of `lab ca`.
+    pub(super) fn leaf(self, domain: &str) -> (String, String) {
+        let (suffix, words) = match self {
+            Self::Good => ("", format!("dns={domain}")),
+            Self::SelfSigned => (".self", format!("dns={domain} issuer=self")),
+            Self::WrongName => (".wrong", "dns=elsewhere.test".to_owned()),
+            Self::Stranger => (".stranger", format!("dns={domain} issuer=stranger")),
+            Self::Expired => (".expired", format!("dns={domain} validity=expired")),
+            Self::ServerOnly => (".server", format!("dns={domain} purpose=server")),
+        };
+        (format!("{domain}{suffix}"), words)
+    }
+}
+
+/// Who opens the stream that a row is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Direction {
+    /// The peer is the initiating server.
+    FromPeer,
+    /// The peer is the receiving server.
+    ToPeer,
+}
+
+impl Direction {
+    pub(super) const BOTH: [Self; 2] = [Self::FromPeer, Self::ToPeer];
+
+    /// The peer's part, in the RFC's words.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::FromPeer => "initiating",
+            Self::ToPeer => "receiving",
+        }
+    }
+}
+
+/// The setup of a row.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Setup {
+    pub(super) transport: Transport,
+    pub(super) proof: Proof,
+    /// Does s2sd fall back to dialback where a certificate is bad? (The peers do where `proof` lets them.)
+    pub(super) lenient: bool,
+    pub(super) our_certificate: Certificate,
+    pub(super) peer_certificate: Certificate,
+}
+
+impl Setup {
+    pub(super) const fn new(transport: Transport, proof: Proof) -> Self {
+        Self {
+            transport,
+            proof,
+            lenient: false,
+            our_certificate: Certificate::Good,
+            peer_certificate: Certificate::Good,
+        }
+    }
+
+    pub(super) const fn certificates(self, certificate: Certificate) -> Self {
+        Self {
+            our_certificate: certificate,
+            peer_certificate: certificate,
+            ..self
+        }
+    }
+
+    pub(super) fn tls(&self) -> bool {
+        self.transport != Transport::Plain
+    }
+
+    pub(super) fn dialback(&self) -> bool {
+        self.proof != Proof::External
+    }
+}
