@@ -1,0 +1,203 @@
+//! What a file says that does not go together, although each key by itself is right.
+
+use std::ops::Range;
+
+use super::{
+    Method, Pattern, Peer, Policy, ServedDomain, TlsMode, Verify, findings::Finding, reader::Reader,
+};
+
+/// `[policy]` by itself. Without such a table the defaults hold, and they go together.
+pub(super) fn policy(table: Option<&Reader<'_>>, policy: &Policy) {
+    let Some(table) = table else { return };
+    for method in policy.auth.iter().filter(|method| method.is_password()) {
+        let title = format!(
+            "\"{}\" in `auth` of [policy]: a password is between us and one peer",
+            method.name()
+        );
+        table.sink.add(
+            Finding::fault(table.span_of("auth"), title).help("put it in `auth` of a [[peer]]"),
+        );
+    }
+    proof(table, policy);
+}
+
+/// One `[[peer]]`, completed from `[policy]`.
+pub(super) fn peer(table: &Reader<'_>, pattern: &Pattern, policy: &Policy) {
+    passwords(table, policy);
+    if policy.accept.is_some() && matches!(pattern, Pattern::Below(_)) {
+        let title = format!("`accept` for \"{pattern}\": a username stands for one domain");
+        let finding = Finding::fault(table.span_of("accept"), title);
+        table
+            .sink
+            .add(finding.help("make an entry for each domain, with a username of its own"));
+    }
+    // Said once, where it comes from: an entry that has none of these keys has it from [policy].
+    if ["auth", "tls", "verify"]
+        .iter()
+        .any(|key| table.span_of(key).is_some())
+    {
+        proof(table, policy);
+    }
+}
+
+/// Can anything prove the peer?
+fn proof(table: &Reader<'_>, policy: &Policy) {
+    let at = |keys: &[&str]| {
+        keys.iter()
+            .find_map(|key| table.span_of(key))
+            .or(Some(table.span()))
+    };
+    if policy.auth.is_empty() {
+        let finding = Finding::fault(
+            at(&["auth"]),
+            "`auth` is empty: nothing would count as proof",
+        );
+        table
+            .sink
+            .add(finding.help("write [\"external\", \"dialback\"], or leave it out"));
+        return;
+    }
+    if policy.auth == [Method::External] && policy.tls == TlsMode::Disabled {
+        let title = "`auth` has only \"external\", which needs TLS, and `tls` is \"disabled\"";
+        table.sink.add(Finding::fault(at(&["tls", "auth"]), title));
+    }
+    if policy.verify == Verify::Dialback && !policy.allows(Method::Dialback) {
+        let title = "`verify` is \"dialback\", but `auth` has no \"dialback\"";
+        let finding = Finding::fault(at(&["verify", "auth"]), title);
+        table
+            .sink
+            .add(finding.help("add \"dialback\" to `auth`, or write verify = \"strict\""));
+    }
+}
+
+/// A password mechanism needs passwords, passwords need a mechanism, and both need TLS or somebody who says otherwise.
+fn passwords(table: &Reader<'_>, policy: &Policy) {
+    let mechanism = policy.auth.iter().find(|method| method.is_password());
+    let given = ["credentials", "accept"]
+        .into_iter()
+        .find(|key| table.span_of(key).is_some());
+    match (mechanism, given) {
+        (None, Some(key)) => {
+            let title =
+                format!("`{key}` in [[peer]], but `auth` has no mechanism that uses a password");
+            let finding = Finding::fault(table.span_of(key), title);
+            table
+                .sink
+                .add(finding.help("add \"digest-md5\" to `auth` of this entry"));
+        }
+        (Some(method), None) => {
+            let title = format!(
+                "\"{}\" in `auth` of [[peer]], but there is no password",
+                method.name()
+            );
+            let finding = Finding::fault(table.span_of("auth"), title);
+            table.sink.add(
+                finding.help(
+                    "add `credentials` (what we say), `accept` (what we want to hear), or both",
+                ),
+            );
+        }
+        (Some(method), Some(_)) if policy.tls == TlsMode::Disabled => {
+            let name = method.name();
+            table.sink.add(match table.span_of("tls") {
+                Some(span) => Finding::warning(
+                    Some(span),
+                    format!("\"{name}\" without TLS: whoever is on the way hears everything"),
+                ),
+                None => Finding::fault(
+                    table.span_of("auth"),
+                    format!("\"{name}\" without TLS, which [policy] disables"),
+                )
+                .help("if that is meant, write tls = \"disabled\" in this entry too"),
+            });
+        }
+        _ => {}
+    }
+}
+
+/// Where TLS is required, our side needs a certificate.
+pub(super) fn certificates(
+    domains: &[(Reader<'_>, ServedDomain)],
+    table: Option<&Reader<'_>>,
+    general: &Policy,
+    peers: &[(Reader<'_>, Peer)],
+) {
+    let rule: Option<(Option<Range<usize>>, &str)> = if general.tls == TlsMode::Required {
+        let default = "TLS is required for every peer (the default of [policy])";
+        let said = table.and_then(|table| table.span_of("tls"));
+        Some((
+            said,
+            if table.is_some_and(|table| table.span_of("tls").is_some()) {
+                "required here"
+            } else {
+                default
+            },
+        ))
+    } else {
+        let strict = peers
+            .iter()
+            .find(|(_, peer)| peer.policy.tls == TlsMode::Required);
+        strict.map(|(table, _)| (table.span_of("tls"), "required here"))
+    };
+    let Some((place, why)) = rule else { return };
+    for (domain, served) in domains {
+        if domain.span_of("certificate").is_some() || domain.span_of("key").is_some() {
+            continue;
+        }
+        let title = format!("{} has no certificate, but TLS is required", served.name);
+        let mut finding = Finding::fault(domain.span_of("name"), title)
+            .help("give it `certificate` and `key`, or write tls = \"optional\" in [policy]");
+        finding = match &place {
+            Some(span) => finding.other(span.clone(), why),
+            None => finding.label(why),
+        };
+        domain.sink.add(finding);
+    }
+}
+
+/// The first entry that matches wins, so one that comes after what covers it never does.
+pub(super) fn order(peers: &[(Reader<'_>, Peer)]) {
+    for (at, (table, peer)) in peers.iter().enumerate() {
+        if let Some((first, winner)) = peers[..at]
+            .iter()
+            .find(|(_, earlier)| earlier.pattern.covers(&peer.pattern))
+        {
+            let title = format!(
+                "[[peer]] {} is never used: an earlier entry matches first",
+                peer.pattern
+            );
+            let finding = Finding::fault(table.span_of("domain"), title);
+            let finding = if winner.pattern == peer.pattern {
+                finding
+            } else {
+                finding.help("move it up")
+            };
+            table
+                .sink
+                .add(finding.other(first.span_of("domain").unwrap_or(first.span()), "this one"));
+        }
+    }
+}
+
+/// A stream without `from` is known by its username alone.
+pub(super) fn usernames(peers: &[(Reader<'_>, Peer)]) {
+    fn username(peer: &Peer) -> Option<&str> {
+        peer.policy
+            .accept
+            .as_ref()
+            .map(|accept| accept.username.as_str())
+    }
+    for (at, (table, peer)) in peers.iter().enumerate() {
+        let Some(name) = username(peer) else { continue };
+        if let Some((first, _)) = peers[..at]
+            .iter()
+            .find(|(_, earlier)| username(earlier) == Some(name))
+        {
+            let title = format!("two peers have the username {name:?}: which one is it?");
+            let finding = Finding::fault(table.span_of("accept"), title);
+            table
+                .sink
+                .add(finding.other(first.span_of("accept").unwrap_or(first.span()), "the other"));
+        }
+    }
+}

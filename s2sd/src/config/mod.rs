@@ -1,0 +1,194 @@
+//! The configuration: what `s2sd.toml` says, checked and complete.
+//!
+//! Whoever holds a [`Config`] need not ask again whether it makes sense: every value is parsed (no text where a
+//! [`Domain`] or a [`Duration`](std::time::Duration) is meant), every default is filled in, and what contradicts
+//! itself was refused. The keys are described in `docs/config.md`.
+
+mod check;
+mod findings;
+mod house;
+mod keys;
+mod policy;
+mod read;
+mod reader;
+mod secret;
+mod values;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use toml::de::{DeTable, DeValue};
+
+use xmpp_stream::Domain;
+
+pub use self::{
+    findings::{Finding, Findings, Severity},
+    house::{Dialback, Dns, Limits, Listen, Log, LogFormat, LogLevel, Queue},
+    keys::{KEYS, Key},
+    policy::{
+        Connect, Method, MinTls, Pattern, Peer, PeerAccept, PeerCredentials, Policy, TlsMode,
+        Trust, Verify,
+    },
+    secret::Secret,
+};
+
+/// Everything the configuration file says.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the daemon keeps what it makes itself.
+    pub data_dir: PathBuf,
+    /// Where connections are taken.
+    pub listen: Listen,
+    /// The domains served here.
+    pub domains: Vec<ServedDomain>,
+    /// How a peer is treated that no entry of `peers` is for.
+    pub policy: Arc<Policy>,
+    /// The exceptions; the first one that matches wins.
+    pub peers: Vec<Peer>,
+    /// Our side of dialback.
+    pub dialback: Dialback,
+    /// Whom we ask for addresses.
+    pub dns: Dns,
+    /// How much and how long.
+    pub limits: Limits,
+    /// What waits for a peer, and how long.
+    pub queue: Queue,
+    /// The log.
+    pub log: Log,
+}
+
+/// With every default, and no domain served: the daemon refuses to run with it, tests fill it in.
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("/var/lib/s2sd"),
+            listen: Listen::default(),
+            domains: Vec::new(),
+            policy: Arc::default(),
+            peers: Vec::new(),
+            dialback: Dialback::default(),
+            dns: Dns::default(),
+            limits: Limits::default(),
+            queue: Queue::default(),
+            log: Log::default(),
+        }
+    }
+}
+
+/// A configuration, and what somebody should know about it.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// It can be used.
+    pub config: Config,
+    /// But look.
+    pub warnings: Findings,
+}
+
+impl Config {
+    /// Reads a file. Every mistake in it is reported, not only the first.
+    pub fn load(path: &Path) -> Result<Loaded, Findings> {
+        let name = path.display().to_string();
+        let text = fs::read_to_string(path).map_err(|why| {
+            let title = format!("cannot be read: {}", secret::reason(&why));
+            Findings::new(&name, "", &[], vec![Finding::fault(None, title)])
+        })?;
+        let base = path.parent().unwrap_or(Path::new(""));
+        Self::read(&text, &name, base, secret::is_public(path))
+    }
+
+    /// Reads a text that is called `name` in messages; relative names of files in it are below `base`.
+    pub fn from_toml(text: &str, name: &str, base: &Path) -> Result<Loaded, Findings> {
+        Self::read(text, name, base, false)
+    }
+
+    fn read(text: &str, name: &str, base: &Path, public: bool) -> Result<Loaded, Findings> {
+        let (document, mistakes) = DeTable::parse_recoverable(text);
+        let sink = reader::Sink::new(base, public);
+        let whole = mistakes.is_empty();
+        for mistake in mistakes {
+            sink.add(Finding::fault(mistake.span(), mistake.message()));
+        }
+        let config = read::config(&read::root(&document, &sink), whole);
+        let mut hidden = Vec::new();
+        read::secret_spans(&DeValue::Table(document.get_ref().clone()), &mut hidden);
+        let usable = sink.faults() == 0;
+        let findings = Findings::new(name, text, &hidden, sink.into_list());
+        if usable {
+            Ok(Loaded {
+                config,
+                warnings: findings,
+            })
+        } else {
+            Err(findings)
+        }
+    }
+
+    /// The rules for a peer: those of the first `[[peer]]` that matches, else `[policy]`.
+    pub fn policy_for(&self, remote: &Domain) -> Arc<Policy> {
+        let peer = self.peers.iter().find(|peer| peer.pattern.matches(remote));
+        Arc::clone(peer.map_or(&self.policy, |peer| &peer.policy))
+    }
+
+    /// The served domain of this name.
+    pub fn served(&self, domain: &Domain) -> Option<&ServedDomain> {
+        self.domains.iter().find(|served| served.name == *domain)
+    }
+
+    /// The peers that a username may stand for: the entries with `accept`, which name one domain each. What a stream
+    /// without `from` may be offered follows from these.
+    pub fn accepting(&self) -> impl Iterator<Item = (&Domain, &Arc<Policy>)> {
+        self.peers.iter().filter_map(|peer| match &peer.pattern {
+            Pattern::Exactly(domain) if peer.policy.accept.is_some() => {
+                Some((domain, &peer.policy))
+            }
+            _ => None,
+        })
+    }
+
+    /// The peer that authenticates with this username. There is at most one.
+    pub fn peer_accepting(&self, username: &str) -> Option<(&Domain, &Arc<Policy>)> {
+        self.accepting().find(|(_, policy)| {
+            policy
+                .accept
+                .as_ref()
+                .is_some_and(|accept| accept.username == username)
+        })
+    }
+}
+
+/// A domain served here.
+#[derive(Clone, Debug)]
+pub struct ServedDomain {
+    /// Its name.
+    pub name: Domain,
+    /// What it shows in a TLS handshake; none: TLS is not offered for this domain.
+    pub certificate: Option<CertificateFiles>,
+    /// Who may attach as this domain; none: only the built-in services answer.
+    pub component: Option<ComponentAccount>,
+    /// Addresses of the people behind it, as URIs (XEP-0157).
+    pub contact: Vec<String>,
+}
+
+/// A certificate and its key, in PEM files.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CertificateFiles {
+    /// The certificate and what leads from it to a root.
+    pub chain: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+/// What a component must know to attach (XEP-0114).
+#[derive(Clone, Debug)]
+pub struct ComponentAccount {
+    /// The shared secret.
+    pub secret: Secret,
+    /// Bytes of the largest stanza taken from it.
+    pub max_stanza: usize,
+}
+
+#[cfg(test)]
+mod tests;

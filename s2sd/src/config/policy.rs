@@ -1,0 +1,265 @@
+//! How a peer is treated: what may count as proof of who it is, and how it is reached.
+//!
+//! `[policy]` holds for everybody, a `[[peer]]` entry for whom its pattern matches. Both end as the same
+//! [`Policy`], complete in itself: whoever applies one need not know where it came from.
+
+use std::{fmt, path::PathBuf, sync::Arc};
+
+use xmpp_sasl::Password;
+use xmpp_stream::Domain;
+
+use super::Limits;
+
+/// How the streams with one peer are secured and proved.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Whether TLS is used.
+    pub tls: TlsMode,
+    /// The oldest TLS version that is spoken.
+    pub min_tls: MinTls,
+    /// What counts as proof, strongest first, in the order of the configuration.
+    pub auth: Vec<Method>,
+    /// What a bad certificate means.
+    pub verify: Verify,
+    /// Whom we believe when they sign a certificate.
+    pub trust: Trust,
+    /// Bytes of the largest stanza taken from this peer.
+    pub max_stanza: usize,
+    /// Where to connect instead of asking the DNS; empty: ask the DNS.
+    pub connect: Vec<Connect>,
+    /// What we say when the peer asks for a password.
+    pub credentials: Option<PeerCredentials>,
+    /// What we want to hear from the peer.
+    pub accept: Option<PeerAccept>,
+    /// The rule's name, for people: `[policy]` or `[[peer]] legacy.example`.
+    pub rule: String,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            tls: TlsMode::Required,
+            min_tls: MinTls::V1_2,
+            auth: vec![Method::External, Method::Dialback],
+            verify: Verify::Strict,
+            trust: Trust::System,
+            max_stanza: Limits::default().max_stanza,
+            connect: Vec::new(),
+            credentials: None,
+            accept: None,
+            rule: "[policy]".to_owned(),
+        }
+    }
+}
+
+impl Policy {
+    /// May this method prove the peer?
+    pub fn allows(&self, method: Method) -> bool {
+        self.auth.contains(&method)
+    }
+}
+
+/// Whether TLS is used with a peer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum TlsMode {
+    /// Neither offered nor used.
+    Disabled,
+    /// Used when the other side offers it; a failed handshake ends the attempt.
+    Optional,
+    /// Nothing else is negotiated before it (RFC 6120 §5.3.1).
+    Required,
+}
+
+impl TlsMode {
+    /// The word in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Disabled => "disabled",
+            Self::Optional => "optional",
+            Self::Required => "required",
+        }
+    }
+}
+
+/// The oldest TLS version that is spoken.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
+pub enum MinTls {
+    /// RFC 5246.
+    V1_2,
+    /// RFC 8446.
+    V1_3,
+}
+
+impl MinTls {
+    /// The word in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::V1_2 => "1.2",
+            Self::V1_3 => "1.3",
+        }
+    }
+}
+
+/// A way to prove which domain a peer speaks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Method {
+    /// SASL EXTERNAL with the certificate of the TLS handshake (XEP-0178).
+    External,
+    /// SASL DIGEST-MD5 (RFC 2831).
+    DigestMd5,
+    /// Server dialback (XEP-0220).
+    Dialback,
+}
+
+impl Method {
+    /// The word in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::External => "external",
+            Self::DigestMd5 => "digest-md5",
+            Self::Dialback => "dialback",
+        }
+    }
+
+    /// The SASL mechanism, if it is one.
+    pub fn mechanism(self) -> Option<&'static str> {
+        match self {
+            Self::External => Some("EXTERNAL"),
+            Self::DigestMd5 => Some("DIGEST-MD5"),
+            Self::Dialback => None,
+        }
+    }
+
+    /// Does it need a password on both sides?
+    pub fn is_password(self) -> bool {
+        match self {
+            Self::DigestMd5 => true,
+            Self::External | Self::Dialback => false,
+        }
+    }
+}
+
+/// What a certificate that is shown and not good means.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Verify {
+    /// It ends the attempt.
+    Strict,
+    /// Dialback has to prove the domain instead.
+    Dialback,
+}
+
+impl Verify {
+    /// The word in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Strict => "strict",
+            Self::Dialback => "dialback",
+        }
+    }
+}
+
+/// Whose signature under a certificate is believed.
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
+pub enum Trust {
+    /// The authorities the operating system trusts.
+    System,
+    /// Those in these PEM files, and no others.
+    Files(Vec<PathBuf>),
+}
+
+/// An address to connect to instead of what the DNS says.
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
+pub struct Connect {
+    /// A host name or an IP address (without brackets).
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// TLS from the first byte (`tls://host:port`).
+    pub direct_tls: bool,
+}
+
+impl fmt::Display for Connect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.direct_tls { "tls://" } else { "" };
+        if self.host.contains(':') {
+            write!(f, "{scheme}[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{scheme}{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// Who we say we are where the peer wants a password.
+#[derive(Clone, Debug)]
+pub struct PeerCredentials {
+    /// The authentication identity.
+    pub username: String,
+    /// Its password.
+    pub password: Password,
+    /// The realm to pick; none: the one offered, or the peer's domain.
+    pub realm: Option<String>,
+    /// The identity to act as; none: the one that follows from `username`.
+    pub authzid: Option<String>,
+}
+
+/// Who the peer says it is where we want a password.
+#[derive(Clone, Debug)]
+pub struct PeerAccept {
+    /// The authentication identity.
+    pub username: String,
+    /// Its password.
+    pub password: Password,
+    /// The realm it must name; none: any realm that we offered.
+    pub realm: Option<String>,
+}
+
+/// One `[[peer]]` entry: for whom, and what.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// Whom the entry is for.
+    pub pattern: Pattern,
+    /// The rules, completed from `[policy]`.
+    pub policy: Arc<Policy>,
+}
+
+/// The domains a `[[peer]]` entry is for.
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
+pub enum Pattern {
+    /// Exactly this domain.
+    Exactly(Domain),
+    /// `*.example.net`: every domain below this one, at any depth, not the domain itself.
+    Below(Domain),
+}
+
+impl Pattern {
+    /// Is the entry for this domain?
+    pub fn matches(&self, domain: &Domain) -> bool {
+        match self {
+            Self::Exactly(own) => own == domain,
+            // On a label boundary: `badexample.net` is not below `example.net`.
+            Self::Below(parent) => domain
+                .ascii()
+                .strip_suffix(parent.ascii())
+                .is_some_and(|rest| rest.len() > 1 && rest.ends_with('.')),
+        }
+    }
+
+    /// Does it match whatever `other` matches?
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        match other {
+            Self::Exactly(domain) => self.matches(domain),
+            Self::Below(parent) => {
+                self == other || (matches!(self, Self::Below(_)) && self.matches(parent))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exactly(domain) => write!(f, "{domain}"),
+            Self::Below(parent) => write!(f, "*.{parent}"),
+        }
+    }
+}

@@ -1,0 +1,414 @@
+//! What is refused, word for word: this is what an operator reads.
+
+use super::*;
+
+/// With the frame around it.
+#[track_caller]
+fn says(toml: &str, want: &str) {
+    let got = read(toml).map(|_| ()).unwrap_err().to_string();
+    let got: Vec<&str> = got.lines().map(str::trim_end).collect();
+    let want: Vec<&str> = want.trim().lines().map(str::trim_end).collect();
+    assert_eq!(
+        got.join("\n").trim_end(),
+        want.join("\n"),
+        "\n{}",
+        got.join("\n")
+    );
+}
+
+/// One line each.
+#[track_caller]
+fn faults(toml: &str, want: &[&str]) {
+    let findings = read(toml).map(|_| ()).unwrap_err();
+    assert_eq!(findings.lines().collect::<Vec<_>>(), want, "\n{findings}");
+}
+
+/// One fault in what follows a valid beginning.
+#[track_caller]
+fn fault(more: &str, want: &str) {
+    faults(&format!("{MINIMAL}{more}"), &[want]);
+}
+
+#[test]
+fn all_mistakes_are_told_at_once() {
+    says(
+        r#"
+tls = "required"
+[[domain]]
+name = "exa mple.org"
+certifcate = "a.pem"
+component = { secret = "hunter2", max_stanza = 524288 }
+[policy]
+verify = "none"
+auth = ["external", "dailback"]
+[limits]
+connect = "20"
+auth = []
+"#,
+        r#"
+error: unknown key `tls` at the top level
+ --> s2sd.toml:2:1
+  |
+2 | tls = "required"
+  | ^^^
+  |
+  = help: `tls` belongs in [policy] or in [[peer]]
+
+error: `name` in [[domain]] must be a domain such as "example.org"
+ --> s2sd.toml:4:8
+  |
+4 | name = "exa mple.org"
+  |        ^^^^^^^^^^^^^^ found "exa mple.org"
+
+error: unknown key `certifcate` in [[domain]]
+ --> s2sd.toml:5:1
+  |
+5 | certifcate = "a.pem"
+  | ^^^^^^^^^^
+  |
+  = help: did you mean `certificate`?
+
+error: `max_stanza` in `component` of [[domain]] must be a size such as "512KiB"
+ --> s2sd.toml:6:48
+  |
+6 | component = { secret = *********, max_stanza = 524288 }
+  |                                                ^^^^^^ found the number 524288
+  |
+  = help: write "512KiB"
+
+error: `verify` in [policy] must be "strict" or "dialback"
+ --> s2sd.toml:8:10
+  |
+8 | verify = "none"
+  |          ^^^^^^ found "none"
+
+error: `auth` in [policy] must be "external", "digest-md5" or "dialback"
+ --> s2sd.toml:9:21
+  |
+9 | auth = ["external", "dailback"]
+  |                     ^^^^^^^^^^ found "dailback"
+  |
+  = help: did you mean "dialback"?
+
+error: `connect` in [limits] must be a duration such as "90s"
+  --> s2sd.toml:11:11
+   |
+11 | connect = "20"
+   |           ^^^^ found "20"
+   |
+   = help: the units are ms, s, m, h and d
+
+error: unknown key `auth` in [limits]
+  --> s2sd.toml:12:1
+   |
+12 | auth = []
+   | ^^^^
+   |
+   = help: `auth` belongs in [policy] or in [[peer]]
+"#,
+    );
+}
+
+#[test]
+fn mistakes_of_syntax_come_with_the_others() {
+    says(
+        "[listen\n[policy]\ntls = 'never'\nverify = strict\n",
+        r#"
+error: unclosed table, expected `]`
+ --> s2sd.toml:1:8
+  |
+1 | [listen
+  |        ^
+
+error: `tls` in [policy] must be "disabled", "optional" or "required"
+ --> s2sd.toml:3:7
+  |
+3 | tls = 'never'
+  |       ^^^^^^^ found "never"
+
+error: string values must be quoted, expected literal string
+ --> s2sd.toml:4:10
+  |
+4 | verify = strict
+  |          ^^^^^^
+"#,
+    );
+}
+
+#[test]
+fn two_places_are_shown() {
+    says(
+        "[[domain]]\nname = 'example.org'\n[[domain]]\nname = 'EXAMPLE.org'\n[policy]\ntls = 'optional'\n",
+        r#"
+error: example.org is served twice
+ --> s2sd.toml:4:1
+  |
+2 | name = 'example.org'
+  | -------------------- here first
+3 | [[domain]]
+4 | name = 'EXAMPLE.org'
+  | ^^^^^^^^^^^^^^^^^^^^
+"#,
+    );
+}
+
+#[test]
+fn what_is_not_there_is_told() {
+    says(
+        "",
+        "error: no domain is served\n--> s2sd.toml\n = help: add [[domain]] with its `name`",
+    );
+    faults(
+        "[[domain]]",
+        &["s2sd.toml:1:1: `name` is missing in [[domain]]"],
+    );
+    fault("[[peer]]", "s2sd.toml:5:1: `domain` is missing in [[peer]]");
+    faults(
+        "[[domain]]\nname = 'a.example'\ncertificate = 'a.pem'",
+        &["s2sd.toml:3:1: `certificate` in [[domain]] without `key`"],
+    );
+    faults(
+        "[[domain]]\nname = 'a.example'\nkey = 'a.pem'",
+        &["s2sd.toml:3:1: `key` in [[domain]] without `certificate`"],
+    );
+    fault(
+        "component = {}",
+        "s2sd.toml:5:13: `secret` or `secret_file` is missing in `component` of [[domain]]",
+    );
+}
+
+#[test]
+fn a_file_that_is_not_there_is_told() {
+    let gone = Config::load(Path::new("/nowhere/s2sd.toml")).unwrap_err();
+    assert_eq!(
+        gone.to_string().trim_end(),
+        "error: cannot be read: No such file or directory\n--> /nowhere/s2sd.toml"
+    );
+    fault(
+        "component = { secret_file = 'c' }",
+        "s2sd.toml:5:15: /nowhere/c: cannot be read: No such file or directory",
+    );
+}
+
+#[test]
+fn a_secret_is_one_line_in_one_place() {
+    let directory = Directory::new();
+    for (content, why) in [
+        (&b"\n"[..], "is empty"),
+        (b"  \n", "is empty"),
+        (b"a\nb\n", "has more than one line"),
+        (b"\xff\n", "not a text in UTF-8"),
+    ] {
+        let path = directory.write("c", content);
+        let text = format!("{MINIMAL}component = {{ secret_file = 'c' }}");
+        let findings = Config::from_toml(&text, "s2sd.toml", &directory.0).unwrap_err();
+        let want = format!("s2sd.toml:5:15: {}: {why}", path.display());
+        assert_eq!(findings.lines().collect::<Vec<_>>(), [want]);
+    }
+    fault(
+        "component = { secret_file = 'c', secret = 'x' }",
+        "s2sd.toml:5:34: `secret` and `secret_file` in `component` of [[domain]]: which one?",
+    );
+}
+
+#[test]
+fn a_secret_is_never_shown() {
+    for more in [
+        "component = { secret = 'hunter2', maxstanza = 1 }",
+        "component = { secert = 1, secret = ['hunter2'] }",
+    ] {
+        let findings = read(&format!("{MINIMAL}{more}")).unwrap_err();
+        assert!(!findings.to_string().contains("hunter2"), "{findings}");
+        assert!(
+            !findings.lines().any(|line| line.contains("hunter2")),
+            "{findings}"
+        );
+    }
+}
+
+#[test]
+fn keys_of_what_does_not_exist_yet_are_unknown() {
+    for key in [
+        "dane = 'use'",
+        "posh = false",
+        "bidi = true",
+        "allow = ['*']",
+        "proxy = ''",
+    ] {
+        let findings = read(&format!("{MINIMAL}[policy]\n{key}")).unwrap_err();
+        assert!(
+            findings
+                .iter()
+                .all(|finding| finding.title.starts_with("unknown key")),
+            "{findings}"
+        );
+    }
+    for table in ["[admin]", "[proxy_protocol]"] {
+        assert!(read(&format!("{MINIMAL}{table}")).is_err());
+    }
+}
+
+#[test]
+fn a_list_is_a_list_and_a_table_a_table() {
+    fault(
+        "[listen]\ns2s = '[::]:5269'",
+        "s2sd.toml:6:7: `s2s` in [listen] must be a list (put it in brackets: [\"…\"])",
+    );
+    fault(
+        "[[policy]]\ntls = 'optional'",
+        "s2sd.toml:5:1: `policy` must be a table (write [policy])",
+    );
+    fault(
+        "[peer]\ndomain = 'a.example'",
+        "s2sd.toml:5:1: `peer` must be a list of tables (write [[peer]])",
+    );
+    fault(
+        "[listen]\ns2s = ['[::]:5269', '[::]:5270']\ncomponents = ['[::]:5269']",
+        "s2sd.toml:7:15: [::]:5269 is in [listen] twice",
+    );
+}
+
+#[test]
+fn tls_that_is_required_needs_a_certificate() {
+    says(
+        "[[domain]]\nname = 'a.example'\n",
+        r#"
+error: a.example has no certificate, but TLS is required
+ --> s2sd.toml:2:1
+  |
+2 | name = 'a.example'
+  | ^^^^^^^^^^^^^^^^^^ TLS is required for every peer (the default of [policy])
+  |
+  = help: give it `certificate` and `key`, or write tls = "optional" in [policy]
+"#,
+    );
+    says(
+        "[[domain]]\nname = 'a.example'\n[policy]\ntls = 'optional'\n[[peer]]\ndomain = 'b.example'\ntls = 'required'",
+        r#"
+error: a.example has no certificate, but TLS is required
+ --> s2sd.toml:2:1
+  |
+2 | name = 'a.example'
+  | ^^^^^^^^^^^^^^^^^^
+...
+7 | tls = 'required'
+  | ---------------- required here
+  |
+  = help: give it `certificate` and `key`, or write tls = "optional" in [policy]
+"#,
+    );
+}
+
+#[test]
+fn a_password_mechanism_is_for_one_peer_with_a_password() {
+    fault(
+        "[policy]\nauth = ['external', 'digest-md5']",
+        "s2sd.toml:6:1: \"digest-md5\" in `auth` of [policy]: a password is between us and one peer \
+         (put it in `auth` of a [[peer]])",
+    );
+    fault(
+        "[[peer]]\ndomain = 'a.example'\nauth = ['digest-md5']",
+        "s2sd.toml:7:1: \"digest-md5\" in `auth` of [[peer]], but there is no password \
+         (add `credentials` (what we say), `accept` (what we want to hear), or both)",
+    );
+    fault(
+        "[[peer]]\ndomain = 'a.example'\ncredentials = { username = 'u', password = 'p' }",
+        "s2sd.toml:7:1: `credentials` in [[peer]], but `auth` has no mechanism that uses a password \
+         (add \"digest-md5\" to `auth` of this entry)",
+    );
+}
+
+#[test]
+fn a_password_without_tls_is_said_in_the_entry_itself() {
+    fault(
+        "[policy]\ntls = 'disabled'\n[[peer]]\ndomain = 'a.example'\nauth = ['digest-md5']\n\
+         accept = { username = 'u', password = 'p' }",
+        "s2sd.toml:9:1: \"digest-md5\" without TLS, which [policy] disables \
+         (if that is meant, write tls = \"disabled\" in this entry too)",
+    );
+}
+
+#[test]
+fn a_username_is_one_peer() {
+    let entry = |name: &str| {
+        format!(
+            "[[peer]]\ndomain = '{name}'\nauth = ['digest-md5']\naccept = {{ username = 'u', password = 'p' }}\n"
+        )
+    };
+    fault(
+        &(entry("a.example") + &entry("b.example")),
+        "s2sd.toml:12:1: two peers have the username \"u\": which one is it?",
+    );
+    fault(
+        &entry("*.example"),
+        "s2sd.toml:8:1: `accept` for \"*.example\": a username stands for one domain \
+         (make an entry for each domain, with a username of its own)",
+    );
+}
+
+#[test]
+fn something_must_be_able_to_prove_a_peer() {
+    fault(
+        "[policy]\nauth = []",
+        "s2sd.toml:6:1: `auth` is empty: nothing would count as proof \
+         (write [\"external\", \"dialback\"], or leave it out)",
+    );
+    fault(
+        "[policy]\nauth = ['external']\nverify = 'dialback'",
+        "s2sd.toml:7:1: `verify` is \"dialback\", but `auth` has no \"dialback\" \
+         (add \"dialback\" to `auth`, or write verify = \"strict\")",
+    );
+    // The entry alone is right, [policy] alone is right; together they are not.
+    fault(
+        "[policy]\nverify = 'dialback'\n[[peer]]\ndomain = 'a.example'\nauth = ['external']",
+        "s2sd.toml:9:1: `verify` is \"dialback\", but `auth` has no \"dialback\" \
+         (add \"dialback\" to `auth`, or write verify = \"strict\")",
+    );
+    fault(
+        "[[peer]]\ndomain = 'a.example'\nauth = ['external']\ntls = 'disabled'",
+        "s2sd.toml:8:1: `auth` has only \"external\", which needs TLS, and `tls` is \"disabled\"",
+    );
+    fault(
+        "[policy]\nauth = ['dialback', 'external', 'dialback']",
+        "s2sd.toml:6:33: \"dialback\" is in `auth` twice",
+    );
+    fault(
+        "[policy]\ntrust = []",
+        "s2sd.toml:6:9: `trust` is an empty list: nobody would be believed (write \"system\", or name a PEM file)",
+    );
+}
+
+#[test]
+fn an_entry_that_never_wins_is_a_mistake() {
+    let entries = |first: &str, second: &str| {
+        format!("[[peer]]\ndomain = '{first}'\n[[peer]]\ndomain = '{second}'\n")
+    };
+    fault(
+        &entries("*.example.net", "a.b.example.net"),
+        "s2sd.toml:8:1: [[peer]] a.b.example.net is never used: an earlier entry matches first (move it up)",
+    );
+    fault(
+        &entries("*.example.net", "*.b.example.net"),
+        "s2sd.toml:8:1: [[peer]] *.b.example.net is never used: an earlier entry matches first (move it up)",
+    );
+    fault(
+        &entries("example.net", "example.net"),
+        "s2sd.toml:8:1: [[peer]] example.net is never used: an earlier entry matches first",
+    );
+    for (first, second) in [
+        ("example.net", "*.example.net"),
+        ("*.example.net", "example.net"),
+        ("*.b.example.net", "*.example.net"),
+        ("a.example.net", "b.example.net"),
+    ] {
+        loaded(&format!("{MINIMAL}{}", entries(first, second)));
+    }
+}
+
+#[test]
+fn a_mistake_in_an_entry_is_told_once() {
+    fault(
+        "[[peer]]\ndomain = 'a.example'\nauth = ['digest-md5']\ncredentails = { username = 'u', password = 'p' }",
+        "s2sd.toml:8:1: unknown key `credentails` in [[peer]] (did you mean `credentials`?)",
+    );
+}

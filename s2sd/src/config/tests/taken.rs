@@ -1,0 +1,203 @@
+//! What is accepted, and what it becomes.
+
+use super::*;
+
+fn domain(name: &str) -> Domain {
+    Domain::parse(name).unwrap()
+}
+
+#[test]
+fn a_domain_is_enough() {
+    let config = loaded(MINIMAL);
+    assert_eq!(config.data_dir, Path::new("/var/lib/s2sd"));
+    let served = config.served(&domain("example.org")).unwrap();
+    assert_eq!(
+        served.certificate.as_ref().unwrap().chain,
+        Path::new("/nowhere/a.pem")
+    );
+    assert_eq!(config.policy.auth, [Method::External, Method::Dialback]);
+    assert_eq!(config.policy.tls, TlsMode::Required);
+    assert!(config.served(&domain("example.com")).is_none());
+}
+
+#[test]
+fn a_domain_is_prepared() {
+    let config = loaded(&MINIMAL.replace("example.org", "EXAMPLE.org"));
+    assert!(config.served(&domain("example.org")).is_some());
+}
+
+#[test]
+fn the_first_peer_that_matches_wins_and_policy_fills_in() {
+    let config = loaded(&format!(
+        "{MINIMAL}
+        [policy]
+        min_tls = '1.3'
+        [[peer]]
+        domain = 'special.example.net'
+        auth = ['dialback']
+        [[peer]]
+        domain = '*.example.net'
+        auth = ['external']
+        min_tls = '1.2'"
+    ));
+    let policy = |name| config.policy_for(&domain(name));
+    assert_eq!(policy("special.example.net").auth, [Method::Dialback]);
+    assert_eq!(policy("special.example.net").min_tls, MinTls::V1_3);
+    assert_eq!(policy("a.example.net").auth, [Method::External]);
+    assert_eq!(policy("a.example.net").min_tls, MinTls::V1_2);
+    assert_eq!(policy("a.b.example.net").rule, "[[peer]] *.example.net");
+    assert_eq!(policy("example.net").rule, "[policy]");
+    assert_eq!(policy("notexample.net").rule, "[policy]");
+    assert_eq!(policy("example.org").rule, "[policy]");
+}
+
+#[test]
+fn the_largest_stanza_is_inherited() {
+    let config = loaded(&format!(
+        "{MINIMAL}
+        component = {{ secret = 'x' }}
+        [limits]
+        max_stanza = '100KiB'
+        [[peer]]
+        domain = 'a.example'
+        max_stanza = '20KiB'"
+    ));
+    assert_eq!(
+        config.domains[0].component.as_ref().unwrap().max_stanza,
+        100 << 10
+    );
+    assert_eq!(config.policy.max_stanza, 100 << 10);
+    assert_eq!(config.policy_for(&domain("a.example")).max_stanza, 20 << 10);
+}
+
+#[test]
+fn passwords_are_found_by_the_username() {
+    let directory = Directory::new();
+    directory.write("in", "hunter2\r\n");
+    let text = format!(
+        "{MINIMAL}
+        [[peer]]
+        domain = 'legacy.example'
+        auth = ['digest-md5']
+        accept = {{ username = 'legacy', password_file = 'in', realm = 'r' }}
+        credentials = {{ username = 'me', password = 'mine' }}"
+    );
+    let config = Config::from_toml(&text, "s2sd.toml", &directory.0)
+        .unwrap()
+        .config;
+    let (name, policy) = config.peer_accepting("legacy").unwrap();
+    assert_eq!(name.as_str(), "legacy.example");
+    assert_eq!(policy.accept.as_ref().unwrap().password.as_str(), "hunter2");
+    assert_eq!(
+        policy.credentials.as_ref().unwrap().password.as_str(),
+        "mine"
+    );
+    assert!(config.peer_accepting("me").is_none());
+    let shown = format!("{config:?}");
+    assert!(
+        !shown.contains("hunter2") && !shown.contains("mine"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn a_password_without_tls_is_a_warning_if_the_entry_says_so() {
+    let text = format!(
+        "{MINIMAL}
+[[peer]]
+domain = 'legacy.example'
+tls = 'disabled'
+auth = ['digest-md5']
+accept = {{ username = 'legacy', password = 'hunter2' }}"
+    );
+    let warnings = read(&text).unwrap().warnings;
+    let lines: Vec<String> = warnings.lines().collect();
+    assert_eq!(
+        lines,
+        ["s2sd.toml:8:1: \"digest-md5\" without TLS: whoever is on the way hears everything"]
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn a_secret_that_everybody_can_read_is_a_warning() {
+    let directory = Directory::new();
+    set_mode(&directory.write("c.secret", "x\n"), 0o644);
+    let text = "[[domain]]\nname = 'example.org'\ncomponent = { secret_file = 'c.secret' }\npolicy.tls = 'optional'\n";
+    let text = text.replace("policy.tls = 'optional'\n", "[policy]\ntls = 'optional'\n");
+    let Loaded { config, warnings } = Config::from_toml(&text, "s2sd.toml", &directory.0).unwrap();
+    assert_eq!(
+        config.domains[0]
+            .component
+            .as_ref()
+            .unwrap()
+            .secret
+            .expose(),
+        "x"
+    );
+    let title = &warnings.iter().next().unwrap().title;
+    assert!(
+        title.ends_with("c.secret can be read by every user of this machine"),
+        "{title}"
+    );
+
+    // One that stands in the configuration is as public as that is.
+    let inline = directory.write("s2sd.toml", text.replace("secret_file", "secret"));
+    assert!(Config::load(&inline).unwrap().warnings.is_empty());
+    set_mode(&inline, 0o644);
+    let warnings = Config::load(&inline).unwrap().warnings;
+    assert_eq!(
+        warnings.iter().next().unwrap().title,
+        "`secret` stands in a file that every user of this machine can read"
+    );
+}
+
+#[test]
+fn everything_else() {
+    let config = loaded(&format!(
+        "data_dir = 'state'
+        {MINIMAL}
+        [listen]
+        s2s = ['192.0.2.1:5269', '[::1]:0']
+        s2s_tls = []
+        [policy]
+        trust = ['a.pem', '/b.pem']
+        [[peer]]
+        domain = 'a.example'
+        trust = 'system'
+        connect = ['192.0.2.7:5269', 'tls://host.example:5270', '[::1]:5269']
+        [dialback]
+        secret = 's'
+        [dns]
+        servers = ['127.0.0.1:5353']
+        [queue]
+        backoff.first = '2s'
+        [log]
+        format = 'json'
+        level = 'debug'
+        targets = {{ 's2sd::negotiate' = 'trace' }}"
+    ));
+    assert_eq!(config.data_dir, Path::new("/nowhere/state"));
+    assert_eq!(config.listen.s2s.len(), 2);
+    assert!(config.listen.s2s_tls.is_empty());
+    assert_eq!(config.listen.components, Listen::default().components);
+    assert_eq!(
+        config.policy.trust,
+        Trust::Files(vec!["/nowhere/a.pem".into(), "/b.pem".into()])
+    );
+    let policy = config.policy_for(&domain("a.example"));
+    assert_eq!(policy.trust, Trust::System);
+    let places: Vec<String> = policy.connect.iter().map(Connect::to_string).collect();
+    assert_eq!(
+        places,
+        ["192.0.2.7:5269", "tls://host.example:5270", "[::1]:5269"]
+    );
+    assert_eq!(config.dialback.secret.as_ref().unwrap().expose(), "s");
+    assert_eq!(config.dns.servers, ["127.0.0.1:5353".parse().unwrap()]);
+    assert_eq!(config.queue.backoff_first.as_secs(), 2);
+    assert_eq!(config.log.format, LogFormat::Json);
+    assert_eq!(
+        config.log.targets,
+        [("s2sd::negotiate".to_owned(), LogLevel::Trace)]
+    );
+}

@@ -1,0 +1,504 @@
+//! What may stand behind a key: each function here reads one kind of value, or says what is wrong with it.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use toml::de::DeValue;
+use xmpp_stream::Domain;
+
+use super::{
+    Connect, LogFormat, LogLevel, Method, MinTls, Pattern, Secret, TlsMode, Verify, keys::distance,
+};
+
+/// Why a value will not do: what it must be, what it is, what to write instead.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Wrong {
+    pub(super) must_be: String,
+    pub(super) found: String,
+    pub(super) help: Option<String>,
+}
+
+impl Wrong {
+    pub(super) fn new(must_be: impl Into<String>, value: &DeValue<'_>) -> Self {
+        Self {
+            must_be: must_be.into(),
+            found: describe(value),
+            help: None,
+        }
+    }
+
+    fn because(self, why: impl Into<String>) -> Self {
+        Self {
+            help: Some(why.into()),
+            ..self
+        }
+    }
+}
+
+/// The value, in words.
+fn describe(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) => format!("found {text:?}"),
+        DeValue::Integer(number) => format!("found the number {number}"),
+        DeValue::Float(number) => format!("found the number {number}"),
+        DeValue::Boolean(truth) => format!("found {truth}"),
+        DeValue::Datetime(_) => "found a date".to_owned(),
+        DeValue::Array(_) => "found a list".to_owned(),
+        DeValue::Table(_) => "found a table".to_owned(),
+    }
+}
+
+/// A text with something in it.
+pub(super) fn text(value: &DeValue<'_>) -> Result<String, Wrong> {
+    match value.as_str() {
+        Some(text) if !text.is_empty() => Ok(text.to_owned()),
+        _ => Err(Wrong::new("a text", value)),
+    }
+}
+
+/// A text that is not repeated in the message.
+pub(super) fn secret(value: &DeValue<'_>) -> Result<Secret, Wrong> {
+    let text = text(value).ok().filter(|text| !text.trim().is_empty());
+    text.map(Secret::new).ok_or(Wrong {
+        must_be: "a text".to_owned(),
+        found: "this is not".to_owned(),
+        help: None,
+    })
+}
+
+/// A file name.
+pub(super) fn path(value: &DeValue<'_>) -> Result<String, Wrong> {
+    text(value).map_err(|_| Wrong::new("the name of a file", value))
+}
+
+/// A count within bounds.
+pub(super) fn number(least: usize, most: usize) -> impl Fn(&DeValue<'_>) -> Result<usize, Wrong> {
+    move |value| {
+        let number = value
+            .as_integer()
+            .and_then(|n| usize::from_str_radix(n.as_str(), n.radix()).ok());
+        number
+            .filter(|number| (least..=most).contains(number))
+            .ok_or_else(|| Wrong::new(format!("a number from {least} to {most}"), value))
+    }
+}
+
+const SIZES: [(&str, usize); 4] = [
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("B", 1),
+];
+
+/// A number of bytes with its unit, not less than `least`.
+pub(super) fn size(least: usize) -> impl Fn(&DeValue<'_>) -> Result<usize, Wrong> {
+    move |value| {
+        let wrong = || Wrong::new("a size such as \"512KiB\"", value);
+        let Some(text) = value.as_str() else {
+            let bytes = value
+                .as_integer()
+                .and_then(|n| n.as_str().parse::<usize>().ok());
+            return Err(match bytes {
+                Some(bytes) => wrong().because(format!("write \"{}\"", size_text(bytes))),
+                None => wrong(),
+            });
+        };
+        let units = || wrong().because("the units are B, KiB, MiB and GiB");
+        let (digits, unit) = split_unit(text);
+        let (_, factor) = SIZES
+            .iter()
+            .find(|(name, _)| *name == unit)
+            .ok_or_else(units)?;
+        let bytes = digits
+            .parse::<usize>()
+            .ok()
+            .and_then(|n| n.checked_mul(*factor))
+            .ok_or_else(units)?;
+        if bytes < least {
+            return Err(Wrong::new(
+                format!("at least \"{}\"", size_text(least)),
+                value,
+            ));
+        }
+        Ok(bytes)
+    }
+}
+
+fn size_text(bytes: usize) -> String {
+    let whole = SIZES[..3]
+        .iter()
+        .rev()
+        .find(|(_, factor)| bytes >= *factor && bytes.is_multiple_of(*factor));
+    let (unit, factor) = whole.unwrap_or(&("B", 1));
+    format!("{}{unit}", bytes / factor)
+}
+
+/// A time span with its unit, not less than `least`.
+pub(super) fn duration(least: Duration) -> impl Fn(&DeValue<'_>) -> Result<Duration, Wrong> {
+    move |value| {
+        let wrong = || Wrong::new("a duration such as \"90s\"", value);
+        let units = || wrong().because("the units are ms, s, m, h and d");
+        let text = value.as_str().ok_or_else(|| match value.as_integer() {
+            Some(number) => wrong().because(format!("write \"{number}s\"")),
+            None => wrong(),
+        })?;
+        let (digits, unit) = split_unit(text);
+        let factor: u64 = match unit {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            _ => return Err(units()),
+        };
+        // A hundred years are for ever, and no sum with the clock overflows.
+        let most = 100 * 365 * 86_400_000;
+        let ms = digits
+            .parse::<u64>()
+            .ok()
+            .and_then(|n| n.checked_mul(factor))
+            .filter(|ms| *ms <= most);
+        let span = Duration::from_millis(ms.ok_or_else(units)?);
+        if span < least {
+            return Err(Wrong::new(
+                format!("at least \"{}ms\"", least.as_millis()),
+                value,
+            ));
+        }
+        Ok(span)
+    }
+}
+
+/// `90s` is `90` and `s`.
+fn split_unit(text: &str) -> (&str, &str) {
+    text.split_at(
+        text.find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len()),
+    )
+}
+
+/// One of a few words.
+pub(super) fn word<T: Copy>(
+    words: &'static [(&'static str, T)],
+) -> impl Fn(&DeValue<'_>) -> Result<T, Wrong> {
+    move |value| {
+        let found = value.as_str();
+        if let Some((_, meaning)) = words.iter().find(|(word, _)| Some(*word) == found) {
+            return Ok(*meaning);
+        }
+        let quoted: Vec<String> = words
+            .iter()
+            .map(|(word, _)| format!("\"{word}\""))
+            .collect();
+        let must_be = match quoted.as_slice() {
+            [all @ .., last] if !all.is_empty() => format!("{} or {last}", all.join(", ")),
+            _ => quoted.concat(),
+        };
+        let wrong = Wrong::new(must_be, value);
+        let bare = match value {
+            DeValue::String(text) => text.to_string(),
+            DeValue::Float(number) => number.to_string(),
+            DeValue::Integer(number) => number.to_string(),
+            _ => return Err(wrong),
+        };
+        let near = words
+            .iter()
+            .map(|(word, _)| (distance(word, &bare.to_lowercase()), word));
+        Err(
+            match near
+                .filter(|(far, word)| *far <= (word.len() / 3).max(1))
+                .min()
+            {
+                Some((0, word)) => wrong.because(format!("write \"{word}\"")),
+                Some((_, word)) => wrong.because(format!("did you mean \"{word}\"?")),
+                None => wrong,
+            },
+        )
+    }
+}
+
+pub(super) const TLS_MODES: &[(&str, TlsMode)] = &[
+    ("disabled", TlsMode::Disabled),
+    ("optional", TlsMode::Optional),
+    ("required", TlsMode::Required),
+];
+pub(super) const MIN_TLS: &[(&str, MinTls)] = &[("1.2", MinTls::V1_2), ("1.3", MinTls::V1_3)];
+pub(super) const METHODS: &[(&str, Method)] = &[
+    ("external", Method::External),
+    ("digest-md5", Method::DigestMd5),
+    ("dialback", Method::Dialback),
+];
+pub(super) const VERIFY: &[(&str, Verify)] =
+    &[("strict", Verify::Strict), ("dialback", Verify::Dialback)];
+pub(super) const LOG_FORMATS: &[(&str, LogFormat)] =
+    &[("human", LogFormat::Human), ("json", LogFormat::Json)];
+pub(super) const LOG_LEVELS: &[(&str, LogLevel)] = &[
+    ("off", LogLevel::Off),
+    ("error", LogLevel::Error),
+    ("warn", LogLevel::Warn),
+    ("info", LogLevel::Info),
+    ("debug", LogLevel::Debug),
+    ("trace", LogLevel::Trace),
+];
+
+/// A domain.
+pub(super) fn domain(value: &DeValue<'_>) -> Result<Domain, Wrong> {
+    let wrong = || Wrong::new("a domain such as \"example.org\"", value);
+    let text = value.as_str().ok_or_else(wrong)?;
+    Domain::parse(text).map_err(|_| wrong())
+}
+
+/// A domain, or `*.` and a domain.
+pub(super) fn pattern(value: &DeValue<'_>) -> Result<Pattern, Wrong> {
+    let wrong = || {
+        Wrong::new(
+            "a domain such as \"example.net\" or a pattern such as \"*.example.net\"",
+            value,
+        )
+    };
+    let text = value.as_str().ok_or_else(wrong)?;
+    let parsed = match text.strip_prefix("*.") {
+        Some(parent) => Domain::parse(parent).map(Pattern::Below),
+        None => Domain::parse(text).map(Pattern::Exactly),
+    };
+    match parsed {
+        Ok(Pattern::Below(parent)) if parent.is_ip() => {
+            Err(wrong().because("nothing is below an IP address"))
+        }
+        Ok(pattern) => Ok(pattern),
+        Err(_) if text == "*" => {
+            Err(wrong().because("what holds for every peer stands in [policy]"))
+        }
+        Err(_) => Err(wrong()),
+    }
+}
+
+/// An address to listen on.
+pub(super) fn listen_address(value: &DeValue<'_>) -> Result<SocketAddr, Wrong> {
+    let wrong = || {
+        Wrong::new(
+            "an address and a port such as \"[::]:5269\" or \"127.0.0.1:5269\"",
+            value,
+        )
+    };
+    value
+        .as_str()
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(wrong)
+}
+
+/// A name server; its port is 53 unless said.
+pub(super) fn name_server(value: &DeValue<'_>) -> Result<SocketAddr, Wrong> {
+    let wrong = || {
+        Wrong::new(
+            "an address such as \"192.0.2.53\" or \"127.0.0.1:5353\"",
+            value,
+        )
+    };
+    let text = value.as_str().ok_or_else(wrong)?;
+    let address = text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53));
+    address.or_else(|_| text.parse()).map_err(|_| wrong())
+}
+
+/// `host:port`, `[::1]:port`, `tls://host:port`.
+pub(super) fn connect(value: &DeValue<'_>) -> Result<Connect, Wrong> {
+    let wrong = || {
+        Wrong::new(
+            "a host and a port such as \"192.0.2.7:5269\" or \"tls://xmpp.example.net:5270\"",
+            value,
+        )
+    };
+    let text = value.as_str().ok_or_else(wrong)?;
+    let (direct_tls, place) = match text.split_once("://") {
+        Some(("tls", place)) => (true, place),
+        Some(_) => {
+            return Err(wrong().because("the only scheme is tls://, for TLS from the first byte"));
+        }
+        None => (false, text),
+    };
+    let (host, port) = place
+        .rsplit_once(':')
+        .ok_or_else(|| wrong().because("the port is missing"))?;
+    let port = port.parse::<u16>().ok().filter(|port| *port != 0);
+    let port = port.ok_or_else(|| wrong().because("the port must be a number from 1 to 65535"))?;
+    let host = match host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+    {
+        Some(address) if address.parse::<std::net::Ipv6Addr>().is_ok() => address.to_owned(),
+        Some(_) => return Err(wrong().because("only an IPv6 address stands in brackets")),
+        None if host.contains(':') => {
+            return Err(wrong().because("an IPv6 address stands in brackets"));
+        }
+        None => Domain::parse(host).map_err(|_| wrong())?.ascii().to_owned(),
+    };
+    Ok(Connect {
+        host,
+        port,
+        direct_tls,
+    })
+}
+
+/// Something with a scheme.
+pub(super) fn uri(value: &DeValue<'_>) -> Result<String, Wrong> {
+    let wrong = || Wrong::new("a URI such as \"mailto:abuse@example.org\"", value);
+    let text = value.as_str().ok_or_else(wrong)?;
+    let (scheme, rest) = text.split_once(':').ok_or_else(wrong)?;
+    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
+    if is_scheme && !rest.is_empty() && !text.contains(char::is_whitespace) {
+        Ok(text.to_owned())
+    } else {
+        Err(wrong())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check<T: std::fmt::Debug + PartialEq>(
+        kind: impl Fn(&DeValue<'_>) -> Result<T, Wrong>,
+        toml: &str,
+        want: Result<T, Option<&str>>,
+    ) {
+        let value = DeValue::parse(toml).unwrap();
+        let got = kind(value.get_ref());
+        assert_eq!(
+            got.as_ref().map_err(|wrong| wrong.help.as_deref()),
+            want.as_ref().map_err(|help| *help)
+        );
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        check(size(0), "'512KiB'", Ok(512 << 10));
+        check(size(0), "'16MiB'", Ok(16 << 20));
+        check(size(0), "'10000B'", Ok(10_000));
+        check(size(0), "524288", Err(Some("write \"512KiB\"")));
+        check(size(0), "10001", Err(Some("write \"10001B\"")));
+        check(
+            size(0),
+            "'512K'",
+            Err(Some("the units are B, KiB, MiB and GiB")),
+        );
+        check(
+            size(0),
+            "'KiB'",
+            Err(Some("the units are B, KiB, MiB and GiB")),
+        );
+        check(
+            size(0),
+            "'99999999999GiB'",
+            Err(Some("the units are B, KiB, MiB and GiB")),
+        );
+        check(size(10_000), "'9KiB'", Err(None));
+        check(size(0), "true", Err(None));
+    }
+
+    #[test]
+    fn durations_have_units() {
+        let any = || duration(Duration::ZERO);
+        check(any(), "'90s'", Ok(Duration::from_secs(90)));
+        check(any(), "'2m'", Ok(Duration::from_secs(120)));
+        check(any(), "'1h'", Ok(Duration::from_secs(3600)));
+        check(any(), "'250ms'", Ok(Duration::from_millis(250)));
+        check(any(), "90", Err(Some("write \"90s\"")));
+        check(any(), "'90'", Err(Some("the units are ms, s, m, h and d")));
+        check(any(), "'-1s'", Err(Some("the units are ms, s, m, h and d")));
+        check(
+            any(),
+            "'99999999999999d'",
+            Err(Some("the units are ms, s, m, h and d")),
+        );
+        check(duration(Duration::from_secs(1)), "'0s'", Err(None));
+    }
+
+    #[test]
+    fn places_to_connect_to() {
+        let place = |host: &str, port, direct_tls| {
+            Ok(Connect {
+                host: host.to_owned(),
+                port,
+                direct_tls,
+            })
+        };
+        check(connect, "'192.0.2.7:5269'", place("192.0.2.7", 5269, false));
+        check(
+            connect,
+            "'tls://xmpp.example.net:5270'",
+            place("xmpp.example.net", 5270, true),
+        );
+        check(connect, "'[::1]:5269'", place("::1", 5269, false));
+        check(
+            connect,
+            "'::1:5269'",
+            Err(Some("an IPv6 address stands in brackets")),
+        );
+        check(
+            connect,
+            "'xmpp.example.net'",
+            Err(Some("the port is missing")),
+        );
+        check(
+            connect,
+            "'xmpp.example.net:0'",
+            Err(Some("the port must be a number from 1 to 65535")),
+        );
+        check(
+            connect,
+            "'http://a.example:80'",
+            Err(Some(
+                "the only scheme is tls://, for TLS from the first byte",
+            )),
+        );
+    }
+
+    #[test]
+    fn a_word_is_guessed() {
+        check(
+            word(TLS_MODES),
+            "'requierd'",
+            Err(Some("did you mean \"required\"?")),
+        );
+        check(
+            word(TLS_MODES),
+            "'Optional'",
+            Err(Some("write \"optional\"")),
+        );
+        check(word(TLS_MODES), "'never'", Err(None));
+        check(word(MIN_TLS), "1.2", Err(Some("write \"1.2\"")));
+    }
+
+    #[test]
+    fn addresses() {
+        check(
+            listen_address,
+            "'[::]:5269'",
+            Ok("[::]:5269".parse().unwrap()),
+        );
+        check(listen_address, "':5269'", Err(None));
+        check(
+            name_server,
+            "'192.0.2.53'",
+            Ok("192.0.2.53:53".parse().unwrap()),
+        );
+        check(name_server, "'::1'", Ok("[::1]:53".parse().unwrap()));
+        check(
+            name_server,
+            "'127.0.0.1:5353'",
+            Ok("127.0.0.1:5353".parse().unwrap()),
+        );
+        check(
+            uri,
+            "'mailto:abuse@example.org'",
+            Ok("mailto:abuse@example.org".to_owned()),
+        );
+        check(uri, "'abuse@example.org'", Err(None));
+    }
+}
