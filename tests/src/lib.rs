@@ -6,5 +6,13 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod checks;
 pub mod cli;
+pub mod component;
 pub mod endpoint;
+#[cfg(test)]
+mod hub;
+pub mod party;
+pub mod tls;
+pub mod user;
+pub mod wire;

@@ -142,7 +142,7 @@ impl Codec {
                     return Ok(None);
                 }
             }
-            let window = self.window(buffer);
+            let window = self.window(buffer)?;
             match self.framer.header(&buffer[..window], &self.limits)? {
                 HeaderStep::Incomplete => return self.incomplete(buffer, window),
                 HeaderStep::Declaration { length } => {
@@ -185,23 +185,23 @@ impl Codec {
             [0xfe | 0xff | 0, ..] | [b'<', 0, ..] => Err(DecodeError::Encoding),
             [b'<', b'?', rest @ ..] => self.may_declare(rest),
             [b'<', b'!', rest @ ..] => Err(bang(rest)),
-            _ => Ok(true),
+            [b'<', ..] => Ok(true),
+            _ => Err(DecodeError::NotWellFormed),
         }
     }
 
     fn may_declare(&self, after: &[u8]) -> Result<bool, DecodeError> {
-        let pi = Err(DecodeError::Restricted(Restricted::ProcessingInstruction));
         match after {
-            [b'x'] | [b'x', b'm'] | [b'x', b'm', b'l'] => Ok(false),
-            [b'x', b'm', b'l', space, ..] if is_space(*space) => {
+            [] | [b'x'] | [b'x', b'm'] | [b'x', b'm', b'l'] => Ok(false),
+            [b'x', b'm', b'l', space, ..] if is_space(*space) && self.state == State::Beginning => {
                 // The XML declaration may stand at the very beginning only (XML 1.0 §2.8).
-                if self.state == State::Beginning && !self.in_whitespace {
-                    Ok(true)
-                } else {
+                if self.in_whitespace {
                     Err(DecodeError::NotWellFormed)
+                } else {
+                    Ok(true)
                 }
             }
-            _ => pi,
+            _ => Err(DecodeError::Restricted(Restricted::ProcessingInstruction)),
         }
     }
 
@@ -229,7 +229,7 @@ impl Codec {
                 _ => return Err(DecodeError::TextBetweenElements),
             }
         }
-        let window = self.window(buffer);
+        let window = self.window(buffer)?;
         match self.framer.element(&buffer[..window], &self.limits)? {
             Step::Incomplete => self.incomplete(buffer, window),
             Step::Element { length, head } => {
@@ -250,11 +250,17 @@ impl Codec {
     }
 
     /// How much of the buffer the element at hand may have.
-    fn window(&self, buffer: &BytesMut) -> usize {
-        buffer
+    fn window(&self, buffer: &BytesMut) -> Result<usize, DecodeError> {
+        let window = buffer
             .len()
             .min(self.limits.element_bytes)
-            .min(self.left().unwrap_or(usize::MAX))
+            .min(self.left().unwrap_or(usize::MAX));
+        // The limits may have been set lower in the middle of an element.
+        if window < self.framer.looked_at() {
+            self.incomplete(buffer, window)?;
+            return Err(DecodeError::Truncated);
+        }
+        Ok(window)
     }
 
     /// The element is not complete within the window. If the window cannot grow, it never will be.

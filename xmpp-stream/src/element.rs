@@ -238,6 +238,19 @@ impl Element {
         forward::write(self, &self.head, target, out);
     }
 
+    /// The same element in memory of its own.
+    ///
+    /// The bytes are a share of the buffer that they were read into, which stays as long as any of
+    /// its elements. What is kept for long had better not hold on to it.
+    #[must_use]
+    pub fn compact(&self) -> Self {
+        Self::new(
+            Bytes::copy_from_slice(&self.bytes),
+            self.context.clone(),
+            self.head.clone(),
+        )
+    }
+
     fn value(&self, span: Option<Span>) -> Option<Cow<'_, str>> {
         span.map(|span| tag::attribute_value(span.text(&self.bytes)))
     }

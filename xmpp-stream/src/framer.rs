@@ -21,6 +21,8 @@ use crate::{
 
 /// rxml buffers names and attribute values, and reserves this much for each stream.
 const TOKEN: usize = 8192;
+/// rxml reads no longer references.
+const REFERENCE: usize = 8;
 /// rxml looks for the end of a text in all that it is given, each time anew.
 const SLICE: usize = 8192;
 
@@ -126,6 +128,11 @@ impl Reference {
     /// Is there an element that has begun and not ended?
     pub(crate) fn is_inside(&self) -> bool {
         self.fed > 0
+    }
+
+    /// How many bytes of it were looked at.
+    pub(crate) fn looked_at(&self) -> usize {
+        self.fed
     }
 
     /// Looks at the bytes of a stream header, from its `<` on (or that of the XML declaration).
@@ -292,7 +299,7 @@ impl Reference {
                 Err(EndOrError::NeedMoreData) if self.fed >= bytes.len() => return Ok(None),
                 Err(EndOrError::NeedMoreData) => {}
                 Err(EndOrError::Error(error)) => {
-                    return Err(translate(error, &bytes[..self.fed]));
+                    return Err(translate(error, bytes.get(..self.fed).unwrap_or(bytes)));
                 }
             }
         }
@@ -351,7 +358,14 @@ fn uses_prefix_of(context: &Context, bytes: &[u8], start: usize) -> bool {
 fn translate(error: Error, seen: &[u8]) -> DecodeError {
     match error {
         Error::InvalidUtf8Byte(_) => DecodeError::NotUtf8,
-        Error::UndeclaredEntity => DecodeError::Restricted(Restricted::Entity),
+        Error::UndeclaredEntity => {
+            let reference = memrchr(b'&', seen).and_then(|at| seen.get(at + 1..));
+            match reference {
+                // Well-formed perhaps (`&#0000000065;`), but longer than rxml cares to read.
+                Some([b'#', ..]) => DecodeError::TokenTooLong { limit: REFERENCE },
+                _ => DecodeError::Restricted(Restricted::Entity),
+            }
+        }
         Error::UndeclaredNamespacePrefix(_) => DecodeError::UndeclaredPrefix,
         Error::ReservedNamespacePrefix | Error::ReservedNamespaceName => {
             DecodeError::ReservedNamespace
@@ -361,22 +375,16 @@ fn translate(error: Error, seen: &[u8]) -> DecodeError {
         | Error::UnexpectedByte(..)
         | Error::UnexpectedChar(..)
         | Error::UnexpectedToken(..) => {
-            let markup = memrchr(b'<', seen).and_then(|at| seen.get(at..));
-            match markup {
-                Some([b'<', b'?', b'x', b'm', b'l', space, rest @ ..]) if tag::is_space(*space) => {
-                    declaration(rest)
-                }
-                Some([b'<', b'?', ..]) => {
-                    DecodeError::Restricted(Restricted::ProcessingInstruction)
-                }
-                Some([b'<', b'!', b'-', b'-', ..]) => DecodeError::Restricted(Restricted::Comment),
-                Some([b'<', b'!', b'A'..=b'Z', ..]) => {
-                    DecodeError::Restricted(Restricted::DocumentType)
-                }
-                Some(_) | None if matches!(error, Error::RestrictedXml(_)) => {
+            let start = memrchr(b'<', seen).unwrap_or_default();
+            match seen.get(start..).unwrap_or_default() {
+                [b'<', b'?', rest @ ..] if start == 0 => declaration(rest),
+                [b'<', b'?', ..] => DecodeError::Restricted(Restricted::ProcessingInstruction),
+                [b'<', b'!', b'-', b'-', ..] => DecodeError::Restricted(Restricted::Comment),
+                [b'<', b'!', b'A'..=b'Z', ..] => DecodeError::Restricted(Restricted::DocumentType),
+                _ if matches!(error, Error::RestrictedXml(_)) => {
                     DecodeError::TokenTooLong { limit: TOKEN }
                 }
-                Some(_) | None => DecodeError::NotWellFormed,
+                _ => DecodeError::NotWellFormed,
             }
         }
         Error::InvalidEof(_)

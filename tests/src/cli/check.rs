@@ -1,8 +1,16 @@
 //! `lab check`: do stanzas pass between two ends, or are they refused?
 
-use crate::endpoint::End;
+use std::time::Duration;
 
-use super::{Outcome, Time};
+use serde_json::json;
+
+use crate::{
+    checks::{self, Check, Other, Plan},
+    endpoint::End,
+    party::{Manner, Party},
+};
+
+use super::{Outcome, Time, run::say};
 
 /// Attaches two ends and checks that stanzas pass between them, both ways.
 ///
@@ -61,17 +69,46 @@ pub(super) struct Args {
     condition: Vec<String>,
 }
 
-/// One check.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Check {
-    Message,
-    Ping,
-    Presence,
-    Order,
+pub(super) async fn run(args: Args) -> anyhow::Result<Outcome> {
+    let Time(within) = args.timeout;
+    let findings = match exchange(&args, within).await {
+        Ok(findings) => findings,
+        Err(error) => {
+            let report = json!({ "ok": false, "reason": format!("{error:#}"), "checks": [] });
+            say(&report.to_string())?;
+            return Ok(Outcome::Failed);
+        }
+    };
+    let ok = findings.iter().all(|finding| finding.outcome.is_ok());
+    let checks: Vec<_> = findings.iter().map(checks::Finding::to_json).collect();
+    say(&json!({ "ok": ok, "checks": checks }).to_string())?;
+    Ok(if ok { Outcome::Well } else { Outcome::Failed })
 }
 
-pub(super) async fn run(args: Args) -> anyhow::Result<Outcome> {
-    drop(args);
-    eprintln!("lab: this command comes with the next change");
-    Ok(Outcome::Failed)
+async fn exchange(args: &Args, within: Duration) -> anyhow::Result<Vec<checks::Finding>> {
+    let mut a = Party::attach(&args.a, Manner::Quiet, within).await?;
+    let mut attached;
+    let b = match &args.b {
+        End::Host { domain } => Other::Host(domain),
+        end => {
+            attached = Party::attach(end, Manner::Quiet, within).await?;
+            Other::Party(&mut attached)
+        }
+    };
+    if args.refused {
+        return Ok(checks::refused(&mut a, b, &args.condition, within, GRACE).await);
+    }
+    let plan = Plan {
+        checks: match args.only.is_empty() {
+            true => Check::ALL.to_vec(),
+            false => args.only.clone(),
+        },
+        both_ways: !args.one_way,
+        count: args.count,
+        within,
+    };
+    Ok(checks::run(&mut a, b, &plan).await)
 }
+
+/// How long to wait for what must not come.
+const GRACE: Duration = Duration::from_secs(1);

@@ -2,7 +2,15 @@
 
 use std::net::SocketAddr;
 
-use super::{Outcome, run};
+use crate::{
+    endpoint::End,
+    party::{Manner, Party},
+};
+
+use super::{
+    Outcome, Time,
+    run::{self, say},
+};
 
 /// Attaches a component that answers, until SIGTERM.
 ///
@@ -23,10 +31,41 @@ pub(super) struct Args {
     /// Prints each stanza that comes as `got STANZA`, on one line.
     #[arg(long)]
     log: bool,
+    /// How long attaching may take.
+    #[arg(long, default_value = "20s")]
+    timeout: Time,
 }
 
 pub(super) async fn run(args: Args, end: run::End) -> anyhow::Result<Outcome> {
-    drop((args, end));
-    eprintln!("lab: this command comes with the next change");
-    Ok(Outcome::Failed)
+    let Time(within) = args.timeout;
+    let component = End::Component {
+        addr: args.addr,
+        domain: args.domain.clone(),
+        secret: args.secret,
+        node: None,
+    };
+    let mut party = Party::attach(&component, Manner::Echo, within).await?;
+    say(&format!("attached {}", args.domain))?;
+    say("ready")?;
+    let mut stanzas = party.watch();
+    let end = end.reached();
+    tokio::pin!(end);
+    loop {
+        tokio::select! {
+            ended = &mut end => return ended.map(|()| Outcome::Well),
+            error = party.ended() => return Err(error),
+            stanza = stanzas.recv(), if args.log => {
+                if let Ok(stanza) = stanza {
+                    say(&format!("got {}", one_line(stanza.bytes())))?;
+                }
+            }
+        }
+    }
+}
+
+/// XML without line breaks: they only stand in text and attribute values, as they are or as references.
+fn one_line(xml: &[u8]) -> String {
+    String::from_utf8_lossy(xml)
+        .replace('\r', "&#13;")
+        .replace('\n', "&#10;")
 }
