@@ -394,7 +394,7 @@ fn accept(table: &Reader<'_>, whole: bool) -> Option<PeerAccept> {
 
 fn password(table: &Reader<'_>) -> Option<Password> {
     let secret = secret(table, "password", "password_file");
-    secret.map(|secret| Password::new(secret.expose()))
+    secret.map(|secret| Password::new(secret.as_str()))
 }
 
 fn required<T>(

@@ -16,8 +16,8 @@ impl Secret {
         Self(Zeroizing::new(text.into()))
     }
 
-    /// The text itself. The name is long on purpose: look where it goes.
-    pub fn expose(&self) -> &str {
+    /// The text itself. Look where it goes.
+    pub fn as_str(&self) -> &str {
         &self.0
     }
 }

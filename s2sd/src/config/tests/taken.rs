@@ -132,7 +132,7 @@ fn a_secret_that_everybody_can_read_is_a_warning() {
             .as_ref()
             .unwrap()
             .secret
-            .expose(),
+            .as_str(),
         "x"
     );
     let title = &warnings.iter().next().unwrap().title;
@@ -192,7 +192,7 @@ fn everything_else() {
         places,
         ["192.0.2.7:5269", "tls://host.example:5270", "[::1]:5269"]
     );
-    assert_eq!(config.dialback.secret.as_ref().unwrap().expose(), "s");
+    assert_eq!(config.dialback.secret.as_ref().unwrap().as_str(), "s");
     assert_eq!(config.dns.servers, ["127.0.0.1:5353".parse().unwrap()]);
     assert_eq!(config.queue.backoff_first.as_secs(), 2);
     assert_eq!(config.log.format, LogFormat::Json);
