@@ -5,6 +5,7 @@
 pub mod config;
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod logging;
 pub mod resolve;
 pub mod services;
 pub mod tls;
