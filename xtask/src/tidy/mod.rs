@@ -4,6 +4,7 @@
 mod commands;
 mod compat;
 mod crates;
+mod keys;
 mod layers;
 mod links;
 mod rust;
@@ -52,11 +53,12 @@ impl fmt::Display for Fault {
 
 type Rule = fn(&Tree) -> Vec<Fault>;
 
-const RULES: [(&str, Rule); 6] = [
+const RULES: [(&str, Rule); 7] = [
     ("layers", layers::check),
     ("crates", crates::check),
     ("links", links::check),
     ("sizes", sizes::check),
+    ("keys", keys::check),
     ("words", words::check),
     ("compat", compat::check),
 ];
