@@ -94,11 +94,27 @@ impl Random for Counter {
     }
 }
 
-/// An application that lets nobody in, for one reason or another, and counts how far they came.
+/// Why an application lets nobody in. One reason at a time, so that each has to hold by itself.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Why {
+    NotAllowed,
+    OtherPassword(&'static str),
+    Unknown,
+    NoCertificate,
+}
+
+/// An application that lets nobody in, and counts how often it had to say why.
 struct Closed {
     random: Counter,
-    password: Option<&'static str>,
+    why: Why,
     asked: u32,
+}
+
+impl Closed {
+    fn says_no(&mut self, why: Why) -> bool {
+        self.asked += u32::from(self.why == why);
+        self.why == why
+    }
 }
 
 impl Host for Closed {
@@ -106,27 +122,43 @@ impl Host for Closed {
         self.random.fill(out);
     }
 
-    fn password(&mut self, _: &str, _: Option<&str>) -> Option<Password> {
-        self.asked += u32::from(self.password != Some(PASSWORD));
-        self.password.map(Password::new)
+    fn password(&mut self, authcid: &str, _: Option<&str>) -> Option<Password> {
+        if authcid != USER || self.says_no(Why::Unknown) {
+            return None;
+        }
+        if let Why::OtherPassword(password) = self.why {
+            self.asked += 1;
+            return Some(Password::new(password));
+        }
+        Some(Password::new(PASSWORD))
     }
 
     fn authorize(&mut self, _: &str, _: Option<&str>) -> Result<(), Failure> {
-        self.asked += 1;
-        Err(Failure::NotAuthorized)
+        if self.says_no(Why::NotAllowed) {
+            Err(Failure::InvalidAuthzid)
+        } else {
+            Ok(())
+        }
     }
 
-    fn external(&mut self, _: Option<&str>) -> Result<Identity, Failure> {
-        self.asked += 1;
-        Err(Failure::NotAuthorized)
+    fn external(&mut self, authzid: Option<&str>) -> Result<Identity, Failure> {
+        if self.says_no(Why::NoCertificate) {
+            return Err(Failure::NotAuthorized);
+        }
+        let authzid = authzid.map(str::to_owned);
+        Ok(Identity {
+            authcid: None,
+            authzid,
+            mechanism: "EXTERNAL",
+        })
     }
 }
 
 /// Runs a script against the asking side. True if it let the peer in; `asked`: how often the host was asked.
-fn attack_server(mechanism: &str, password: Option<&'static str>, script: &[Move]) -> (bool, u32) {
+fn attack_server(mechanism: &str, why: Why, script: &[Move]) -> (bool, u32) {
     let mut host = Closed {
         random: Counter(1),
-        password,
+        why,
         asked: 0,
     };
     let mut random = Counter(2);
@@ -162,7 +194,7 @@ fn attack_server(mechanism: &str, password: Option<&'static str>, script: &[Move
 }
 
 #[track_caller]
-fn nobody_gets_in(mechanism: &str, password: Option<&'static str>) {
+fn nobody_gets_in(mechanism: &str, why: Why) {
     let reached = Cell::new(0);
     let mut runner = TestRunner::new(Config {
         cases: 2000,
@@ -171,7 +203,7 @@ fn nobody_gets_in(mechanism: &str, password: Option<&'static str>) {
     });
     runner
         .run(&moves(), |script| {
-            let (open, asked) = attack_server(mechanism, password, &script);
+            let (open, asked) = attack_server(mechanism, why, &script);
             reached.set(reached.get() + asked);
             prop_assert!(!open, "it opened");
             Ok(())
@@ -186,24 +218,33 @@ fn nobody_gets_in(mechanism: &str, password: Option<&'static str>) {
 }
 
 #[test]
+fn the_honest_script_opens_a_door_that_is_open() {
+    let honest = vec![Move::Honest; 3];
+    let (open, _) = attack_server("DIGEST-MD5", Why::NoCertificate, &honest);
+    assert!(open);
+    let (open, _) = attack_server("EXTERNAL", Why::Unknown, &honest);
+    assert!(open);
+}
+
+#[test]
 fn who_is_not_allowed_does_not_get_in_by_digest_md5() {
-    nobody_gets_in("DIGEST-MD5", Some(PASSWORD));
+    nobody_gets_in("DIGEST-MD5", Why::NotAllowed);
 }
 
 #[test]
 fn who_has_the_wrong_password_does_not_get_in_by_digest_md5() {
-    nobody_gets_in("DIGEST-MD5", Some("wherefore art thou?"));
-    nobody_gets_in("DIGEST-MD5", Some(""));
+    nobody_gets_in("DIGEST-MD5", Why::OtherPassword("wherefore art thou?"));
+    nobody_gets_in("DIGEST-MD5", Why::OtherPassword(""));
 }
 
 #[test]
 fn who_is_unknown_does_not_get_in_by_digest_md5() {
-    nobody_gets_in("DIGEST-MD5", None);
+    nobody_gets_in("DIGEST-MD5", Why::Unknown);
 }
 
 #[test]
 fn who_has_no_certificate_does_not_get_in_by_external() {
-    nobody_gets_in("EXTERNAL", None);
+    nobody_gets_in("EXTERNAL", Why::NoCertificate);
 }
 
 /// An application that knows the account, for the honest part of an exchange.
