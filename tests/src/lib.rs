@@ -6,13 +6,16 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod authoritative;
 pub mod checks;
 pub mod cli;
 pub mod component;
 pub mod endpoint;
+pub mod forge;
 #[cfg(test)]
 mod hub;
 pub mod party;
+pub mod peer;
 pub mod tls;
 pub mod user;
 pub mod wire;

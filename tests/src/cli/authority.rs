@@ -2,14 +2,23 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use super::{Outcome, run};
+use xmpp_dialback::{Secret, Verdict};
+
+use crate::authoritative::{Asked, Authoritative, Says};
+
+use super::{
+    Outcome, identity,
+    run::{self, say},
+};
 
 /// Serves as the authoritative server of a domain: answers db:verify, and nothing else, until SIGTERM.
 ///
 /// The zone that leads a receiving server here instead of to the real server makes it a wrong key. Prints
 /// `listening ADDRESS`, `ready`, and a line for each question:
 ///
-///   verify FROM TO ID ANSWER
+///   verify SENDER TARGET valid|invalid|error|silence tls|plain
+///
+/// SENDER is the domain that is being verified, TARGET the one whose server asks.
 ///
 /// Features offer STARTTLS if there is a certificate.
 #[derive(Debug, clap::Args)]
@@ -45,7 +54,38 @@ enum Answer {
 }
 
 pub(super) async fn run(args: Args, end: run::End) -> anyhow::Result<Outcome> {
-    drop((args, end));
-    eprintln!("lab: this command comes with the next change");
-    Ok(Outcome::Failed)
+    let says = match args.answer {
+        Answer::Secret => Says::Secret(Secret::from_text(&args.secret)?),
+        Answer::Valid => Says::Valid,
+        Answer::Invalid => Says::Invalid,
+        Answer::Error => Says::Error,
+        Answer::Silence => Says::Silence,
+    };
+    let identity = identity(args.cert.as_ref(), args.key.as_ref())?;
+    let server = Authoritative::start(args.listen, says, identity).await?;
+    let mut questions = server.watch();
+    let end = end.reached();
+    tokio::pin!(end);
+    say(&format!("listening {}", server.addr()))?;
+    say("ready")?;
+    loop {
+        tokio::select! {
+            ended = &mut end => return ended.map(|()| Outcome::Well),
+            asked = questions.recv() => if let Ok(asked) = asked {
+                say(&line(&asked))?;
+            }
+        }
+    }
+}
+
+fn line(asked: &Asked) -> String {
+    let answer = match &asked.verdict {
+        None => "silence",
+        Some(Verdict::Valid) => "valid",
+        Some(Verdict::Invalid) => "invalid",
+        Some(Verdict::Error(_)) => "error",
+    };
+    let pair = &asked.question.pair;
+    let how = if asked.encrypted { "tls" } else { "plain" };
+    format!("verify {} {} {answer} {how}", pair.sender, pair.target)
 }

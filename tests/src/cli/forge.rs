@@ -1,21 +1,29 @@
 //! `lab forge`: a peer that does what it must not do.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use crate::endpoint::End;
+use serde_json::json;
 
-use super::{Outcome, Time};
+use crate::{
+    endpoint::End,
+    forge::{Encryption, Forge, STANZA_ID, Scenario},
+    party::{Manner, Party},
+};
+
+use super::{Outcome, Time, identity, run::say};
 
 /// Connects to a server as a peer that does what it must not do, and tells what the server answers.
 ///
-/// Prints one JSON object, and exits with 0 if the server refused, else with 1:
+/// Prints one JSON object, and exits with 0 if the server did as it should, else with 1:
 ///
-///   {"scenario":"forged-key","refused":true,"answer":{"kind":"dialback","type":"invalid","condition":null,"text":null},
-///    "features":["starttls"],"tls":"TLSv1.3","closed":true,"arrived":[],"reason":null,
-///    "transcript":["> <stream:stream …>","< <stream:stream …>", …]}
+///   {"scenario":"forged-key","ok":true,"answer":{"kind":"dialback","type":"invalid","condition":null,"text":null},
+///    "then":{"kind":"stream-error","type":null,"condition":"not-authorized","text":null},"features":["starttls"],
+///    "tls":"TLSv1_3","arrived":[],"reason":null,"transcript":["> <stream:stream …>","< <stream:stream …>", …]}
 ///
-/// `answer.kind` is `dialback` (db:result), `stream-error`, `sasl-failure`, `closed` (without a word), `nothing`
-/// (in time) or `accepted`. `arrived` holds what reached --victim, and must stay empty. Scenarios:
+/// `answer.kind` is `dialback` (db:result), `stream-error`, `sasl-failure`, `not-offered` (EXTERNAL), `tls-failed`,
+/// `closed` (without a word), `nothing` (in time) or `accepted`. `then` is what was said to a stanza sent after that
+/// all the same (`nothing` is well), or null. `arrived` holds what reached --victim, and must stay empty. `reason`
+/// says why the scenario could not be played. Scenarios:
 ///
 ///   forged-key          claims --from with a dialback key that its authoritative server never made,
 ///                       then sends a stanza all the same. The zone must lead to a real server for --from.
@@ -23,7 +31,7 @@ use super::{Outcome, Time};
 ///   unknown-host        asks for --to, which the server does not serve
 ///   wrong-certificate   shows --cert, which is no proof of --from, tries EXTERNAL if it is offered, never dialback
 ///   no-version          a stream header without version: is answered without version and without features
-///                       (the answer is then `accepted`, and counts as well done)
+///                       (`answer.kind` is then `accepted`)
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Args {
@@ -51,7 +59,7 @@ pub(super) struct Args {
     /// Its key.
     #[arg(long, value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
-    /// To whom the stanza is sent (default: --to).
+    /// To whom the stanza is sent (default: the victim, else --to).
     #[arg(long, value_name = "JID")]
     stanza_to: Option<String>,
     /// An end at the server that must not get the stanza (see `lab check --help`).
@@ -62,17 +70,48 @@ pub(super) struct Args {
     timeout: Time,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Scenario {
-    ForgedKey,
-    Unauthenticated,
-    UnknownHost,
-    WrongCertificate,
-    NoVersion,
+pub(super) async fn run(args: Args) -> anyhow::Result<Outcome> {
+    let Time(within) = args.timeout;
+    let identity = identity(args.cert.as_ref(), args.key.as_ref())?;
+    let mut victim = match &args.victim {
+        Some(end) => Some(Party::attach(end, Manner::Quiet, within).await?),
+        None => None,
+    };
+    let stanza_to = match (args.stanza_to, &victim) {
+        (Some(address), _) => address,
+        (None, Some(victim)) => victim.address().to_owned(),
+        (None, None) => args.to.clone(),
+    };
+    let forge = Forge {
+        scenario: args.scenario,
+        addr: args.addr,
+        from: args.from,
+        to: args.to,
+        encryption: match (args.starttls, args.direct_tls) {
+            (true, _) => Encryption::StartTls,
+            (_, true) => Encryption::Direct,
+            _ => Encryption::None,
+        },
+        identity,
+        stanza_to,
+        within,
+    };
+    let report = forge.run().await;
+    let mut arrived = Vec::new();
+    if let Some(victim) = &mut victim {
+        let stanzas = victim.collect(GRACE).await;
+        let forged = stanzas
+            .iter()
+            .filter(|stanza| stanza.id().as_deref() == Some(STANZA_ID));
+        arrived.extend(forged.map(|stanza| String::from_utf8_lossy(stanza.bytes()).into_owned()));
+    }
+    let ok = report.ok && arrived.is_empty();
+    let mut json = report.to_json(args.scenario);
+    json["ok"] = json!(ok);
+    json["arrived"] = json!(arrived);
+    say(&json.to_string())?;
+    Ok(if ok { Outcome::Well } else { Outcome::Failed })
 }
 
-pub(super) async fn run(args: Args) -> anyhow::Result<Outcome> {
-    drop(args);
-    eprintln!("lab: this command comes with the next change");
-    Ok(Outcome::Failed)
-}
+/// How long to wait for what must not arrive.
+const GRACE: Duration = Duration::from_secs(1);

@@ -15,6 +15,8 @@ use std::{path::PathBuf, process::ExitCode, str::FromStr, time::Duration};
 
 use clap::{Parser, Subcommand};
 
+use crate::tls::Identity;
+
 /// The lab of s2sd: a DNS server, a certificate authority, ends that exchange stanzas, peers that misbehave.
 #[derive(Debug, Parser)]
 #[command(name = "lab", version, term_width = 0)]
@@ -104,6 +106,14 @@ impl FromStr for Time {
 fn read(path: &PathBuf) -> anyhow::Result<String> {
     use anyhow::Context;
     std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// The certificate chain and key of two files, which clap demands together.
+fn identity(cert: Option<&PathBuf>, key: Option<&PathBuf>) -> anyhow::Result<Option<Identity>> {
+    match (cert, key) {
+        (Some(cert), Some(key)) => Identity::from_pem(&read(cert)?, &read(key)?).map(Some),
+        _ => Ok(None),
+    }
 }
 
 #[cfg(test)]
