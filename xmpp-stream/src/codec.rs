@@ -122,7 +122,8 @@ impl Codec {
                 Ok(Some(Frame::Footer))
             }
             State::Ended => {
-                self.skip_whitespace(buffer)?;
+                self.skip_whitespace(buffer);
+                self.used_up(buffer)?;
                 if buffer.is_empty() {
                     Ok(None)
                 } else {
@@ -136,8 +137,8 @@ impl Codec {
     fn header(&mut self, buffer: &mut BytesMut) -> Result<Option<Frame>, DecodeError> {
         loop {
             if !self.framer.is_inside() {
-                let skipped = self.skip_whitespace(buffer)?;
-                self.in_whitespace |= skipped;
+                self.in_whitespace |= self.skip_whitespace(buffer);
+                self.used_up(buffer)?;
                 if !self.may_begin(buffer)? {
                     return Ok(None);
                 }
@@ -208,10 +209,11 @@ impl Codec {
     fn element(&mut self, buffer: &mut BytesMut) -> Result<Option<Frame>, DecodeError> {
         if !self.framer.is_inside() {
             let before = self.in_whitespace;
-            self.in_whitespace |= self.skip_whitespace(buffer)?;
+            self.in_whitespace |= self.skip_whitespace(buffer);
             if self.in_whitespace && !before {
                 return Ok(Some(Frame::Whitespace));
             }
+            self.used_up(buffer)?;
             match &buffer[..] {
                 [] | [b'<'] | [b'<', b'!'] => return Ok(None),
                 [b'<', b'?', ..] => {
@@ -288,19 +290,25 @@ impl Codec {
     }
 
     /// Drops white space between elements, which the framer never sees.
-    fn skip_whitespace(&mut self, buffer: &mut BytesMut) -> Result<bool, DecodeError> {
+    fn skip_whitespace(&mut self, buffer: &mut BytesMut) -> bool {
         let run = buffer
             .iter()
             .position(|byte| !is_space(*byte))
-            .unwrap_or(buffer.len());
-        if let (Some(limit), Some(left)) = (self.limits.total_bytes, self.left())
-            && run > left
-        {
-            return Err(DecodeError::TooManyBytes { limit });
-        }
+            .unwrap_or(buffer.len())
+            .min(self.left().unwrap_or(usize::MAX));
         self.take(run);
         buffer.advance(run);
-        Ok(run > 0)
+        run > 0
+    }
+
+    /// Is there something, and may there be?
+    fn used_up(&self, buffer: &BytesMut) -> Result<(), DecodeError> {
+        match self.limits.total_bytes {
+            Some(limit) if self.bytes >= limit && !buffer.is_empty() => {
+                Err(DecodeError::TooManyBytes { limit })
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 }
 

@@ -134,7 +134,9 @@ impl Element {
     /// Reads exactly one element, as it would stand on a stream with this context.
     pub fn parse(bytes: impl Into<Bytes>, context: &Arc<Context>) -> Result<Self, DecodeError> {
         let bytes = bytes.into();
-        if bytes.first() != Some(&b'<') || bytes.get(1) == Some(&b'/') {
+        // The framer expects the beginning of an element, as the codec does (not that of CDATA, which
+        // is text).
+        if !matches!(&bytes[..], [b'<', second, ..] if !b"/!?".contains(second)) {
             return Err(DecodeError::NotOneElement);
         }
         match Reference::within(context).element(&bytes, &Limits::none())? {
