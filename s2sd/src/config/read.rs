@@ -58,12 +58,16 @@ pub(super) fn config(root: &Reader<'_>, whole: bool) -> Config {
     let before = root.sink.faults();
     let table = root.table("policy", "policy");
     let general = table.map_or(general.clone(), |table| policy(&table, general));
-    if whole && root.sink.faults() == before {
+    // What follows from a mistake is not another one.
+    let sound = whole && root.sink.faults() == before;
+    if sound {
         check::policy(table.as_ref(), &general);
     }
-    let peers = peers(root, whole, &general);
-    if whole {
+    let peers = peers(root, whole, sound, &general);
+    if sound {
         check::certificates(&domains, table.as_ref(), &general, &peers);
+    }
+    if whole {
         check::order(&peers);
         check::usernames(&peers);
     }
@@ -335,7 +339,12 @@ fn trust(table: &Reader<'_>) -> Option<Trust> {
     })
 }
 
-fn peers<'a>(root: &Reader<'a>, whole: bool, general: &Policy) -> Vec<(Reader<'a>, Peer)> {
+fn peers<'a>(
+    root: &Reader<'a>,
+    whole: bool,
+    sound: bool,
+    general: &Policy,
+) -> Vec<(Reader<'a>, Peer)> {
     let mut peers = Vec::new();
     let mut before = root.sink.faults();
     for table in root.tables("peer", "peer") {
@@ -351,7 +360,7 @@ fn peers<'a>(root: &Reader<'a>, whole: bool, general: &Policy) -> Vec<(Reader<'a
         let pattern = required(&table, "domain", whole, values::pattern);
         if let Some(pattern) = pattern {
             policy.rule = format!("[[peer]] {pattern}");
-            if whole && root.sink.faults() == before {
+            if sound && root.sink.faults() == before {
                 check::peer(&table, &pattern, &policy);
             }
             peers.push((

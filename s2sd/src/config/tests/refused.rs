@@ -412,3 +412,14 @@ fn a_mistake_in_an_entry_is_told_once() {
         "s2sd.toml:8:1: unknown key `credentails` in [[peer]] (did you mean `credentials`?)",
     );
 }
+
+#[test]
+fn what_follows_from_a_mistake_is_not_told() {
+    faults(
+        "[[domain]]\nname = 'a.example'\n[policy]\ntls = 'optionl'\n[[peer]]\ndomain = 'b.example'\nverify = 'dialback'",
+        &[
+            "s2sd.toml:4:7: `tls` in [policy] must be \"disabled\", \"optional\" or \"required\" \
+           (did you mean \"optional\"?)",
+        ],
+    );
+}
