@@ -1,0 +1,136 @@
+//! The command line. A command is a file here; each ends 0 when all is well, 1 when it found a fault, 2 when it was
+//! called wrongly.
+
+mod check;
+
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+
+/// How a command ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Outcome {
+    Well,
+    Fault,
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Well => Self::SUCCESS,
+            Outcome::Fault => Self::FAILURE,
+        }
+    }
+}
+
+/// XMPP federation server.
+///
+/// Speaks server-to-server XMPP for the domains it serves, and hands stanzas to components (XEP-0114).
+#[derive(Debug, Parser)]
+#[command(
+    name = "s2sd",
+    version,
+    arg_required_else_help = true,
+    subcommand_required = true
+)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Check(Check),
+}
+
+#[derive(Debug, Args)]
+struct Configuration {
+    /// The configuration; docs/config.md describes it
+    #[arg(short, long, value_name = "FILE", default_value = "s2sd.toml")]
+    config: PathBuf,
+}
+
+/// Look for faults without starting anything
+///
+/// Reads the configuration, the certificates and the keys, and says everything that is wrong with them at once.
+/// Warnings are not faults.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  s2sd check -c /etc/s2sd/s2sd.toml && systemctl reload s2sd")]
+struct Check {
+    #[command(flatten)]
+    configuration: Configuration,
+    /// One JSON object instead of text for people
+    #[arg(long)]
+    json: bool,
+}
+
+/// Does what the arguments say (the first is the name of the program).
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    match CommandLine::try_parse_from(arguments) {
+        Ok(line) => match line.command {
+            Command::Check(check) => check::check(&check.configuration.config, check.json).into(),
+        },
+        Err(usage) => {
+            // Help goes to standard output and is no mistake; a mistake goes to standard error and is 2.
+            let _ = usage.print();
+            ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, error::ErrorKind};
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Command, ErrorKind> {
+        let parsed = CommandLine::try_parse_from(line.split(' '));
+        parsed
+            .map(|line| line.command)
+            .map_err(|usage| usage.kind())
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_an_example() {
+        for command in CommandLine::command().get_subcommands() {
+            let help = command.clone().render_long_help().to_string();
+            let example = format!("Example:\n  s2sd {}", command.get_name());
+            assert!(help.contains(&example), "{help}");
+        }
+    }
+
+    #[test]
+    fn the_configuration_is_beside_us_unless_said() {
+        let Ok(Command::Check(check)) = parse("s2sd check") else {
+            panic!("not a check")
+        };
+        assert_eq!(check.configuration.config, PathBuf::from("s2sd.toml"));
+        let Ok(Command::Check(check)) = parse("s2sd check -c a.toml --json") else {
+            panic!("not a check")
+        };
+        assert_eq!(check.configuration.config, PathBuf::from("a.toml"));
+        assert!(check.json);
+    }
+
+    #[test]
+    fn wrong_usage_is_noticed() {
+        assert_eq!(
+            parse("s2sd chekc").unwrap_err(),
+            ErrorKind::InvalidSubcommand
+        );
+        assert_eq!(
+            parse("s2sd check a.toml").unwrap_err(),
+            ErrorKind::UnknownArgument
+        );
+        assert_eq!(
+            parse("s2sd").unwrap_err(),
+            ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+        );
+    }
+}
