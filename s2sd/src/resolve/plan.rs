@@ -9,6 +9,8 @@ use std::{
 
 use xmpp_stream::Domain;
 
+use crate::config::Connect;
+
 /// The port registered as `xmpp-server` (RFC 6120 §14.7), for domains without SRV records.
 pub const DEFAULT_PORT: u16 = 5269;
 
@@ -73,6 +75,17 @@ impl Target {
         match self.host {
             Host::Name(_) => None,
             Host::Address(address) => Some(SocketAddr::new(address, self.port)),
+        }
+    }
+}
+
+/// What the configuration says instead of the DNS.
+impl From<&Connect> for Target {
+    fn from(connect: &Connect) -> Self {
+        Self {
+            host: Host::parse(&connect.host),
+            port: connect.port,
+            direct_tls: connect.direct_tls,
         }
     }
 }
@@ -473,6 +486,17 @@ mod tests {
     fn an_international_domain_falls_back_to_its_a_label() {
         let target = fallback(&domain("müller.example"));
         assert_eq!(target.to_string(), "xn--mller-kva.example:5269");
+    }
+
+    #[test]
+    fn a_configured_place_is_a_target() {
+        let connect = Connect {
+            host: "2001:db8::7".to_owned(),
+            port: 5270,
+            direct_tls: true,
+        };
+        assert_eq!(Target::from(&connect).to_string(), connect.to_string());
+        assert!(Target::from(&connect).address().is_some());
     }
 
     #[test]

@@ -4,10 +4,19 @@
 //! that the peer asserts is known, and what a bad certificate means is the policy's affair. Absent on
 //! purpose: 0-RTT, session resumption (see `config.rs`), CRLs and OCSP.
 
+mod accept_any;
+mod config;
 mod facts;
+mod files;
 mod identity;
+mod reload;
 mod trust;
 
+pub use config::{OwnCertificate, Tls, server_name};
 pub use facts::{TlsFacts, describe};
 pub use identity::{Identity, Unreadable, identities};
+pub use reload::Reloaded;
 pub use trust::{BadCertificate, Certificate, Day, PeerChain, Roots, Whose, judge, sole_identity};
+
+#[cfg(test)]
+mod tests;

@@ -309,6 +309,12 @@ pub(super) fn judge_alone(
     }
 }
 
+/// The end of a certificate's time.
+pub(super) fn not_after(certificate: &CertificateDer<'_>) -> Option<UnixTime> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    Some(unix_time(certificate.validity().not_after))
+}
+
 fn unix_time(time: ASN1Time) -> UnixTime {
     let seconds = u64::try_from(time.timestamp()).unwrap_or(0);
     UnixTime::since_unix_epoch(Duration::from_secs(seconds))
@@ -420,5 +426,4 @@ fn issuer(certificate: &CertificateDer<'_>) -> String {
 }
 
 #[cfg(test)]
-#[path = "trust_tests.rs"]
 mod tests;

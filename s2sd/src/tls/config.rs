@@ -1,0 +1,285 @@
+//! What we show and speak in a handshake: rustls configurations from our own.
+//!
+//! Sessions are not resumed, in neither role. A resumed session shows the certificates of an earlier
+//! handshake: one that has been replaced on disk since, or that of another of our domains. Streams
+//! between servers live long, so the handshake that is saved would be cheap.
+
+use std::{collections::HashMap, path::PathBuf, sync::Arc};
+
+use arc_swap::ArcSwap;
+use rustls::{
+    ClientConfig, ServerConfig, SupportedProtocolVersion,
+    client::Resumption,
+    crypto::CryptoProvider,
+    pki_types::{DnsName, ServerName, UnixTime},
+    server::{ClientHello, NoServerSessionStorage, ResolvesServerCert},
+    sign::{CertifiedKey, SingleCertAndKey},
+    version::{TLS12, TLS13},
+};
+use xmpp_stream::Domain;
+
+use super::{
+    BadCertificate, Roots,
+    accept_any::AcceptAny,
+    files::Stamps,
+    identity::identities,
+    trust::{judge_alone, not_after},
+};
+use crate::{
+    config::{CertificateFiles, Config, MinTls, Policy, Trust},
+    resolve::plan::Host,
+};
+
+/// XEP-0368 §3 rule 9.
+const ALPN: &[u8] = b"xmpp-server";
+
+/// Our certificates, the roots we trust, and the handshakes made from them. Cheap to ask; what was loaded can be
+/// replaced while connections run ([`Tls::reload`]).
+#[derive(Debug)]
+pub struct Tls {
+    pub(super) provider: Arc<CryptoProvider>,
+    pub(super) loaded: ArcSwap<Loaded>,
+    servers: PerVersion<ServerConfig>,
+    clients: PerVersion<ClientConfig>,
+}
+
+/// A configuration for each floor of the version.
+#[derive(Debug)]
+struct PerVersion<T> {
+    from_1_2: T,
+    from_1_3: T,
+}
+
+impl<T> PerVersion<T> {
+    fn new(make: impl Fn(&[&'static SupportedProtocolVersion]) -> T) -> Self {
+        Self {
+            from_1_2: make(&[&TLS13, &TLS12]),
+            from_1_3: make(&[&TLS13]),
+        }
+    }
+
+    fn get(&self, min: MinTls) -> &T {
+        match min {
+            MinTls::V1_2 => &self.from_1_2,
+            MinTls::V1_3 => &self.from_1_3,
+        }
+    }
+}
+
+/// What came from files at one moment.
+#[derive(Debug, Default)]
+pub(super) struct Loaded {
+    pub(super) sources: Sources,
+    /// By A-label.
+    pub(super) keys: HashMap<String, Arc<CertifiedKey>>,
+    pub(super) roots: HashMap<Trust, Arc<Roots>>,
+    pub(super) stamps: Stamps,
+}
+
+/// Which files.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Sources {
+    pub(super) certificates: Vec<(Domain, CertificateFiles)>,
+    pub(super) trusts: Vec<Trust>,
+}
+
+impl Sources {
+    pub(super) fn of(config: &Config) -> Self {
+        let certificates = config.domains.iter().filter_map(|served| {
+            let files = served.certificate.clone()?;
+            Some((served.name.clone(), files))
+        });
+        let mut trusts = Vec::new();
+        let peers = config.peers.iter().map(|peer| &peer.policy);
+        for policy in std::iter::once(&config.policy).chain(peers) {
+            if !trusts.contains(&policy.trust) {
+                trusts.push(policy.trust.clone());
+            }
+        }
+        Self {
+            certificates: certificates.collect(),
+            trusts,
+        }
+    }
+
+    pub(super) fn paths(&self) -> impl Iterator<Item = &PathBuf> {
+        let own = self
+            .certificates
+            .iter()
+            .flat_map(|(_, files)| [&files.chain, &files.key]);
+        let trusted = self.trusts.iter().flat_map(|trust| match trust {
+            Trust::System => [].iter(),
+            Trust::Files(paths) => paths.iter(),
+        });
+        own.chain(trusted)
+    }
+}
+
+/// One of our certificates, for people and for warnings before it runs out.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OwnCertificate {
+    /// The domain it is shown for.
+    pub domain: Domain,
+    /// The file it is from.
+    pub file: PathBuf,
+    /// The end of its time.
+    pub not_after: UnixTime,
+    /// What a strict peer will hold against it, whatever authorities it trusts.
+    pub fault: Option<BadCertificate>,
+}
+
+impl Tls {
+    /// Reads every certificate, key and root that the configuration names.
+    ///
+    /// # Errors
+    ///
+    /// All faults at once, each with the domain or the policy, the file and the reason.
+    pub fn load(config: &Config) -> Result<Self, Vec<String>> {
+        let provider = Arc::new(provider());
+        let tls = Self {
+            servers: PerVersion::new(|versions| server_config(&provider, versions)),
+            clients: PerVersion::new(|versions| client_config(&provider, versions)),
+            loaded: ArcSwap::default(),
+            provider,
+        };
+        tls.reconfigure(config)?;
+        Ok(tls)
+    }
+
+    /// Can TLS be offered for this domain, and shown from it?
+    pub fn has_certificate(&self, domain: &Domain) -> bool {
+        self.loaded.load().keys.contains_key(domain.ascii())
+    }
+
+    /// For a connection that we accept. The name in the handshake (SNI) chooses the certificate; without it,
+    /// or if it names none of ours, the stream's `to` does, and before any stream the first domain.
+    ///
+    /// Asks the peer for a certificate and accepts any, and none: see [`judge`](super::judge). A peer may name the
+    /// protocol (ALPN `xmpp-server`) or not.
+    pub fn server(&self, fallback: Option<&Domain>, min: MinTls) -> Arc<ServerConfig> {
+        let loaded = self.loaded.load_full();
+        let mut config = self.servers.get(min).clone();
+        let fallback = fallback.map(|domain| domain.ascii().to_owned());
+        config.cert_resolver = Arc::new(ByName { loaded, fallback });
+        Arc::new(config)
+    }
+
+    /// For a connection that we open as `local`, whose certificate is shown if it has one. Accepts any
+    /// certificate: see [`judge`](super::judge). `direct` is TLS from the first byte (XEP-0368).
+    pub fn client(&self, local: &Domain, min: MinTls, direct: bool) -> Arc<ClientConfig> {
+        let mut config = self.clients.get(min).clone();
+        if let Some(key) = self.loaded.load().keys.get(local.ascii()) {
+            config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(Arc::clone(key)));
+        }
+        if direct {
+            config.alpn_protocols = vec![ALPN.to_vec()];
+        }
+        Arc::new(config)
+    }
+
+    /// The authorities that a policy trusts. A policy that was not in the configuration trusts nobody.
+    pub fn roots(&self, policy: &Policy) -> Arc<Roots> {
+        let loaded = self.loaded.load();
+        loaded.roots.get(&policy.trust).cloned().unwrap_or_default()
+    }
+
+    /// Our certificates, in the order of the configuration.
+    pub fn own_certificates(&self, now: UnixTime) -> Vec<OwnCertificate> {
+        let loaded = self.loaded.load();
+        let certificates = loaded.sources.certificates.iter();
+        certificates
+            .filter_map(|(domain, files)| {
+                let leaf = loaded.keys.get(domain.ascii())?.cert.first()?;
+                let names = identities(leaf).unwrap_or_default();
+                let named = names.iter().any(|identity| identity.names(domain));
+                let wrong_name = (!named).then(|| BadCertificate::WrongName {
+                    domain: domain.to_string(),
+                    found: names.iter().map(ToString::to_string).collect(),
+                });
+                Some(OwnCertificate {
+                    domain: domain.clone(),
+                    file: files.chain.clone(),
+                    not_after: not_after(leaf)?,
+                    fault: judge_alone(leaf, now).err().or(wrong_name),
+                })
+            })
+            .collect()
+    }
+}
+
+/// The name of the peer's domain for a handshake (XEP-0368 §3 rule 6); none for what cannot be one.
+pub fn server_name(remote: &Domain) -> Option<ServerName<'static>> {
+    match Host::parse(remote.ascii()) {
+        Host::Address(address) => Some(ServerName::IpAddress(address.into())),
+        Host::Name(name) => DnsName::try_from(name).ok().map(ServerName::DnsName),
+    }
+}
+
+#[cfg(feature = "aws-lc-rs")]
+fn provider() -> CryptoProvider {
+    rustls::crypto::aws_lc_rs::default_provider()
+}
+
+#[cfg(not(feature = "aws-lc-rs"))]
+compile_error!("s2sd needs a provider of cryptography: enable its feature aws-lc-rs");
+
+const VERSIONS: &str = "the provider has cipher suites for TLS 1.2 and 1.3";
+
+fn server_config(
+    provider: &Arc<CryptoProvider>,
+    versions: &[&'static SupportedProtocolVersion],
+) -> ServerConfig {
+    let nobody = Arc::new(ByName {
+        loaded: Arc::default(),
+        fallback: None,
+    });
+    let mut config = ServerConfig::builder_with_provider(Arc::clone(provider))
+        .with_protocol_versions(versions)
+        .expect(VERSIONS)
+        .with_client_cert_verifier(Arc::new(AcceptAny(Arc::clone(provider))))
+        .with_cert_resolver(nobody);
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config.max_early_data_size = 0;
+    // RFC 7627; without it the exporter of TLS 1.2 binds nothing (RFC 9266 §3).
+    config.require_ems = true;
+    config
+}
+
+fn client_config(
+    provider: &Arc<CryptoProvider>,
+    versions: &[&'static SupportedProtocolVersion],
+) -> ClientConfig {
+    let mut config = ClientConfig::builder_with_provider(Arc::clone(provider))
+        .with_protocol_versions(versions)
+        .expect(VERSIONS)
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AcceptAny(Arc::clone(provider))))
+        .with_no_client_auth();
+    config.resumption = Resumption::disabled();
+    config.enable_early_data = false;
+    config.require_ems = true;
+    config
+}
+
+/// Chooses the certificate we show.
+#[derive(Debug)]
+struct ByName {
+    loaded: Arc<Loaded>,
+    fallback: Option<String>,
+}
+
+impl ResolvesServerCert for ByName {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let keys = &self.loaded.keys;
+        let named = hello
+            .server_name()
+            .and_then(|name| keys.get(&name.to_ascii_lowercase()));
+        let asked = || keys.get(self.fallback.as_deref()?);
+        // RFC 6066 §3 allows to go on with a name we do not know. The stream header will be answered by
+        // `host-unknown`, which says more than a failed handshake.
+        let first = || keys.get(self.loaded.sources.certificates.first()?.0.ascii());
+        named.or_else(asked).or_else(first).cloned()
+    }
+}
