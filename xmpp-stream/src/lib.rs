@@ -42,6 +42,11 @@ mod tag;
 mod tree;
 mod writer;
 
+/// The README's example is tested.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub use address::{BadAddress, Domain, Jid, split_jid};
 pub use codec::{Boundary, Codec, Frame};
 pub use condition::{Condition, StreamError};

@@ -1,0 +1,259 @@
+//! Errors, features and the component handshake, written and read.
+#![allow(clippy::unwrap_used)]
+
+use bytes::Bytes;
+use xmpp_stream::component::{Accepting, Connecting, digest};
+use xmpp_stream::{
+    Condition, ContentNamespace, Context, DialbackFeature, Element, ErrorType, Features,
+    StanzaCondition, StanzaError, StreamError, StreamHeader, StreamLimits, error_reply, ns,
+};
+
+fn element(text: impl Into<Bytes>) -> Element {
+    Element::parse(text, &Context::new(ContentNamespace::Server)).unwrap()
+}
+
+#[test]
+fn every_condition_has_its_name_and_is_found_by_it() {
+    for condition in Condition::ALL {
+        assert_eq!(Condition::from_name(condition.name()), Some(*condition));
+        let error = StreamError::new(*condition);
+        assert_eq!(
+            StreamError::from_element(&element(error.to_bytes())),
+            Some(error)
+        );
+    }
+    for condition in StanzaCondition::ALL {
+        assert_eq!(
+            StanzaCondition::from_name(condition.name()),
+            Some(*condition)
+        );
+    }
+    for kind in ErrorType::ALL {
+        assert_eq!(ErrorType::from_name(kind.name()), Some(*kind));
+    }
+    assert_eq!(
+        Condition::from_name("xml-not-well-formed"),
+        Some(Condition::NotWellFormed)
+    );
+    assert_eq!(Condition::from_name("text"), None);
+}
+
+#[test]
+fn a_stream_error_reads_as_it_was_written() {
+    let error = StreamError::new(Condition::PolicyViolation)
+        .with_text("too <big>")
+        .with_application(ns::APP_ERRORS, "stanza-too-big");
+    assert_eq!(
+        error.to_bytes(),
+        "<stream:error><policy-violation xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>\
+         <text xmlns='urn:ietf:params:xml:ns:xmpp-streams' xml:lang='en'>too &lt;big&gt;</text>\
+         <stanza-too-big xmlns='urn:xmpp:errors'/></stream:error>"
+    );
+    assert_eq!(
+        StreamError::from_element(&element(error.to_bytes())),
+        Some(error.clone())
+    );
+    assert_eq!(
+        error.to_string(),
+        "policy-violation (stanza-too-big): too <big>"
+    );
+    assert_eq!(StreamError::from_element(&element("<error/>")), None);
+    let odd = "<stream:error><what xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>";
+    assert_eq!(
+        StreamError::from_element(&element(odd)),
+        Some(StreamError::new(Condition::UndefinedCondition))
+    );
+}
+
+#[test]
+fn see_other_host_keeps_its_meaning_without_the_host() {
+    let error = "<stream:error><see-other-host xmlns='urn:ietf:params:xml:ns:xmpp-streams'>\
+        h.example:9222</see-other-host></stream:error>";
+    let error = StreamError::from_element(&element(error)).unwrap();
+    assert_eq!(error.condition, Condition::SeeOtherHost);
+}
+
+fn refusal() -> StanzaError {
+    StanzaError::new(ErrorType::Wait, StanzaCondition::RemoteServerTimeout)
+}
+
+#[test]
+fn an_error_goes_back_to_the_sender_with_the_same_id() {
+    let error = refusal()
+        .with_text("no route & no hope")
+        .with_application("<cause xmlns='urn:x' name='dns'/>");
+    let stanza = element(
+        "<iq type='get' id='it&apos;s' to='b@b.example/&lt;' from='a@a.example/r'><q xmlns='q'/></iq>",
+    );
+    let reply = error_reply(&stanza, &error).unwrap();
+    assert_eq!(
+        reply,
+        "<iq type='error' from='b@b.example/&lt;' to='a@a.example/r' id='it&apos;s'>\
+         <error type='wait'><remote-server-timeout xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/>\
+         <text xmlns='urn:ietf:params:xml:ns:xmpp-stanzas' xml:lang='en'>no route &amp; no hope</text>\
+         <cause xmlns='urn:x' name='dns'/></error></iq>"
+    );
+    let read = StanzaError::from_element(&element(reply)).unwrap();
+    assert_eq!(
+        (read.kind, read.condition, read.text),
+        (error.kind, error.condition, error.text)
+    );
+    assert_eq!(read.application.unwrap(), "<cause xmlns='urn:x'/>");
+}
+
+#[test]
+fn an_error_is_never_answered_with_an_error() {
+    let answered = |text: &'static str| error_reply(&element(text), &refusal()).is_some();
+    for name in ["message", "presence"] {
+        for kind in ["", "chat", "groupchat", "unavailable", "subscribe"] {
+            let text = format!("<{name} from='a' to='b' type='{kind}'/>");
+            assert!(error_reply(&element(text), &refusal()).is_some());
+        }
+        let text = format!("<{name} from='a' to='b' type='error'/>");
+        assert_eq!(error_reply(&element(text), &refusal()), None);
+    }
+    assert!(answered("<message from='a'/>"));
+    assert!(answered("<iq from='a' type='get'/>"));
+    assert!(answered("<iq from='a' type='set'/>"));
+    assert!(!answered("<iq from='a' type='result'/>"));
+    assert!(!answered("<iq from='a' type='error'/>"));
+    assert!(!answered("<iq from='a' type='&#101;rror'/>"));
+    assert!(!answered("<message to='b'/>"));
+    assert!(!answered("<message xmlns='jabber:client' from='a'/>"));
+    assert!(!answered(
+        "<db:result xmlns:db='jabber:server:dialback' from='a'/>"
+    ));
+}
+
+#[test]
+fn features_read_as_they_were_written() {
+    let all = Features {
+        starttls: Some(true),
+        mechanisms: vec!["EXTERNAL".into(), "DIGEST-MD5".into()],
+        dialback: Some(DialbackFeature { errors: true }),
+        limits: Some(StreamLimits {
+            max_bytes: Some(524_288),
+            idle_seconds: Some(3600),
+        }),
+        other: vec![(ns::BIDI_FEATURE.into(), "bidi".into())],
+    };
+    assert_eq!(
+        all.to_bytes(),
+        "<stream:features><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'><required/></starttls>\
+         <mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>EXTERNAL</mechanism>\
+         <mechanism>DIGEST-MD5</mechanism></mechanisms>\
+         <dialback xmlns='urn:xmpp:features:dialback'><errors/></dialback>\
+         <limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>524288</max-bytes>\
+         <idle-seconds>3600</idle-seconds></limits>\
+         <bidi xmlns='urn:xmpp:features:bidi'/></stream:features>"
+    );
+    for features in [
+        all,
+        Features::default(),
+        Features {
+            starttls: Some(false),
+            ..Features::default()
+        },
+        Features {
+            dialback: Some(DialbackFeature { errors: false }),
+            ..Features::default()
+        },
+        Features {
+            limits: Some(StreamLimits::default()),
+            ..Features::default()
+        },
+    ] {
+        let read = Features::from_element(&element(features.to_bytes()));
+        assert_eq!(read, Some(features));
+    }
+    assert_eq!(Features::from_element(&element("<features/>")), None);
+}
+
+#[test]
+fn features_are_read_by_namespace_and_with_white_space() {
+    let text = "<stream:features>\n <x:mechanisms xmlns:x='urn:ietf:params:xml:ns:xmpp-sasl'>\n\
+        <x:mechanism> EXTERNAL </x:mechanism></x:mechanisms>\
+        <limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>lots</max-bytes></limits></stream:features>";
+    let features = Features::from_element(&element(text)).unwrap();
+    assert_eq!(features.mechanisms, ["EXTERNAL"]);
+    assert_eq!(features.limits, Some(StreamLimits::default()));
+}
+
+fn component_element(text: impl Into<Bytes>) -> Element {
+    Element::parse(text, &Context::new(ContentNamespace::Component)).unwrap()
+}
+
+#[test]
+fn the_handshake_is_the_hash_of_id_and_secret() {
+    // FIPS 180: SHA-1 of "abc".
+    assert_eq!(
+        digest("a", "bc"),
+        "a9993e364706816aba3e25717850c26c9cd0d89d"
+    );
+}
+
+#[test]
+fn a_component_with_the_secret_is_let_in() {
+    let (connecting, header) = Connecting::new("chat.example", "s&cret");
+    let (waiting, answer) = Accepting::new().header(&header, "3BF96D32").unwrap();
+    assert_eq!(waiting.domain(), "chat.example");
+    assert_eq!(answer.from.as_deref(), Some("chat.example"));
+    assert_eq!(answer.id.as_deref(), Some("3BF96D32"));
+    assert!(!answer.is_xmpp_1());
+    let (acceptance, handshake) = connecting.header(&answer).unwrap();
+    let accepted = waiting
+        .element(&component_element(handshake), "s&cret")
+        .unwrap();
+    assert_eq!(accepted, "<handshake/>");
+    assert_eq!(acceptance.element(&component_element(accepted)), Ok(()));
+}
+
+#[test]
+fn a_component_without_the_secret_is_not() {
+    let attempt = |text: String| {
+        let (_, header) = Connecting::new("chat.example", "");
+        let (waiting, _) = Accepting::new().header(&header, "id").unwrap();
+        let result = waiting.element(&component_element(text), "secret");
+        result.map_err(|error| error.condition)
+    };
+    let right = digest("id", "secret");
+    assert!(attempt(format!("<handshake>{right}</handshake>")).is_ok());
+    assert!(attempt(format!("<handshake> {} </handshake>", right.to_uppercase())).is_ok());
+    for text in [
+        format!("<handshake>{}</handshake>", digest("id", "wrong")),
+        format!("<handshake>{}</handshake>", digest("other", "secret")),
+        format!("<handshake>{}</handshake>", &right[1..]),
+        format!("<handshake xmlns='jabber:server'>{right}</handshake>"),
+        format!("<message>{right}</message>"),
+        "<handshake/>".to_owned(),
+    ] {
+        assert_eq!(
+            attempt(text.clone()),
+            Err(Condition::NotAuthorized),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_component_header_names_its_domain_in_the_component_namespace() {
+    let header = StreamHeader::new(ContentNamespace::Component);
+    let refused =
+        |header: &StreamHeader| Accepting::new().header(header, "id").unwrap_err().condition;
+    assert_eq!(refused(&header), Condition::ImproperAddressing);
+    let server = StreamHeader::new(ContentNamespace::Server);
+    assert_eq!(refused(&server), Condition::InvalidNamespace);
+}
+
+#[test]
+fn a_refused_component_learns_why() {
+    let (connecting, _) = Connecting::new("chat.example", "secret");
+    let header = StreamHeader {
+        id: Some("id".into()),
+        ..StreamHeader::new(ContentNamespace::Component)
+    };
+    let (acceptance, _) = connecting.header(&header).unwrap();
+    let error = StreamError::new(Condition::Conflict);
+    let result = acceptance.element(&component_element(error.to_bytes()));
+    assert_eq!(result, Err(error));
+}
