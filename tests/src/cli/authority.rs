@@ -11,7 +11,10 @@ use super::{
     run::{self, say},
 };
 
-/// Serves as the authoritative server of a domain: answers db:verify, and nothing else, until SIGTERM.
+/// Serves as the authoritative server of a domain: answers db:verify, until SIGTERM.
+///
+/// (It also says valid to every db:result, because Prosody asks nothing before its own stream is proved. Stanzas go
+/// nowhere.)
 ///
 /// The zone that leads a receiving server here instead of to the real server makes it a wrong key. Prints
 /// `listening ADDRESS`, `ready`, and a line for each question:
