@@ -119,7 +119,7 @@ impl Row<'_> {
             "a stanza arrived: {verdict}"
         );
         ensure!(
-            verdict.get("refused") == Some(&Value::Bool(true)),
+            verdict.get("ok") == Some(&Value::Bool(true)),
             "not refused: {verdict}"
         );
         self.logs_show(|_, theirs| {
