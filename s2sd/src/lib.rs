@@ -1,12 +1,40 @@
-//! Skeleton.
+//! **s2sd**, an XMPP federation server: it speaks server-to-server XMPP for the domains it serves, and hands stanzas to
+//! whatever answers for them over the component protocol.
+//!
+//! The binary is the product; this library is its parts, for the tests and for whoever embeds it.
+//!
+//! # Layers
+//!
+//! A module uses its own layer and those before it. `cargo xtask tidy` reads this table and holds the code to it.
+//!
+//! | layer | modules | what |
+//! |---|---|---|
+//! | 0 words | `config`, `closed` | what is configured; why a stream ended |
+//! | 1 pure | `negotiate`, `stanza`, `lane`, `services`, `tls::identity`, `tls::trust`, `resolve::plan` | decisions: no tokio, no clock, no file |
+//! | 2 io | `conn`, `tls`, `resolve`, `queue`, `means` | bytes, certificates, the DNS |
+//! | 3 flow | `router`, `inbound`, `outbound`, `component`, `listen` | who passes what to whom |
+//! | 4 house | `app`, `logging`, `cli`, `demo` | the assembly and its commands |
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod app;
 pub mod cli;
+pub mod closed;
+mod component;
 pub mod config;
+mod conn;
 #[cfg(feature = "demo")]
 pub mod demo;
+mod inbound;
+pub mod lane;
+mod listen;
 pub mod logging;
+mod means;
+pub mod negotiate;
+mod outbound;
+mod queue;
 pub mod resolve;
+mod router;
 pub mod services;
+pub mod stanza;
 pub mod tls;

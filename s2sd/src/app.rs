@@ -1,0 +1,222 @@
+//! The assembly: which part stands where, started in order, stopped in order.
+//!
+//! ```text
+//! listeners -> inbound streams -> router -> component links
+//!              components      ->        -> lanes -> outgoing streams
+//!                                        -> built-in services
+//! ```
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+use xmpp_dialback::Secret;
+use xmpp_sasl::Random;
+
+use crate::config::Config;
+use crate::listen::{self, Door, Guests};
+use crate::means::{Dice, Means};
+use crate::negotiate::House;
+use crate::resolve::Dns;
+use crate::router::Router;
+use crate::tls::{Reloaded, Tls};
+
+/// Why the server does not start, or a reload is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Certificates, keys, trust anchors.
+    #[error("{}", .0.join("\n"))]
+    Tls(Vec<String>),
+    /// The resolver.
+    #[error("the DNS resolver cannot be used: {0}")]
+    Dns(String),
+    /// The dialback secret.
+    #[error("the dialback secret {path}: {error}")]
+    Secret {
+        /// Its file.
+        path: String,
+        /// What went wrong.
+        error: io::Error,
+    },
+    /// A listener.
+    #[error("cannot listen on {address} ({what}): {error}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// The key in `[listen]`.
+        what: &'static str,
+        /// What went wrong.
+        error: io::Error,
+    },
+}
+
+/// A server that runs.
+#[derive(Debug)]
+pub struct Running {
+    router: Arc<Router>,
+    tasks: TaskTracker,
+    /// Where server-to-server connections are accepted.
+    pub s2s: Vec<SocketAddr>,
+    /// The same with TLS from the first byte.
+    pub s2s_tls: Vec<SocketAddr>,
+    /// Where components attach.
+    pub components: Vec<SocketAddr>,
+}
+
+/// Binds, loads, and serves in the background until [`Running::stop`].
+pub async fn start(config: Config) -> Result<Running, StartError> {
+    let tls = Tls::load(&config).map_err(StartError::Tls)?;
+    let dns = Dns::new(&config.dns).map_err(StartError::Dns)?;
+    let house = house(config, &tls)?;
+    let means = Means {
+        tls,
+        dns,
+        stop: CancellationToken::new(),
+        house: ArcSwap::from_pointee(house),
+    };
+    let router = Router::new(Arc::new(means));
+    let mut running = Running {
+        router,
+        tasks: TaskTracker::new(),
+        s2s: Vec::new(),
+        s2s_tls: Vec::new(),
+        components: Vec::new(),
+    };
+    let addresses = running.router.means().house().config.listen.clone();
+    let guests = Arc::new(Guests::default());
+    running.s2s = running.open(&addresses.s2s, Door::S2s, "s2s", &guests)?;
+    running.s2s_tls = running.open(&addresses.s2s_tls, Door::S2sTls, "s2s_tls", &guests)?;
+    running.components = running.open(
+        &addresses.components,
+        Door::Components,
+        "components",
+        &guests,
+    )?;
+    Ok(running)
+}
+
+fn house(config: Config, tls: &Tls) -> Result<House, StartError> {
+    let secret = match &config.dialback.secret {
+        Some(secret) => Secret::new(secret.as_str()),
+        None => own_secret(&config.data_dir)?,
+    };
+    Ok(House::new(Arc::new(config), secret, |domain| {
+        tls.has_certificate(domain)
+    }))
+}
+
+/// XEP-0185 wants a secret that survives: keys given out before a restart are verified after it.
+fn own_secret(data_dir: &Path) -> Result<Secret, StartError> {
+    let path = data_dir.join("dialback.secret");
+    let fail = |error| StartError::Secret {
+        path: path.display().to_string(),
+        error,
+    };
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Secret::from_text(&text)
+            .map_err(|error| fail(io::Error::new(io::ErrorKind::InvalidData, error))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let mut bytes = [0; 32];
+            Dice.fill(&mut bytes);
+            let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            std::fs::create_dir_all(data_dir).map_err(fail)?;
+            write_private(&path, &text).map_err(fail)?;
+            Ok(Secret::new(text))
+        }
+        Err(error) => Err(fail(error)),
+    }
+}
+
+fn write_private(path: &Path, text: &str) -> io::Result<()> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    writeln!(file, "{text}")
+}
+
+impl Running {
+    fn open(
+        &self,
+        addresses: &[SocketAddr],
+        door: Door,
+        what: &'static str,
+        guests: &Arc<Guests>,
+    ) -> Result<Vec<SocketAddr>, StartError> {
+        let mut bound = Vec::new();
+        for &address in addresses {
+            let fail = |error| StartError::Listen {
+                address,
+                what,
+                error,
+            };
+            let listener = listen::bind(address).map_err(fail)?;
+            let local = listener.local_addr().map_err(fail)?;
+            info!(address = %local, door = what, "listening");
+            bound.push(local);
+            let (router, guests) = (Arc::clone(&self.router), Arc::clone(guests));
+            self.tasks.spawn(listen::serve(
+                router,
+                listener,
+                door,
+                guests,
+                self.tasks.clone(),
+            ));
+        }
+        Ok(bound)
+    }
+
+    /// Takes a new configuration: rules, domains, certificates. Listeners, limits of the resolver and open streams stay
+    /// as they are. What changed and what could not be taken is said line by line.
+    pub fn reload(&self, config: Config) -> Result<Vec<String>, StartError> {
+        let means = self.router.means();
+        let old = means.house();
+        let mut said = Vec::new();
+        if config.listen != old.config.listen {
+            said.push("[listen] has changed: that needs a restart".to_owned());
+        }
+        if config.dns != old.config.dns {
+            said.push("[dns] has changed: that needs a restart".to_owned());
+        }
+        for reloaded in means.tls.reconfigure(&config).map_err(StartError::Tls)? {
+            said.push(match reloaded {
+                Reloaded::Changed(what) | Reloaded::Kept(what) => what,
+            });
+        }
+        let house = house(config, &means.tls)?;
+        means.house.store(Arc::new(house));
+        Ok(said)
+    }
+
+    /// How many lanes are busy: for tests and the status.
+    pub fn lanes(&self) -> usize {
+        self.router.lanes().len()
+    }
+
+    /// Drains: no new connections, what waits is sent while there is time, the rest bounces, every stream is closed.
+    pub async fn stop(self) {
+        let means = self.router.means();
+        let drain = means.house().config.limits.drain;
+        means.stop.cancel();
+        self.tasks.close();
+        let until = tokio::time::Instant::now() + drain + Duration::from_secs(5);
+        let streams = tokio::time::timeout_at(until, self.tasks.wait()).await;
+        let mut left = self.router.lanes().len();
+        while left > 0 && tokio::time::Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            left = self.router.lanes().len();
+        }
+        if streams.is_err() || left > 0 {
+            warn!(lanes = left, "stopped before everything was closed");
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! Why a stream ended, and by whom: one value from which the log line, the metric and the bounce are derived.
+//!
+//! Conditions of bounces follow RFC 6120 §8.3.3 and §10.4: `remote-server-not-found` when the domain has no
+//! server, `remote-server-timeout` for whatever fails after that, `policy-violation` for what we deny ourselves.
+
+use std::fmt;
+
+use xmpp_sasl::Failure;
+use xmpp_stream::{Condition, ErrorType, StanzaCondition, StanzaError, StreamError, Writer};
+
+/// The namespace of the application condition that names the cause for programs.
+pub const CAUSE_NAMESPACE: &str = "urn:s2sd:cause:0";
+
+/// A stream's end.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Closed {
+    /// Who ended it.
+    pub by: By,
+    /// Why.
+    pub cause: Cause,
+}
+
+/// Who ended a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// This server.
+    Us,
+    /// The other server.
+    Peer,
+    /// Neither: the network, the clock, an absent server.
+    World,
+}
+
+/// Why a stream ended, or never came to be.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Cause {
+    /// The domain has no address records at all.
+    NoSuchHost(String),
+    /// SRV says "." (RFC 2782): the domain offers no server-to-server service.
+    NoService,
+    /// The look-up itself failed.
+    Dns(String),
+    /// No TCP connection.
+    Connect(String),
+    /// The TLS handshake failed.
+    Tls(String),
+    /// The connection broke.
+    Lost(String),
+    /// TLS is required here and the peer does not offer it.
+    TlsNotOffered,
+    /// The peer's certificate is not one for the domain.
+    Certificate(String),
+    /// Nothing the peer offers is something we may use.
+    NoMechanism {
+        /// What the peer offered.
+        offered: Vec<String>,
+    },
+    /// The peer refused our credentials, or our certificate.
+    Refused {
+        /// The SASL mechanism that was tried.
+        mechanism: &'static str,
+        /// The condition the peer named.
+        failure: Failure,
+    },
+    /// The peer could not prove to us that it knows the secret, or broke the exchange.
+    Mechanism {
+        /// The SASL mechanism in use.
+        mechanism: &'static str,
+        /// What was wrong with it.
+        what: String,
+    },
+    /// Server dialback ended with another answer than `valid`.
+    Dialback(String),
+    /// The peer failed too often to authenticate.
+    TooManyFailures,
+    /// Our policy refuses the stream.
+    Policy(String),
+    /// The other side sent a stream error.
+    StreamError(StreamError),
+    /// The other side broke the protocol, and was told so.
+    Protocol(Condition, String),
+    /// Something took longer than it may.
+    Timeout(&'static str),
+    /// Nothing was said for a long time.
+    Idle,
+    /// This server is going down.
+    Shutdown,
+    /// The other side closed the stream without a complaint.
+    Finished,
+    /// A newer connection took over (XEP-0114 `conflict`).
+    Replaced,
+}
+
+impl Cause {
+    /// The name for metrics and for the application condition of a bounce.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::NoSuchHost(_) => "no-such-host",
+            Self::NoService => "no-service",
+            Self::Dns(_) => "dns",
+            Self::Connect(_) => "connect",
+            Self::Tls(_) => "tls",
+            Self::Lost(_) => "lost",
+            Self::TlsNotOffered => "tls-not-offered",
+            Self::Certificate(_) => "certificate",
+            Self::NoMechanism { .. } => "no-mechanism",
+            Self::Refused { .. } => "refused",
+            Self::Mechanism { .. } => "mechanism",
+            Self::Dialback(_) => "dialback",
+            Self::TooManyFailures => "too-many-failures",
+            Self::Policy(_) => "policy",
+            Self::StreamError(_) => "stream-error",
+            Self::Protocol(..) => "protocol",
+            Self::Timeout(_) => "timeout",
+            Self::Idle => "idle",
+            Self::Shutdown => "shutdown",
+            Self::Finished => "finished",
+            Self::Replaced => "replaced",
+        }
+    }
+
+    /// Whether trying again soon is pointless: someone has to change something first.
+    pub fn is_permanent(&self) -> bool {
+        match self {
+            Self::NoSuchHost(_)
+            | Self::NoService
+            | Self::TlsNotOffered
+            | Self::Certificate(_)
+            | Self::NoMechanism { .. }
+            | Self::Mechanism { .. }
+            | Self::TooManyFailures
+            | Self::Policy(_)
+            | Self::Protocol(..) => true,
+            Self::Refused { failure, .. } => *failure != Failure::TemporaryAuthFailure,
+            Self::StreamError(error) => matches!(
+                error.condition,
+                Condition::HostGone
+                    | Condition::HostUnknown
+                    | Condition::ImproperAddressing
+                    | Condition::InvalidFrom
+                    | Condition::InvalidNamespace
+                    | Condition::NotAuthorized
+                    | Condition::PolicyViolation
+                    | Condition::UnsupportedVersion
+            ),
+            Self::Dialback(_)
+            | Self::Dns(_)
+            | Self::Connect(_)
+            | Self::Tls(_)
+            | Self::Lost(_)
+            | Self::Timeout(_)
+            | Self::Idle
+            | Self::Shutdown
+            | Self::Finished
+            | Self::Replaced => false,
+        }
+    }
+
+    /// The stanza error a sender gets for a stanza that could not be delivered for this cause.
+    pub fn stanza_error(&self) -> StanzaError {
+        let condition = match self {
+            Self::NoSuchHost(_) | Self::NoService | Self::Dns(_) => {
+                StanzaCondition::RemoteServerNotFound
+            }
+            Self::Policy(_) => StanzaCondition::PolicyViolation,
+            _ => StanzaCondition::RemoteServerTimeout,
+        };
+        let kind = if self.is_permanent() {
+            ErrorType::Cancel
+        } else {
+            ErrorType::Wait
+        };
+        let cause = Writer::new("cause")
+            .xmlns(CAUSE_NAMESPACE)
+            .attr("name", self.name())
+            .finish();
+        StanzaError {
+            kind,
+            condition,
+            text: Some(self.to_string()),
+            application: Some(cause),
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSuchHost(what) => write!(f, "the domain has no server in the DNS ({what})"),
+            Self::NoService => {
+                f.write_str("the domain's DNS says that it has no server-to-server service")
+            }
+            Self::Dns(what) => write!(f, "the DNS look-up failed ({what})"),
+            Self::Connect(what) => write!(f, "no connection ({what})"),
+            Self::Tls(what) => write!(f, "the TLS handshake failed ({what})"),
+            Self::Lost(what) => write!(f, "the connection was lost ({what})"),
+            Self::TlsNotOffered => {
+                f.write_str("encryption is required and the other server does not offer it")
+            }
+            Self::Certificate(what) => {
+                write!(f, "the other server's certificate is not accepted: {what}")
+            }
+            Self::NoMechanism { offered } if offered.is_empty() => {
+                f.write_str("the other server offers no way to authenticate that is allowed here")
+            }
+            Self::NoMechanism { offered } => {
+                write!(
+                    f,
+                    "the other server offers only {}, which is not allowed or not configured here",
+                    offered.join(", ")
+                )
+            }
+            Self::Refused { mechanism, failure } => {
+                write!(
+                    f,
+                    "the other server refused {mechanism} ({})",
+                    failure.name()
+                )
+            }
+            Self::Mechanism { mechanism, what } => write!(f, "{mechanism} failed: {what}"),
+            Self::Dialback(what) => write!(f, "server dialback failed: {what}"),
+            Self::TooManyFailures => f.write_str("too many failed attempts to authenticate"),
+            Self::Policy(what) => f.write_str(what),
+            Self::StreamError(error) => {
+                write!(
+                    f,
+                    "the other server ended the stream with {}",
+                    error.condition.name()
+                )?;
+                error
+                    .text
+                    .as_ref()
+                    .map_or(Ok(()), |text| write!(f, " ({text})"))
+            }
+            Self::Protocol(condition, what) => write!(
+                f,
+                "the other server broke the protocol: {} ({what})",
+                condition.name()
+            ),
+            Self::Timeout(what) => write!(f, "timed out: {what}"),
+            Self::Idle => f.write_str("idle"),
+            Self::Shutdown => f.write_str("this server is shutting down"),
+            Self::Finished => f.write_str("the other server closed the stream"),
+            Self::Replaced => f.write_str("replaced by a newer connection"),
+        }
+    }
+}
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.cause.fmt(f)
+    }
+}

@@ -1,0 +1,335 @@
+//! Serves one component (XEP-0114): attaches it, takes its stanzas to the router, writes what is for it.
+//!
+//! A component that does not read fills its queue; that pauses the streams of the peers who write to it, and in the end
+//! it is disconnected, so that what waits goes back to its senders.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpStream;
+use tokio::time::{sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, info, info_span, trace, warn};
+use xmpp_stream::{
+    Codec, Condition, ContentNamespace, Domain, ErrorType, Frame, Limits, StanzaCondition,
+    StanzaError, StreamError,
+};
+
+use crate::closed::{By, Cause, Closed};
+use crate::conn::{Conn, Io, Progress};
+use crate::inbound::Admission;
+use crate::means::Dice;
+use crate::negotiate::{Attach, Attached, Attaching, House};
+use crate::queue::{self, Bound, Receiver, Sender};
+use crate::router::{Link, Router};
+use crate::stanza::{Origin, Refused, Stanza};
+
+/// A component that takes nothing for this long is gone.
+const STALLED: Duration = Duration::from_secs(60);
+const LAST_WORDS: Duration = Duration::from_secs(5);
+const BATCH: usize = 256;
+
+/// Serves the component until it leaves.
+pub(crate) async fn serve(router: Arc<Router>, tcp: TcpStream, mut admission: Admission) {
+    let Ok(peer) = tcp.peer_addr() else { return };
+    let _ = tcp.set_nodelay(true);
+    let span = info_span!("component", %peer);
+    async move {
+        let house = router.means().house();
+        let codec = Codec::new(house.limits_for_strangers()).expect(ContentNamespace::Component);
+        let mut conn = Conn::new(Io::Plain(tcp), peer, codec);
+        let attached = timeout(house.config.limits.negotiation, attach(&mut conn, &house)).await;
+        let closed = match attached {
+            Ok(Ok((attached, limits))) => {
+                admission.authenticated();
+                conn.set_limits(limits);
+                run(&router, &house, conn, attached).await
+            }
+            Ok(Err((last, closed))) => {
+                conn.send(&last);
+                let _ = timeout(LAST_WORDS, conn.shut()).await;
+                closed
+            }
+            Err(_) => Closed {
+                by: By::Us,
+                cause: Cause::Timeout("the component did not attach"),
+            },
+        };
+        info!(cause = closed.cause.name(), "component left: {closed}");
+    }
+    .instrument(span)
+    .await;
+}
+
+async fn attach(
+    conn: &mut Conn,
+    house: &Arc<House>,
+) -> Result<(Attached, Limits), (bytes::Bytes, Closed)> {
+    let mut attach = Attach::new(Arc::clone(house));
+    loop {
+        match conn.frame() {
+            Ok(Some(frame)) => match attach.frame(frame, &mut Dice)? {
+                Attaching::Next(next, bytes) => {
+                    attach = next;
+                    conn.send(&bytes);
+                }
+                Attaching::Done(attached, bytes, limits) => {
+                    conn.send(&bytes);
+                    return Ok((attached, limits));
+                }
+            },
+            Ok(None) => {
+                let lost = |what: String| {
+                    (
+                        bytes::Bytes::new(),
+                        Closed {
+                            by: By::World,
+                            cause: Cause::Lost(what),
+                        },
+                    )
+                };
+                match conn.progress(true).await {
+                    Ok(Progress::Read | Progress::Written) => {}
+                    Ok(Progress::End) => return Err(lost("it closed the connection".to_owned())),
+                    Err(error) => return Err(lost(error.to_string())),
+                }
+            }
+            Err(error) => return Err(attach.malformed(&error)),
+        }
+    }
+}
+
+struct Serving<'a> {
+    router: &'a Arc<Router>,
+    house: &'a House,
+    conn: Conn,
+    origin: Origin,
+    attached: Attached,
+    queue: Receiver,
+    /// Written into the connection's buffer, not yet taken by the socket.
+    unwritten: VecDeque<(u64, Stanza)>,
+    /// Taken from the queue, not yet in the buffer.
+    next: VecDeque<Stanza>,
+    last_target: Option<Domain>,
+    moved: Instant,
+}
+
+async fn run(router: &Arc<Router>, house: &House, conn: Conn, attached: Attached) -> Closed {
+    let domain = attached.domain().clone();
+    let own = &house.config.queue;
+    let (sender, queue) = queue::bounded(Bound {
+        stanzas: own.stanzas,
+        bytes: own.bytes,
+    });
+    let replaced = CancellationToken::new();
+    router.attach(
+        domain.clone(),
+        Link {
+            sender: sender.clone(),
+            replaced: replaced.clone(),
+        },
+    );
+    info!(%domain, "component attached");
+    let mut serving = Serving {
+        router,
+        house,
+        conn,
+        origin: Origin::Component(attached.clone()),
+        attached,
+        queue,
+        unwritten: VecDeque::new(),
+        next: VecDeque::new(),
+        last_target: None,
+        moved: Instant::now(),
+    };
+    let closed = serving.serve(&replaced).await;
+    router.detach(&domain, &sender);
+    serving.end(sender).await;
+    closed
+}
+
+impl Serving<'_> {
+    async fn serve(&mut self, replaced: &CancellationToken) -> Closed {
+        let mut batch = Vec::new();
+        loop {
+            self.write();
+            let stalled = if self.conn.is_flushed() {
+                None
+            } else {
+                Some(self.moved + STALLED)
+            };
+            let keepalive = self.moved + self.house.config.limits.keepalive;
+            let progress = tokio::select! {
+                progress = self.conn.progress(true) => progress,
+                _ = self.queue.receive(&mut batch, BATCH), if self.conn.has_room() && self.next.is_empty() => {
+                    self.next.extend(batch.drain(..));
+                    continue;
+                }
+                () = sleep_until(stalled.unwrap_or(keepalive).into()) => {
+                    if stalled.is_some() {
+                        return Closed { by: By::Us, cause: Cause::Timeout("the component does not read") };
+                    }
+                    self.conn.send(b" ");
+                    self.moved = Instant::now();
+                    continue;
+                }
+                () = replaced.cancelled() => return self.goodbye(Condition::Conflict, Cause::Replaced),
+                () = self.router.means().stop.cancelled() => {
+                    return self.goodbye(Condition::SystemShutdown, Cause::Shutdown);
+                }
+            };
+            self.settle();
+            match progress {
+                Ok(Progress::Written) => {}
+                Ok(Progress::Read) => {
+                    if let Err(closed) = self.read() {
+                        return closed;
+                    }
+                }
+                Ok(Progress::End) => {
+                    return Closed {
+                        by: By::Peer,
+                        cause: Cause::Lost("it closed the connection".to_owned()),
+                    };
+                }
+                Err(error) => {
+                    return Closed {
+                        by: By::World,
+                        cause: Cause::Lost(error.to_string()),
+                    };
+                }
+            }
+        }
+    }
+
+    /// Everything whole that was read.
+    fn read(&mut self) -> Result<(), Closed> {
+        loop {
+            match self.conn.frame() {
+                Ok(None) => return Ok(()),
+                Ok(Some(Frame::Element(element))) => {
+                    trace!(?element, "received");
+                    match Stanza::from_component(element, &self.attached, &mut self.last_target) {
+                        Ok(stanza) => {
+                            // Only a peer's stanza comes back; a component's is bounced where it has no room.
+                            let _ = self.router.deliver(stanza, &self.origin);
+                        }
+                        Err((_, Refused::NotAStanza)) => {
+                            return Err(self.refuse(Refused::NotAStanza, "not a stanza"));
+                        }
+                        Err((element, Refused::ImproperAddressing)) if element.from().is_some() => {
+                            // `to` is no address: the stanza's own fault, and no reason to end the stream.
+                            let error = StanzaError {
+                                kind: ErrorType::Modify,
+                                condition: StanzaCondition::JidMalformed,
+                                text: Some("`to` is missing or is no address".to_owned()),
+                                application: None,
+                            };
+                            if let Some(reply) = xmpp_stream::error_reply(&element, &error) {
+                                self.conn.send(&reply);
+                            }
+                        }
+                        Err((_, refused)) => {
+                            return Err(
+                                self.refuse(refused, "`from` must be of the component's domain")
+                            );
+                        }
+                    }
+                }
+                Ok(Some(Frame::Whitespace | Frame::Header(_))) => {}
+                Ok(Some(Frame::Footer)) => {
+                    self.conn.send(b"</stream:stream>");
+                    return Err(Closed {
+                        by: By::Peer,
+                        cause: Cause::Finished,
+                    });
+                }
+                Err(error) => {
+                    let stream_error = error.stream_error();
+                    self.last_words(&stream_error);
+                    return Err(Closed {
+                        by: By::Us,
+                        cause: Cause::Protocol(stream_error.condition, error.to_string()),
+                    });
+                }
+            }
+        }
+    }
+
+    fn write(&mut self) {
+        while self.conn.has_room() {
+            let Some(stanza) = self.next.pop_front() else {
+                break;
+            };
+            if self.conn.is_flushed() {
+                self.moved = Instant::now();
+            }
+            stanza
+                .element()
+                .write_for(ContentNamespace::Component, self.conn.out());
+            self.unwritten.push_back((self.conn.queued(), stanza));
+        }
+    }
+
+    fn settle(&mut self) {
+        let written = self.conn.written();
+        while self
+            .unwritten
+            .front()
+            .is_some_and(|(end, _)| *end <= written)
+        {
+            if let Some((_, stanza)) = self.unwritten.pop_front() {
+                self.queue.settled(stanza.size());
+                self.moved = Instant::now();
+            }
+        }
+    }
+
+    fn goodbye(&mut self, condition: Condition, cause: Cause) -> Closed {
+        self.last_words(&StreamError::new(condition));
+        Closed { by: By::Us, cause }
+    }
+
+    fn refuse(&mut self, refused: Refused, text: &str) -> Closed {
+        let condition = refused.condition();
+        self.last_words(&StreamError::new(condition).with_text(text));
+        Closed {
+            by: By::Us,
+            cause: Cause::Protocol(condition, text.to_owned()),
+        }
+    }
+
+    fn last_words(&mut self, error: &StreamError) {
+        self.conn.send(&error.to_bytes());
+        self.conn.send(b"</stream:stream>");
+    }
+
+    /// What was not written goes to the connection that took over, or back to its sender.
+    async fn end(mut self, sender: Sender) {
+        let _ = timeout(LAST_WORDS, self.conn.shut()).await;
+        self.settle();
+        drop(sender);
+        self.queue.close();
+        let mut left: Vec<Stanza> = self.unwritten.drain(..).map(|(_, stanza)| stanza).collect();
+        left.extend(self.next.drain(..));
+        while let Some(stanza) = self.queue.try_receive() {
+            left.push(stanza);
+        }
+        if !left.is_empty() {
+            warn!(
+                stanzas = left.len(),
+                "the component left with stanzas on the way to it"
+            );
+        }
+        for stanza in left {
+            // As our own: whoever attached meanwhile gets it, else its sender hears that nobody is there.
+            if let Err(undelivered) = self.router.deliver(stanza, &Origin::Own) {
+                self.router.bounce(
+                    &undelivered.stanza,
+                    &Cause::Lost("the component left".to_owned()).stanza_error(),
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! A connection: TCP or TLS under the codec, driven from one task.
+//!
+//! Reading and writing make progress together: a peer that does not read must not keep us from hearing that it closed
+//! the stream. The read buffer is given back while nothing is there to read.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::AsyncWrite;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsStream;
+use tokio_util::codec::Decoder;
+use tokio_util::io::poll_read_buf;
+use xmpp_stream::{Boundary, Codec, DecodeError, Frame, Limits};
+
+/// How much is read at once.
+const READ: usize = 32 * 1024;
+/// From here on nothing more is taken from a queue until the socket took some: the bound of the write buffer, give or
+/// take one stanza.
+const ENOUGH_TO_WRITE: usize = 256 * 1024;
+
+/// What the bytes go through.
+#[derive(Debug)]
+pub(crate) enum Io {
+    /// TCP alone.
+    Plain(TcpStream),
+    /// TLS over TCP.
+    Tls(Box<TlsStream<TcpStream>>),
+    /// Nothing any more: a handshake took the TCP stream, and did not give it back.
+    Taken,
+}
+
+/// A connection.
+#[derive(Debug)]
+pub(crate) struct Conn {
+    io: Io,
+    codec: Codec,
+    read: BytesMut,
+    write: BytesMut,
+    taken: u64,
+    unflushed: bool,
+    peer: SocketAddr,
+}
+
+/// What [`Conn::progress`] made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// There is something to decode.
+    Read,
+    /// Everything queued was written.
+    Written,
+    /// The peer will send no more.
+    End,
+}
+
+impl Conn {
+    /// A new connection.
+    pub(crate) fn new(io: Io, peer: SocketAddr, codec: Codec) -> Self {
+        Self {
+            io,
+            codec,
+            read: BytesMut::new(),
+            write: BytesMut::new(),
+            taken: 0,
+            unflushed: false,
+            peer,
+        }
+    }
+
+    /// The other end's address.
+    pub(crate) fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// The TLS session, if there is one.
+    pub(crate) fn tls(&self) -> Option<&TlsStream<TcpStream>> {
+        match &self.io {
+            Io::Plain(_) | Io::Taken => None,
+            Io::Tls(tls) => Some(tls),
+        }
+    }
+
+    /// The next frame of what was read.
+    pub(crate) fn frame(&mut self) -> Result<Option<Frame>, DecodeError> {
+        self.codec.decode(&mut self.read)
+    }
+
+    /// The same stream under other limits.
+    pub(crate) fn set_limits(&mut self, limits: Limits) {
+        self.codec.set_limits(limits);
+    }
+
+    /// A new stream over the same connection (RFC 6120 §4.3.3).
+    pub(crate) fn restart(&mut self, limits: Limits) {
+        self.codec.restart();
+        self.codec.set_limits(limits);
+    }
+
+    /// Where to append what is to be written.
+    pub(crate) fn out(&mut self) -> &mut BytesMut {
+        &mut self.write
+    }
+
+    /// Queues bytes.
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
+        self.write.extend_from_slice(bytes);
+    }
+
+    /// Whether more should be queued now.
+    pub(crate) fn has_room(&self) -> bool {
+        self.write.len() < ENOUGH_TO_WRITE
+    }
+
+    /// How many bytes were queued since the beginning, counted at their end.
+    pub(crate) fn queued(&self) -> u64 {
+        self.taken + self.write.len() as u64
+    }
+
+    /// How many of them the socket has taken.
+    pub(crate) fn written(&self) -> u64 {
+        self.taken
+    }
+
+    /// Whether everything queued was written.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.write.is_empty() && !self.unflushed
+    }
+
+    /// Writes what is queued, and reads unless `reading` is false (a pause: TCP then slows the peer down). Safe to drop.
+    pub(crate) async fn progress(&mut self, reading: bool) -> io::Result<Progress> {
+        std::future::poll_fn(|cx| self.poll_progress(cx, reading)).await
+    }
+
+    fn poll_progress(&mut self, cx: &mut Context<'_>, reading: bool) -> Poll<io::Result<Progress>> {
+        let written = match self.poll_write(cx) {
+            Poll::Ready(Ok(wrote)) => wrote,
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Pending => false,
+        };
+        if reading && let Poll::Ready(read) = self.poll_read(cx)? {
+            return Poll::Ready(Ok(if read == 0 {
+                Progress::End
+            } else {
+                Progress::Read
+            }));
+        }
+        if written {
+            Poll::Ready(Ok(Progress::Written))
+        } else {
+            Poll::Pending
+        }
+    }
+
+    /// `Ready(true)`: something was written and nothing is left.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let had = !self.is_flushed();
+        while !self.write.is_empty() {
+            let wrote = ready!(self.io.as_write()?.poll_write(cx, &self.write))?;
+            if wrote == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.write.advance(wrote);
+            self.taken += wrote as u64;
+            self.unflushed = true;
+        }
+        if self.unflushed {
+            ready!(self.io.as_write()?.poll_flush(cx))?;
+            self.unflushed = false;
+            self.write = BytesMut::new();
+        }
+        Poll::Ready(Ok(had))
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.read.reserve(READ);
+        let read = match &mut self.io {
+            Io::Plain(tcp) => poll_read_buf(Pin::new(tcp), cx, &mut self.read),
+            Io::Tls(tls) => poll_read_buf(Pin::new(tls.as_mut()), cx, &mut self.read),
+            Io::Taken => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        };
+        if read.is_pending() && self.read.is_empty() {
+            self.read = BytesMut::new();
+        }
+        read
+    }
+
+    /// Proof that the peer sent nothing that is still unread, as a TLS upgrade needs (RFC 6120 §5.4.3.3).
+    pub(crate) fn boundary(&mut self) -> Result<Boundary, DecodeError> {
+        self.codec.boundary(&self.read)
+    }
+
+    /// The bare TCP stream for a TLS handshake, whose [`Boundary`] was proved. `None`: there is TLS already, or the
+    /// stream was taken before.
+    pub(crate) fn take_tcp(&mut self, _clean: Boundary) -> Option<(TcpStream, SocketAddr)> {
+        match std::mem::replace(&mut self.io, Io::Taken) {
+            Io::Plain(tcp) => Some((tcp, self.peer)),
+            other => {
+                self.io = other;
+                None
+            }
+        }
+    }
+
+    /// Writes all that is queued.
+    pub(crate) async fn flush(&mut self) -> io::Result<()> {
+        std::future::poll_fn(|cx| self.poll_write(cx))
+            .await
+            .map(|_| ())
+    }
+
+    /// Says goodbye: writes what is queued and ends our direction (TLS `close_notify`, then TCP).
+    pub(crate) async fn shut(&mut self) -> io::Result<()> {
+        self.flush().await?;
+        std::future::poll_fn(|cx| match self.io.as_write() {
+            Ok(io) => io.poll_shutdown(cx),
+            Err(error) => Poll::Ready(Err(error)),
+        })
+        .await
+    }
+}
+
+impl Io {
+    fn as_write(&mut self) -> io::Result<Pin<&mut (dyn AsyncWrite + Unpin)>> {
+        match self {
+            Self::Plain(tcp) => Ok(Pin::new(tcp)),
+            Self::Tls(tls) => Ok(Pin::new(tls.as_mut())),
+            Self::Taken => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! Serves one incoming stream: the driver of [`negotiate::Inbound`](crate::negotiate::Inbound).
+//!
+//! Waits only to the right: a component whose queue is full pauses the stream its stanzas come from, so that TCP slows
+//! the sending server down; answers of authoritative servers come in by a channel that only this task reads.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::{sleep_until, timeout};
+use tokio_rustls::TlsAcceptor;
+use tracing::{Instrument, debug, info, info_span, trace, warn};
+use xmpp_dialback::{Pair, Verdict};
+use xmpp_stream::{Codec, ContentNamespace, Domain};
+
+use crate::closed::{By, Cause, Closed};
+use crate::conn::{Conn, Io, Progress};
+use crate::means::{Dice, Means};
+use crate::negotiate::{House, Inbound, InboundEffect, InboundEvent, Transport};
+use crate::outbound;
+use crate::router::{Router, Undelivered};
+use crate::stanza::{Origin, Stanza};
+
+type Verdicts = (
+    mpsc::Sender<(Pair, Verdict)>,
+    mpsc::Receiver<(Pair, Verdict)>,
+);
+
+/// A connection that sends nothing of its own any more gets this long to take our last words.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// A permit that counts the connection until it ends, and another until it is authenticated.
+pub(crate) struct Admission {
+    pub(crate) _total: crate::listen::Ticket,
+    pub(crate) unauthenticated: Option<crate::listen::Ticket>,
+}
+
+impl Admission {
+    /// From now on it counts among the known.
+    pub(crate) fn authenticated(&mut self) {
+        self.unauthenticated = None;
+    }
+}
+
+struct Driver {
+    router: Arc<Router>,
+    house: Arc<House>,
+    conn: Conn,
+    /// Answers of authoritative servers to this stream's questions: at most one per pair is on its way.
+    verdicts: Verdicts,
+    admission: Admission,
+    effects: Vec<InboundEffect>,
+    heard: Instant,
+}
+
+/// Serves the stream until it ends.
+pub(crate) async fn serve(
+    router: Arc<Router>,
+    tcp: TcpStream,
+    direct_tls: bool,
+    admission: Admission,
+) {
+    let Ok(peer) = tcp.peer_addr() else { return };
+    let span = info_span!("in", %peer, tls = direct_tls);
+    async move {
+        let house = router.means().house();
+        let closed = match accept(&router, &house, tcp, peer, direct_tls).await {
+            Ok((conn, transport)) => {
+                let pairs = house.config.limits.pairs_per_stream.max(1);
+                let driver = Driver {
+                    verdicts: mpsc::channel(pairs),
+                    router,
+                    conn,
+                    admission,
+                    effects: Vec::new(),
+                    heard: Instant::now(),
+                    house: Arc::clone(&house),
+                };
+                let inbound = Inbound::new(house, Box::new(Dice), transport, Instant::now());
+                driver.run(inbound).await
+            }
+            Err(closed) => closed,
+        };
+        report(&closed);
+    }
+    .instrument(span)
+    .await;
+}
+
+async fn accept(
+    router: &Router,
+    house: &House,
+    tcp: TcpStream,
+    peer: std::net::SocketAddr,
+    direct_tls: bool,
+) -> Result<(Conn, Transport), Closed> {
+    let _ = tcp.set_nodelay(true);
+    let codec = Codec::new(house.limits_for_strangers()).expect(ContentNamespace::Server);
+    if !direct_tls {
+        return Ok((Conn::new(Io::Plain(tcp), peer, codec), Transport::Plain));
+    }
+    let conn = handshake(router.means(), house, tcp, peer, codec, None).await?;
+    let transport = Means::secured(&conn).map_or(Transport::Plain, Transport::Tls);
+    Ok((conn, transport))
+}
+
+async fn handshake(
+    means: &Means,
+    house: &House,
+    tcp: TcpStream,
+    peer: std::net::SocketAddr,
+    codec: Codec,
+    fallback: Option<&Domain>,
+) -> Result<Conn, Closed> {
+    let config = means.tls.server(fallback, house.config.policy.min_tls);
+    let tls = timeout(
+        house.config.limits.negotiation,
+        TlsAcceptor::from(config).accept(tcp),
+    )
+    .await;
+    match tls {
+        Ok(Ok(tls)) => Ok(Conn::new(Io::Tls(Box::new(tls.into())), peer, codec)),
+        Ok(Err(error)) => Err(Closed {
+            by: By::World,
+            cause: Cause::Tls(error.to_string()),
+        }),
+        Err(_) => Err(Closed {
+            by: By::Us,
+            cause: Cause::Timeout("TLS handshake"),
+        }),
+    }
+}
+
+impl Driver {
+    async fn run(mut self, mut inbound: Box<Inbound>) -> Closed {
+        let closed = loop {
+            let event = match self.next_event(inbound.deadline()).await {
+                Some(event) => event,
+                None => {
+                    // Bytes were read: every whole frame in them, one after the other.
+                    match self.frames(inbound).await {
+                        Ok(next) => inbound = next,
+                        Err(closed) => break closed,
+                    }
+                    continue;
+                }
+            };
+            match self.event(inbound, event).await {
+                Ok(next) => inbound = next,
+                Err(closed) => break closed,
+            }
+        };
+        // What the machine said last is still to be written.
+        let _ = timeout(LAST_WORDS, self.conn.shut()).await;
+        closed
+    }
+
+    /// `None`: there are bytes to decode.
+    async fn next_event(&mut self, deadline: Option<Instant>) -> Option<InboundEvent> {
+        let limits = &self.house.config.limits;
+        let idle = self.heard + limits.idle;
+        let until = deadline.map_or(idle, |deadline| deadline.min(idle));
+        tokio::select! {
+            progress = self.conn.progress(true) => match progress {
+                Ok(Progress::Read) => { self.heard = Instant::now(); None }
+                Ok(Progress::Written) => None,
+                Ok(Progress::End) => Some(InboundEvent::Lost("the peer closed the connection".to_owned())),
+                Err(error) => Some(InboundEvent::Lost(error.to_string())),
+            },
+            Some((pair, verdict)) = self.verdicts.1.recv() => Some(InboundEvent::Verdict(pair, verdict)),
+            () = sleep_until(until.into()) => {
+                Some(if deadline.is_some() { InboundEvent::Tick } else { InboundEvent::Idle })
+            }
+            () = self.router.means().stop.cancelled() => Some(InboundEvent::Shutdown),
+        }
+    }
+
+    async fn frames(&mut self, mut inbound: Box<Inbound>) -> Result<Box<Inbound>, Closed> {
+        loop {
+            let event = match self.conn.frame() {
+                Ok(Some(frame)) => InboundEvent::Frame(frame),
+                Ok(None) => return Ok(inbound),
+                Err(error) => InboundEvent::Malformed(error),
+            };
+            trace!(?event, "received");
+            inbound = self.event(inbound, event).await?;
+        }
+    }
+
+    async fn event(
+        &mut self,
+        inbound: Box<Inbound>,
+        event: InboundEvent,
+    ) -> Result<Box<Inbound>, Closed> {
+        let mut effects = std::mem::take(&mut self.effects);
+        let mut result = inbound.handle(event, &mut effects);
+        // An answer that is there at once is the next event.
+        let mut answers = Vec::new();
+        loop {
+            let tls = result
+                .as_ref()
+                .map_or("none", |inbound| inbound.transport().version());
+            for effect in effects.drain(..) {
+                match self.perform(effect, tls).await {
+                    Ok(answer) => answers.extend(answer),
+                    Err(closed) => return Err(closed),
+                }
+            }
+            match (result, answers.is_empty()) {
+                (Ok(next), false) => result = next.handle(answers.remove(0), &mut effects),
+                (result, _) => {
+                    self.effects = effects;
+                    return result;
+                }
+            }
+        }
+    }
+
+    async fn perform(
+        &mut self,
+        effect: InboundEffect,
+        tls: &'static str,
+    ) -> Result<Option<InboundEvent>, Closed> {
+        match effect {
+            InboundEffect::Send(bytes) => {
+                self.conn.send(&bytes);
+                Ok(None)
+            }
+            InboundEffect::StartTls(fallback) => self.start_tls(fallback).await.map(Some),
+            InboundEffect::Judge(domain) => Ok(Some(InboundEvent::Judged(
+                self.router.means().judge(&self.conn, domain),
+            ))),
+            InboundEffect::Ask(pair, question) => {
+                let (means, answers) = (Arc::clone(self.router.means()), self.verdicts.0.clone());
+                let asked = question.pair.clone();
+                let ask = async move {
+                    let verdict = outbound::ask(&means, pair, question).await;
+                    // The stream may have ended meanwhile; then nobody waits for the answer.
+                    let _ = answers.send((asked, verdict)).await;
+                };
+                tokio::spawn(ask.in_current_span());
+                Ok(None)
+            }
+            InboundEffect::Restart(limits) => {
+                self.conn.restart(limits);
+                Ok(None)
+            }
+            InboundEffect::SetLimits(limits) => {
+                self.conn.set_limits(limits);
+                Ok(None)
+            }
+            InboundEffect::Proved(authorized) => {
+                self.admission.authenticated();
+                info!(
+                    local = %authorized.pair().local,
+                    remote = %authorized.pair().remote,
+                    method = authorized.method().name(),
+                    tls,
+                    "incoming stream authenticated"
+                );
+                self.router.peer_alive(authorized.pair());
+                Ok(None)
+            }
+            InboundEffect::Deliver(stanza, authorized) => {
+                self.deliver(stanza, &Origin::Peer(authorized)).await;
+                Ok(None)
+            }
+        }
+    }
+
+    async fn start_tls(&mut self, fallback: Option<Domain>) -> Result<InboundEvent, Closed> {
+        let broken = |error: std::io::Error| Closed {
+            by: By::World,
+            cause: Cause::Lost(error.to_string()),
+        };
+        let clean = match self.conn.boundary() {
+            Ok(clean) => clean,
+            Err(error) => return Ok(InboundEvent::Malformed(error)),
+        };
+        self.conn.flush().await.map_err(broken)?;
+        let Some((tcp, peer)) = self.conn.take_tcp(clean) else {
+            return Ok(InboundEvent::TlsFailed("TLS within TLS".to_owned()));
+        };
+        let codec = Codec::new(self.house.limits_for_strangers()).expect(ContentNamespace::Server);
+        self.conn = handshake(
+            self.router.means(),
+            &self.house,
+            tcp,
+            peer,
+            codec,
+            fallback.as_ref(),
+        )
+        .await?;
+        Ok(match Means::secured(&self.conn) {
+            Some(secured) => InboundEvent::TlsReady(secured),
+            None => InboundEvent::TlsFailed("no session".to_owned()),
+        })
+    }
+
+    /// A full component queue pauses this stream; nothing else is read from it meanwhile.
+    async fn deliver(&mut self, stanza: Stanza, origin: &Origin) {
+        let mut stanza = stanza;
+        let patience = self.house.config.queue.give_up;
+        let began = Instant::now();
+        loop {
+            match self.router.deliver(stanza, origin) {
+                Ok(()) => return,
+                Err(Undelivered {
+                    stanza: back,
+                    wait_for,
+                }) => {
+                    stanza = back;
+                    let left = patience.saturating_sub(began.elapsed());
+                    if left.is_zero() || timeout(left, wait_for.room()).await.is_err() {
+                        self.router.bounce(
+                            &stanza,
+                            &Cause::Timeout("the component does not read").stanza_error(),
+                        );
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn report(closed: &Closed) {
+    let (by, cause) = (closed.by, closed.cause.name());
+    match &closed.cause {
+        Cause::Finished | Cause::Idle | Cause::Shutdown => {
+            debug!(?by, cause, "incoming stream ended: {closed}")
+        }
+        Cause::Lost(_) => debug!(?by, cause, "incoming stream ended: {closed}"),
+        Cause::TooManyFailures | Cause::Certificate(_) => {
+            warn!(?by, cause, "incoming stream refused: {closed}")
+        }
+        _ => info!(?by, cause, "incoming stream ended: {closed}"),
+    }
+}

@@ -1,0 +1,102 @@
+//! What every stream needs and none owns: the rules, the certificates, the resolver, the word that it is time to stop.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use rustls::pki_types::UnixTime;
+use tokio_util::sync::CancellationToken;
+use xmpp_sasl::Random;
+use xmpp_stream::Domain;
+
+use crate::conn::Conn;
+use crate::negotiate::{House, Judged, Secured};
+use crate::resolve::Dns;
+use crate::tls::{self, PeerChain, Tls};
+
+/// Shared by all tasks.
+#[derive(Debug)]
+pub(crate) struct Means {
+    /// The rules; replaced whole at a reload. A stream keeps those it began with.
+    pub(crate) house: ArcSwap<House>,
+    /// Certificates and trust anchors.
+    pub(crate) tls: Tls,
+    /// The resolver.
+    pub(crate) dns: Dns,
+    /// Cancelled when the server begins to drain.
+    pub(crate) stop: CancellationToken,
+}
+
+/// The system's random numbers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Dice;
+
+impl Random for Dice {
+    fn fill(&mut self, out: &mut [u8]) {
+        getrandom::fill(out).expect(
+            "the operating system's random numbers are always there on the systems we run on",
+        );
+    }
+}
+
+impl Dice {
+    /// A number.
+    pub(crate) fn throw() -> u32 {
+        let mut bytes = [0; 4];
+        Self.fill(&mut bytes);
+        u32::from_ne_bytes(bytes)
+    }
+}
+
+impl Means {
+    /// What is known of a connection's TLS session.
+    pub(crate) fn secured(conn: &Conn) -> Option<Secured> {
+        conn.tls().map(|tls| {
+            let (_, session) = tls.get_ref();
+            Secured {
+                facts: tls::describe(session),
+                certificate_shown: session
+                    .peer_certificates()
+                    .is_some_and(|chain| !chain.is_empty()),
+            }
+        })
+    }
+
+    /// Judges the certificate a peer showed, for one domain or for whatever single domain it names.
+    pub(crate) fn judge(&self, conn: &Conn, domain: Option<Domain>) -> Judged {
+        let chain = conn
+            .tls()
+            .and_then(|tls| tls.get_ref().1.peer_certificates())
+            .and_then(PeerChain::new);
+        let house = self.house.load();
+        let now = UnixTime::now();
+        match domain {
+            Some(domain) => {
+                let roots = self.tls.roots(&house.policy(&domain));
+                let certificate = tls::judge(chain.as_ref(), &roots, &domain, now);
+                Judged {
+                    domain: Some(domain),
+                    certificate,
+                    identity: None,
+                }
+            }
+            None => {
+                let roots = self.tls.roots(&house.config.policy);
+                let identity = tls::sole_identity(chain.as_ref(), &roots, now);
+                let certificate = match &identity {
+                    Some(identity) => tls::judge(chain.as_ref(), &roots, identity, now),
+                    None => tls::Certificate::Missing,
+                };
+                Judged {
+                    domain: None,
+                    certificate,
+                    identity,
+                }
+            }
+        }
+    }
+
+    /// The rules as they are now.
+    pub(crate) fn house(&self) -> Arc<House> {
+        self.house.load_full()
+    }
+}

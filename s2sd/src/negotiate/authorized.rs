@@ -1,0 +1,74 @@
+//! The proof that a domain pair may be used on a stream. Only negotiation makes one.
+
+use std::fmt;
+
+use xmpp_stream::Domain;
+
+/// A domain served here and a domain served elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct DomainPair {
+    /// Ours.
+    pub local: Domain,
+    /// Theirs.
+    pub remote: Domain,
+}
+
+impl fmt::Display for DomainPair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} <-> {}", self.local, self.remote)
+    }
+}
+
+/// What proved a domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// SASL EXTERNAL: the certificate shown in the TLS handshake.
+    External,
+    /// SASL DIGEST-MD5: a shared password.
+    DigestMd5,
+    /// Server dialback (XEP-0220).
+    Dialback,
+}
+
+impl Method {
+    /// The name for people and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::External => "EXTERNAL",
+            Self::DigestMd5 => "DIGEST-MD5",
+            Self::Dialback => "dialback",
+        }
+    }
+
+    /// The method a finished SASL exchange stands for.
+    pub(crate) fn of_mechanism(name: &str) -> Option<Self> {
+        match name {
+            "EXTERNAL" => Some(Self::External),
+            "DIGEST-MD5" => Some(Self::DigestMd5),
+            _ => None,
+        }
+    }
+}
+
+/// A pair that was proved on the stream it is used on. There is no public constructor: whoever holds one, holds proof.
+#[derive(Clone, Debug)]
+pub struct Authorized {
+    pair: DomainPair,
+    method: Method,
+}
+
+impl Authorized {
+    pub(super) fn new(pair: DomainPair, method: Method) -> Self {
+        Self { pair, method }
+    }
+
+    /// The pair.
+    pub fn pair(&self) -> &DomainPair {
+        &self.pair
+    }
+
+    /// What proved it.
+    pub fn method(&self) -> Method {
+        self.method
+    }
+}

@@ -1,0 +1,93 @@
+//! What negotiation needs to know of this server: the domains it serves, the rules for peers, the dialback secret.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::sync::Arc;
+
+use xmpp_dialback::Secret;
+use xmpp_stream::{Domain, Limits};
+
+use crate::config::{Config, Policy, ServedDomain};
+
+/// The rules of the house. Made at start and at every reload; a stream keeps the one it began with.
+pub struct House {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// Keys for server dialback are made from it (XEP-0185).
+    pub secret: Secret,
+    served: HashMap<Domain, usize>,
+    with_certificate: HashSet<Domain>,
+}
+
+impl House {
+    /// `certified` says for which served domains a certificate is loaded.
+    pub fn new(config: Arc<Config>, secret: Secret, certified: impl Fn(&Domain) -> bool) -> Self {
+        let served = config
+            .domains
+            .iter()
+            .enumerate()
+            .map(|(index, served)| (served.name.clone(), index))
+            .collect();
+        let names = config.domains.iter().map(|served| served.name.clone());
+        Self {
+            with_certificate: names.filter(|name| certified(name)).collect(),
+            served,
+            secret,
+            config,
+        }
+    }
+
+    /// The served domain of that name.
+    pub fn served(&self, domain: &Domain) -> Option<&ServedDomain> {
+        self.served
+            .get(domain)
+            .and_then(|index| self.config.domains.get(*index))
+    }
+
+    /// Whether the domain is served here.
+    pub fn serves(&self, domain: &Domain) -> bool {
+        self.served.contains_key(domain)
+    }
+
+    /// Whether TLS can be offered in that domain's name.
+    pub fn has_certificate(&self, domain: &Domain) -> bool {
+        self.with_certificate.contains(domain)
+    }
+
+    /// The rules for a peer.
+    pub fn policy(&self, remote: &Domain) -> Arc<Policy> {
+        self.config.policy_for(remote)
+    }
+
+    /// What a stranger may send.
+    pub fn limits_for_strangers(&self) -> Limits {
+        let own = &self.config.limits;
+        let default = Limits::before_authentication();
+        Limits {
+            element_bytes: own.preauth_stanza,
+            depth: own.depth.min(default.depth),
+            attributes: own.attributes.min(default.attributes),
+            total_bytes: Some(own.preauth_bytes),
+            total_elements: Some(own.preauth_elements),
+            ..default
+        }
+    }
+
+    /// What may be sent on a stream once a domain is proved, but for the size of a stanza, which is the policy's.
+    pub fn limits_for_open_streams(&self) -> Limits {
+        let own = &self.config.limits;
+        Limits {
+            depth: own.depth,
+            attributes: own.attributes,
+            ..Limits::after_authentication()
+        }
+    }
+}
+
+impl fmt::Debug for House {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("House")
+            .field("domains", &self.config.domains.len())
+            .finish_non_exhaustive()
+    }
+}

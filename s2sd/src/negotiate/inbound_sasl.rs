@@ -1,0 +1,93 @@
+//! What SASL mechanisms on the receiving side are told about this server and the peer.
+
+use xmpp_sasl::{Failure, Host, Identity, Password, Random};
+use xmpp_stream::Domain;
+
+use super::{House, Transport};
+use crate::config::{self, Policy, TlsMode, Verify};
+
+/// Answers a mechanism's questions, and remembers which domain the answer was for.
+pub(super) struct Desk<'a> {
+    pub(super) house: &'a House,
+    pub(super) random: &'a mut (dyn Random + Send),
+    pub(super) transport: &'a Transport,
+    /// `from` of the stream header.
+    pub(super) remote: Option<&'a Domain>,
+    /// The domain the certificate was found good for.
+    pub(super) certified: Option<&'a Domain>,
+    /// The domain whose proof is being given.
+    pub(super) proving: &'a mut Option<Domain>,
+}
+
+impl Desk<'_> {
+    /// Whether the peer entry behind a username may be used on this stream: what the header would have decided
+    /// had it carried `from`.
+    fn entry_fits(&self, domain: &Domain, policy: &Policy) -> bool {
+        let tls_fits = self.transport.is_tls() != (policy.tls == TlsMode::Disabled);
+        let certificate_fits = match self.transport {
+            Transport::Tls(secured)
+                if secured.certificate_shown && policy.verify == Verify::Strict =>
+            {
+                self.certified == Some(domain)
+            }
+            _ => true,
+        };
+        tls_fits && certificate_fits && policy.auth.contains(&config::Method::DigestMd5)
+    }
+}
+
+impl Host for Desk<'_> {
+    fn random(&mut self, out: &mut [u8]) {
+        self.random.fill(out);
+    }
+
+    fn password(&mut self, authcid: &str, _realm: Option<&str>) -> Option<Password> {
+        let (domain, accept) = match self.remote {
+            Some(remote) => {
+                let policy = self.house.policy(remote);
+                (
+                    remote.clone(),
+                    policy
+                        .accept
+                        .clone()
+                        .filter(|accept| accept.username == authcid)?,
+                )
+            }
+            None => {
+                let (domain, policy) = self.house.config.peer_accepting(authcid)?;
+                if !self.entry_fits(domain, policy) {
+                    return None;
+                }
+                (domain.clone(), policy.accept.clone()?)
+            }
+        };
+        *self.proving = Some(domain);
+        Some(accept.password)
+    }
+
+    fn authorize(&mut self, _authcid: &str, authzid: Option<&str>) -> Result<(), Failure> {
+        // The authorization identity of a server is its domain (RFC 6120 §6.3.8); any other is not for this peer.
+        let Some(domain) = self.proving.as_ref() else {
+            return Err(Failure::NotAuthorized);
+        };
+        match authzid {
+            Some(authzid) if !domain.is_named_by(authzid) => Err(Failure::InvalidAuthzid),
+            _ => Ok(()),
+        }
+    }
+
+    fn external(&mut self, authzid: Option<&str>) -> Result<Identity, Failure> {
+        let certified = self.certified.ok_or(Failure::NotAuthorized)?;
+        match authzid {
+            Some(authzid) if !certified.is_named_by(authzid) => Err(Failure::InvalidAuthzid),
+            _ => {
+                *self.proving = Some(certified.clone());
+                Ok(Identity {
+                    authcid: None,
+                    authzid: Some(certified.as_str().to_owned()),
+                    mechanism: "EXTERNAL",
+                })
+            }
+        }
+    }
+}

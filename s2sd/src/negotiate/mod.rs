@@ -1,0 +1,72 @@
+//! Negotiation of a server-to-server stream, as values: events in, effects out.
+//!
+//! [`Inbound`] is the receiving entity's side, [`Outbound`] the initiating entity's. Neither has a socket, a task, a
+//! clock or dice: time, randomness and the rules come in as arguments, and a question (is this certificate good? what
+//! does the authoritative server say?) is an effect whose answer is an event.
+
+mod attach;
+mod authorized;
+mod house;
+mod inbound;
+mod inbound_sasl;
+mod offer;
+mod outbound;
+
+pub use attach::{Attach, Attached, Attaching};
+pub use authorized::{Authorized, DomainPair, Method};
+pub use house::House;
+pub use inbound::{Inbound, InboundEffect, InboundEvent};
+pub use outbound::{Call, Outbound, OutboundEffect, OutboundEvent, Purpose};
+
+use crate::tls::{Certificate, TlsFacts};
+
+/// What carries the stream.
+#[derive(Clone, Debug)]
+pub enum Transport {
+    /// Nothing but TCP.
+    Plain,
+    /// TLS, by STARTTLS or from the first byte.
+    Tls(Secured),
+}
+
+/// What is known of a finished TLS handshake.
+#[derive(Clone, Debug)]
+pub struct Secured {
+    /// Version, cipher, group.
+    pub facts: TlsFacts,
+    /// Whether the peer showed a certificate. Whose it is, is judged per domain.
+    pub certificate_shown: bool,
+}
+
+impl Transport {
+    /// Whether the bytes are encrypted.
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+
+    /// For the log: `plain`, or the TLS version.
+    pub fn version(&self) -> &'static str {
+        match self {
+            Self::Plain => "none",
+            Self::Tls(secured) => secured.facts.version,
+        }
+    }
+}
+
+/// The verdict on the peer's certificate for one domain.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    /// The domain asked about; `None`: whatever single domain the certificate names.
+    pub domain: Option<xmpp_stream::Domain>,
+    /// The verdict for that domain.
+    pub certificate: Certificate,
+    /// For a question without a domain: the certificate's single identity.
+    pub identity: Option<xmpp_stream::Domain>,
+}
+
+/// A stream id: 128 bits nobody can guess (RFC 6120 §4.7.3).
+fn fresh_id(random: &mut dyn xmpp_sasl::Random) -> String {
+    let mut bytes = [0; 16];
+    random.fill(&mut bytes);
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,860 @@
+//! The initiating entity's side of a stream (RFC 6120 §4.3, §9.2; XEP-0220 §2.1), for two purposes: to deliver stanzas
+//! for a domain pair, or to ask an authoritative server about a dialback key.
+//!
+//! ```text
+//! [AwaitJudgement] -> ExpectHeader -> ExpectFeatures -> starttls -> AwaitProceed -> AwaitTls -> AwaitJudgement …
+//!                                     ExpectFeatures -> Sasl -> success -> ExpectHeader -> ExpectFeatures -> Established
+//!                                     ExpectFeatures -> Dialback -> valid -> Established
+//!                                     ExpectFeatures -> Verifying -> the verdict
+//! ```
+//!
+//! A method that fails is followed by the next one that policy allows, on the same stream where the peer keeps it open.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use xmpp_dialback::{Initiating, Pair, Question, Verdict, Verifying, wire as db};
+use xmpp_sasl::{
+    Client, ClientCredentials, ClientInput, ClientStep, Failure, Random, wire as sasl,
+};
+use xmpp_stream::{
+    Condition, ContentNamespace, DecodeError, Domain, Element, Features, Frame, Limits,
+    StreamError, StreamHeader, Version, ns,
+};
+
+use super::inbound::describe;
+use super::{Authorized, DomainPair, House, Judged, Method, Secured, Transport};
+use crate::closed::{By, Cause, Closed};
+use crate::config::{self, Policy, TlsMode, Verify};
+use crate::tls::Certificate;
+
+/// What the stream is for.
+#[derive(Clone, Debug)]
+pub enum Purpose {
+    /// Stanzas of the pair.
+    Deliver,
+    /// One question to the authoritative server of the remote domain.
+    Verify(Question),
+}
+
+/// Whom a stream is made to, and why.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The rules.
+    pub house: Arc<House>,
+    /// From whom to whom.
+    pub pair: DomainPair,
+    /// What for.
+    pub purpose: Purpose,
+    /// Methods that failed on an earlier connection in a way that closed it: not to be tried again.
+    pub tried: Vec<Method>,
+}
+
+/// What can happen to an outgoing stream.
+#[derive(Debug)]
+pub enum OutboundEvent {
+    /// The peer sent something well-formed.
+    Frame(Frame),
+    /// The peer sent something else.
+    Malformed(DecodeError),
+    /// The connection is gone.
+    Lost(String),
+    /// The TLS handshake is done.
+    TlsReady(Secured),
+    /// It failed.
+    TlsFailed(String),
+    /// The answer to [`OutboundEffect::Judge`].
+    Judged(Judged),
+    /// Another pair wants to use this stream (XEP-0220 §2.6).
+    AddPair(DomainPair),
+    /// The deadline passed.
+    Tick,
+    /// Nothing was sent for as long as an open stream may be silent.
+    Idle,
+    /// This server is going down.
+    Shutdown,
+}
+
+/// What the driver has to do.
+#[derive(Debug)]
+pub enum OutboundEffect {
+    /// Write these bytes.
+    Send(Bytes),
+    /// Prove that nothing is unread, and make a TLS handshake as client, with the pair's local domain's certificate.
+    StartTls,
+    /// Judge the certificate shown in the handshake for this domain.
+    Judge(Domain),
+    /// Expect a new stream (RFC 6120 §4.3.3), under these limits.
+    Restart(Limits),
+    /// The limits change.
+    SetLimits(Limits),
+    /// The pair may be used.
+    Established(Authorized),
+    /// A further pair was refused.
+    PairRefused(DomainPair, Cause),
+    /// The authoritative server's answer.
+    Answered(Verdict),
+}
+
+/// The initiating entity.
+pub struct Outbound {
+    house: Arc<House>,
+    random: Box<dyn Random + Send>,
+    pair: DomainPair,
+    purpose: Purpose,
+    policy: Arc<Policy>,
+    transport: Transport,
+    stage: Stage,
+    /// The id of the peer's stream, for the dialback key.
+    stream_id: String,
+    initiating: Initiating,
+    /// Methods not to try (again).
+    tried: Vec<Method>,
+    /// What the peer offered, for the next method should one be refused.
+    features: Features,
+    /// The last refusal: what the stream's end is blamed on where the peer closes after it.
+    refusal: Option<Cause>,
+    authenticated: Option<Method>,
+    deadline: Instant,
+    established: bool,
+}
+
+enum Stage {
+    /// Direct TLS was made, or STARTTLS: before anything else is said, the certificate is judged.
+    AwaitJudgement,
+    ExpectHeader,
+    ExpectFeatures,
+    AwaitProceed,
+    AwaitTls,
+    Sasl(Method, Box<dyn Client>),
+    Dialback,
+    Verifying(Verifying),
+    Established,
+}
+
+type Step = Result<Box<Outbound>, Closed>;
+type Out = Vec<OutboundEffect>;
+
+impl Outbound {
+    /// A stream over a connection that was just made; with direct TLS the handshake is done.
+    pub fn start(
+        call: Call,
+        random: Box<dyn Random + Send>,
+        transport: Transport,
+        now: Instant,
+        out: &mut Out,
+    ) -> Box<Self> {
+        let Call {
+            house,
+            pair,
+            purpose,
+            tried,
+        } = call;
+        let policy = house.policy(&pair.remote);
+        let deadline = now + house.config.limits.negotiation;
+        let initiating = Initiating::new(house.config.limits.pairs_per_stream);
+        let mut this = Box::new(Self {
+            house,
+            random,
+            pair,
+            purpose,
+            policy,
+            transport,
+            stage: Stage::ExpectHeader,
+            stream_id: String::new(),
+            initiating,
+            tried,
+            features: Features::default(),
+            refusal: None,
+            authenticated: None,
+            deadline,
+            established: false,
+        });
+        if this.transport.is_tls() {
+            this.judge(out);
+        } else {
+            this.send_header(out);
+        }
+        this
+    }
+
+    /// When [`OutboundEvent::Tick`] is due.
+    pub fn deadline(&self) -> Option<Instant> {
+        (!self.established).then_some(self.deadline)
+    }
+
+    /// The methods tried so far: a new connection to the same server goes on without them.
+    pub fn tried(&self) -> &[Method] {
+        &self.tried
+    }
+
+    /// What carries the stream.
+    pub fn transport(&self) -> &Transport {
+        &self.transport
+    }
+
+    /// The id the peer gave the stream.
+    pub fn stream_id(&self) -> &str {
+        &self.stream_id
+    }
+
+    /// One event.
+    pub fn handle(mut self: Box<Self>, event: OutboundEvent, out: &mut Out) -> Step {
+        match event {
+            OutboundEvent::Frame(frame) => self.frame(frame, out),
+            OutboundEvent::Malformed(error) => {
+                let stream_error = error.stream_error();
+                Err(self.refuse(stream_error, error.to_string(), out))
+            }
+            OutboundEvent::Lost(what) => Err(self.ended(By::World, Cause::Lost(what))),
+            OutboundEvent::TlsReady(secured) => {
+                self.transport = Transport::Tls(secured);
+                self.judge(out);
+                Ok(self)
+            }
+            OutboundEvent::TlsFailed(what) => Err(Closed {
+                by: By::World,
+                cause: Cause::Tls(what),
+            }),
+            OutboundEvent::Judged(judged) => self.on_judged(&judged, out),
+            OutboundEvent::AddPair(pair) => self.add_pair(pair, out),
+            OutboundEvent::Tick if self.established => Ok(self),
+            OutboundEvent::Tick => {
+                self.send_footer(out);
+                let what = match self.stage {
+                    Stage::ExpectHeader | Stage::AwaitJudgement => "no answer to the stream header",
+                    Stage::ExpectFeatures => "no stream features",
+                    Stage::AwaitProceed | Stage::AwaitTls => "STARTTLS",
+                    Stage::Sasl(..) => "SASL",
+                    Stage::Dialback => "no answer to the dialback key",
+                    Stage::Verifying(_) => "no answer from the authoritative server",
+                    Stage::Established => "idle",
+                };
+                Err(Closed {
+                    by: By::Us,
+                    cause: Cause::Timeout(what),
+                })
+            }
+            OutboundEvent::Idle => {
+                self.send_footer(out);
+                Err(Closed {
+                    by: By::Us,
+                    cause: Cause::Idle,
+                })
+            }
+            OutboundEvent::Shutdown => {
+                self.send_footer(out);
+                Err(Closed {
+                    by: By::Us,
+                    cause: Cause::Shutdown,
+                })
+            }
+        }
+    }
+
+    fn frame(mut self: Box<Self>, frame: Frame, out: &mut Out) -> Step {
+        match (
+            frame,
+            std::mem::replace(&mut self.stage, Stage::ExpectHeader),
+        ) {
+            (Frame::Whitespace, stage) => {
+                self.stage = stage;
+                Ok(self)
+            }
+            (Frame::Footer, _) => {
+                self.send_footer(out);
+                Err(self.ended(By::Peer, Cause::Finished))
+            }
+            (Frame::Header(header), Stage::ExpectHeader) => self.on_header(&header, out),
+            (Frame::Header(_), _) => {
+                Err(self.refuse_with(Condition::InvalidNamespace, "a second stream header", out))
+            }
+            (Frame::Element(element), stage) => {
+                if element.is(ns::STREAMS, "error") {
+                    let error = StreamError::from_element(&element)
+                        .unwrap_or_else(|| StreamError::new(Condition::UndefinedCondition));
+                    self.send_footer(out);
+                    return Err(self.on_stream_error(error, &stage, out));
+                }
+                match stage {
+                    Stage::ExpectFeatures => self.on_features(&element, out),
+                    Stage::AwaitProceed => self.on_proceed(&element, out),
+                    Stage::Sasl(method, exchange) => self.on_sasl(method, exchange, &element, out),
+                    Stage::Dialback => self.on_dialback(&element, out),
+                    Stage::Verifying(verifying) => self.on_answer(verifying, &element, out),
+                    Stage::Established => self.on_established(&element, out),
+                    Stage::ExpectHeader | Stage::AwaitJudgement | Stage::AwaitTls => Err(
+                        self.refuse_with(Condition::PolicyViolation, "data before its time", out)
+                    ),
+                }
+            }
+        }
+    }
+
+    // --- the header and the features --------------------------------------------------------------------------------
+
+    fn on_header(mut self: Box<Self>, header: &StreamHeader, out: &mut Out) -> Step {
+        if let Some(from) = &header.from
+            && !self.pair.remote.is_named_by(from)
+        {
+            return Err(self.refuse_with(
+                Condition::InvalidFrom,
+                "the answer comes from another domain",
+                out,
+            ));
+        }
+        self.stream_id = header.id.clone().unwrap_or_default();
+        if header.is_xmpp_1() {
+            self.stage = Stage::ExpectFeatures;
+            return Ok(self);
+        }
+        // Without version='1.0' there are no features to wait for (RFC 6120 §4.7.5).
+        if !self.transport.is_tls() && self.policy.tls == TlsMode::Required {
+            self.send_footer(out);
+            return Err(Closed {
+                by: By::Us,
+                cause: Cause::TlsNotOffered,
+            });
+        }
+        if let Purpose::Verify(question) = &self.purpose {
+            let question = question.clone();
+            return self.verify(question, out);
+        }
+        self.authenticate(out)
+    }
+
+    fn on_features(mut self: Box<Self>, element: &Element, out: &mut Out) -> Step {
+        let Some(features) = Features::from_element(element) else {
+            return Err(self.refuse_with(
+                Condition::UnsupportedStanzaType,
+                "stream features were expected",
+                out,
+            ));
+        };
+        self.initiating
+            .set_errors_announced(features.dialback.is_some_and(|dialback| dialback.errors));
+        if let Some(method) = self.authenticated {
+            return self.establish(method, out);
+        }
+        if !self.transport.is_tls() {
+            match (features.starttls, self.policy.tls) {
+                (Some(_), TlsMode::Optional | TlsMode::Required) => {
+                    out.push(OutboundEffect::Send(Bytes::from_static(
+                        b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>",
+                    )));
+                    self.stage = Stage::AwaitProceed;
+                    return Ok(self);
+                }
+                (None, TlsMode::Required) => {
+                    self.send_footer(out);
+                    return Err(Closed {
+                        by: By::Us,
+                        cause: Cause::TlsNotOffered,
+                    });
+                }
+                (Some(true), TlsMode::Disabled) => {
+                    self.send_footer(out);
+                    let text =
+                        "the other server requires encryption, which is switched off for it here";
+                    return Err(Closed {
+                        by: By::Us,
+                        cause: Cause::Policy(text.to_owned()),
+                    });
+                }
+                (Some(false), TlsMode::Disabled)
+                | (None, TlsMode::Optional | TlsMode::Disabled) => {}
+            }
+        }
+        if let Purpose::Verify(question) = &self.purpose {
+            let question = question.clone();
+            return self.verify(question, out);
+        }
+        self.features = features;
+        self.authenticate(out)
+    }
+
+    fn on_proceed(mut self: Box<Self>, element: &Element, out: &mut Out) -> Step {
+        if element.is(ns::TLS, "proceed") {
+            out.push(OutboundEffect::StartTls);
+            self.stage = Stage::AwaitTls;
+            return Ok(self);
+        }
+        self.send_footer(out);
+        let what = if element.is(ns::TLS, "failure") {
+            "the other server refused STARTTLS"
+        } else {
+            "no <proceed/>"
+        };
+        Err(Closed {
+            by: By::Peer,
+            cause: Cause::Tls(what.to_owned()),
+        })
+    }
+
+    fn judge(&mut self, out: &mut Out) {
+        out.push(OutboundEffect::Judge(self.pair.remote.clone()));
+        self.stage = Stage::AwaitJudgement;
+    }
+
+    fn on_judged(mut self: Box<Self>, judged: &Judged, out: &mut Out) -> Step {
+        if !matches!(self.stage, Stage::AwaitJudgement) {
+            return Ok(self);
+        }
+        // The server always shows a certificate; none at all is as bad as a wrong one.
+        let bad = match &judged.certificate {
+            Certificate::Good { .. } => None,
+            Certificate::Bad(bad) => Some(bad.to_string()),
+            Certificate::Missing => Some("no certificate was shown".to_owned()),
+        };
+        match bad {
+            // Nothing is sent to a server that is not the one we mean.
+            Some(text) if self.policy.verify == Verify::Strict => Err(Closed {
+                by: By::Us,
+                cause: Cause::Certificate(text),
+            }),
+            _ => {
+                self.send_header(out);
+                self.stage = Stage::ExpectHeader;
+                Ok(self)
+            }
+        }
+    }
+
+    // --- authentication ---------------------------------------------------------------------------------------------
+
+    /// The first method that policy allows, the peer offers, and was not tried.
+    fn authenticate(mut self: Box<Self>, out: &mut Out) -> Step {
+        let credentials = self.credentials();
+        for method in self.policy.auth.clone() {
+            let method = match method {
+                config::Method::External => Method::External,
+                config::Method::DigestMd5 => Method::DigestMd5,
+                config::Method::Dialback => Method::Dialback,
+            };
+            if self.tried.contains(&method) {
+                continue;
+            }
+            if method == Method::Dialback {
+                return self.dialback(out);
+            }
+            let allowed = match method {
+                Method::External => self.transport.is_tls(),
+                // Without TLS only where the peer entry itself switches TLS off; with `optional` after TLS only.
+                Method::DigestMd5 => {
+                    self.transport.is_tls() != (self.policy.tls == TlsMode::Disabled)
+                }
+                Method::Dialback => false,
+            };
+            let offered: Vec<&str> = self
+                .features
+                .mechanisms
+                .iter()
+                .map(String::as_str)
+                .collect();
+            if allowed
+                && let Ok(exchange) =
+                    xmpp_sasl::select(&offered, &[method.name()], &credentials, None)
+            {
+                return self.start_sasl(method, exchange, out);
+            }
+        }
+        self.send_footer(out);
+        let cause = self.refusal.take().unwrap_or(Cause::NoMechanism {
+            offered: std::mem::take(&mut self.features.mechanisms),
+        });
+        Err(Closed { by: By::Us, cause })
+    }
+
+    fn credentials(&self) -> ClientCredentials {
+        let own = self.policy.credentials.as_ref();
+        let local = self.pair.local.as_str().to_owned();
+        ClientCredentials {
+            username: own.map(|own| own.username.clone()),
+            password: own.map(|own| own.password.clone()),
+            realm: own.and_then(|own| own.realm.clone()),
+            // EXTERNAL names the domain it speaks for (XEP-0178 §3); a password speaks for its user's domain.
+            authzid: own.map_or(Some(local), |own| own.authzid.clone()),
+            service: "xmpp".to_owned(),
+            host: self.pair.remote.as_str().to_owned(),
+            certificate: self.house.has_certificate(&self.pair.local),
+        }
+    }
+
+    fn start_sasl(
+        mut self: Box<Self>,
+        method: Method,
+        exchange: Box<dyn Client>,
+        out: &mut Out,
+    ) -> Step {
+        let mechanism = exchange.name().to_owned();
+        match exchange.step(ClientInput::Start, self.random.as_mut()) {
+            ClientStep::Respond(initial, next) => {
+                out.push(OutboundEffect::Send(
+                    sasl::Nonza::Auth {
+                        mechanism,
+                        initial: Some(initial),
+                    }
+                    .to_bytes(),
+                ));
+                self.stage = Stage::Sasl(method, next);
+                Ok(self)
+            }
+            ClientStep::Wait(next) => {
+                out.push(OutboundEffect::Send(
+                    sasl::Nonza::Auth {
+                        mechanism,
+                        initial: None,
+                    }
+                    .to_bytes(),
+                ));
+                self.stage = Stage::Sasl(method, next);
+                Ok(self)
+            }
+            ClientStep::Authenticated => unreachable_start(self, method, out),
+            ClientStep::Abort(error) => self.abort(method, &error.to_string(), out),
+        }
+    }
+
+    fn on_sasl(
+        mut self: Box<Self>,
+        method: Method,
+        exchange: Box<dyn Client>,
+        element: &Element,
+        out: &mut Out,
+    ) -> Step {
+        let nonza = match sasl::Nonza::from_element(element) {
+            Some(Ok(nonza)) => nonza,
+            Some(Err(failure)) => return self.abort(method, failure.name(), out),
+            None => {
+                return Err(self.refuse_with(
+                    Condition::UnsupportedStanzaType,
+                    "SASL is not finished",
+                    out,
+                ));
+            }
+        };
+        let input = match &nonza {
+            sasl::Nonza::Challenge(challenge) => ClientInput::Challenge(challenge),
+            sasl::Nonza::Success(data) => ClientInput::Success(data.as_deref()),
+            sasl::Nonza::Failure { failure, .. } => return self.on_failure(method, *failure, out),
+            sasl::Nonza::Auth { .. } | sasl::Nonza::Response(_) | sasl::Nonza::Abort => {
+                return Err(self.refuse_with(
+                    Condition::UnsupportedStanzaType,
+                    "the initiating entity's word",
+                    out,
+                ));
+            }
+        };
+        match exchange.step(input, self.random.as_mut()) {
+            ClientStep::Respond(response, next) => {
+                out.push(OutboundEffect::Send(
+                    sasl::Nonza::Response(response).to_bytes(),
+                ));
+                self.stage = Stage::Sasl(method, next);
+                Ok(self)
+            }
+            ClientStep::Wait(next) => {
+                self.stage = Stage::Sasl(method, next);
+                Ok(self)
+            }
+            ClientStep::Authenticated => {
+                self.authenticated = Some(method);
+                out.push(OutboundEffect::Restart(self.limits()));
+                self.send_header(out);
+                self.stage = Stage::ExpectHeader;
+                Ok(self)
+            }
+            ClientStep::Abort(error) => self.abort(method, &error.to_string(), out),
+        }
+    }
+
+    /// RFC 6120 §6.4.4: we do not believe the other side, or cannot go on.
+    fn abort(mut self: Box<Self>, method: Method, what: &str, out: &mut Out) -> Step {
+        out.push(OutboundEffect::Send(sasl::Nonza::Abort.to_bytes()));
+        self.send_footer(out);
+        Err(Closed {
+            by: By::Us,
+            cause: Cause::Mechanism {
+                mechanism: method.name(),
+                what: what.to_owned(),
+            },
+        })
+    }
+
+    fn on_failure(mut self: Box<Self>, method: Method, failure: Failure, out: &mut Out) -> Step {
+        self.tried.push(method);
+        self.refusal = Some(Cause::Refused {
+            mechanism: method.name(),
+            failure,
+        });
+        // RFC 6120 §6.4.5: another mechanism may follow on the same stream; dialback is not negotiated at all.
+        self.authenticate(out)
+    }
+
+    // --- server dialback --------------------------------------------------------------------------------------------
+
+    fn dialback(mut self: Box<Self>, out: &mut Out) -> Step {
+        if self.stream_id.is_empty() {
+            return Err(self.refuse_with(
+                Condition::ImproperAddressing,
+                "the stream header has no id",
+                out,
+            ));
+        }
+        match self
+            .initiating
+            .request(pair_of(&self.pair), &self.stream_id, &self.house.secret)
+        {
+            Ok(request) => {
+                out.push(OutboundEffect::Send(db::Nonza::Request(request).to_bytes()));
+                self.stage = Stage::Dialback;
+                Ok(self)
+            }
+            Err(too_many) => {
+                Err(self.refuse_with(Condition::PolicyViolation, &too_many.to_string(), out))
+            }
+        }
+    }
+
+    fn on_dialback(mut self: Box<Self>, element: &Element, out: &mut Out) -> Step {
+        let Some((pair, verdict)) = self.result(element) else {
+            return Err(self.refuse_with(
+                Condition::UnsupportedStanzaType,
+                "a dialback result was expected",
+                out,
+            ));
+        };
+        if let Err(unsolicited) = self.initiating.answer(&pair, verdict.clone()) {
+            return Err(self.refuse(unsolicited.stream_error(), unsolicited.to_string(), out));
+        }
+        match verdict {
+            Verdict::Valid => {
+                self.authenticated = Some(Method::Dialback);
+                out.push(OutboundEffect::SetLimits(self.limits()));
+                self.establish(Method::Dialback, out)
+            }
+            Verdict::Invalid | Verdict::Error(_) => {
+                self.send_footer(out);
+                let cause = self
+                    .refusal
+                    .take()
+                    .unwrap_or_else(|| Cause::Dialback(describe(&verdict)));
+                Err(Closed {
+                    by: By::Peer,
+                    cause,
+                })
+            }
+        }
+    }
+
+    fn result(&self, element: &Element) -> Option<(Pair, Verdict)> {
+        match db::Nonza::from_element(element)?.ok()? {
+            db::Nonza::Result { pair, verdict } => {
+                let sender = Domain::parse(&pair.sender).ok()?;
+                let target = Domain::parse(&pair.target).ok()?;
+                let pair = Pair {
+                    sender: sender.as_str().to_owned(),
+                    target: target.as_str().to_owned(),
+                };
+                Some((pair, verdict))
+            }
+            _ => None,
+        }
+    }
+
+    fn verify(mut self: Box<Self>, question: Question, out: &mut Out) -> Step {
+        out.push(OutboundEffect::Send(
+            db::Nonza::Question(question.clone()).to_bytes(),
+        ));
+        self.stage = Stage::Verifying(Verifying::new(question));
+        Ok(self)
+    }
+
+    fn on_answer(
+        mut self: Box<Self>,
+        mut verifying: Verifying,
+        element: &Element,
+        out: &mut Out,
+    ) -> Step {
+        let answer = match db::Nonza::from_element(element) {
+            Some(Ok(db::Nonza::Answer {
+                pair,
+                stream_id,
+                verdict,
+            })) => {
+                let prepared = Domain::parse(&pair.sender)
+                    .ok()
+                    .zip(Domain::parse(&pair.target).ok());
+                prepared.and_then(|(sender, target)| {
+                    let pair = Pair {
+                        sender: sender.as_str().to_owned(),
+                        target: target.as_str().to_owned(),
+                    };
+                    verifying.answer(&pair, &stream_id, verdict).ok()
+                })
+            }
+            _ => None,
+        };
+        match answer {
+            Some(verdict) => {
+                out.push(OutboundEffect::Answered(verdict));
+                self.send_footer(out);
+                Err(Closed {
+                    by: By::Us,
+                    cause: Cause::Finished,
+                })
+            }
+            None => Err(self.refuse_with(
+                Condition::PolicyViolation,
+                "not the answer to our question",
+                out,
+            )),
+        }
+    }
+
+    // --- an open stream ---------------------------------------------------------------------------------------------
+
+    fn establish(mut self: Box<Self>, method: Method, out: &mut Out) -> Step {
+        self.established = true;
+        self.initiating.proved_by_other_means(&pair_of(&self.pair));
+        self.stage = Stage::Established;
+        out.push(OutboundEffect::Established(Authorized::new(
+            self.pair.clone(),
+            method,
+        )));
+        Ok(self)
+    }
+
+    /// XEP-0220 §2.6.2: only where the peer can refuse one pair without ending the stream.
+    fn add_pair(mut self: Box<Self>, pair: DomainPair, out: &mut Out) -> Step {
+        let refused = |what: &str| {
+            OutboundEffect::PairRefused(pair.clone(), Cause::Dialback(what.to_owned()))
+        };
+        if !self.established {
+            out.push(refused("the stream is not open yet"));
+            return Ok(self);
+        }
+        match self
+            .initiating
+            .request(pair_of(&pair), &self.stream_id, &self.house.secret)
+        {
+            Ok(request) => out.push(OutboundEffect::Send(db::Nonza::Request(request).to_bytes())),
+            Err(too_many) => out.push(refused(&too_many.to_string())),
+        }
+        Ok(self)
+    }
+
+    fn on_established(mut self: Box<Self>, element: &Element, out: &mut Out) -> Step {
+        self.stage = Stage::Established;
+        if element.stanza().is_some() {
+            // The stream runs one way; the other way proves itself (XEP-0220 §1).
+            return Err(self.refuse_with(
+                Condition::NotAuthorized,
+                "stanzas in the wrong direction",
+                out,
+            ));
+        }
+        if element.is(ns::STREAMS, "features") {
+            return Ok(self);
+        }
+        let Some((pair, verdict)) = self.result(element) else {
+            return Err(self.refuse_with(
+                Condition::UnsupportedStanzaType,
+                "not understood here",
+                out,
+            ));
+        };
+        if let Err(unsolicited) = self.initiating.answer(&pair, verdict.clone()) {
+            return Err(self.refuse(unsolicited.stream_error(), unsolicited.to_string(), out));
+        }
+        let (Ok(local), Ok(remote)) = (Domain::parse(&pair.sender), Domain::parse(&pair.target))
+        else {
+            return Ok(self); // the pair was ours, so it parses
+        };
+        let pair = DomainPair { local, remote };
+        out.push(match verdict {
+            Verdict::Valid => OutboundEffect::Established(Authorized::new(pair, Method::Dialback)),
+            Verdict::Invalid | Verdict::Error(_) => {
+                OutboundEffect::PairRefused(pair, Cause::Dialback(describe(&verdict)))
+            }
+        });
+        Ok(self)
+    }
+
+    // --- the end ----------------------------------------------------------------------------------------------------
+
+    fn on_stream_error(&mut self, error: StreamError, stage: &Stage, out: &mut Out) -> Closed {
+        if matches!(stage, Stage::Verifying(_)) {
+            // RFC 3920 §8.3: old servers end the stream where newer ones answer with type='error'.
+            out.push(OutboundEffect::Answered(
+                Verdict::from_stream_error(error.condition).relayed(),
+            ));
+        }
+        self.ended(By::Peer, Cause::StreamError(error))
+    }
+
+    /// A stream that ends right after a refusal ends because of it.
+    fn ended(&mut self, by: By, cause: Cause) -> Closed {
+        match self.refusal.take() {
+            Some(refusal) if !self.established => Closed {
+                by: By::Peer,
+                cause: refusal,
+            },
+            _ => Closed { by, cause },
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            element_bytes: self.policy.max_stanza,
+            ..self.house.limits_for_open_streams()
+        }
+    }
+
+    fn send_header(&mut self, out: &mut Out) {
+        let mut header = StreamHeader::new(ContentNamespace::Server).with_dialback();
+        header.from = Some(self.pair.local.as_str().to_owned());
+        header.to = Some(self.pair.remote.as_str().to_owned());
+        header.version = Some(Version::XMPP_1);
+        let mut bytes = BytesMut::new();
+        header.write(&mut bytes);
+        out.push(OutboundEffect::Send(bytes.freeze()));
+    }
+
+    fn send_footer(&mut self, out: &mut Out) {
+        out.push(OutboundEffect::Send(Bytes::from_static(
+            b"</stream:stream>",
+        )));
+    }
+
+    fn refuse(&mut self, error: StreamError, what: String, out: &mut Out) -> Closed {
+        out.push(OutboundEffect::Send(error.to_bytes()));
+        self.send_footer(out);
+        Closed {
+            by: By::Us,
+            cause: Cause::Protocol(error.condition, what),
+        }
+    }
+
+    fn refuse_with(&mut self, condition: Condition, text: &str, out: &mut Out) -> Closed {
+        self.refuse(
+            StreamError::new(condition).with_text(text),
+            text.to_owned(),
+            out,
+        )
+    }
+}
+
+/// No mechanism finishes before it was answered; should one claim to, it is not believed.
+fn unreachable_start(outbound: Box<Outbound>, method: Method, out: &mut Out) -> Step {
+    outbound.abort(method, "the mechanism finished before it began", out)
+}
+
+/// In dialback's terms we are the sender.
+fn pair_of(pair: &DomainPair) -> Pair {
+    Pair {
+        sender: pair.local.as_str().to_owned(),
+        target: pair.remote.as_str().to_owned(),
+    }
+}

@@ -1,0 +1,349 @@
+//! From a domain to a negotiated stream: resolve, dial, TLS, negotiate; the next target where one fails.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::net::TcpStream;
+use tokio::time::{sleep_until, timeout};
+use tokio_rustls::TlsConnector;
+use tracing::{debug, trace};
+use xmpp_dialback::Verdict;
+use xmpp_stream::{Codec, ContentNamespace};
+
+use crate::closed::{By, Cause, Closed};
+use crate::config::{Connect, Policy, TlsMode};
+use crate::conn::{Conn, Io, Progress};
+use crate::means::{Dice, Means};
+use crate::negotiate::{
+    Authorized, Call, DomainPair, House, Method, Outbound, OutboundEffect, OutboundEvent, Purpose,
+    Transport,
+};
+use crate::resolve::{Host, ResolveError, Target, dial};
+use crate::tls;
+
+/// What came of it.
+pub(super) enum Outcome {
+    /// A stream for the pair.
+    Ready(Box<Ready>),
+    /// The authoritative server's word.
+    Answered(Verdict),
+}
+
+/// A negotiated stream.
+pub(super) struct Ready {
+    pub(super) conn: Conn,
+    pub(super) outbound: Box<Outbound>,
+    pub(super) authorized: Authorized,
+}
+
+/// Tries the domain's targets in order. The error is the one that says most: the furthest any target got.
+pub(super) async fn connect(
+    means: &Means,
+    house: &Arc<House>,
+    pair: &DomainPair,
+    purpose: &Purpose,
+) -> Result<Outcome, Cause> {
+    let policy = house.policy(&pair.remote);
+    let targets = targets(means, pair, &policy).await?;
+    let mut worst: Option<Cause> = None;
+    for target in targets {
+        let mut tried = Vec::new();
+        loop {
+            debug!(remote = %pair.remote, %target, "connecting");
+            let attempt = Attempt {
+                means,
+                house,
+                pair,
+                policy: &policy,
+                target: &target,
+            };
+            match attempt.make(purpose, tried.clone()).await {
+                Ok(outcome) => return Ok(outcome),
+                Err(Failed {
+                    cause,
+                    tried: now_tried,
+                }) => {
+                    debug!(remote = %pair.remote, %target, cause = cause.name(), "failed: {cause}");
+                    // Refused by a server that closed the stream: the same server again, without that method.
+                    let again = matches!(cause, Cause::Refused { .. })
+                        && now_tried.len() > tried.len()
+                        && policy.auth.len() > now_tried.len();
+                    if worst
+                        .as_ref()
+                        .is_none_or(|worst| reach(&cause) >= reach(worst))
+                    {
+                        worst = Some(cause);
+                    }
+                    if !again {
+                        break;
+                    }
+                    tried = now_tried;
+                }
+            }
+        }
+    }
+    Err(worst.unwrap_or(Cause::NoSuchHost("no addresses".to_owned())))
+}
+
+/// How far an attempt got before it failed.
+fn reach(cause: &Cause) -> u8 {
+    match cause {
+        Cause::NoSuchHost(_) | Cause::NoService | Cause::Dns(_) => 0,
+        Cause::Connect(_) => 1,
+        Cause::Lost(_)
+        | Cause::Timeout(_)
+        | Cause::Idle
+        | Cause::Shutdown
+        | Cause::Finished
+        | Cause::Replaced => 2,
+        Cause::Tls(_) | Cause::TlsNotOffered => 3,
+        Cause::Certificate(_) => 4,
+        Cause::Protocol(..) | Cause::StreamError(_) | Cause::Policy(_) => 5,
+        Cause::NoMechanism { .. }
+        | Cause::Refused { .. }
+        | Cause::Mechanism { .. }
+        | Cause::Dialback(_)
+        | Cause::TooManyFailures => 6,
+    }
+}
+
+async fn targets(means: &Means, pair: &DomainPair, policy: &Policy) -> Result<Vec<Target>, Cause> {
+    if !policy.connect.is_empty() {
+        return Ok(policy.connect.iter().map(configured).collect());
+    }
+    means
+        .dns
+        .targets(&pair.remote, policy.tls)
+        .await
+        .map_err(unresolved)
+}
+
+fn configured(connect: &Connect) -> Target {
+    Target {
+        host: Host::parse(&connect.host),
+        port: connect.port,
+        direct_tls: connect.direct_tls,
+    }
+}
+
+fn unresolved(error: ResolveError) -> Cause {
+    match error {
+        ResolveError::NoService => Cause::NoService,
+        ResolveError::NotFound => Cause::NoSuchHost("neither SRV nor address records".to_owned()),
+        ResolveError::Failed(what) => Cause::Dns(what),
+    }
+}
+
+struct Attempt<'a> {
+    means: &'a Means,
+    house: &'a Arc<House>,
+    pair: &'a DomainPair,
+    policy: &'a Policy,
+    target: &'a Target,
+}
+
+struct Failed {
+    cause: Cause,
+    tried: Vec<Method>,
+}
+
+impl From<Cause> for Failed {
+    fn from(cause: Cause) -> Self {
+        Self {
+            cause,
+            tried: Vec::new(),
+        }
+    }
+}
+
+impl Attempt<'_> {
+    async fn make(&self, purpose: &Purpose, tried: Vec<Method>) -> Result<Outcome, Failed> {
+        let addresses = self
+            .means
+            .dns
+            .addresses(self.target)
+            .await
+            .map_err(unresolved)?;
+        let tcp = dial(&addresses, self.house.config.limits.connect)
+            .await
+            .map_err(|error| Cause::Connect(format!("{}: {error}", self.target)))?;
+        let peer = tcp
+            .peer_addr()
+            .map_err(|error| Cause::Connect(error.to_string()))?;
+        let conn = if self.target.direct_tls {
+            if self.policy.tls == TlsMode::Disabled {
+                return Err(
+                    Cause::Policy("encryption is switched off for this domain".to_owned()).into(),
+                );
+            }
+            self.handshake(tcp, true).await?
+        } else {
+            Conn::new(Io::Plain(tcp), peer, self.codec())
+        };
+        let transport = Means::secured(&conn).map_or(Transport::Plain, Transport::Tls);
+        self.negotiate(conn, transport, purpose, tried).await
+    }
+
+    fn codec(&self) -> Codec {
+        Codec::new(self.house.limits_for_strangers()).expect(ContentNamespace::Server)
+    }
+
+    async fn handshake(&self, tcp: TcpStream, direct: bool) -> Result<Conn, Cause> {
+        let peer = tcp
+            .peer_addr()
+            .map_err(|error| Cause::Lost(error.to_string()))?;
+        let config = self
+            .means
+            .tls
+            .client(&self.pair.local, self.policy.min_tls, direct);
+        // SNI names the domain, not the target (RFC 6120 §5.4.3.1, XEP-0368 §3): who is meant, not who was found.
+        let name = tls::server_name(&self.pair.remote)
+            .ok_or_else(|| Cause::Tls("the domain is no name for TLS".to_owned()))?;
+        let within = self.house.config.limits.connect;
+        match timeout(within, TlsConnector::from(config).connect(name, tcp)).await {
+            Ok(Ok(tls)) => Ok(Conn::new(Io::Tls(Box::new(tls.into())), peer, self.codec())),
+            Ok(Err(error)) => Err(Cause::Tls(error.to_string())),
+            Err(_) => Err(Cause::Timeout("TLS handshake")),
+        }
+    }
+
+    async fn negotiate(
+        &self,
+        mut conn: Conn,
+        transport: Transport,
+        purpose: &Purpose,
+        tried: Vec<Method>,
+    ) -> Result<Outcome, Failed> {
+        let mut effects = Vec::new();
+        let mut outbound = Outbound::start(
+            Call {
+                house: Arc::clone(self.house),
+                pair: self.pair.clone(),
+                purpose: purpose.clone(),
+                tried,
+            },
+            Box::new(Dice),
+            transport,
+            Instant::now(),
+            &mut effects,
+        );
+        let mut tried = outbound.tried().to_vec();
+        let mut outcome = None;
+        let mut step: Result<Box<Outbound>, Closed>;
+        loop {
+            let mut answer = None;
+            for effect in effects.drain(..) {
+                match effect {
+                    OutboundEffect::Send(bytes) => conn.send(&bytes),
+                    OutboundEffect::StartTls => answer = Some(self.start_tls(&mut conn).await?),
+                    OutboundEffect::Judge(domain) => {
+                        answer = Some(OutboundEvent::Judged(self.means.judge(&conn, Some(domain))));
+                    }
+                    OutboundEffect::Restart(limits) => conn.restart(limits),
+                    OutboundEffect::SetLimits(limits) => conn.set_limits(limits),
+                    OutboundEffect::Established(authorized) => outcome = Some(Ok(authorized)),
+                    OutboundEffect::Answered(verdict) => outcome = Some(Err(verdict)),
+                    OutboundEffect::PairRefused(..) => {}
+                }
+            }
+            if let Some(Ok(authorized)) = outcome {
+                return Ok(Outcome::Ready(Box::new(Ready {
+                    conn,
+                    outbound,
+                    authorized,
+                })));
+            }
+            let event = match answer {
+                Some(event) => event,
+                None => next_event(&mut conn, outbound.deadline()).await,
+            };
+            trace!(?event, "received");
+            step = outbound.handle(event, &mut effects);
+            match step {
+                Ok(next) => {
+                    outbound = next;
+                    tried.clear();
+                    tried.extend_from_slice(outbound.tried());
+                }
+                Err(closed) => {
+                    return self.finish(conn, effects, closed, tried).await;
+                }
+            }
+        }
+    }
+
+    async fn start_tls(&self, conn: &mut Conn) -> Result<OutboundEvent, Cause> {
+        let clean = match conn.boundary() {
+            Ok(clean) => clean,
+            Err(error) => return Ok(OutboundEvent::Malformed(error)),
+        };
+        let Some((tcp, _)) = conn.take_tcp(clean) else {
+            return Ok(OutboundEvent::TlsFailed("TLS within TLS".to_owned()));
+        };
+        *conn = self.handshake(tcp, false).await?;
+        Ok(match Means::secured(conn) {
+            Some(secured) => OutboundEvent::TlsReady(secured),
+            None => OutboundEvent::TlsFailed("no session".to_owned()),
+        })
+    }
+
+    /// The stream ended; a verdict may have come with its end.
+    async fn finish(
+        &self,
+        mut conn: Conn,
+        effects: Vec<OutboundEffect>,
+        closed: Closed,
+        mut tried: Vec<Method>,
+    ) -> Result<Outcome, Failed> {
+        let mut verdict = None;
+        for effect in effects {
+            match effect {
+                OutboundEffect::Send(bytes) => conn.send(&bytes),
+                OutboundEffect::Answered(answer) => verdict = Some(answer),
+                _ => {}
+            }
+        }
+        let _ = timeout(super::drive::LAST_WORDS, conn.shut()).await;
+        if let Some(verdict) = verdict {
+            return Ok(Outcome::Answered(verdict));
+        }
+        if let Cause::Refused { mechanism, .. } = &closed.cause
+            && let Some(method) = Method::of_mechanism(mechanism)
+            && !tried.contains(&method)
+        {
+            tried.push(method);
+        }
+        Err(Failed {
+            cause: closed.cause,
+            tried,
+        })
+    }
+}
+
+async fn next_event(conn: &mut Conn, deadline: Option<Instant>) -> OutboundEvent {
+    loop {
+        match conn.frame() {
+            Ok(Some(frame)) => return OutboundEvent::Frame(frame),
+            Ok(None) => {}
+            Err(error) => return OutboundEvent::Malformed(error),
+        }
+        let deadline = deadline.unwrap_or_else(Instant::now);
+        tokio::select! {
+            progress = conn.progress(true) => match progress {
+                Ok(Progress::Read | Progress::Written) => {}
+                Ok(Progress::End) => return OutboundEvent::Lost("the other server closed the connection".to_owned()),
+                Err(error) => return OutboundEvent::Lost(error.to_string()),
+            },
+            () = sleep_until(deadline.into()) => return OutboundEvent::Tick,
+        }
+    }
+}
+
+/// For the log.
+pub(super) fn by_whom(closed: &Closed) -> &'static str {
+    match closed.by {
+        By::Us => "us",
+        By::Peer => "peer",
+        By::World => "network",
+    }
+}

@@ -1,0 +1,389 @@
+//! Drives one lane: its stream, its clock, its queue.
+//!
+//! The task ends when the lane has nothing to do; the next stanza makes a new one.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep_until, timeout};
+use tracing::{Instrument, debug, info, info_span, trace, warn};
+use xmpp_stream::ContentNamespace;
+
+use super::connector::{self, Outcome, Ready};
+use crate::closed::{Cause, Closed};
+use crate::conn::{Conn, Progress};
+use crate::lane::{Lane, LaneEffect, LaneEvent, Patience};
+use crate::means::Dice;
+use crate::negotiate::{DomainPair, House, Outbound, OutboundEffect, OutboundEvent, Purpose};
+use crate::queue::Receiver;
+use crate::router::Router;
+use crate::stanza::Stanza;
+
+/// A closing stream gets this long to take our last words.
+pub(super) const LAST_WORDS: Duration = Duration::from_secs(5);
+/// At most so many stanzas move from the queue to the lane at once.
+const BATCH: usize = 256;
+
+pub(super) struct LaneTask {
+    router: Arc<Router>,
+    house: Arc<House>,
+    pair: DomainPair,
+    queue: Receiver,
+    alive: Arc<Notify>,
+    lane: Lane,
+    effects: Vec<LaneEffect>,
+    connecting: Option<JoinHandle<Result<Outcome, Cause>>>,
+    stream: Option<Stream>,
+    stopping: Option<Instant>,
+}
+
+/// An open stream and what was given to it.
+struct Stream {
+    conn: Conn,
+    outbound: Box<Outbound>,
+    /// Stanzas whose last byte the socket has not taken yet, by the position of that byte.
+    unwritten: VecDeque<(u64, Stanza)>,
+    quiet_since: Instant,
+    used: Instant,
+}
+
+enum Happened {
+    Queue,
+    Connected(Result<Outcome, Cause>),
+    Stream(Result<Progress, std::io::Error>),
+    KeepAlive,
+    Idle,
+    Tick,
+    Alive,
+    Stop,
+    DrainOver,
+}
+
+impl LaneTask {
+    pub(super) fn new(
+        router: Arc<Router>,
+        pair: DomainPair,
+        queue: Receiver,
+        alive: Arc<Notify>,
+    ) -> Self {
+        let house = router.means().house();
+        let own = &house.config.queue;
+        let patience = Patience {
+            give_up: own.give_up,
+            first: own.backoff_first,
+            max: own.backoff_max,
+        };
+        Self {
+            router,
+            pair,
+            queue,
+            alive,
+            lane: Lane::new(patience),
+            effects: Vec::new(),
+            connecting: None,
+            stream: None,
+            stopping: None,
+            house,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        let span = info_span!("out", local = %self.pair.local, remote = %self.pair.remote);
+        async move {
+            let mut batch = Vec::new();
+            loop {
+                match self.next(&mut batch).await {
+                    Happened::Queue => {
+                        for stanza in batch.drain(..) {
+                            self.tell(LaneEvent::Stanza(stanza));
+                        }
+                    }
+                    Happened::Connected(outcome) => self.on_connected(outcome),
+                    Happened::Stream(progress) => self.on_progress(progress).await,
+                    Happened::KeepAlive => {
+                        if let Some(stream) = &mut self.stream {
+                            stream.conn.send(b" ");
+                            stream.quiet_since = Instant::now();
+                        }
+                    }
+                    Happened::Idle => self.say(OutboundEvent::Idle).await,
+                    Happened::Tick => self.tell(LaneEvent::Tick),
+                    Happened::Alive => self.tell(LaneEvent::PeerAlive),
+                    Happened::Stop => {
+                        self.stopping = Some(Instant::now() + self.house.config.limits.drain);
+                    }
+                    Happened::DrainOver => {
+                        self.tell(LaneEvent::GiveUp(Cause::Shutdown));
+                        self.say(OutboundEvent::Shutdown).await;
+                    }
+                }
+                self.write();
+                if self.is_over() {
+                    if self.stream.is_some() {
+                        self.say(OutboundEvent::Shutdown).await;
+                    }
+                    if self.router.lanes().forget(&self.pair, &self.queue) {
+                        break;
+                    }
+                }
+            }
+            debug!("lane ends");
+        }
+        .instrument(span)
+        .await;
+    }
+
+    async fn next(&mut self, batch: &mut Vec<Stanza>) -> Happened {
+        let limits = &self.house.config.limits;
+        let deadline = self.lane.deadline();
+        let (keepalive, idle) = match &self.stream {
+            Some(stream) => (
+                Some(stream.quiet_since + limits.keepalive),
+                Some(stream.used + limits.idle),
+            ),
+            None => (None, None),
+        };
+        let stopping = self.stopping;
+        tokio::select! {
+            // The queue is always emptied into the lane: its bound is the load, not the place.
+            _ = self.queue.receive(batch, BATCH) => Happened::Queue,
+            outcome = finished(&mut self.connecting) => Happened::Connected(outcome),
+            progress = progress(&mut self.stream) => Happened::Stream(progress),
+            () = until(keepalive) => Happened::KeepAlive,
+            () = until(idle) => Happened::Idle,
+            () = until(deadline) => Happened::Tick,
+            () = self.alive.notified() => Happened::Alive,
+            () = self.router.means().stop.cancelled(), if stopping.is_none() => Happened::Stop,
+            () = until(stopping) => Happened::DrainOver,
+        }
+    }
+
+    /// One event for the lane, and what follows from it.
+    fn tell(&mut self, event: LaneEvent) {
+        self.lane.handle(Instant::now(), event, &mut self.effects);
+        for effect in self.effects.drain(..) {
+            match effect {
+                LaneEffect::Connect => {
+                    // A reload may have changed the rules since the last attempt.
+                    self.house = self.router.means().house();
+                    let (means, house) = (Arc::clone(self.router.means()), Arc::clone(&self.house));
+                    let pair = self.pair.clone();
+                    let make = async move {
+                        connector::connect(&means, &house, &pair, &Purpose::Deliver).await
+                    };
+                    self.connecting = Some(tokio::spawn(make.in_current_span()));
+                }
+                LaneEffect::Bounce(stanza, cause) => {
+                    self.queue.settled(stanza.size());
+                    self.router.bounce(&stanza, &cause.stanza_error());
+                }
+            }
+        }
+    }
+
+    fn on_connected(&mut self, outcome: Result<Outcome, Cause>) {
+        self.connecting = None;
+        match outcome {
+            Ok(Outcome::Ready(ready)) => {
+                let Ready {
+                    conn,
+                    outbound,
+                    authorized,
+                } = *ready;
+                info!(
+                    method = authorized.method().name(),
+                    tls = outbound.transport().version(),
+                    peer = %conn.peer(),
+                    id = outbound.stream_id(),
+                    "outgoing stream authenticated"
+                );
+                let now = Instant::now();
+                self.stream = Some(Stream {
+                    conn,
+                    outbound,
+                    unwritten: VecDeque::new(),
+                    quiet_since: now,
+                    used: now,
+                });
+                self.tell(LaneEvent::Connected);
+            }
+            Ok(Outcome::Answered(_)) => {
+                self.tell(LaneEvent::Failed(Cause::Finished, Dice::throw()));
+            }
+            Err(cause) => {
+                warn!(
+                    cause = cause.name(),
+                    waiting = self.lane.waiting(),
+                    "no stream: {cause}"
+                );
+                self.tell(LaneEvent::Failed(cause, Dice::throw()));
+            }
+        }
+    }
+
+    /// Moves stanzas from the lane into the stream's buffer while it has room.
+    fn write(&mut self) {
+        let Some(stream) = &mut self.stream else {
+            return;
+        };
+        while stream.conn.has_room() {
+            let Some(stanza) = self.lane.pop() else { break };
+            stanza
+                .element()
+                .write_for(ContentNamespace::Server, stream.conn.out());
+            stream.unwritten.push_back((stream.conn.queued(), stanza));
+            stream.quiet_since = Instant::now();
+            stream.used = stream.quiet_since;
+        }
+    }
+
+    async fn on_progress(&mut self, progress: Result<Progress, std::io::Error>) {
+        self.settle();
+        match progress {
+            Ok(Progress::Written) => {}
+            Ok(Progress::Read) => loop {
+                let Some(stream) = &mut self.stream else {
+                    return;
+                };
+                let event = match stream.conn.frame() {
+                    Ok(Some(frame)) => OutboundEvent::Frame(frame),
+                    Ok(None) => return,
+                    Err(error) => OutboundEvent::Malformed(error),
+                };
+                trace!(?event, "received");
+                self.say(event).await;
+            },
+            Ok(Progress::End) => {
+                self.say(OutboundEvent::Lost(
+                    "the other server closed the connection".to_owned(),
+                ))
+                .await;
+            }
+            Err(error) => self.say(OutboundEvent::Lost(error.to_string())).await,
+        }
+    }
+
+    /// What the socket took has left this server: best effort ends here (without XEP-0198 nobody can say more).
+    fn settle(&mut self) {
+        let Some(stream) = &mut self.stream else {
+            return;
+        };
+        let written = stream.conn.written();
+        while stream
+            .unwritten
+            .front()
+            .is_some_and(|(end, _)| *end <= written)
+        {
+            if let Some((_, stanza)) = stream.unwritten.pop_front() {
+                self.queue.settled(stanza.size());
+            }
+        }
+    }
+
+    /// One event for the stream's machine, and what follows from it.
+    async fn say(&mut self, event: OutboundEvent) {
+        let Some(Stream {
+            mut conn,
+            outbound,
+            unwritten,
+            quiet_since,
+            used,
+        }) = self.stream.take()
+        else {
+            return;
+        };
+        let mut effects = Vec::new();
+        let step = outbound.handle(event, &mut effects);
+        for effect in effects {
+            match effect {
+                OutboundEffect::Send(bytes) => conn.send(&bytes),
+                OutboundEffect::SetLimits(limits) | OutboundEffect::Restart(limits) => {
+                    conn.set_limits(limits)
+                }
+                OutboundEffect::StartTls
+                | OutboundEffect::Judge(_)
+                | OutboundEffect::Established(_)
+                | OutboundEffect::PairRefused(..)
+                | OutboundEffect::Answered(_) => {}
+            }
+        }
+        match step {
+            Ok(outbound) => {
+                self.stream = Some(Stream {
+                    conn,
+                    outbound,
+                    unwritten,
+                    quiet_since,
+                    used,
+                })
+            }
+            Err(closed) => self.on_closed(conn, unwritten, closed).await,
+        }
+    }
+
+    async fn on_closed(
+        &mut self,
+        mut conn: Conn,
+        unwritten: VecDeque<(u64, Stanza)>,
+        closed: Closed,
+    ) {
+        let _ = timeout(LAST_WORDS, conn.shut()).await;
+        let written = conn.written();
+        let mut back = Vec::new();
+        for (end, stanza) in unwritten {
+            if end <= written {
+                self.queue.settled(stanza.size());
+            } else {
+                back.push(stanza);
+            }
+        }
+        info!(
+            by = connector::by_whom(&closed),
+            cause = closed.cause.name(),
+            "outgoing stream ended: {closed}"
+        );
+        self.tell(LaneEvent::Ended(closed.cause, back, Dice::throw()));
+    }
+
+    fn is_over(&self) -> bool {
+        if self.stopping.is_some() {
+            let written = self
+                .stream
+                .as_ref()
+                .is_none_or(|stream| stream.conn.is_flushed());
+            return self.queue.is_empty()
+                && self.lane.waiting() == 0
+                && written
+                && self.connecting.is_none();
+        }
+        self.lane.is_done() && self.stream.is_none() && self.connecting.is_none()
+    }
+}
+
+async fn until(when: Option<Instant>) {
+    match when {
+        Some(when) => sleep_until(when.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn finished(
+    connecting: &mut Option<JoinHandle<Result<Outcome, Cause>>>,
+) -> Result<Outcome, Cause> {
+    match connecting {
+        Some(task) => task
+            .await
+            .unwrap_or_else(|_| Err(Cause::Lost("the attempt broke off".to_owned()))),
+        None => std::future::pending().await,
+    }
+}
+
+async fn progress(stream: &mut Option<Stream>) -> std::io::Result<Progress> {
+    match stream {
+        Some(stream) => stream.conn.progress(true).await,
+        None => std::future::pending().await,
+    }
+}
