@@ -97,6 +97,12 @@ impl Codec {
         }
     }
 
+    /// Gives memory back that is of use only while elements arrive (some 8 KiB). For idle streams;
+    /// it may be called at any time.
+    pub fn release(&mut self) {
+        self.framer.release();
+    }
+
     /// Proof that nothing followed the last element: neither in the buffer nor already decoded.
     ///
     /// To be asked for before TLS or SASL take the stream over. Not even white space may follow

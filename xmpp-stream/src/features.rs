@@ -11,9 +11,9 @@ pub struct Features {
     pub starttls: Option<bool>,
     /// SASL mechanisms, as offered (RFC 6120 §6.3.3).
     pub mechanisms: Vec<String>,
-    /// Dialback (XEP-0220 §2.3).
+    /// Dialback (XEP-0220 §2.4).
     pub dialback: Option<DialbackFeature>,
-    /// Limits (XEP-0478 §2).
+    /// Limits (XEP-0478 §3.1).
     pub limits: Option<StreamLimits>,
     /// Namespace and name of all others, in order.
     pub other: Vec<(String, String)>,

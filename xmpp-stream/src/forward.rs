@@ -5,7 +5,7 @@ use bytes::{BufMut, BytesMut};
 
 use crate::element::Head;
 use crate::tag::{self, Attributes, Span};
-use crate::{ContentNamespace, Element, writer};
+use crate::{ContentNamespace, Context, Element, writer};
 
 pub(crate) fn write(element: &Element, head: &Head, target: ContentNamespace, out: &mut BytesMut) {
     let context = element.context();
@@ -30,14 +30,12 @@ pub(crate) fn write(element: &Element, head: &Head, target: ContentNamespace, ou
         writer::write_attribute("xml:lang", lang, out);
     }
     if head.uses_context {
-        for (prefix, uri) in context.prefixes() {
-            if needs(bytes, prefix) {
-                out.put_slice(b" xmlns:");
-                out.put_slice(prefix.as_bytes());
-                out.put_slice(b"='");
-                writer::escape_attribute(names.map(uri).unwrap_or(uri), out);
-                out.put_u8(b'\'');
-            }
+        for (prefix, uri) in missing(bytes, context) {
+            out.put_slice(b" xmlns:");
+            out.put_slice(prefix.as_bytes());
+            out.put_slice(b"='");
+            writer::escape_attribute(names.map(uri).unwrap_or(uri), out);
+            out.put_u8(b'\'');
         }
     }
     if rename {
@@ -91,14 +89,36 @@ fn declarations(bytes: &[u8]) -> impl Iterator<Item = Span> {
         .map(|attribute| attribute.value)
 }
 
-/// Must the root declare this prefix, which the old stream's header declares? Yes if it is used
-/// anywhere and the root does not declare it itself. A use below another declaration asks for one
-/// too many, which changes nothing.
-fn needs(bytes: &[u8], prefix: &str) -> bool {
-    let prefix = prefix.as_bytes();
-    let own = Attributes::of(bytes, 0).any(|found| found.declares(bytes) == Some(prefix));
-    !own && start_tags(bytes).any(|mut tag| {
-        tag::prefix(tag.element().of(bytes)) == prefix
-            || tag.any(|found| tag::prefix(found.name.of(bytes)) == prefix)
-    })
+/// What the root must declare: the prefixes of the old stream's header that are used anywhere and
+/// that the root does not declare itself. A use below another declaration asks for one too many,
+/// which changes nothing.
+fn missing<'a>(
+    bytes: &[u8],
+    context: &'a Context,
+) -> impl Iterator<Item = &'a (String, String)> + use<'a> {
+    let declared = context.prefixes();
+    let mut wanted = vec![false; declared.len()];
+    let mut mark = |prefix: &[u8], used: bool| {
+        let found = declared
+            .iter()
+            .position(|(declared, _)| declared.as_bytes() == prefix);
+        if let Some(wanted) = found.and_then(|at| wanted.get_mut(at)) {
+            *wanted = used;
+        }
+    };
+    for tag in start_tags(bytes) {
+        mark(tag::prefix(tag.element().of(bytes)), true);
+        for attribute in tag {
+            mark(tag::prefix(attribute.name.of(bytes)), true);
+        }
+    }
+    for attribute in Attributes::of(bytes, 0) {
+        if let Some(prefix) = attribute.declares(bytes) {
+            mark(prefix, false);
+        }
+    }
+    declared
+        .iter()
+        .zip(wanted)
+        .filter_map(|(declared, wanted)| wanted.then_some(declared))
 }

@@ -130,6 +130,12 @@ impl Reference {
         self.fed > 0
     }
 
+    /// Gives memory back that the next element would use again.
+    pub(crate) fn release(&mut self) {
+        self.parser.release_temporaries();
+        self.declared.shrink_to_fit();
+    }
+
     /// How many bytes of it were looked at.
     pub(crate) fn looked_at(&self) -> usize {
         self.fed

@@ -70,7 +70,7 @@ impl StreamHeader {
         }
     }
 
-    /// Declares the prefix `db`, which tells the peer that we speak dialback (XEP-0220 §2.1.1).
+    /// Declares the prefix `db`, which tells the peer that we speak dialback (XEP-0220 §2.4.1).
     #[must_use]
     pub fn with_dialback(mut self) -> Self {
         if !self.declares_dialback() {

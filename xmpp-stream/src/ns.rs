@@ -10,7 +10,7 @@ pub const CLIENT: &str = "jabber:client";
 pub const COMPONENT: &str = "jabber:component:accept";
 /// Dialback elements (XEP-0220 §2).
 pub const DIALBACK: &str = "jabber:server:dialback";
-/// The dialback stream feature (XEP-0220 §2.3).
+/// The dialback stream feature (XEP-0220 §2.4.2).
 pub const DIALBACK_FEATURE: &str = "urn:xmpp:features:dialback";
 /// STARTTLS (RFC 6120 §5).
 pub const TLS: &str = "urn:ietf:params:xml:ns:xmpp-tls";
@@ -22,9 +22,9 @@ pub const BIND: &str = "urn:ietf:params:xml:ns:xmpp-bind";
 pub const STREAM_ERRORS: &str = "urn:ietf:params:xml:ns:xmpp-streams";
 /// Stanza error conditions (RFC 6120 §8.3.2).
 pub const STANZA_ERRORS: &str = "urn:ietf:params:xml:ns:xmpp-stanzas";
-/// Application-specific error conditions, among them `stanza-too-big` (XEP-0205 §2.5).
+/// Application-specific error conditions, among them `stanza-too-big` (XEP-0205 §4.5).
 pub const APP_ERRORS: &str = "urn:xmpp:errors";
-/// Stream limits advertisement (XEP-0478).
+/// Stream limits advertisement (XEP-0478 §3.1).
 pub const LIMITS: &str = "urn:xmpp:stream-limits:0";
 /// Bidirectional server-to-server streams, the feature (XEP-0288).
 pub const BIDI_FEATURE: &str = "urn:xmpp:features:bidi";

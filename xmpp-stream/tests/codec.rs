@@ -453,3 +453,17 @@ fn text_between_elements_is_bad_format() {
         Condition::BadFormat
     );
 }
+
+#[test]
+fn memory_may_be_given_back_at_any_time() {
+    let input = format!("{OPEN}<message a='&lt;'><body>Hi &amp; &#65;</body></message> <iq/>");
+    let mut codec = Codec::new(Limits::before_authentication());
+    let mut buffer = BytesMut::new();
+    let mut found = Vec::new();
+    for byte in input.as_bytes() {
+        buffer.extend_from_slice(&[*byte]);
+        codec.release();
+        found.extend(codec.decode(&mut buffer).unwrap());
+    }
+    assert_eq!(found, frames(&input));
+}
