@@ -8,6 +8,7 @@ mod check;
 mod findings;
 mod house;
 mod keys;
+mod places;
 mod policy;
 mod read;
 mod reader;

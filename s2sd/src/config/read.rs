@@ -9,6 +9,7 @@ use super::{
     CertificateFiles, ComponentAccount, Config, Dialback, Dns, Limits, Listen, Log, Peer,
     PeerAccept, PeerCredentials, Policy, Queue, Secret, ServedDomain, Trust, check,
     findings::Finding,
+    places,
     reader::{Reader, Sink},
     secret::read_secret_file,
     values::{self, LOG_FORMATS, LOG_LEVELS, METHODS, MIN_TLS, TLS_MODES, VERIFY, Wrong},
@@ -80,7 +81,7 @@ pub(super) fn config(root: &Reader<'_>, whole: bool) -> Config {
 fn listen(table: &Reader<'_>) -> Listen {
     let mut taken: HashMap<std::net::SocketAddr, Range<usize>> = HashMap::new();
     let mut addresses = |key: &str, default| {
-        let Some(list) = table.list(key, values::listen_address) else {
+        let Some(list) = table.list(key, places::listen_address) else {
             return default;
         };
         for (span, address) in &list {
@@ -174,7 +175,7 @@ fn queue(table: &Reader<'_>) -> Queue {
 
 fn dns(table: &Reader<'_>) -> Dns {
     let servers = table
-        .list("servers", values::name_server)
+        .list("servers", places::name_server)
         .unwrap_or_default();
     Dns {
         servers: servers.into_iter().map(|(_, server)| server).collect(),
@@ -228,9 +229,9 @@ fn domains<'a>(
         let certificate = certificate(&table, whole);
         let component = table.table("component", "domain.component");
         let component = component.and_then(|table| account(&table, max_stanza));
-        let contact = table.list("contact", values::uri).unwrap_or_default();
+        let contact = table.list("contact", places::uri).unwrap_or_default();
         let contact = contact.into_iter().map(|(_, uri)| uri).collect();
-        let Some(name) = required(&table, "name", whole, values::domain) else {
+        let Some(name) = required(&table, "name", whole, places::domain) else {
             continue;
         };
         if let Some((first, _)) = served.iter().find(|(_, other)| other.name == name) {
@@ -349,7 +350,7 @@ fn peers<'a>(
     let mut before = root.sink.faults();
     for table in root.tables("peer", "peer") {
         let mut policy = policy(&table, general.clone());
-        let connect = table.list("connect", values::connect).unwrap_or_default();
+        let connect = table.list("connect", places::connect).unwrap_or_default();
         policy.connect = connect.into_iter().map(|(_, place)| place).collect();
         policy.credentials = table
             .table("credentials", "peer.credentials")
@@ -357,7 +358,7 @@ fn peers<'a>(
         policy.accept = table
             .table("accept", "peer.accept")
             .and_then(|it| accept(&it, whole));
-        let pattern = required(&table, "domain", whole, values::pattern);
+        let pattern = required(&table, "domain", whole, places::pattern);
         if let Some(pattern) = pattern {
             policy.rule = format!("[[peer]] {pattern}");
             if sound && root.sink.faults() == before {
@@ -380,7 +381,7 @@ fn credentials(table: &Reader<'_>, whole: bool) -> Option<PeerCredentials> {
     let username = required(table, "username", whole, values::text);
     let password = password(table);
     let realm = table.get("realm", values::text);
-    let authzid = table.get("authzid", values::domain);
+    let authzid = table.get("authzid", places::domain);
     let authzid = authzid.map(|domain| domain.as_str().to_owned());
     Some(PeerCredentials {
         username: username?,
