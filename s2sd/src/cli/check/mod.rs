@@ -1,0 +1,228 @@
+//! `s2sd check`: everything that can be known to be wrong before anybody connects.
+
+mod report;
+#[cfg(all(test, feature = "demo"))]
+mod tests;
+
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use rustls::pki_types::UnixTime;
+use tokio::{runtime, task::JoinSet, time};
+use xmpp_stream::Domain;
+
+use self::report::Report;
+use super::Outcome;
+use crate::{
+    config::{Config, Severity, TlsMode},
+    logging,
+    resolve::{Dns, ResolveError},
+    tls::Tls,
+};
+
+/// Automatic renewal happens earlier than this; when so few days are left it has failed.
+const DAYS_TO_WARN: u64 = 14;
+/// For all answers of the DNS together.
+const DNS_PATIENCE: Duration = Duration::from_secs(15);
+
+pub(super) fn check(file: &Path, json: bool) -> Outcome {
+    let stdout = io::stdout();
+    let colours = !json && logging::colours(&stdout);
+    let mut report = Report::new(file.display().to_string(), colours);
+    if let Some(config) = look_at(file, UnixTime::now(), &mut report) {
+        ask_dns(&config, &mut report);
+    }
+    let text = if json {
+        report.json()
+    } else {
+        report.for_people()
+    };
+    // Nobody may be reading any more; the outcome stays what it is.
+    let _ = stdout.lock().write_all(text.as_bytes());
+    if report.is_well() {
+        Outcome::Well
+    } else {
+        Outcome::Fault
+    }
+}
+
+/// What is on this machine: the file, and the files that it names.
+fn look_at(file: &Path, now: UnixTime, report: &mut Report) -> Option<Config> {
+    let config = match Config::load(file) {
+        Ok(loaded) => {
+            report.take(&loaded.warnings);
+            loaded.config
+        }
+        Err(faults) => {
+            report.take(&faults);
+            return None;
+        }
+    };
+    report.domains = config
+        .domains
+        .iter()
+        .map(|served| report::Domain {
+            name: served.name.to_string(),
+            component: served.component.is_some(),
+            certificate: None,
+            found_at: Vec::new(),
+        })
+        .collect();
+    match Tls::load(&config) {
+        Ok(tls) => certificates(&tls, now, report),
+        Err(faults) => faults
+            .into_iter()
+            .for_each(|fault| report.add(Severity::Fault, fault)),
+    }
+    Some(config)
+}
+
+fn certificates(tls: &Tls, now: UnixTime, report: &mut Report) {
+    for own in tls.own_certificates(now) {
+        let file = own.file.display().to_string();
+        let days_left = own.not_after.as_secs().saturating_sub(now.as_secs()) / 86_400;
+        match own.fault {
+            Some(fault) => report.add(Severity::Fault, format!("{file}: {fault}")),
+            None if days_left < DAYS_TO_WARN => {
+                let text = format!(
+                    "{file}: the certificate of {} runs out in {days_left} days",
+                    own.domain
+                );
+                report.add(Severity::Warning, text);
+            }
+            None => {}
+        }
+        let name = own.domain.to_string();
+        if let Some(domain) = report.domains.iter_mut().find(|domain| domain.name == name) {
+            let not_after = own.not_after.as_secs();
+            domain.certificate = Some(report::Certificate {
+                file,
+                not_after,
+                days_left,
+            });
+        }
+    }
+}
+
+/// Where others look for the domains. The answers are warnings: what this machine's name server says need not be what
+/// the world sees, and a domain may be served before it is announced.
+fn ask_dns(config: &Config, report: &mut Report) {
+    let asked = runtime::Builder::new_current_thread().enable_all().build();
+    let asked = asked.map_err(|error| error.to_string());
+    let asked = asked.and_then(|runtime| runtime.block_on(places(config, DNS_PATIENCE)));
+    match asked {
+        Ok(places) => places.into_iter().for_each(|found| found.tell(report)),
+        Err(why) => report.add(Severity::Warning, format!("the DNS cannot be asked: {why}")),
+    }
+}
+
+/// What the DNS says about one domain.
+struct Found {
+    domain: Domain,
+    places: Result<Vec<String>, ResolveError>,
+    /// Names of machines that have no address.
+    lost: Vec<String>,
+}
+
+impl Found {
+    fn tell(self, report: &mut Report) {
+        for machine in self.lost {
+            let text = format!(
+                "others look for {} at {machine}, which has no address",
+                self.domain
+            );
+            report.add(Severity::Warning, text);
+        }
+        match self.places {
+            Ok(places) => {
+                let name = self.domain.to_string();
+                if let Some(domain) = report.domains.iter_mut().find(|domain| domain.name == name) {
+                    domain.found_at = places;
+                }
+            }
+            Err(why) => {
+                report.add(
+                    Severity::Warning,
+                    format!("others cannot find {}: {why}", self.domain),
+                );
+            }
+        }
+    }
+}
+
+/// Asks for all domains at once; in the order of the configuration.
+async fn places(config: &Config, patience: Duration) -> Result<Vec<Found>, String> {
+    let dns = Arc::new(Dns::new(&config.dns)?);
+    let mut questions = JoinSet::new();
+    for (rank, served) in config.domains.iter().enumerate() {
+        let (dns, domain) = (Arc::clone(&dns), served.name.clone());
+        questions.spawn(async move { (rank, find(&dns, domain, patience).await) });
+    }
+    let answers = async {
+        let mut found = Vec::new();
+        while let Some(answer) = questions.join_next().await {
+            found.extend(answer);
+        }
+        found
+    };
+    let mut answers = std::pin::pin!(answers);
+    let mut found = match time::timeout(Duration::from_secs(1), &mut answers).await {
+        Ok(found) => found,
+        Err(_) => {
+            if io::stderr().is_terminal() {
+                eprintln!("asking the DNS …");
+            }
+            answers.await
+        }
+    };
+    found.sort_by_key(|(rank, _)| *rank);
+    Ok(found.into_iter().map(|(_, found)| found).collect())
+}
+
+async fn find(dns: &Dns, domain: Domain, patience: Duration) -> Found {
+    let answer = time::timeout(patience, look_up(dns, &domain)).await;
+    let late = || {
+        (
+            Err(ResolveError::Failed("it is too slow".to_owned())),
+            Vec::new(),
+        )
+    };
+    let (places, lost) = answer.unwrap_or_else(|_| late());
+    Found {
+        domain,
+        places,
+        lost,
+    }
+}
+
+async fn look_up(dns: &Dns, domain: &Domain) -> (Result<Vec<String>, ResolveError>, Vec<String>) {
+    let targets = match dns.targets(domain, TlsMode::Optional).await {
+        Ok(targets) => targets,
+        Err(why) => return (Err(why), Vec::new()),
+    };
+    let (mut places, mut lost, mut last) = (Vec::new(), Vec::new(), ResolveError::NotFound);
+    for target in targets {
+        match dns.addresses(&target).await {
+            Ok(_) => places.push(target.to_string()),
+            Err(why) => {
+                // The domain itself is no machine that somebody named: the fault is the domain's, below.
+                if target.host.to_string() != domain.ascii() {
+                    lost.push(target.host.to_string());
+                }
+                last = why;
+            }
+        }
+    }
+    (
+        if places.is_empty() {
+            Err(last)
+        } else {
+            Ok(places)
+        },
+        lost,
+    )
+}

@@ -1,0 +1,171 @@
+//! What `check` says, for people and as JSON.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use crate::config::{Findings, Severity};
+
+/// What was looked at, and what was found.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    /// No fault was found.
+    well: bool,
+    file: String,
+    findings: Vec<Said>,
+    pub(super) domains: Vec<Domain>,
+    /// The findings as people read them.
+    #[serde(skip)]
+    text: String,
+    #[serde(skip)]
+    colours: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Said {
+    severity: &'static str,
+    text: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    column: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    help: Option<String>,
+}
+
+/// A served domain.
+#[derive(Debug, Serialize)]
+pub(super) struct Domain {
+    pub(super) name: String,
+    /// May a component attach as it?
+    pub(super) component: bool,
+    pub(super) certificate: Option<Certificate>,
+    /// Where the DNS sends others, in the order in which they try.
+    pub(super) found_at: Vec<String>,
+}
+
+/// What a domain shows.
+#[derive(Debug, Serialize)]
+pub(super) struct Certificate {
+    pub(super) file: String,
+    /// Seconds since 1970.
+    pub(super) not_after: u64,
+    pub(super) days_left: u64,
+}
+
+impl Report {
+    pub(super) fn new(file: String, colours: bool) -> Self {
+        Self {
+            well: true,
+            file,
+            findings: Vec::new(),
+            domains: Vec::new(),
+            text: String::new(),
+            colours,
+        }
+    }
+
+    pub(super) fn is_well(&self) -> bool {
+        self.well
+    }
+
+    /// What was found in the file.
+    pub(super) fn take(&mut self, findings: &Findings) {
+        self.text += &findings.render(self.colours);
+        for finding in findings.iter() {
+            let position = findings.position(finding);
+            self.well &= finding.severity == Severity::Warning;
+            self.findings.push(Said {
+                severity: word(finding.severity),
+                text: finding.title.clone(),
+                line: position.map(|(line, _)| line),
+                column: position.map(|(_, column)| column),
+                help: finding.help.clone(),
+            });
+        }
+    }
+
+    /// What was found elsewhere.
+    pub(super) fn add(&mut self, severity: Severity, text: String) {
+        let (label, colour) = match severity {
+            Severity::Fault => ("error", "\x1b[1;91m"),
+            Severity::Warning => ("warning", "\x1b[1;93m"),
+        };
+        let (on, off) = if self.colours {
+            (colour, "\x1b[0m")
+        } else {
+            ("", "")
+        };
+        self.text += &format!("{on}{label}{off}: {text}\n\n");
+        self.well &= severity == Severity::Warning;
+        self.findings.push(Said {
+            severity: word(severity),
+            text,
+            line: None,
+            column: None,
+            help: None,
+        });
+    }
+
+    pub(super) fn json(&self) -> String {
+        // Nothing in it can fail to be written: no maps, no numbers that JSON does not know.
+        serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
+    }
+
+    pub(super) fn for_people(&self) -> String {
+        let mut text = self.text.clone();
+        for domain in &self.domains {
+            let certificate =
+                domain
+                    .certificate
+                    .as_ref()
+                    .map_or("none".to_owned(), |certificate| {
+                        format!(
+                            "{}, {} left",
+                            certificate.file,
+                            number(certificate.days_left, "day")
+                        )
+                    });
+            let answers = if domain.component {
+                "a component, and s2sd while none is attached"
+            } else {
+                "s2sd"
+            };
+            let found_at = if domain.found_at.is_empty() {
+                "nowhere".to_owned()
+            } else {
+                domain.found_at.join(", ")
+            };
+            let _ = writeln!(text, "{}", domain.name);
+            let _ = writeln!(text, "  certificate  {certificate}");
+            let _ = writeln!(text, "  answers      {answers}");
+            let _ = writeln!(text, "  found at     {found_at}\n");
+        }
+        let count = |severity| {
+            self.findings
+                .iter()
+                .filter(|said| said.severity == word(severity))
+                .count()
+        };
+        let (faults, warnings) = (count(Severity::Fault), count(Severity::Warning));
+        text + &format!(
+            "{}: {}, {}\n",
+            self.file,
+            number(faults, "fault"),
+            number(warnings, "warning")
+        )
+    }
+}
+
+fn word(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Fault => "fault",
+        Severity::Warning => "warning",
+    }
+}
+
+/// `1 day`, `2 days`.
+fn number<N: Copy + TryInto<u64>>(count: N, one: &str) -> String {
+    let count = count.try_into().unwrap_or(u64::MAX);
+    format!("{count} {one}{}", if count == 1 { "" } else { "s" })
+}

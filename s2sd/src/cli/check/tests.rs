@@ -1,0 +1,217 @@
+//! A configuration on the disk, certificates of an authority made for it, a zone of our own.
+
+use std::{
+    fs,
+    net::Ipv4Addr,
+    path::PathBuf,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use super::*;
+use crate::demo::{
+    ca::{Authority, Issued, Leaf, Validity},
+    zone::{Zone, ZoneServer},
+};
+
+/// A directory that goes when the test ends.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new() -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!(
+            "s2sd-check-{}-{}",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        );
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.0.join(name);
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn certificate(&self, issued: &Issued) {
+        self.write("a.pem", &issued.chain_pem);
+        self.write("a.key", &issued.key_pem);
+    }
+
+    /// What `check` finds in `a.example`'s configuration, without the DNS.
+    fn checked(&self) -> Report {
+        let text = "[[domain]]\nname = 'a.example'\ncertificate = 'a.pem'\nkey = 'a.key'\n[policy]\ntrust = ['ca.pem']\n";
+        let file = self.write("s2sd.toml", text);
+        let mut report = Report::new("s2sd.toml".to_owned(), false);
+        look_at(&file, UnixTime::now(), &mut report);
+        report
+    }
+
+    /// The text without the name of the directory.
+    fn text(&self, report: &Report) -> String {
+        report
+            .for_people()
+            .replace(&format!("{}/", self.0.display()), "")
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // Nothing is lost if it stays.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn directory() -> (Directory, Authority) {
+    let (directory, authority) = (Directory::new(), Authority::new("Authority"));
+    directory.write("ca.pem", authority.pem());
+    directory.certificate(&authority.issue(&Leaf::domain("a.example")));
+    (directory, authority)
+}
+
+#[test]
+fn a_sound_configuration_is_well() {
+    let (directory, _) = directory();
+    let report = directory.checked();
+    assert!(report.is_well(), "{}", report.for_people());
+    let json: serde_json::Value = serde_json::from_str(&report.json()).unwrap();
+    assert_eq!(json["well"], true);
+    assert_eq!(json["domains"][0]["name"], "a.example");
+    assert!(
+        json["domains"][0]["certificate"]["days_left"]
+            .as_u64()
+            .unwrap()
+            > 0
+    );
+}
+
+#[test]
+fn a_certificate_that_has_expired_is_a_fault() {
+    let (directory, authority) = directory();
+    directory.certificate(&authority.issue(&Leaf::domain("a.example").validity(Validity::Expired)));
+    let report = directory.checked();
+    assert!(!report.is_well());
+    assert!(
+        directory
+            .text(&report)
+            .starts_with("error: a.pem: your certificate expired on "),
+        "{}",
+        report.for_people()
+    );
+}
+
+#[test]
+fn a_certificate_for_another_domain_is_a_fault() {
+    let (directory, authority) = directory();
+    directory.certificate(&authority.issue(&Leaf::domain("b.example")));
+    let report = directory.checked();
+    assert!(!report.is_well());
+    let text = directory.text(&report);
+    assert!(
+        text.starts_with("error: a.pem: your certificate is not for a.example"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_key_that_is_not_the_certificates_is_a_fault() {
+    let (directory, authority) = directory();
+    let other = authority.issue(&Leaf::domain("a.example"));
+    directory.write("a.key", &other.key_pem);
+    let report = directory.checked();
+    assert!(!report.is_well());
+    assert!(
+        directory.text(&report).contains("a.key"),
+        "{}",
+        report.for_people()
+    );
+}
+
+#[test]
+fn files_that_are_missing_are_faults_all_at_once() {
+    let (directory, _) = directory();
+    fs::remove_file(directory.0.join("a.pem")).unwrap();
+    fs::remove_file(directory.0.join("ca.pem")).unwrap();
+    let report = directory.checked();
+    let text = directory.text(&report);
+    assert!(
+        text.contains("ca.pem: does not exist") && text.contains(" a.pem: does not exist"),
+        "{text}"
+    );
+    assert!(
+        text.ends_with("s2sd.toml: 2 faults, 0 warnings\n"),
+        "{text}"
+    );
+}
+
+/// What `check` says of the DNS of these domains.
+async fn asked(zone: Zone, domains: &[&str]) -> Report {
+    let server = ZoneServer::start((Ipv4Addr::LOCALHOST, 0).into(), zone).unwrap();
+    let mut text = format!(
+        "[dns]\nservers = ['{}']\n[policy]\ntls = 'optional'\n",
+        server.addr()
+    );
+    for domain in domains {
+        text += &format!("[[domain]]\nname = '{domain}'\n");
+    }
+    let config = Config::from_toml(&text, "s2sd.toml", Path::new(""))
+        .unwrap()
+        .config;
+    let mut report = Report::new("s2sd.toml".to_owned(), false);
+    for found in places(&config, DNS_PATIENCE).await.unwrap() {
+        let (name, component) = (found.domain.to_string(), false);
+        report.domains.push(report::Domain {
+            name,
+            component,
+            certificate: None,
+            found_at: Vec::new(),
+        });
+        found.tell(&mut report);
+    }
+    report
+}
+
+#[tokio::test]
+async fn where_others_find_us_is_told() {
+    let zone = Zone::new()
+        .srv("_xmpp-server._tcp.a.example", 10, 0, 5269, "xmpp.a.example")
+        .srv("_xmpp-server._tcp.a.example", 20, 0, 5269, "gone.a.example")
+        .srv("_xmpps-server._tcp.a.example", 0, 0, 5270, "xmpp.a.example")
+        .a("xmpp.a.example", Ipv4Addr::LOCALHOST)
+        .a("b.example", Ipv4Addr::LOCALHOST)
+        .service_absent("_xmpp-server._tcp.c.example");
+    let report = asked(zone, &["a.example", "b.example", "c.example", "d.example"]).await;
+    assert!(report.is_well());
+    let want = "\
+warning: others look for a.example at gone.a.example, which has no address
+
+warning: others cannot find c.example: its DNS says that it offers no XMPP service to servers
+
+warning: others cannot find d.example: its name does not exist in the DNS or has no address
+
+a.example
+  certificate  none
+  answers      s2sd
+  found at     tls://xmpp.a.example:5270, xmpp.a.example:5269
+
+b.example
+  certificate  none
+  answers      s2sd
+  found at     b.example:5269
+
+c.example
+  certificate  none
+  answers      s2sd
+  found at     nowhere
+
+d.example
+  certificate  none
+  answers      s2sd
+  found at     nowhere
+
+s2sd.toml: 0 faults, 3 warnings
+";
+    assert_eq!(report.for_people(), want);
+}
