@@ -1,0 +1,262 @@
+//! Which order comes of which answers.
+
+use super::*;
+
+fn srv(priority: u16, weight: u16, port: u16, target: &str) -> Srv {
+    Srv {
+        priority,
+        weight,
+        port,
+        target: target.to_owned(),
+    }
+}
+
+fn at(records: &[(u16, u16, u16, &str)]) -> Answer {
+    Answer::Records(
+        records
+            .iter()
+            .map(|&(priority, weight, port, target)| srv(priority, weight, port, target))
+            .collect(),
+    )
+}
+
+fn failed() -> Answer {
+    Answer::Failed("SERVFAIL".to_owned())
+}
+
+fn domain(text: &str) -> Domain {
+    Domain::parse(text).unwrap()
+}
+
+/// Plans for `a.example` with dice that show the given numbers, and prints the targets.
+#[track_caller]
+fn check(xmpp: Answer, xmpps: Answer, dice: &[u32], want: Result<&[&str], ResolveError>) {
+    let mut dice = dice.iter().copied();
+    let got = plan(&domain("a.example"), xmpp, xmpps, &mut |most| {
+        let shown = dice.next().unwrap_or(0);
+        assert!(shown <= most, "the dice shows {shown} of {most}");
+        shown
+    });
+    let got = got.map(|targets| targets.iter().map(Target::to_string).collect::<Vec<_>>());
+    let want = want.map(|texts| texts.iter().map(|&text| text.to_owned()).collect());
+    assert_eq!(got, want);
+}
+
+#[test]
+fn lower_priority_comes_first_whatever_the_weight() {
+    check(
+        at(&[
+            (20, 500, 5269, "c.example."),
+            (10, 0, 5269, "b.example."),
+            (5, 1, 5299, "a.example."),
+        ]),
+        Answer::Absent,
+        &[],
+        Ok(&["a.example:5299", "b.example:5269", "c.example:5269"]),
+    );
+}
+
+#[test]
+fn the_dice_choose_by_weight() {
+    // RFC 2782's example: one quarter old-slow-box, three quarters new-fast-box.
+    let foobar = || at(&[(0, 1, 9, "old-slow-box."), (0, 3, 9, "new-fast-box.")]);
+    for (shown, first) in [(0, "old"), (1, "old"), (2, "new"), (3, "new"), (4, "new")] {
+        let mut dice = [shown, 0].into_iter();
+        let targets = plan(
+            &domain("a.example"),
+            foobar(),
+            Answer::Absent,
+            &mut |most| {
+                assert!([4, 1, 3].contains(&most));
+                dice.next().unwrap()
+            },
+        )
+        .unwrap();
+        assert_eq!(targets.len(), 2);
+        assert!(targets[0].to_string().starts_with(first), "{shown}");
+    }
+}
+
+#[test]
+fn weight_zero_is_drawn_only_by_zero() {
+    let records = || {
+        at(&[
+            (1, 10, 1, "heavy.example."),
+            (1, 0, 2, "light.example."),
+            (1, 20, 3, "heavier.example."),
+        ])
+    };
+    let last = "light.example:2";
+    check(
+        records(),
+        Answer::Absent,
+        &[0],
+        Ok(&["light.example:2", "heavy.example:1", "heavier.example:3"]),
+    );
+    check(
+        records(),
+        Answer::Absent,
+        &[1, 1],
+        Ok(&["heavy.example:1", "heavier.example:3", last]),
+    );
+    check(
+        records(),
+        Answer::Absent,
+        &[30, 10],
+        Ok(&["heavier.example:3", "heavy.example:1", last]),
+    );
+}
+
+#[test]
+fn weights_are_kept_in_proportion() {
+    let mut state = 1_u32;
+    let mut dice = move |most: u32| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        ((u64::from(state) * (u64::from(most) + 1)) >> 32) as u32
+    };
+    let first_of = |dice: &mut dyn FnMut(u32) -> u32| {
+        let records = at(&[(0, 100, 1, "one.example."), (0, 300, 3, "three.example.")]);
+        plan(&domain("a.example"), records, Answer::Absent, dice).unwrap()[0].port
+    };
+    let threes = (0..10_000).filter(|_| first_of(&mut dice) == 3).count();
+    assert!((7_300..7_700).contains(&threes), "{threes} of 10000");
+}
+
+#[test]
+fn starttls_and_direct_tls_are_one_list() {
+    check(
+        at(&[(10, 0, 5269, "b.example."), (30, 0, 5269, "d.example.")]),
+        at(&[(5, 0, 5270, "a.example."), (20, 0, 443, "c.example.")]),
+        &[],
+        Ok(&[
+            "tls://a.example:5270",
+            "b.example:5269",
+            "tls://c.example:443",
+            "d.example:5269",
+        ]),
+    );
+    // The weights of both kinds are in one draw.
+    check(
+        at(&[(1, 1, 5269, "a.example.")]),
+        at(&[(1, 9, 5270, "a.example.")]),
+        &[2],
+        Ok(&["tls://a.example:5270", "a.example:5269"]),
+    );
+}
+
+#[test]
+fn a_dot_means_that_there_is_no_service() {
+    let dot = || at(&[(0, 0, 0, ".")]);
+    let some = || at(&[(0, 0, 7, "x.example.")]);
+    check(dot(), Answer::Absent, &[], Err(ResolveError::NoService));
+    check(dot(), dot(), &[], Err(ResolveError::NoService));
+    // XEP-0368 §5: no fallback to addresses either.
+    check(Answer::Absent, dot(), &[], Err(ResolveError::NoService));
+    // One kind is denied, the other is offered.
+    check(some(), dot(), &[], Ok(&["x.example:7"]));
+    check(dot(), some(), &[], Ok(&["tls://x.example:7"]));
+}
+
+#[test]
+fn a_dot_among_others_is_passed_over() {
+    check(
+        at(&[(0, 0, 0, "."), (1, 0, 5269, "b.example.")]),
+        Answer::Absent,
+        &[],
+        Ok(&["b.example:5269"]),
+    );
+}
+
+#[test]
+fn without_srv_the_domain_itself_is_tried() {
+    check(Answer::Absent, Answer::Absent, &[], Ok(&["a.example:5269"]));
+    check(at(&[]), Answer::Absent, &[], Ok(&["a.example:5269"]));
+}
+
+#[test]
+fn silence_is_not_absence() {
+    let some = || at(&[(0, 0, 7, "x.example.")]);
+    let dot = || at(&[(0, 0, 0, ".")]);
+    let silent = || Err(ResolveError::Failed("SERVFAIL".to_owned()));
+    check(failed(), failed(), &[], silent());
+    check(failed(), Answer::Absent, &[], silent());
+    check(failed(), dot(), &[], silent());
+    check(dot(), failed(), &[], silent());
+    // What is known can be used.
+    check(failed(), some(), &[], Ok(&["tls://x.example:7"]));
+    check(some(), failed(), &[], Ok(&["x.example:7"]));
+    // RFC 6120 alone would fall back here, and so does whoever does not know XEP-0368.
+    check(Answer::Absent, failed(), &[], Ok(&["a.example:5269"]));
+    assert!(!ResolveError::Failed(String::new()).is_permanent());
+    assert!(ResolveError::NotFound.is_permanent());
+}
+
+#[test]
+fn addresses_as_targets_are_understood() {
+    check(
+        at(&[(1, 0, 5269, "192.0.2.7."), (2, 0, 5269, "2001:db8::7")]),
+        Answer::Absent,
+        &[],
+        Ok(&["192.0.2.7:5269", "[2001:db8::7]:5269"]),
+    );
+    assert_eq!(
+        Host::parse("[2001:db8::7]"),
+        Host::Address("2001:db8::7".parse().unwrap())
+    );
+    assert_eq!(Host::parse("[192.0.2.7]"), Host::Name("[192.0.2.7]".into()));
+    assert_eq!(Host::parse("B.example."), Host::Name("b.example".into()));
+}
+
+#[test]
+fn a_domain_that_is_an_address_needs_no_dns() {
+    for (text, want) in [
+        ("192.0.2.7", "192.0.2.7:5269"),
+        ("[2001:db8::7]", "[2001:db8::7]:5269"),
+    ] {
+        let target = fallback(&domain(text));
+        assert_eq!(target.to_string(), want);
+        assert_eq!(target.address(), Some(want.parse().unwrap()));
+    }
+    assert_eq!(fallback(&domain("a.example")).address(), None);
+}
+
+#[test]
+fn an_international_domain_falls_back_to_its_a_label() {
+    let target = fallback(&domain("müller.example"));
+    assert_eq!(target.to_string(), "xn--mller-kva.example:5269");
+}
+
+#[test]
+fn a_configured_place_is_a_target() {
+    let connect = Connect {
+        host: "2001:db8::7".to_owned(),
+        port: 5270,
+        direct_tls: true,
+    };
+    assert_eq!(Target::from(&connect).to_string(), connect.to_string());
+    assert!(Target::from(&connect).address().is_some());
+}
+
+#[test]
+fn a_flood_of_records_is_cut_after_ordering() {
+    let mut records: Vec<Srv> = (0..1_000).map(|n| srv(9, n, 1, "far.example.")).collect();
+    records.push(srv(0, 0, 2, "near.example."));
+    let targets = plan(
+        &domain("a.example"),
+        Answer::Records(records),
+        Answer::Absent,
+        &mut |most| most,
+    )
+    .unwrap();
+    assert_eq!(targets.len(), MAX_TARGETS);
+    assert_eq!(targets[0].port, 2);
+}
+
+#[test]
+fn dice_beyond_the_range_do_no_harm() {
+    let records = at(&[(0, 1, 1, "a."), (0, 65_535, 2, "b.")]);
+    let targets = plan(&domain("a.example"), records, Answer::Absent, &mut |_| {
+        u32::MAX
+    });
+    assert_eq!(targets.unwrap().len(), 2);
+}
