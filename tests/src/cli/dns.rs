@@ -36,6 +36,9 @@ pub(super) struct Args {
     /// The zone.
     #[arg(long, value_name = "FILE")]
     zone: PathBuf,
+    /// The time to live of all answers, in seconds.
+    #[arg(long, default_value_t = 0)]
+    ttl: u32,
     /// Prints each question as `asked NAME TYPE`.
     #[arg(long)]
     log: bool,
@@ -43,7 +46,7 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args, end: End) -> anyhow::Result<Outcome> {
     let mut reload = signal(SignalKind::hangup())?;
-    let server = ZoneServer::start(args.listen, load(&args.zone)?)?;
+    let server = ZoneServer::start(args.listen, load(&args)?)?;
     let mut questions = server.watch();
     let end = end.reached();
     tokio::pin!(end);
@@ -53,7 +56,7 @@ pub(super) async fn run(args: Args, end: End) -> anyhow::Result<Outcome> {
         tokio::select! {
             ended = &mut end => return ended.map(|()| Outcome::Well),
             _ = reload.recv() => {
-                server.replace(load(&args.zone)?);
+                server.replace(load(&args)?);
                 say("reloaded")?;
             }
             question = questions.recv(), if args.log => match question {
@@ -65,6 +68,9 @@ pub(super) async fn run(args: Args, end: End) -> anyhow::Result<Outcome> {
     }
 }
 
-fn load(file: &PathBuf) -> anyhow::Result<Zone> {
-    Zone::parse(&read(file)?).map_err(|error| anyhow::anyhow!("{}: {error}", file.display()))
+fn load(args: &Args) -> anyhow::Result<Zone> {
+    let file = &args.zone;
+    let zone = Zone::parse(&read(file)?);
+    let zone = zone.map_err(|error| anyhow::anyhow!("{}: {error}", file.display()))?;
+    Ok(zone.ttl(args.ttl))
 }

@@ -1,8 +1,8 @@
 //! A zone server in this process, for `s2sd demo` and for tests: authoritative for everything, UDP and TCP.
 //!
 //! Answers SRV, A and AAAA, tells NXDOMAIN from NODATA (RFC 8020, with empty non-terminals), knows wildcards
-//! (RFC 4592), and can also fail or keep silent for a name. Times to live are 0, so that [`ZoneServer::replace`] is
-//! seen at once. It leaves out zone cuts, CNAME and DNSSEC.
+//! (RFC 4592), and can also fail or keep silent for a name. Times to live are 0 unless set, so that
+//! [`ZoneServer::replace`] is seen at once. It leaves out zone cuts, CNAME and DNSSEC.
 
 mod server;
 
@@ -24,6 +24,7 @@ use hickory_resolver::proto::{
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Zone {
     names: BTreeMap<String, Node>,
+    ttl: u32,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,6 +55,11 @@ impl Zone {
     /// A zone without names.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Sets the time to live of all answers, in seconds; it is 0 at first.
+    pub fn ttl(self, ttl: u32) -> Self {
+        Self { ttl, ..self }
     }
 
     /// Adds an SRV record.
@@ -214,7 +220,7 @@ impl Zone {
                     answer.answers = node
                         .records
                         .iter()
-                        .filter_map(|data| data.record(query))
+                        .filter_map(|data| data.record(query, self.ttl))
                         .collect();
                 }
             },
@@ -222,7 +228,7 @@ impl Zone {
             Found::Nothing => answer.metadata.response_code = ResponseCode::NXDomain,
         }
         if answer.answers.is_empty() && answer.metadata.response_code != ResponseCode::ServFail {
-            answer.add_authority(start_of_authority());
+            answer.add_authority(start_of_authority(self.ttl));
         }
         Some(answer)
     }
@@ -241,7 +247,7 @@ fn key(name: &str) -> String {
 
 impl Data {
     /// Itself as an answer to the query, if it is one. A target that is no DNS name is left out.
-    fn record(&self, query: &Query) -> Option<Record> {
+    fn record(&self, query: &Query, ttl: u32) -> Option<Record> {
         let data = match (self, query.query_type) {
             (
                 Self::Srv {
@@ -262,15 +268,15 @@ impl Data {
             }
             _ => return None,
         };
-        Some(Record::from_rdata(query.name.clone(), 0, data))
+        Some(Record::from_rdata(query.name.clone(), ttl, data))
     }
 }
 
 /// RFC 2308 §2: negative answers carry it, and its minimum says how long they may be kept.
-fn start_of_authority() -> Record {
+fn start_of_authority(ttl: u32) -> Record {
     let root = Name::root();
-    let data = SOA::new(root.clone(), root.clone(), 1, 3600, 600, 86400, 0);
-    Record::from_rdata(root, 0, RData::SOA(data))
+    let data = SOA::new(root.clone(), root.clone(), 1, 3600, 600, 86400, ttl);
+    Record::from_rdata(root, ttl, RData::SOA(data))
 }
 
 #[cfg(test)]
