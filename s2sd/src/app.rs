@@ -144,6 +144,29 @@ fn write_private(path: &Path, text: &str) -> io::Result<()> {
     writeln!(file, "{text}")
 }
 
+/// Makes room for the connections we may have to hold, and one outgoing for each: one descriptor a connection.
+pub fn raise_file_limit(inbound: usize) {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let wanted = u64::try_from(inbound)
+        .unwrap_or(u64::MAX)
+        .saturating_mul(2)
+        .saturating_add(256);
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= wanted) {
+        return;
+    }
+    limit.current = Some(limit.maximum.map_or(wanted, |maximum| maximum.min(wanted)));
+    let raised = setrlimit(Resource::Nofile, limit).is_ok();
+    let now = limit.current.unwrap_or(wanted);
+    if !raised || now < wanted {
+        warn!(
+            wanted,
+            allowed = now,
+            "the system allows fewer open files than [limits] inbound may need; raise LimitNOFILE or lower inbound"
+        );
+    }
+}
+
 impl Running {
     fn open(
         &self,
@@ -195,6 +218,20 @@ impl Running {
         let house = house(config, &means.tls)?;
         means.house.store(Arc::new(house));
         Ok(said)
+    }
+
+    /// Reloads certificates whose files have changed.
+    pub fn look_at_certificates(&self) {
+        let tls = &self.router.means().tls;
+        if !tls.has_changed() {
+            return;
+        }
+        for reloaded in tls.reload() {
+            match reloaded {
+                Reloaded::Changed(what) => info!("certificates: {what}"),
+                Reloaded::Kept(why) => warn!("certificates: the old ones stay: {why}"),
+            }
+        }
     }
 
     /// How many lanes are busy: for tests and the status.

@@ -2,6 +2,7 @@
 //! called wrongly.
 
 mod check;
+mod run;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
@@ -40,7 +41,19 @@ struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(Run),
     Check(Check),
+}
+
+/// Serve until SIGTERM; SIGHUP reloads
+///
+/// SIGTERM takes no new connections, sends what waits while there is time, and closes every stream. SIGHUP reads the
+/// configuration and the certificates again; open streams stay.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  s2sd run -c /etc/s2sd/s2sd.toml")]
+struct Run {
+    #[command(flatten)]
+    configuration: Configuration,
 }
 
 #[derive(Debug, Args)]
@@ -68,6 +81,7 @@ struct Check {
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match CommandLine::try_parse_from(arguments) {
         Ok(line) => match line.command {
+            Command::Run(run) => run::run(&run.configuration.config).into(),
             Command::Check(check) => check::check(&check.configuration.config, check.json).into(),
         },
         Err(usage) => {
