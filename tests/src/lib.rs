@@ -19,3 +19,4 @@ pub mod peer;
 pub mod tls;
 pub mod user;
 pub mod wire;
+pub mod world;

@@ -99,6 +99,12 @@ impl Zone {
         self.srv(name, 0, 0, 0, ".")
     }
 
+    /// Takes out everything that was said about this name.
+    pub fn without(mut self, name: &str) -> Self {
+        self.names.remove(&key(name));
+        self
+    }
+
     /// Every question for this name is answered by SERVFAIL.
     pub fn fails(self, name: &str) -> Self {
         self.troubled(name, Trouble::Fails)

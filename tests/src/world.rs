@@ -1,0 +1,391 @@
+//! A small internet in one process: daemons that federate, their DNS, an authority they trust, components on them,
+//! and raw peers that play other servers. Everything is on loopback, on ports that happened to be free.
+//!
+//! ```no_run
+//! # async fn example() -> anyhow::Result<()> {
+//! use s2sd_tests::{checks, world::{Daemon, World}};
+//!
+//! let mut world = World::new()?;
+//! world.start(Daemon::serving("a.test")).await?;
+//! world.start(Daemon::serving("b.test").policy("auth = ['dialback']")).await?;
+//! let (mut a, mut b) = (world.component("a.test").await?, world.component("b.test").await?);
+//! let plan = checks::Plan::default();
+//! checks::run(&mut a, checks::Other::Party(&mut b), &plan).await;
+//! # Ok(())
+//! # }
+//! ```
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use s2sd::{
+    app::{self, Running},
+    config::Config,
+    demo::{
+        ca::{Authority, Issued, Leaf},
+        zone::{Zone, ZoneServer},
+    },
+};
+use tokio::net::TcpListener;
+
+use crate::{
+    authoritative::{Authoritative, Says},
+    endpoint::End,
+    party::{Manner, Party},
+    peer::Peer,
+    tls::Identity,
+};
+
+/// A daemon to be started: one domain, with a certificate of the world's authority and a component that may attach.
+#[derive(Clone, Debug)]
+pub struct Daemon {
+    domain: String,
+    more_domains: Vec<String>,
+    certificate: Certificate,
+    direct_tls: bool,
+    policy: String,
+    more: String,
+}
+
+#[derive(Clone, Debug)]
+enum Certificate {
+    Leaf(Leaf),
+    Issued(Issued),
+    None,
+}
+
+impl Daemon {
+    /// A daemon that serves this domain.
+    pub fn serving(domain: &str) -> Self {
+        Self {
+            domain: domain.to_owned(),
+            more_domains: Vec::new(),
+            certificate: Certificate::Leaf(Leaf::domain(domain)),
+            direct_tls: false,
+            policy: String::new(),
+            more: String::new(),
+        }
+    }
+
+    /// Serves another domain too, with the same certificate, to which a component may attach.
+    #[must_use]
+    pub fn and(mut self, domain: &str) -> Self {
+        self.more_domains.push(domain.to_owned());
+        self
+    }
+
+    /// With this certificate from the world's authority.
+    #[must_use]
+    pub fn certificate(self, leaf: Leaf) -> Self {
+        Self {
+            certificate: Certificate::Leaf(leaf),
+            ..self
+        }
+    }
+
+    /// With a certificate from elsewhere.
+    #[must_use]
+    pub fn certificate_from(self, issued: Issued) -> Self {
+        Self {
+            certificate: Certificate::Issued(issued),
+            ..self
+        }
+    }
+
+    /// Without TLS: no certificate, and `tls = "disabled"`.
+    #[must_use]
+    pub fn without_tls(self) -> Self {
+        let certificate = Certificate::None;
+        Self {
+            certificate,
+            ..self
+        }
+        .policy("tls = 'disabled'\nauth = ['dialback']")
+    }
+
+    /// Takes direct TLS, and the zone offers nothing else (XEP-0368).
+    #[must_use]
+    pub fn direct_tls(self) -> Self {
+        Self {
+            direct_tls: true,
+            ..self
+        }
+    }
+
+    /// Lines for `[policy]`. `trust` is the world's authority unless it is given here.
+    #[must_use]
+    pub fn policy(mut self, lines: &str) -> Self {
+        let _ = writeln!(self.policy, "{lines}");
+        self
+    }
+
+    /// More tables of `s2sd.toml`: `[[peer]]`, `[limits]`, `[queue]`.
+    #[must_use]
+    pub fn tables(mut self, lines: &str) -> Self {
+        let _ = writeln!(self.more, "{lines}");
+        self
+    }
+
+    fn domains(&self) -> impl Iterator<Item = &str> {
+        [&self.domain]
+            .into_iter()
+            .chain(&self.more_domains)
+            .map(String::as_str)
+    }
+
+    fn toml(&self, dns: SocketAddr, has_certificate: bool) -> String {
+        let mut toml = String::new();
+        let any = "['127.0.0.1:0']";
+        let direct = if self.direct_tls { any } else { "[]" };
+        let _ = write!(
+            toml,
+            "data_dir = 'data'\n[listen]\ns2s = {any}\ns2s_tls = {direct}\ncomponents = {any}\n\
+             [dns]\nservers = ['{dns}']\n[policy]\n{}\n",
+            self.policy
+        );
+        if !self
+            .policy
+            .lines()
+            .any(|line| line.trim_start().starts_with("trust"))
+        {
+            toml.push_str("trust = ['ca.pem']\n");
+        }
+        for domain in self.domains() {
+            let _ = write!(
+                toml,
+                "[[domain]]\nname = '{domain}'\ncomponent = {{ secret = '{SECRET}' }}\n"
+            );
+            if has_certificate {
+                toml.push_str("certificate = 'chain.pem'\nkey = 'key.pem'\n");
+            }
+        }
+        toml.push_str(&self.more);
+        toml
+    }
+}
+
+/// The secret of every component in a world.
+pub const SECRET: &str = "the secret of every component";
+
+/// How long anything in a world may take.
+pub const SOON: Duration = Duration::from_secs(10);
+
+const LOOPBACK: Ipv4Addr = Ipv4Addr::LOCALHOST;
+
+/// The small internet. Dropping it ends everything in it.
+#[derive(Debug)]
+pub struct World {
+    records: Zone,
+    zone: ZoneServer,
+    authority: Authority,
+    directory: Directory,
+    daemons: BTreeMap<String, Running>,
+}
+
+impl World {
+    /// An empty one: a zone without names, an authority.
+    pub fn new() -> anyhow::Result<Self> {
+        Ok(Self {
+            records: Zone::new(),
+            zone: ZoneServer::start((LOOPBACK, 0).into(), Zone::new())?,
+            authority: Authority::new("the world's authority"),
+            directory: Directory::new()?,
+            daemons: BTreeMap::new(),
+        })
+    }
+
+    /// Starts a daemon and puts it into the zone.
+    pub async fn start(&mut self, daemon: Daemon) -> anyhow::Result<()> {
+        let base = self.directory.path().join(&daemon.domain);
+        fs::create_dir_all(&base)?;
+        fs::write(base.join("ca.pem"), self.authority.pem())?;
+        let issued = match &daemon.certificate {
+            Certificate::Leaf(leaf) => Some(self.authority.issue(leaf)),
+            Certificate::Issued(issued) => Some(issued.clone()),
+            Certificate::None => None,
+        };
+        if let Some(issued) = &issued {
+            fs::write(base.join("chain.pem"), &issued.chain_pem)?;
+            fs::write(base.join("key.pem"), &issued.key_pem)?;
+        }
+        let toml = daemon.toml(self.zone.addr(), issued.is_some());
+        let loaded = match Config::from_toml(&toml, "s2sd.toml", &base) {
+            Ok(loaded) => loaded,
+            Err(faults) => bail!("{faults}"),
+        };
+        let mut config = loaded.config;
+        // A relative path would be looked for beside the tests.
+        config.data_dir = base.join("data");
+        let running = app::start(config).await?;
+        let (service, listeners) = match daemon.direct_tls {
+            true => ("_xmpps-server", &running.s2s_tls),
+            false => ("_xmpp-server", &running.s2s),
+        };
+        let addr = *listeners.first().context("nothing listens")?;
+        for domain in daemon.domains() {
+            self.lead(service, domain, addr);
+        }
+        self.daemons.insert(daemon.domain, running);
+        Ok(())
+    }
+
+    /// Stops a daemon in good order. Its records stay.
+    pub async fn stop(&mut self, domain: &str) -> anyhow::Result<()> {
+        let running = self.daemons.remove(domain).context("no such daemon")?;
+        running.stop().await;
+        Ok(())
+    }
+
+    /// The daemon that was started to serve this domain.
+    pub fn daemon(&self, domain: &str) -> anyhow::Result<&Running> {
+        let daemon = self.daemons.get(domain);
+        daemon.with_context(|| format!("no daemon serves {domain}"))
+    }
+
+    /// Attaches a quiet component to the daemon that was started to serve this domain.
+    pub async fn component(&self, domain: &str) -> anyhow::Result<Party> {
+        self.component_for(domain, domain, Manner::Quiet).await
+    }
+
+    /// Attaches a component for any domain to a daemon.
+    pub async fn component_for(
+        &self,
+        daemon: &str,
+        domain: &str,
+        manner: Manner,
+    ) -> anyhow::Result<Party> {
+        let components = &self.daemon(daemon)?.components;
+        let end = End::Component {
+            addr: *components.first().context("no component listener")?,
+            domain: domain.to_owned(),
+            secret: SECRET.to_owned(),
+            node: None,
+        };
+        Party::attach(&end, manner, SOON).await
+    }
+
+    /// Connects a raw peer to a daemon. Nothing is said yet.
+    pub async fn connect(&self, daemon: &str) -> anyhow::Result<Peer> {
+        Peer::connect(
+            *self
+                .daemon(daemon)?
+                .s2s
+                .first()
+                .context("nothing listens")?,
+        )
+        .await
+    }
+
+    /// The same at the door with direct TLS.
+    pub async fn connect_direct(&self, daemon: &str) -> anyhow::Result<Peer> {
+        let doors = &self.daemon(daemon)?.s2s_tls;
+        Peer::connect(*doors.first().context("no direct TLS")?).await
+    }
+
+    /// A raw peer listens for a domain, where the zone then leads.
+    pub async fn listen(&mut self, domain: &str) -> anyhow::Result<RawServer> {
+        let listener = TcpListener::bind((LOOPBACK, 0)).await?;
+        self.lead("_xmpp-server", domain, listener.local_addr()?);
+        Ok(RawServer(listener))
+    }
+
+    /// An authoritative server for a domain, where the zone then leads.
+    pub async fn authoritative(
+        &mut self,
+        domain: &str,
+        says: Says,
+        identity: Option<Identity>,
+    ) -> anyhow::Result<Authoritative> {
+        let server = Authoritative::start((LOOPBACK, 0).into(), says, identity).await?;
+        self.lead("_xmpp-server", domain, server.addr());
+        Ok(server)
+    }
+
+    /// A certificate from the world's authority.
+    pub fn issue(&self, leaf: &Leaf) -> Issued {
+        self.authority.issue(leaf)
+    }
+
+    /// The same for a scripted peer.
+    pub fn identity(&self, domain: &str) -> Identity {
+        Identity::from(&self.issue(&Leaf::domain(domain)))
+    }
+
+    /// From now on the zone leads for this domain to this address, and nowhere else.
+    pub fn lead(&mut self, service: &str, domain: &str, addr: SocketAddr) {
+        let host = format!("host-{}.{domain}", addr.port());
+        self.change_zone(|zone| {
+            zone.without(&format!("_xmpp-server._tcp.{domain}"))
+                .without(&format!("_xmpps-server._tcp.{domain}"))
+                .srv(
+                    &format!("{service}._tcp.{domain}"),
+                    0,
+                    0,
+                    addr.port(),
+                    &host,
+                )
+                .without(&host)
+                .address(&host, addr.ip())
+        });
+    }
+
+    /// Changes the zone in any other way.
+    pub fn change_zone(&mut self, change: impl FnOnce(Zone) -> Zone) {
+        self.records = change(std::mem::take(&mut self.records));
+        self.zone.replace(self.records.clone());
+    }
+
+    /// The zone server: what was asked.
+    pub fn dns(&self) -> &ZoneServer {
+        &self.zone
+    }
+}
+
+/// A raw peer that listens.
+#[derive(Debug)]
+pub struct RawServer(TcpListener);
+
+impl RawServer {
+    /// The next connection.
+    pub async fn accept(&self) -> anyhow::Result<Peer> {
+        Peer::accept(&self.0).await
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> anyhow::Result<SocketAddr> {
+        Ok(self.0.local_addr()?)
+    }
+}
+
+/// A directory that is removed in the end.
+#[derive(Debug)]
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new() -> anyhow::Result<Self> {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("s2sd-world-{}-{count}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir_all(&path)?;
+        Ok(Self(path))
+    }
+
+    fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
