@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use xmpp_dialback::Pair;
 use xmpp_stream::Domain;
 
 /// A domain served here and a domain served elsewhere.
@@ -11,6 +12,18 @@ pub struct DomainPair {
     pub local: Domain,
     /// Theirs.
     pub remote: Domain,
+}
+
+impl DomainPair {
+    /// In dialback's terms, where we are the sender.
+    pub(super) fn local_to_remote(&self) -> Pair {
+        Pair::new(self.local.as_str(), self.remote.as_str())
+    }
+
+    /// In dialback's terms, where the peer is the sender.
+    pub(super) fn remote_to_local(&self) -> Pair {
+        Pair::new(self.remote.as_str(), self.local.as_str())
+    }
 }
 
 impl fmt::Display for DomainPair {

@@ -8,7 +8,6 @@ mod attach;
 mod authorized;
 mod house;
 mod inbound;
-mod inbound_sasl;
 mod offer;
 mod outbound;
 
@@ -18,7 +17,8 @@ pub use house::House;
 pub use inbound::{Inbound, InboundEffect, InboundEvent};
 pub use outbound::{Call, Outbound, OutboundEffect, OutboundEvent, Purpose};
 
-use crate::tls::{Certificate, TlsFacts};
+use crate::tls::facts::TlsFacts;
+use crate::tls::trust::Certificate;
 
 /// What carries the stream.
 #[derive(Clone, Debug)]
@@ -69,4 +69,13 @@ fn fresh_id(random: &mut dyn xmpp_sasl::Random) -> String {
     let mut bytes = [0; 16];
     random.fill(&mut bytes);
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// For logs and bounces: what a dialback verdict says.
+fn describe(verdict: &xmpp_dialback::Verdict) -> String {
+    match verdict {
+        xmpp_dialback::Verdict::Valid => "valid".to_owned(),
+        xmpp_dialback::Verdict::Invalid => "the key was found not to be the sender's".to_owned(),
+        xmpp_dialback::Verdict::Error(error) => error.to_string(),
+    }
 }

@@ -7,7 +7,7 @@ use xmpp_stream::{DialbackFeature, Domain, Features, StreamLimits};
 
 use super::{House, Transport};
 use crate::config::{self, Policy, TlsMode, Verify};
-use crate::tls::Certificate;
+use crate::tls::trust::Certificate;
 
 /// What is offered, and kept so that only what was offered is accepted.
 #[derive(Clone, Debug, Default)]

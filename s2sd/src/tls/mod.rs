@@ -6,11 +6,11 @@
 
 mod accept_any;
 mod config;
-mod facts;
+pub mod facts;
 mod files;
-mod identity;
+pub mod identity;
 mod reload;
-mod trust;
+pub mod trust;
 
 pub use config::{OwnCertificate, Tls, server_name};
 pub use facts::{TlsFacts, describe};

@@ -9,26 +9,27 @@
 //! Dialback needs no state of its own in this table: any number of pairs may wait for their authoritative servers while
 //! stanzas of proved pairs go on.
 
+mod desk;
+mod dialback;
+mod sasl;
+
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
-use xmpp_dialback::{
-    DialbackError, ErrorCondition, Pair, Question, Receiving, Reply, Request, Verdict, wire as db,
-};
-use xmpp_sasl::{Random, Server, ServerOptions, ServerStep, wire as sasl};
+use xmpp_dialback::{Pair, Question, Receiving, Request, Verdict};
+use xmpp_sasl::{Random, Server};
 use xmpp_stream::{
     Condition, ContentNamespace, DecodeError, Domain, Element, Frame, Limits, StreamError,
     StreamHeader, Version, ns,
 };
 
-use super::inbound_sasl::Desk;
 use super::offer::{Asked, NoOffer, Offer, offer};
-use super::{Authorized, DomainPair, House, Judged, Method, Secured, Transport};
+use super::{Authorized, DomainPair, House, Judged, Secured, Transport};
 use crate::closed::{By, Cause, Closed};
-use crate::config::{self, Policy, TlsMode, Verify};
+use crate::config::{Policy, TlsMode};
 use crate::stanza::{Refused, Stanza};
-use crate::tls::Certificate;
+use crate::tls::trust::Certificate;
 
 /// What can happen to an incoming stream.
 #[derive(Debug)]
@@ -258,8 +259,6 @@ impl Inbound {
         }
     }
 
-    // --- the header -------------------------------------------------------------------------------------------------
-
     fn on_header(mut self: Box<Self>, header: StreamHeader, out: &mut Out) -> Step {
         self.id = super::fresh_id(self.random.as_mut());
         let xmpp_1 = header.is_xmpp_1();
@@ -403,8 +402,6 @@ impl Inbound {
         Ok(self)
     }
 
-    // --- elements on an open stream ---------------------------------------------------------------------------------
-
     fn on_element(mut self: Box<Self>, offer: Offer, element: Element, out: &mut Out) -> Step {
         if element.stanza().is_some() {
             self.stage = Stage::Open(offer);
@@ -521,390 +518,6 @@ impl Inbound {
         Ok(self)
     }
 
-    // --- SASL -------------------------------------------------------------------------------------------------------
-
-    fn on_auth(mut self: Box<Self>, offer: Offer, element: &Element, out: &mut Out) -> Step {
-        if offer.tls_first {
-            return Err(self.refuse_with(
-                Condition::PolicyViolation,
-                "encryption is required first",
-                out,
-            ));
-        }
-        match sasl::Nonza::from_element(element) {
-            Some(Ok(sasl::Nonza::Auth { mechanism, initial })) => {
-                let offered = offer.mechanisms.iter().any(|name| *name == mechanism);
-                let host = self
-                    .local
-                    .as_ref()
-                    .map(|local| local.as_str().to_owned())
-                    .unwrap_or_default();
-                let options = ServerOptions::new("xmpp", host);
-                match offered
-                    .then(|| xmpp_sasl::server(&mechanism, &options))
-                    .flatten()
-                {
-                    Some(exchange) => self.sasl_step(offer, exchange, initial.as_deref(), out),
-                    None => self.sasl_failed(offer, xmpp_sasl::Failure::InvalidMechanism, out),
-                }
-            }
-            Some(Ok(sasl::Nonza::Abort)) => {
-                self.sasl_failed(offer, xmpp_sasl::Failure::Aborted, out)
-            }
-            Some(Err(failure)) => self.sasl_failed(offer, failure, out),
-            Some(Ok(_)) | None => {
-                self.sasl_failed(offer, xmpp_sasl::Failure::MalformedRequest, out)
-            }
-        }
-    }
-
-    fn on_sasl(
-        mut self: Box<Self>,
-        offer: Offer,
-        exchange: Box<dyn Server>,
-        element: &Element,
-        out: &mut Out,
-    ) -> Step {
-        match sasl::Nonza::from_element(element) {
-            Some(Ok(sasl::Nonza::Response(response))) => {
-                self.sasl_step(offer, exchange, Some(&response), out)
-            }
-            Some(Ok(sasl::Nonza::Abort)) => {
-                self.sasl_failed(offer, xmpp_sasl::Failure::Aborted, out)
-            }
-            Some(Ok(_)) => self.sasl_failed(offer, xmpp_sasl::Failure::MalformedRequest, out),
-            Some(Err(failure)) => self.sasl_failed(offer, failure, out),
-            None if element.stanza().is_some() => Err(self.refuse_with(
-                Condition::NotAuthorized,
-                "a stanza before any domain was proved",
-                out,
-            )),
-            None => Err(self.refuse_with(
-                Condition::PolicyViolation,
-                "authentication is not finished",
-                out,
-            )),
-        }
-    }
-
-    fn sasl_step(
-        mut self: Box<Self>,
-        offer: Offer,
-        exchange: Box<dyn Server>,
-        input: Option<&[u8]>,
-        out: &mut Out,
-    ) -> Step {
-        let mut proving = None;
-        let certified = match &self.remote {
-            Some(remote) => self.is_certified(remote).then(|| remote.clone()),
-            None => self.identity.clone(),
-        };
-        let mut desk = Desk {
-            house: &self.house,
-            random: self.random.as_mut(),
-            transport: &self.transport,
-            remote: self.remote.as_ref(),
-            certified: certified.as_ref(),
-            proving: &mut proving,
-        };
-        match exchange.step(input, &mut desk) {
-            ServerStep::Challenge(challenge, next) => {
-                // The username chose the peer; it stays chosen (the mechanism asks for the password once).
-                self.identity = proving.or(self.identity);
-                out.push(InboundEffect::Send(
-                    sasl::Nonza::Challenge(challenge).to_bytes(),
-                ));
-                self.stage = Stage::Sasl(offer, next);
-                Ok(self)
-            }
-            ServerStep::Success { identity, data } => {
-                let method = Method::of_mechanism(identity.mechanism);
-                let remote = proving
-                    .or_else(|| self.identity.clone())
-                    .or_else(|| self.remote.clone());
-                match (method, remote, self.local.clone()) {
-                    (Some(method), Some(remote), Some(local)) => {
-                        out.push(InboundEffect::Send(sasl::Nonza::Success(data).to_bytes()));
-                        self.policy = self.house.policy(&remote);
-                        self.remote = Some(remote.clone());
-                        self.by_sasl = true;
-                        self.header_sent = false;
-                        out.push(InboundEffect::Restart(self.limits()));
-                        self.prove(DomainPair { local, remote }, method, out);
-                        self.stage = Stage::ExpectHeader;
-                        Ok(self)
-                    }
-                    _ => self.sasl_failed(offer, xmpp_sasl::Failure::NotAuthorized, out),
-                }
-            }
-            ServerStep::Failure(failure) => self.sasl_failed(offer, failure, out),
-        }
-    }
-
-    fn sasl_failed(
-        mut self: Box<Self>,
-        offer: Offer,
-        failure: xmpp_sasl::Failure,
-        out: &mut Out,
-    ) -> Step {
-        out.push(InboundEffect::Send(
-            sasl::Nonza::Failure {
-                failure,
-                text: None,
-            }
-            .to_bytes(),
-        ));
-        if failure.closes_stream() || self.house.config.limits.sasl_retries == 0 {
-            self.send_footer(out);
-            return Err(Closed {
-                by: By::Us,
-                cause: Cause::Mechanism {
-                    mechanism: "SASL",
-                    what: failure.name().to_owned(),
-                },
-            });
-        }
-        self.sasl_failures += 1;
-        if self.sasl_failures > self.house.config.limits.sasl_retries {
-            self.send_error(
-                &StreamError::new(Condition::PolicyViolation).with_text("too many failed attempts"),
-                out,
-            );
-            return Err(Closed {
-                by: By::Us,
-                cause: Cause::TooManyFailures,
-            });
-        }
-        self.open(offer)
-    }
-
-    fn is_certified(&self, domain: &Domain) -> bool {
-        self.judged.iter().any(|(judged, verdict)| {
-            judged == domain && matches!(verdict, Certificate::Good { .. })
-        })
-    }
-
-    // --- server dialback --------------------------------------------------------------------------------------------
-
-    fn on_dialback(mut self: Box<Self>, offer: Offer, element: &Element, out: &mut Out) -> Step {
-        let nonza = match db::Nonza::from_element(element) {
-            Some(Ok(nonza)) => nonza,
-            Some(Err(malformed)) => {
-                return Err(self.refuse(malformed.stream_error(), malformed.to_string(), out));
-            }
-            None => {
-                return Err(self.refuse_with(
-                    Condition::UnsupportedStanzaType,
-                    "not understood here",
-                    out,
-                ));
-            }
-        };
-        let tls_first = offer.tls_first;
-        self.stage = Stage::Open(offer);
-        match nonza {
-            db::Nonza::Request(request) => {
-                let (Ok(local), Ok(remote)) = (
-                    Domain::parse(&request.pair.target),
-                    Domain::parse(&request.pair.sender),
-                ) else {
-                    return Err(self.refuse_with(
-                        Condition::ImproperAddressing,
-                        "not a domain",
-                        out,
-                    ));
-                };
-                match self.on_key(tls_first, DomainPair { local, remote }, request, out) {
-                    Some(closed) => Err(closed),
-                    None => Ok(self),
-                }
-            }
-            db::Nonza::Question(question) => {
-                if tls_first {
-                    return Err(self.refuse_with(
-                        Condition::PolicyViolation,
-                        "encryption is required first",
-                        out,
-                    ));
-                }
-                out.push(InboundEffect::Send(self.answer(&question)));
-                Ok(self)
-            }
-            // XEP-0220 §3.1: answers nobody asked for were once believed.
-            db::Nonza::Result { pair, .. } | db::Nonza::Answer { pair, .. } => {
-                let unsolicited = xmpp_dialback::Unsolicited { pair };
-                Err(self.refuse(unsolicited.stream_error(), unsolicited.to_string(), out))
-            }
-        }
-    }
-
-    /// A key for a pair came. `Some`: the stream ends.
-    fn on_key(
-        &mut self,
-        tls_first: bool,
-        pair: DomainPair,
-        request: Request,
-        out: &mut Out,
-    ) -> Option<Closed> {
-        let policy = self.house.policy(&pair.remote);
-        // Our own rules first, as XEP-0220 §2.5 names their errors.
-        let refusal = if !self.house.serves(&pair.local) {
-            Some((
-                ErrorCondition::ItemNotFound,
-                "this domain is not served here",
-            ))
-        } else if tls_first || (!self.transport.is_tls() && policy.tls == TlsMode::Required) {
-            Some((
-                ErrorCondition::PolicyViolation,
-                "encryption is required first",
-            ))
-        } else if !policy.allows(config::Method::Dialback) {
-            Some((
-                ErrorCondition::PolicyViolation,
-                "server dialback is not accepted from this domain",
-            ))
-        } else {
-            None
-        };
-        if let Some((condition, text)) = refusal {
-            let reply = self
-                .receiving
-                .refuse(DialbackError::new(condition).with_text(text));
-            return self.reply(request.pair, reply, out);
-        }
-        let request = Request {
-            pair: pair_of(&pair),
-            key: request.key,
-        };
-        let shown = matches!(&self.transport, Transport::Tls(secured) if secured.certificate_shown);
-        let judged = self.judged.iter().any(|(domain, _)| *domain == pair.remote);
-        if shown && !judged && policy.verify == Verify::Strict {
-            if self.unjudged.len() >= self.house.config.limits.pairs_per_stream {
-                return Some(self.refuse_with(
-                    Condition::PolicyViolation,
-                    "too many pairs on one stream",
-                    out,
-                ));
-            }
-            out.push(InboundEffect::Judge(Some(pair.remote.clone())));
-            self.unjudged.push((pair, request));
-            return None;
-        }
-        self.request(pair, request, out)
-    }
-
-    /// The key may be looked at. `Some`: the stream ends.
-    fn request(&mut self, pair: DomainPair, request: Request, out: &mut Out) -> Option<Closed> {
-        let policy = self.house.policy(&pair.remote);
-        let bad = self
-            .judged
-            .iter()
-            .find_map(|(domain, verdict)| match verdict {
-                Certificate::Bad(bad)
-                    if *domain == pair.remote && policy.verify == Verify::Strict =>
-                {
-                    Some(bad.to_string())
-                }
-                _ => None,
-            });
-        if let Some(text) = bad {
-            let reply = self
-                .receiving
-                .refuse(DialbackError::new(ErrorCondition::NotAuthorized).with_text(text));
-            return self.reply(request.pair, reply, out);
-        }
-        let asked = request.pair.clone();
-        match self.receiving.request(request, &self.id) {
-            Ok(question) => {
-                out.push(InboundEffect::Ask(pair, question));
-                None
-            }
-            Err(refusal) => self.reply(asked, refusal.reply, out),
-        }
-    }
-
-    fn on_verdict(mut self: Box<Self>, pair: &Pair, verdict: Verdict, out: &mut Out) -> Step {
-        let Ok(reply) = self.receiving.answered(pair, verdict) else {
-            return Ok(self); // our own late answer: the pair is no longer waited for
-        };
-        let proved = reply.verdict == Verdict::Valid && reply.close.is_none();
-        if let Some(closed) = self.reply(pair.clone(), reply, out) {
-            return Err(closed);
-        }
-        if proved
-            && let (Ok(local), Ok(remote)) =
-                (Domain::parse(&pair.target), Domain::parse(&pair.sender))
-        {
-            if self.proved.is_empty() {
-                self.policy = self.house.policy(&remote);
-                out.push(InboundEffect::SetLimits(self.limits()));
-            }
-            self.prove(DomainPair { local, remote }, Method::Dialback, out);
-        }
-        Ok(self)
-    }
-
-    /// Answers a `db:result`. `Some`: the stream ends after it.
-    fn reply(&mut self, pair: Pair, reply: Reply, out: &mut Out) -> Option<Closed> {
-        let Reply { verdict, close } = reply;
-        let what = format!("dialback for {}: {}", pair.sender, describe(&verdict));
-        out.push(InboundEffect::Send(
-            db::Nonza::Result { pair, verdict }.to_bytes(),
-        ));
-        let close = close?;
-        let cause = match close.stream_error() {
-            Some(error) => {
-                self.send_error(&error, out);
-                Cause::TooManyFailures
-            }
-            None => {
-                self.send_footer(out);
-                Cause::Dialback(what)
-            }
-        };
-        Some(Closed { by: By::Us, cause })
-    }
-
-    /// The authoritative role: has no state.
-    fn answer(&self, question: &Question) -> Bytes {
-        let verdict = match (
-            Domain::parse(&question.pair.sender),
-            Domain::parse(&question.pair.target),
-        ) {
-            (Ok(ours), Ok(theirs)) if self.house.serves(&ours) => {
-                let pair = Pair {
-                    sender: ours.as_str().to_owned(),
-                    target: theirs.as_str().to_owned(),
-                };
-                let prepared = Question {
-                    pair,
-                    stream_id: question.stream_id.clone(),
-                    key: question.key.clone(),
-                };
-                xmpp_dialback::verify(&self.house.secret, &prepared)
-            }
-            _ => Verdict::Error(
-                DialbackError::new(ErrorCondition::ItemNotFound)
-                    .with_text("this domain is not served here"),
-            ),
-        };
-        db::Nonza::Answer {
-            pair: question.pair.clone(),
-            stream_id: question.stream_id.clone(),
-            verdict,
-        }
-        .to_bytes()
-    }
-
-    fn prove(&mut self, pair: DomainPair, method: Method, out: &mut Out) {
-        self.receiving.proved_by_other_means(&pair_of(&pair));
-        let authorized = Authorized::new(pair, method);
-        self.proved.push(authorized.clone());
-        out.push(InboundEffect::Proved(authorized));
-    }
-
-    // --- what we say ------------------------------------------------------------------------------------------------
-
     fn limits(&self) -> Limits {
         Limits {
             element_bytes: self.policy.max_stanza,
@@ -959,22 +572,5 @@ impl Inbound {
             text.to_owned(),
             out,
         )
-    }
-}
-
-/// In dialback's terms the peer is the sender.
-pub(super) fn pair_of(pair: &DomainPair) -> Pair {
-    Pair {
-        sender: pair.remote.as_str().to_owned(),
-        target: pair.local.as_str().to_owned(),
-    }
-}
-
-/// For the log.
-pub(super) fn describe(verdict: &Verdict) -> String {
-    match verdict {
-        Verdict::Valid => "valid".to_owned(),
-        Verdict::Invalid => "the key is not the sender's".to_owned(),
-        Verdict::Error(error) => error.to_string(),
     }
 }

@@ -3,8 +3,8 @@
 use xmpp_sasl::{Failure, Host, Identity, Password, Random};
 use xmpp_stream::Domain;
 
-use super::{House, Transport};
 use crate::config::{self, Policy, TlsMode, Verify};
+use crate::negotiate::{House, Transport};
 
 /// Answers a mechanism's questions, and remembers which domain the answer was for.
 pub(super) struct Desk<'a> {

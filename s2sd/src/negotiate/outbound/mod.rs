@@ -10,24 +10,24 @@
 //!
 //! A method that fails is followed by the next one that policy allows, on the same stream where the peer keeps it open.
 
+mod dialback;
+mod sasl;
+
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
-use xmpp_dialback::{Initiating, Pair, Question, Verdict, Verifying, wire as db};
-use xmpp_sasl::{
-    Client, ClientCredentials, ClientInput, ClientStep, Failure, Random, wire as sasl,
-};
+use xmpp_dialback::{Initiating, Question, Verdict, Verifying};
+use xmpp_sasl::{Client, Random};
 use xmpp_stream::{
     Condition, ContentNamespace, DecodeError, Domain, Element, Features, Frame, Limits,
     StreamError, StreamHeader, Version, ns,
 };
 
-use super::inbound::describe;
-use super::{Authorized, DomainPair, House, Judged, Method, Secured, Transport};
+use super::{Authorized, DomainPair, House, Judged, Method, Secured, Transport, describe};
 use crate::closed::{By, Cause, Closed};
-use crate::config::{self, Policy, TlsMode, Verify};
-use crate::tls::Certificate;
+use crate::config::{Policy, TlsMode, Verify};
+use crate::tls::trust::Certificate;
 
 /// What the stream is for.
 #[derive(Clone, Debug)]
@@ -292,8 +292,6 @@ impl Outbound {
         }
     }
 
-    // --- the header and the features --------------------------------------------------------------------------------
-
     fn on_header(mut self: Box<Self>, header: &StreamHeader, out: &mut Out) -> Step {
         if let Some(from) = &header.from
             && !self.pair.remote.is_named_by(from)
@@ -421,327 +419,15 @@ impl Outbound {
         }
     }
 
-    // --- authentication ---------------------------------------------------------------------------------------------
-
-    /// The first method that policy allows, the peer offers, and was not tried.
-    fn authenticate(mut self: Box<Self>, out: &mut Out) -> Step {
-        let credentials = self.credentials();
-        for method in self.policy.auth.clone() {
-            let method = match method {
-                config::Method::External => Method::External,
-                config::Method::DigestMd5 => Method::DigestMd5,
-                config::Method::Dialback => Method::Dialback,
-            };
-            if self.tried.contains(&method) {
-                continue;
-            }
-            if method == Method::Dialback {
-                return self.dialback(out);
-            }
-            let allowed = match method {
-                Method::External => self.transport.is_tls(),
-                // Without TLS only where the peer entry itself switches TLS off; with `optional` after TLS only.
-                Method::DigestMd5 => {
-                    self.transport.is_tls() != (self.policy.tls == TlsMode::Disabled)
-                }
-                Method::Dialback => false,
-            };
-            let offered: Vec<&str> = self
-                .features
-                .mechanisms
-                .iter()
-                .map(String::as_str)
-                .collect();
-            if allowed
-                && let Ok(exchange) =
-                    xmpp_sasl::select(&offered, &[method.name()], &credentials, None)
-            {
-                return self.start_sasl(method, exchange, out);
-            }
-        }
-        self.send_footer(out);
-        let cause = self.refusal.take().unwrap_or(Cause::NoMechanism {
-            offered: std::mem::take(&mut self.features.mechanisms),
-        });
-        Err(Closed { by: By::Us, cause })
-    }
-
-    fn credentials(&self) -> ClientCredentials {
-        let own = self.policy.credentials.as_ref();
-        let local = self.pair.local.as_str().to_owned();
-        ClientCredentials {
-            username: own.map(|own| own.username.clone()),
-            password: own.map(|own| own.password.clone()),
-            realm: own.and_then(|own| own.realm.clone()),
-            // EXTERNAL names the domain it speaks for (XEP-0178 §3); a password speaks for its user's domain.
-            authzid: own.map_or(Some(local), |own| own.authzid.clone()),
-            service: "xmpp".to_owned(),
-            host: self.pair.remote.as_str().to_owned(),
-            certificate: self.house.has_certificate(&self.pair.local),
-        }
-    }
-
-    fn start_sasl(
-        mut self: Box<Self>,
-        method: Method,
-        exchange: Box<dyn Client>,
-        out: &mut Out,
-    ) -> Step {
-        let mechanism = exchange.name().to_owned();
-        match exchange.step(ClientInput::Start, self.random.as_mut()) {
-            ClientStep::Respond(initial, next) => {
-                out.push(OutboundEffect::Send(
-                    sasl::Nonza::Auth {
-                        mechanism,
-                        initial: Some(initial),
-                    }
-                    .to_bytes(),
-                ));
-                self.stage = Stage::Sasl(method, next);
-                Ok(self)
-            }
-            ClientStep::Wait(next) => {
-                out.push(OutboundEffect::Send(
-                    sasl::Nonza::Auth {
-                        mechanism,
-                        initial: None,
-                    }
-                    .to_bytes(),
-                ));
-                self.stage = Stage::Sasl(method, next);
-                Ok(self)
-            }
-            ClientStep::Authenticated => unreachable_start(self, method, out),
-            ClientStep::Abort(error) => self.abort(method, &error.to_string(), out),
-        }
-    }
-
-    fn on_sasl(
-        mut self: Box<Self>,
-        method: Method,
-        exchange: Box<dyn Client>,
-        element: &Element,
-        out: &mut Out,
-    ) -> Step {
-        let nonza = match sasl::Nonza::from_element(element) {
-            Some(Ok(nonza)) => nonza,
-            Some(Err(failure)) => return self.abort(method, failure.name(), out),
-            None => {
-                return Err(self.refuse_with(
-                    Condition::UnsupportedStanzaType,
-                    "SASL is not finished",
-                    out,
-                ));
-            }
-        };
-        let input = match &nonza {
-            sasl::Nonza::Challenge(challenge) => ClientInput::Challenge(challenge),
-            sasl::Nonza::Success(data) => ClientInput::Success(data.as_deref()),
-            sasl::Nonza::Failure { failure, .. } => return self.on_failure(method, *failure, out),
-            sasl::Nonza::Auth { .. } | sasl::Nonza::Response(_) | sasl::Nonza::Abort => {
-                return Err(self.refuse_with(
-                    Condition::UnsupportedStanzaType,
-                    "the initiating entity's word",
-                    out,
-                ));
-            }
-        };
-        match exchange.step(input, self.random.as_mut()) {
-            ClientStep::Respond(response, next) => {
-                out.push(OutboundEffect::Send(
-                    sasl::Nonza::Response(response).to_bytes(),
-                ));
-                self.stage = Stage::Sasl(method, next);
-                Ok(self)
-            }
-            ClientStep::Wait(next) => {
-                self.stage = Stage::Sasl(method, next);
-                Ok(self)
-            }
-            ClientStep::Authenticated => {
-                self.authenticated = Some(method);
-                out.push(OutboundEffect::Restart(self.limits()));
-                self.send_header(out);
-                self.stage = Stage::ExpectHeader;
-                Ok(self)
-            }
-            ClientStep::Abort(error) => self.abort(method, &error.to_string(), out),
-        }
-    }
-
-    /// RFC 6120 §6.4.4: we do not believe the other side, or cannot go on.
-    fn abort(mut self: Box<Self>, method: Method, what: &str, out: &mut Out) -> Step {
-        out.push(OutboundEffect::Send(sasl::Nonza::Abort.to_bytes()));
-        self.send_footer(out);
-        Err(Closed {
-            by: By::Us,
-            cause: Cause::Mechanism {
-                mechanism: method.name(),
-                what: what.to_owned(),
-            },
-        })
-    }
-
-    fn on_failure(mut self: Box<Self>, method: Method, failure: Failure, out: &mut Out) -> Step {
-        self.tried.push(method);
-        self.refusal = Some(Cause::Refused {
-            mechanism: method.name(),
-            failure,
-        });
-        // RFC 6120 §6.4.5: another mechanism may follow on the same stream; dialback is not negotiated at all.
-        self.authenticate(out)
-    }
-
-    // --- server dialback --------------------------------------------------------------------------------------------
-
-    fn dialback(mut self: Box<Self>, out: &mut Out) -> Step {
-        if self.stream_id.is_empty() {
-            return Err(self.refuse_with(
-                Condition::ImproperAddressing,
-                "the stream header has no id",
-                out,
-            ));
-        }
-        match self
-            .initiating
-            .request(pair_of(&self.pair), &self.stream_id, &self.house.secret)
-        {
-            Ok(request) => {
-                out.push(OutboundEffect::Send(db::Nonza::Request(request).to_bytes()));
-                self.stage = Stage::Dialback;
-                Ok(self)
-            }
-            Err(too_many) => {
-                Err(self.refuse_with(Condition::PolicyViolation, &too_many.to_string(), out))
-            }
-        }
-    }
-
-    fn on_dialback(mut self: Box<Self>, element: &Element, out: &mut Out) -> Step {
-        let Some((pair, verdict)) = self.result(element) else {
-            return Err(self.refuse_with(
-                Condition::UnsupportedStanzaType,
-                "a dialback result was expected",
-                out,
-            ));
-        };
-        if let Err(unsolicited) = self.initiating.answer(&pair, verdict.clone()) {
-            return Err(self.refuse(unsolicited.stream_error(), unsolicited.to_string(), out));
-        }
-        match verdict {
-            Verdict::Valid => {
-                self.authenticated = Some(Method::Dialback);
-                out.push(OutboundEffect::SetLimits(self.limits()));
-                self.establish(Method::Dialback, out)
-            }
-            Verdict::Invalid | Verdict::Error(_) => {
-                self.send_footer(out);
-                let cause = self
-                    .refusal
-                    .take()
-                    .unwrap_or_else(|| Cause::Dialback(describe(&verdict)));
-                Err(Closed {
-                    by: By::Peer,
-                    cause,
-                })
-            }
-        }
-    }
-
-    fn result(&self, element: &Element) -> Option<(Pair, Verdict)> {
-        match db::Nonza::from_element(element)?.ok()? {
-            db::Nonza::Result { pair, verdict } => {
-                let sender = Domain::parse(&pair.sender).ok()?;
-                let target = Domain::parse(&pair.target).ok()?;
-                let pair = Pair {
-                    sender: sender.as_str().to_owned(),
-                    target: target.as_str().to_owned(),
-                };
-                Some((pair, verdict))
-            }
-            _ => None,
-        }
-    }
-
-    fn verify(mut self: Box<Self>, question: Question, out: &mut Out) -> Step {
-        out.push(OutboundEffect::Send(
-            db::Nonza::Question(question.clone()).to_bytes(),
-        ));
-        self.stage = Stage::Verifying(Verifying::new(question));
-        Ok(self)
-    }
-
-    fn on_answer(
-        mut self: Box<Self>,
-        mut verifying: Verifying,
-        element: &Element,
-        out: &mut Out,
-    ) -> Step {
-        let answer = match db::Nonza::from_element(element) {
-            Some(Ok(db::Nonza::Answer {
-                pair,
-                stream_id,
-                verdict,
-            })) => {
-                let prepared = Domain::parse(&pair.sender)
-                    .ok()
-                    .zip(Domain::parse(&pair.target).ok());
-                prepared.and_then(|(sender, target)| {
-                    let pair = Pair {
-                        sender: sender.as_str().to_owned(),
-                        target: target.as_str().to_owned(),
-                    };
-                    verifying.answer(&pair, &stream_id, verdict).ok()
-                })
-            }
-            _ => None,
-        };
-        match answer {
-            Some(verdict) => {
-                out.push(OutboundEffect::Answered(verdict));
-                self.send_footer(out);
-                Err(Closed {
-                    by: By::Us,
-                    cause: Cause::Finished,
-                })
-            }
-            None => Err(self.refuse_with(
-                Condition::PolicyViolation,
-                "not the answer to our question",
-                out,
-            )),
-        }
-    }
-
-    // --- an open stream ---------------------------------------------------------------------------------------------
-
     fn establish(mut self: Box<Self>, method: Method, out: &mut Out) -> Step {
         self.established = true;
-        self.initiating.proved_by_other_means(&pair_of(&self.pair));
+        self.initiating
+            .proved_by_other_means(&self.pair.local_to_remote());
         self.stage = Stage::Established;
         out.push(OutboundEffect::Established(Authorized::new(
             self.pair.clone(),
             method,
         )));
-        Ok(self)
-    }
-
-    /// XEP-0220 §2.6.2: only where the peer can refuse one pair without ending the stream.
-    fn add_pair(mut self: Box<Self>, pair: DomainPair, out: &mut Out) -> Step {
-        let refused = |what: &str| {
-            OutboundEffect::PairRefused(pair.clone(), Cause::Dialback(what.to_owned()))
-        };
-        if !self.established {
-            out.push(refused("the stream is not open yet"));
-            return Ok(self);
-        }
-        match self
-            .initiating
-            .request(pair_of(&pair), &self.stream_id, &self.house.secret)
-        {
-            Ok(request) => out.push(OutboundEffect::Send(db::Nonza::Request(request).to_bytes())),
-            Err(too_many) => out.push(refused(&too_many.to_string())),
-        }
         Ok(self)
     }
 
@@ -781,8 +467,6 @@ impl Outbound {
         });
         Ok(self)
     }
-
-    // --- the end ----------------------------------------------------------------------------------------------------
 
     fn on_stream_error(&mut self, error: StreamError, stage: &Stage, out: &mut Out) -> Closed {
         if matches!(stage, Stage::Verifying(_)) {
@@ -843,18 +527,5 @@ impl Outbound {
             text.to_owned(),
             out,
         )
-    }
-}
-
-/// No mechanism finishes before it was answered; should one claim to, it is not believed.
-fn unreachable_start(outbound: Box<Outbound>, method: Method, out: &mut Out) -> Step {
-    outbound.abort(method, "the mechanism finished before it began", out)
-}
-
-/// In dialback's terms we are the sender.
-fn pair_of(pair: &DomainPair) -> Pair {
-    Pair {
-        sender: pair.local.as_str().to_owned(),
-        target: pair.remote.as_str().to_owned(),
     }
 }

@@ -1,0 +1,149 @@
+//! The Initiating Server of XEP-0220, and its question to an authoritative server.
+
+use xmpp_dialback::{Pair, Question, Verdict, Verifying, wire as db};
+use xmpp_stream::{Condition, Domain, Element};
+
+use super::{Out, Outbound, OutboundEffect, Stage, Step};
+use crate::closed::{By, Cause, Closed};
+use crate::negotiate::{DomainPair, Method, describe};
+
+impl Outbound {
+    pub(super) fn dialback(mut self: Box<Self>, out: &mut Out) -> Step {
+        if self.stream_id.is_empty() {
+            return Err(self.refuse_with(
+                Condition::ImproperAddressing,
+                "the stream header has no id",
+                out,
+            ));
+        }
+        match self.initiating.request(
+            self.pair.local_to_remote(),
+            &self.stream_id,
+            &self.house.secret,
+        ) {
+            Ok(request) => {
+                out.push(OutboundEffect::Send(db::Nonza::Request(request).to_bytes()));
+                self.stage = Stage::Dialback;
+                Ok(self)
+            }
+            Err(too_many) => {
+                Err(self.refuse_with(Condition::PolicyViolation, &too_many.to_string(), out))
+            }
+        }
+    }
+
+    pub(super) fn on_dialback(mut self: Box<Self>, element: &Element, out: &mut Out) -> Step {
+        let Some((pair, verdict)) = self.result(element) else {
+            return Err(self.refuse_with(
+                Condition::UnsupportedStanzaType,
+                "a dialback result was expected",
+                out,
+            ));
+        };
+        if let Err(unsolicited) = self.initiating.answer(&pair, verdict.clone()) {
+            return Err(self.refuse(unsolicited.stream_error(), unsolicited.to_string(), out));
+        }
+        match verdict {
+            Verdict::Valid => {
+                self.authenticated = Some(Method::Dialback);
+                out.push(OutboundEffect::SetLimits(self.limits()));
+                self.establish(Method::Dialback, out)
+            }
+            Verdict::Invalid | Verdict::Error(_) => {
+                self.send_footer(out);
+                let cause = self
+                    .refusal
+                    .take()
+                    .unwrap_or_else(|| Cause::Dialback(describe(&verdict)));
+                Err(Closed {
+                    by: By::Peer,
+                    cause,
+                })
+            }
+        }
+    }
+
+    pub(super) fn result(&self, element: &Element) -> Option<(Pair, Verdict)> {
+        match db::Nonza::from_element(element)?.ok()? {
+            db::Nonza::Result { pair, verdict } => {
+                let sender = Domain::parse(&pair.sender).ok()?;
+                let target = Domain::parse(&pair.target).ok()?;
+                let pair = Pair {
+                    sender: sender.as_str().to_owned(),
+                    target: target.as_str().to_owned(),
+                };
+                Some((pair, verdict))
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn verify(mut self: Box<Self>, question: Question, out: &mut Out) -> Step {
+        out.push(OutboundEffect::Send(
+            db::Nonza::Question(question.clone()).to_bytes(),
+        ));
+        self.stage = Stage::Verifying(Verifying::new(question));
+        Ok(self)
+    }
+
+    pub(super) fn on_answer(
+        mut self: Box<Self>,
+        mut verifying: Verifying,
+        element: &Element,
+        out: &mut Out,
+    ) -> Step {
+        let answer = match db::Nonza::from_element(element) {
+            Some(Ok(db::Nonza::Answer {
+                pair,
+                stream_id,
+                verdict,
+            })) => {
+                let prepared = Domain::parse(&pair.sender)
+                    .ok()
+                    .zip(Domain::parse(&pair.target).ok());
+                prepared.and_then(|(sender, target)| {
+                    let pair = Pair {
+                        sender: sender.as_str().to_owned(),
+                        target: target.as_str().to_owned(),
+                    };
+                    verifying.answer(&pair, &stream_id, verdict).ok()
+                })
+            }
+            _ => None,
+        };
+        match answer {
+            Some(verdict) => {
+                out.push(OutboundEffect::Answered(verdict));
+                self.send_footer(out);
+                Err(Closed {
+                    by: By::Us,
+                    cause: Cause::Finished,
+                })
+            }
+            None => Err(self.refuse_with(
+                Condition::PolicyViolation,
+                "not the answer to our question",
+                out,
+            )),
+        }
+    }
+
+    /// XEP-0220 §2.6.2: only where the peer can refuse one pair without ending the stream.
+    pub(super) fn add_pair(mut self: Box<Self>, pair: DomainPair, out: &mut Out) -> Step {
+        let refused = |what: &str| {
+            OutboundEffect::PairRefused(pair.clone(), Cause::Dialback(what.to_owned()))
+        };
+        if !self.established {
+            out.push(refused("the stream is not open yet"));
+            return Ok(self);
+        }
+        match self
+            .initiating
+            .request(pair.local_to_remote(), &self.stream_id, &self.house.secret)
+        {
+            Ok(request) => out.push(OutboundEffect::Send(db::Nonza::Request(request).to_bytes())),
+            Err(too_many) => out.push(refused(&too_many.to_string())),
+        }
+        Ok(self)
+    }
+}
