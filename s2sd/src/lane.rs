@@ -184,6 +184,12 @@ impl Lane {
             out.push(LaneEffect::Bounce(stanza, cause.clone()));
             return;
         }
+        // Without a stream it will wait, and must not keep the buffer it was read into alive.
+        let stanza = if self.is_up() {
+            stanza
+        } else {
+            stanza.compact()
+        };
         self.waiting.push_back((now, stanza));
         if matches!(self.state, State::Idle { .. }) {
             self.state = State::Connecting(None);
@@ -264,3 +270,6 @@ impl Lane {
         );
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,9 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::stanza::Stanza;
 
+/// As long as no more than this wait, they are on their way.
+const SHORT: usize = 256;
+
 /// The bound.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bound {
@@ -76,9 +79,16 @@ impl Sender {
     /// Gives a stanza, or has it back.
     pub(crate) fn send(&self, stanza: Stanza) -> Result<(), Rejected> {
         let size = stanza.size();
-        if !self.load.take(size) {
+        let Some(before) = self.load.take(size) else {
             return Err(Rejected::Full(stanza));
-        }
+        };
+        // A stanza is a piece of the buffer it was read into and keeps all of that alive: what will wait is copied out,
+        // so that the bound in bytes is one of memory.
+        let stanza = if before < SHORT {
+            stanza
+        } else {
+            stanza.compact()
+        };
         self.stanzas.send(stanza).map_err(|back| {
             self.load.give(size);
             Rejected::Gone(back.0)
@@ -137,13 +147,14 @@ impl Load {
     }
 
     /// A single stanza larger than the bound still fits an empty queue: its own limit was checked where it came in.
-    fn take(&self, size: usize) -> bool {
+    ///
+    /// `Some`: how many were there before it.
+    fn take(&self, size: usize) -> Option<usize> {
         if !self.has_room() {
-            return false;
+            return None;
         }
-        self.stanzas.fetch_add(1, Ordering::AcqRel);
         self.bytes.fetch_add(size, Ordering::AcqRel);
-        true
+        Some(self.stanzas.fetch_add(1, Ordering::AcqRel))
     }
 
     fn give(&self, size: usize) {

@@ -124,6 +124,14 @@ impl Stanza {
         &self.target
     }
 
+    /// The same in memory of its own.
+    pub fn compact(self) -> Self {
+        Self {
+            element: self.element.compact(),
+            ..self
+        }
+    }
+
     /// Its size in bytes.
     pub fn size(&self) -> usize {
         self.element.bytes().len()

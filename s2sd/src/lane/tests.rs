@@ -1,0 +1,265 @@
+//! The lane against scripts of failures, in virtual time.
+
+use bytes::Bytes;
+use xmpp_stream::{ContentNamespace, Context, Element};
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+const PATIENCE: Patience = Patience {
+    give_up: Duration::from_secs(120),
+    first: Duration::from_secs(1),
+    max: Duration::from_secs(300),
+};
+
+fn stanza(id: &str) -> Stanza {
+    let text = format!("<message from='a@a.test' to='b@b.test' id='{id}'/>");
+    let element =
+        Element::parse(Bytes::from(text), &Context::new(ContentNamespace::Server)).unwrap();
+    Stanza::own(element).unwrap()
+}
+
+fn id(stanza: &Stanza) -> String {
+    stanza.element().id().unwrap().into_owned()
+}
+
+/// A lane, a clock, and what it did.
+struct Script {
+    lane: Lane,
+    now: Instant,
+    connects: usize,
+    bounced: Vec<(String, &'static str)>,
+}
+
+impl Script {
+    fn new() -> Self {
+        Self {
+            lane: Lane::new(PATIENCE),
+            now: Instant::now(),
+            connects: 0,
+            bounced: Vec::new(),
+        }
+    }
+
+    fn tell(&mut self, event: LaneEvent) {
+        let mut out = Vec::new();
+        self.lane.handle(self.now, event, &mut out);
+        for effect in out {
+            match effect {
+                LaneEffect::Connect => self.connects += 1,
+                LaneEffect::Bounce(stanza, cause) => self.bounced.push((id(&stanza), cause.name())),
+            }
+        }
+    }
+
+    fn send(&mut self, id: &str) {
+        self.tell(LaneEvent::Stanza(stanza(id)));
+    }
+
+    fn fail(&mut self, cause: Cause) {
+        self.tell(LaneEvent::Failed(cause, 0));
+    }
+
+    /// Sleeps as the driver does, until nothing is due before `until`.
+    fn pass(&mut self, time: Duration) {
+        let until = self.now + time;
+        while let Some(due) = self.lane.deadline().filter(|due| *due <= until) {
+            self.now = self.now.max(due);
+            self.tell(LaneEvent::Tick);
+        }
+        self.now = until;
+    }
+
+    fn written(&mut self) -> Vec<String> {
+        std::iter::from_fn(|| self.lane.pop())
+            .map(|stanza| id(&stanza))
+            .collect()
+    }
+}
+
+fn refused() -> Cause {
+    Cause::Connect("refused".to_owned())
+}
+
+#[test]
+fn order_survives_connecting() {
+    let mut script = Script::new();
+    script.send("1");
+    script.send("2");
+    assert_eq!(script.connects, 1);
+    assert!(
+        script.written().is_empty(),
+        "nothing is written without a stream"
+    );
+    script.tell(LaneEvent::Connected);
+    script.send("3");
+    assert_eq!(script.written(), ["1", "2", "3"]);
+}
+
+#[test]
+fn what_was_not_written_goes_first_on_the_next_stream() {
+    let mut script = Script::new();
+    script.send("1");
+    script.send("2");
+    script.tell(LaneEvent::Connected);
+    let unwritten = vec![script.lane.pop().unwrap(), script.lane.pop().unwrap()];
+    script.send("3");
+    script.tell(LaneEvent::Ended(Cause::Finished, unwritten, 0));
+    assert_eq!(script.connects, 2);
+    script.tell(LaneEvent::Connected);
+    assert_eq!(script.written(), ["1", "2", "3"]);
+}
+
+#[test]
+fn an_unreachable_peer_is_tried_at_growing_intervals_until_the_stanza_is_given_back() {
+    let mut script = Script::new();
+    script.send("1");
+    let mut attempts = Vec::new();
+    let began = script.now;
+    for _ in 0..200 {
+        if script.connects > attempts.len() {
+            attempts.push(script.now.duration_since(began).as_secs());
+            script.fail(refused());
+        }
+        script.pass(SECOND);
+    }
+    assert_eq!(attempts, [0, 1, 3, 7, 15, 31, 63]);
+    assert_eq!(script.bounced, [("1".to_owned(), "connect")]);
+}
+
+#[test]
+fn a_stanza_is_given_back_once_and_at_its_time() {
+    let mut script = Script::new();
+    script.send("old");
+    script.fail(refused());
+    script.pass(SECOND * 60);
+    script.send("young");
+    script.fail(refused());
+    script.pass(SECOND * 60);
+    assert_eq!(script.bounced, [("old".to_owned(), "connect")]);
+    script.pass(SECOND * 60);
+    assert_eq!(
+        script.bounced,
+        [
+            ("old".to_owned(), "connect"),
+            ("young".to_owned(), "connect")
+        ]
+    );
+}
+
+#[test]
+fn what_waits_while_no_stream_comes_to_be_is_given_back_too() {
+    let mut script = Script::new();
+    script.send("1");
+    script.pass(SECOND * 121);
+    assert_eq!(script.bounced, [("1".to_owned(), "timeout")]);
+}
+
+#[test]
+fn a_permanent_failure_is_told_at_once_and_to_whoever_comes_next() {
+    let mut script = Script::new();
+    script.send("1");
+    script.fail(Cause::NoService);
+    script.send("2");
+    assert_eq!(
+        script.bounced,
+        [
+            ("1".to_owned(), "no-service"),
+            ("2".to_owned(), "no-service")
+        ]
+    );
+    assert_eq!(script.connects, 1);
+    script.pass(SECOND);
+    script.send("3");
+    assert_eq!(script.connects, 2, "after the pause it is tried again");
+}
+
+#[test]
+fn failures_are_remembered_although_nothing_waits() {
+    let mut script = Script::new();
+    let mut pauses = Vec::new();
+    for round in 0..4 {
+        script.send(&round.to_string());
+        let began = script.now;
+        script.fail(Cause::NoService);
+        let until = script.lane.deadline().unwrap();
+        pauses.push(until.duration_since(began).as_secs());
+        script.pass(until.duration_since(began));
+        assert!(!script.lane.is_done(), "the lane is kept to remember");
+    }
+    assert_eq!(pauses, [1, 2, 4, 8]);
+    script.pass(PATIENCE.max);
+    assert!(script.lane.is_done(), "and forgotten in the end");
+}
+
+#[test]
+fn the_pause_ends_when_the_peer_shows_itself() {
+    let mut script = Script::new();
+    script.send("1");
+    for _ in 0..6 {
+        script.fail(refused());
+        script.pass(SECOND * 16);
+    }
+    let connects = script.connects;
+    script.fail(refused());
+    script.tell(LaneEvent::PeerAlive);
+    assert_eq!(script.connects, connects + 1);
+    script.fail(refused());
+    let pause = script.lane.deadline().unwrap().duration_since(script.now);
+    assert_eq!(pause, SECOND, "and the back-off starts anew");
+}
+
+#[test]
+fn jitter_shortens_the_pause_by_a_quarter_at_most() {
+    let mut script = Script::new();
+    script.send("1");
+    script.tell(LaneEvent::Failed(refused(), u32::MAX));
+    let pause = script.lane.deadline().unwrap().duration_since(script.now);
+    assert_eq!(pause, Duration::from_millis(750));
+}
+
+#[test]
+fn a_peer_that_takes_streams_only_to_close_them_is_not_dialled_in_a_circle() {
+    let mut script = Script::new();
+    script.send("1");
+    for _ in 0..50 {
+        script.tell(LaneEvent::Connected);
+        let back = script.lane.pop().into_iter().collect();
+        script.tell(LaneEvent::Ended(Cause::Finished, back, 0));
+    }
+    assert!(script.connects <= 3, "{} connects", script.connects);
+}
+
+#[test]
+fn a_week_without_a_peer_bounces_everything_and_holds_nothing() {
+    let mut script = Script::new();
+    let mut sent = 0;
+    for hour in 0..(7 * 24) {
+        script.send(&hour.to_string());
+        sent += 1;
+        for _ in 0..60 {
+            let before = script.connects;
+            script.pass(SECOND * 60);
+            if script.connects > before || hour == 0 {
+                script.fail(refused());
+            }
+        }
+    }
+    script.pass(SECOND * 3600);
+    assert_eq!(script.bounced.len(), sent);
+    assert_eq!(script.lane.waiting(), 0);
+}
+
+#[test]
+fn giving_up_gives_everything_back() {
+    let mut script = Script::new();
+    script.send("1");
+    script.send("2");
+    script.tell(LaneEvent::GiveUp(Cause::Shutdown));
+    assert_eq!(
+        script.bounced,
+        [("1".to_owned(), "shutdown"), ("2".to_owned(), "shutdown")]
+    );
+    assert!(script.lane.is_done());
+}
