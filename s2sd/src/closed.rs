@@ -170,10 +170,7 @@ impl Cause {
         } else {
             ErrorType::Wait
         };
-        let cause = Writer::new("cause")
-            .xmlns(CAUSE_NAMESPACE)
-            .attr("name", self.name())
-            .finish();
+        let cause = cause_element(self.name());
         StanzaError {
             kind,
             condition,
@@ -181,6 +178,14 @@ impl Cause {
             application: Some(cause),
         }
     }
+}
+
+/// The application condition of a bounce: its cause, for programs.
+pub fn cause_element(name: &str) -> bytes::Bytes {
+    Writer::new("cause")
+        .xmlns(CAUSE_NAMESPACE)
+        .attr("name", name)
+        .finish()
 }
 
 impl fmt::Display for Cause {

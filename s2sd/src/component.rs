@@ -48,7 +48,7 @@ pub(crate) async fn serve(router: Arc<Router>, tcp: TcpStream, mut admission: Ad
             }
             Ok(Err((last, closed))) => {
                 conn.send(&last);
-                let _ = timeout(LAST_WORDS, conn.shut()).await;
+                conn.close(LAST_WORDS, &closed).await;
                 closed
             }
             Err(_) => Closed {
@@ -145,7 +145,7 @@ async fn run(router: &Arc<Router>, house: &House, conn: Conn, attached: Attached
     };
     let closed = serving.serve(&replaced).await;
     router.detach(&domain, &sender);
-    serving.end(sender).await;
+    serving.end(sender, &closed).await;
     closed
 }
 
@@ -306,8 +306,8 @@ impl Serving<'_> {
     }
 
     /// What was not written goes to the connection that took over, or back to its sender.
-    async fn end(mut self, sender: Sender) {
-        let _ = timeout(LAST_WORDS, self.conn.shut()).await;
+    async fn end(mut self, sender: Sender, closed: &Closed) {
+        self.conn.close(LAST_WORDS, closed).await;
         self.settle();
         drop(sender);
         self.queue.close();

@@ -7,10 +7,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
+use crate::closed::{Cause, Closed};
 use bytes::{Buf, BytesMut};
-use tokio::io::AsyncWrite;
+use tokio::io::{AsyncReadExt as _, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::TlsStream;
 use tokio_util::codec::Decoder;
 use tokio_util::io::poll_read_buf;
@@ -18,6 +21,8 @@ use xmpp_stream::{Boundary, Codec, DecodeError, Frame, Limits};
 
 /// How much is read at once.
 const READ: usize = 32 * 1024;
+/// So much of what a peer still says is listened to when a stream is over.
+const HEAR_OUT: usize = 16 * 1024 * 1024;
 /// From here on nothing more is taken from a queue until the socket took some: the bound of the write buffer, give or
 /// take one stanza.
 const ENOUGH_TO_WRITE: usize = 256 * 1024;
@@ -209,6 +214,38 @@ impl Conn {
         std::future::poll_fn(|cx| self.poll_write(cx))
             .await
             .map(|_| ())
+    }
+
+    /// Says goodbye, and hears the peer out for a moment: a socket closed over unread bytes is reset, and a reset may
+    /// overtake our last words.
+    /// Who ends in peace has read everything and is not waited for.
+    pub(crate) async fn close(&mut self, within: Duration, closed: &Closed) {
+        let in_peace = matches!(
+            closed.cause,
+            Cause::Finished | Cause::Idle | Cause::Shutdown | Cause::Replaced | Cause::Lost(_)
+        );
+        let goodbye = async {
+            self.shut().await?;
+            if in_peace {
+                return Ok(());
+            }
+            let tcp = match &mut self.io {
+                Io::Plain(tcp) => tcp,
+                Io::Tls(tls) => tls.get_mut().0,
+                Io::Taken => return Ok(()),
+            };
+            let mut rest = vec![0; READ];
+            let mut heard = 0;
+            while heard < HEAR_OUT {
+                match tcp.read(&mut rest).await? {
+                    0 => break,
+                    more => heard += more,
+                }
+            }
+            io::Result::Ok(())
+        };
+        // Whatever comes of it, the connection is over.
+        let _ = timeout(within, goodbye).await;
     }
 
     /// Says goodbye: writes what is queued and ends our direction (TLS `close_notify`, then TCP).

@@ -152,7 +152,7 @@ impl Driver {
             }
         };
         // What the machine said last is still to be written.
-        let _ = timeout(LAST_WORDS, self.conn.shut()).await;
+        self.conn.close(LAST_WORDS, &closed).await;
         closed
     }
 
@@ -312,7 +312,9 @@ impl Driver {
                 }) => {
                     stanza = back;
                     let left = patience.saturating_sub(began.elapsed());
-                    if left.is_zero() || timeout(left, wait_for.room()).await.is_err() {
+                    let stop = &self.router.means().stop;
+                    let room = stop.run_until_cancelled(timeout(left, wait_for.room()));
+                    if left.is_zero() || !matches!(room.await, Some(Ok(()))) {
                         self.router.bounce(
                             &stanza,
                             &Cause::Timeout("the component does not read").stanza_error(),

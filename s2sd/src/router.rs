@@ -78,14 +78,17 @@ impl Router {
             self.to_lane(stanza, origin);
             return Ok(());
         };
-        let link = self.components().get(stanza.target()).cloned();
-        if let Some(link) = link {
-            return match link.sender.send(stanza) {
+        let link = self
+            .components()
+            .get(stanza.target())
+            .map(|link| link.sender.clone());
+        if let Some(sender) = link {
+            return match sender.send(stanza) {
                 Ok(()) => Ok(()),
                 Err(Rejected::Full(stanza)) if matches!(origin, Origin::Peer(_)) => {
                     Err(Undelivered {
                         stanza,
-                        wait_for: link.sender,
+                        wait_for: sender,
                     })
                 }
                 // Neither a component nor a bounce may wait for a component: that way lies a circle.

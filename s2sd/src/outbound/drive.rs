@@ -10,10 +10,10 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep_until, timeout};
 use tracing::{Instrument, debug, info, info_span, trace, warn};
-use xmpp_stream::ContentNamespace;
+use xmpp_stream::{ContentNamespace, ErrorType, StanzaCondition, StanzaError};
 
 use super::connector::{self, Outcome, Ready};
-use crate::closed::{Cause, Closed};
+use crate::closed::{Cause, Closed, cause_element};
 use crate::conn::{Conn, Progress};
 use crate::lane::{Lane, LaneEffect, LaneEvent, Patience};
 use crate::means::Dice;
@@ -231,6 +231,12 @@ impl LaneTask {
         };
         while stream.conn.has_room() {
             let Some(stanza) = self.lane.pop() else { break };
+            let most = stream.outbound.peer_max_stanza();
+            if let Some(most) = most.filter(|most| stanza.size() as u64 > *most) {
+                self.queue.settled(stanza.size());
+                self.router.bounce(&stanza, &too_big(stanza.size(), most));
+                continue;
+            }
             stanza
                 .element()
                 .write_for(ContentNamespace::Server, stream.conn.out());
@@ -361,6 +367,15 @@ impl LaneTask {
         }
         self.lane.is_done() && self.stream.is_none() && self.connecting.is_none()
     }
+}
+
+/// The peer would end the whole stream for it (XEP-0478 §4).
+fn too_big(size: usize, most: u64) -> StanzaError {
+    StanzaError::new(ErrorType::Modify, StanzaCondition::PolicyViolation)
+        .with_text(format!(
+            "the stanza has {size} bytes and the other server takes at most {most}"
+        ))
+        .with_application(cause_element("peer-limit"))
 }
 
 async fn until(when: Option<Instant>) {

@@ -88,6 +88,11 @@ impl Inbound {
                 ErrorCondition::ItemNotFound,
                 "this domain is not served here",
             ))
+        } else if self.house.serves(&pair.remote) {
+            Some((
+                ErrorCondition::NotAcceptable,
+                "the sender is a domain that is served here",
+            ))
         } else if tls_first || (!self.transport.is_tls() && policy.tls == TlsMode::Required) {
             Some((
                 ErrorCondition::PolicyViolation,

@@ -122,12 +122,8 @@ impl Inbound {
         transport: Transport,
         now: Instant,
     ) -> Box<Self> {
-        let limits = &house.config.limits;
-        let receiving = Receiving::new(xmpp_dialback::Limits {
-            pairs: limits.pairs_per_stream,
-            failures: limits.dialback_failures,
-        });
-        let deadline = now + limits.negotiation;
+        let receiving = receiving(&house);
+        let deadline = now + house.config.limits.negotiation;
         let policy = Arc::clone(&house.config.policy);
         Box::new(Self {
             random,
@@ -292,6 +288,10 @@ impl Inbound {
             }
         }
         match header.from.as_deref().map(Domain::parse) {
+            Some(Ok(from)) if self.house.serves(&from) => {
+                let text = "`from` is a domain that is served here";
+                return Err(self.refuse_with(Condition::InvalidFrom, text, out));
+            }
             Some(Ok(from)) => {
                 if self.remote.as_ref().is_some_and(|known| *known != from) {
                     return Err(self.refuse_with(
@@ -513,6 +513,8 @@ impl Inbound {
         out.push(InboundEffect::StartTls(self.local.clone()));
         // Whatever was said in clear is forgotten (RFC 6120 §5.4.3.3); a pair proved in clear stays unproved over TLS.
         self.proved.clear();
+        self.receiving = receiving(&self.house);
+        self.unjudged.clear();
         self.remote = None;
         self.stage = Stage::AwaitTls;
         Ok(self)
@@ -573,4 +575,12 @@ impl Inbound {
             out,
         )
     }
+}
+
+fn receiving(house: &House) -> Receiving {
+    let limits = &house.config.limits;
+    Receiving::new(xmpp_dialback::Limits {
+        pairs: limits.pairs_per_stream,
+        failures: limits.dialback_failures,
+    })
 }

@@ -118,6 +118,7 @@ pub struct Outbound {
     authenticated: Option<Method>,
     deadline: Instant,
     established: bool,
+    peer_max_stanza: Option<u64>,
 }
 
 enum Stage {
@@ -170,6 +171,7 @@ impl Outbound {
             authenticated: None,
             deadline,
             established: false,
+            peer_max_stanza: None,
         });
         if this.transport.is_tls() {
             this.judge(out);
@@ -187,6 +189,11 @@ impl Outbound {
     /// The methods tried so far: a new connection to the same server goes on without them.
     pub fn tried(&self) -> &[Method] {
         &self.tried
+    }
+
+    /// The largest stanza the peer takes, if it said so (XEP-0478).
+    pub fn peer_max_stanza(&self) -> Option<u64> {
+        self.peer_max_stanza
     }
 
     /// What carries the stream.
@@ -330,6 +337,10 @@ impl Outbound {
                 out,
             ));
         };
+        self.peer_max_stanza = features
+            .limits
+            .and_then(|limits| limits.max_bytes)
+            .or(self.peer_max_stanza);
         self.initiating
             .set_errors_announced(features.dialback.is_some_and(|dialback| dialback.errors));
         if let Some(method) = self.authenticated {
