@@ -1,6 +1,6 @@
 //! From a domain to an open TCP connection: RFC 6120 §3.2 and XEP-0368.
 //!
-//! [`plan`] decides in which order places are tried and knows no network; [`Dns`] asks; [`dial()`] connects.
+//! [`plan()`] decides in which order places are tried and knows no network; [`Dns`] asks; [`dial()`] connects.
 //! What is absent: the file of local hosts, search lists and anything else that could turn a domain
 //! into another name than the one that was asked for.
 
