@@ -69,8 +69,10 @@ pub enum Cause {
         /// What was wrong with it.
         what: String,
     },
-    /// Server dialback ended with another answer than `valid`.
+    /// Server dialback ended with an error, or could not be tried.
     Dialback(String),
+    /// Server dialback ended with `invalid`: whoever speaks for the sender's domain does not know our key.
+    DialbackInvalid,
     /// The peer failed too often to authenticate.
     TooManyFailures,
     /// Our policy refuses the stream.
@@ -106,7 +108,7 @@ impl Cause {
             Self::NoMechanism { .. } => "no-mechanism",
             Self::Refused { .. } => "refused",
             Self::Mechanism { .. } => "mechanism",
-            Self::Dialback(_) => "dialback",
+            Self::Dialback(_) | Self::DialbackInvalid => "dialback",
             Self::TooManyFailures => "too-many-failures",
             Self::Policy(_) => "policy",
             Self::StreamError(_) => "stream-error",
@@ -128,6 +130,7 @@ impl Cause {
             | Self::Certificate(_)
             | Self::NoMechanism { .. }
             | Self::Mechanism { .. }
+            | Self::DialbackInvalid
             | Self::TooManyFailures
             | Self::Policy(_)
             | Self::Protocol(..) => true,
@@ -224,6 +227,9 @@ impl fmt::Display for Cause {
             }
             Self::Mechanism { mechanism, what } => write!(f, "{mechanism} failed: {what}"),
             Self::Dialback(what) => write!(f, "server dialback failed: {what}"),
+            Self::DialbackInvalid => f.write_str(
+                "server dialback failed: the key is not the sender's; does the sender's DNS lead to its own server?",
+            ),
             Self::TooManyFailures => f.write_str("too many failed attempts to authenticate"),
             Self::Policy(what) => f.write_str(what),
             Self::StreamError(error) => {

@@ -103,6 +103,7 @@ fn reach(cause: &Cause) -> u8 {
         | Cause::Refused { .. }
         | Cause::Mechanism { .. }
         | Cause::Dialback(_)
+        | Cause::DialbackInvalid
         | Cause::TooManyFailures => 6,
     }
 }

@@ -51,10 +51,7 @@ impl Outbound {
             }
             Verdict::Invalid | Verdict::Error(_) => {
                 self.send_footer(out);
-                let cause = self
-                    .refusal
-                    .take()
-                    .unwrap_or_else(|| Cause::Dialback(describe(&verdict)));
+                let cause = self.refusal.take().unwrap_or_else(|| unproved(&verdict));
                 Err(Closed {
                     by: By::Peer,
                     cause,
@@ -145,5 +142,13 @@ impl Outbound {
             Err(too_many) => out.push(refused(&too_many.to_string())),
         }
         Ok(self)
+    }
+}
+
+/// Why an answer other than `valid` ends it.
+pub(super) fn unproved(verdict: &Verdict) -> Cause {
+    match verdict {
+        Verdict::Invalid => Cause::DialbackInvalid,
+        Verdict::Valid | Verdict::Error(_) => Cause::Dialback(describe(verdict)),
     }
 }

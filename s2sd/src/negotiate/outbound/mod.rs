@@ -24,7 +24,7 @@ use xmpp_stream::{
     StreamError, StreamHeader, Version, ns,
 };
 
-use super::{Authorized, DomainPair, House, Judged, Method, Secured, Transport, describe};
+use super::{Authorized, DomainPair, House, Judged, Method, Secured, Transport};
 use crate::closed::{By, Cause, Closed};
 use crate::config::{Policy, TlsMode, Verify};
 use crate::tls::trust::Certificate;
@@ -473,7 +473,7 @@ impl Outbound {
         out.push(match verdict {
             Verdict::Valid => OutboundEffect::Established(Authorized::new(pair, Method::Dialback)),
             Verdict::Invalid | Verdict::Error(_) => {
-                OutboundEffect::PairRefused(pair, Cause::Dialback(describe(&verdict)))
+                OutboundEffect::PairRefused(pair, dialback::unproved(&verdict))
             }
         });
         Ok(self)
