@@ -7,6 +7,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod authoritative;
+pub mod bystander;
 pub mod checks;
 pub mod cli;
 pub mod component;

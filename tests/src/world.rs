@@ -42,6 +42,7 @@ use crate::{
     party::{Manner, Party},
     peer::Peer,
     tls::Identity,
+    wire::Wire,
 };
 
 /// A daemon to be started: one domain, with a certificate of the world's authority and a component that may attach.
@@ -357,6 +358,13 @@ impl RawServer {
     /// The next connection.
     pub async fn accept(&self) -> anyhow::Result<Peer> {
         Peer::accept(&self.0).await
+    }
+
+    /// The next connection, however late it comes.
+    pub async fn accept_at_leisure(&self) -> anyhow::Result<Peer> {
+        let (stream, _) = self.0.accept().await?;
+        stream.set_nodelay(true)?;
+        Ok(Peer::over(Wire::over(stream)))
     }
 
     /// Where it listens.
