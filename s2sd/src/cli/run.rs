@@ -1,109 +1,188 @@
-//! `s2sd run`: serves until told to stop.
+//! `s2sd run`: from the file to a server that runs until it is told to stop.
 //!
-//! SIGTERM and Ctrl-C drain, a second one does not wait; SIGHUP reloads rules and certificates, which are also
-//! reloaded when their files change.
+//! SIGTERM and SIGINT drain, a second one does not wait. SIGHUP reads the configuration again; certificates are also
+//! read again when their files change.
 
-use std::path::Path;
-use std::time::Duration;
+use std::{io, path::Path, time::Duration};
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{runtime, select, time::interval};
 use tracing::{error, info, warn};
 
 use super::Outcome;
-use crate::app::{self, Running};
-use crate::config::Config;
-use crate::logging::{self, Logging};
+use crate::{
+    app::{self, Running},
+    config::{Config, Findings, Loaded},
+    logging::{self, Logging},
+};
 
-/// How often the certificates' files are looked at.
+/// How often the files of the certificates are looked at.
 const LOOK: Duration = Duration::from_secs(60);
 
-pub(super) fn run(path: &Path) -> Outcome {
-    let loaded = match Config::load(path) {
+pub(super) fn run(file: &Path) -> Outcome {
+    let Loaded { config, warnings } = match Config::load(file) {
         Ok(loaded) => loaded,
-        Err(findings) => {
-            eprintln!("{findings}");
+        Err(faults) => {
+            // There is no log yet: how it should look is in the file.
+            eprint!("{}", faults.render(logging::colours(&io::stderr())));
             return Outcome::Fault;
         }
     };
-    let logging = match logging::start(&loaded.config.log) {
+    let logging = match logging::start(&config.log) {
         Ok(logging) => logging,
-        Err(already) => {
-            eprintln!("{already}");
+        Err(why) => {
+            eprintln!("s2sd: {why}");
             return Outcome::Fault;
         }
     };
-    for warning in loaded.warnings.iter() {
-        warn!("{path}: {}", warning.title, path = path.display());
-    }
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-    {
+    warn_of(&warnings);
+    let runtime = match runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(cause) => {
-            error!("the runtime does not start: {cause}");
+        Err(why) => {
+            error!("no threads to work with: {why}");
             return Outcome::Fault;
         }
     };
-    runtime.block_on(serve(path, loaded.config, &logging))
+    runtime.block_on(serve(file, config, &logging))
 }
 
-async fn serve(path: &Path, config: Config, logging: &Logging) -> Outcome {
+async fn serve(file: &Path, config: Config, logging: &Logging) -> Outcome {
+    // Before anything is started, so that no signal falls between.
+    let mut signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(why) => {
+            error!("signals cannot be received: {why}");
+            return Outcome::Fault;
+        }
+    };
+    let domains = names(&config);
     app::raise_file_limit(config.limits.inbound);
     let running = match app::start(config).await {
         Ok(running) => running,
-        Err(cause) => {
-            error!("{cause}");
+        Err(why) => {
+            why.to_string().lines().for_each(|line| error!("{line}"));
             return Outcome::Fault;
         }
     };
-    info!(version = env!("CARGO_PKG_VERSION"), "serving");
-    if let Err(cause) = signals(path, &running, logging).await {
-        error!("signals cannot be received: {cause}");
-        running.stop().await;
-        return Outcome::Fault;
-    }
-    info!("draining; a second signal does not wait");
-    tokio::select! {
+    info!(version = env!("CARGO_PKG_VERSION"), "serving {domains}");
+    until_stop(file, &running, logging, &mut signals).await;
+    info!("stopping: what waits is sent while there is time");
+    select! {
         () = running.stop() => info!("stopped"),
-        _ = tokio::signal::ctrl_c() => warn!("stopped at once"),
+        () = signals.stop() => warn!("asked to stop again: not waiting any longer"),
     }
     Outcome::Well
 }
 
-/// Returns when it is time to stop.
-async fn signals(path: &Path, running: &Running, logging: &Logging) -> std::io::Result<()> {
-    let mut hang_up = signal(SignalKind::hangup())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut look = tokio::time::interval(LOOK);
+async fn until_stop(file: &Path, running: &Running, logging: &Logging, signals: &mut Signals) {
+    let mut look = interval(LOOK);
     loop {
-        tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            stop = tokio::signal::ctrl_c() => return stop,
-            _ = hang_up.recv() => reload(path, running, logging),
+        select! {
+            signal = signals.next() => match signal {
+                Signal::Reload => reload(file, running, logging),
+                Signal::Stop => return,
+            },
             _ = look.tick() => running.look_at_certificates(),
         }
     }
 }
 
-fn reload(path: &Path, running: &Running, logging: &Logging) {
-    let loaded = match Config::load(path) {
+/// Takes the file as it is now. If it has a mistake, nothing changes.
+fn reload(file: &Path, running: &Running, logging: &Logging) {
+    let Loaded { config, warnings } = match Config::load(file) {
         Ok(loaded) => loaded,
-        Err(findings) => {
-            error!("the configuration is not taken over, the old one holds:\n{findings}");
+        Err(faults) => {
+            faults.lines().for_each(|line| error!("{line}"));
+            error!("not reloaded: what was in force stays in force");
             return;
         }
     };
-    if !logging.apply(&loaded.config.log) {
-        warn!("[log] format has changed: that needs a restart");
-    }
-    match running.reload(loaded.config) {
+    warn_of(&warnings);
+    let (log, domains) = (config.log.clone(), names(&config));
+    match running.reload(config) {
         Ok(said) => {
-            for line in said {
-                info!("reload: {line}");
+            said.iter().for_each(|line| info!("{line}"));
+            if !logging.apply(&log) {
+                info!("`format` in [log] has changed: that needs a restart");
             }
-            info!("reloaded");
+            info!("reloaded: serving {domains}");
         }
-        Err(cause) => error!("the configuration is not taken over, the old one holds: {cause}"),
+        Err(why) => {
+            why.to_string().lines().for_each(|line| error!("{line}"));
+            error!("not reloaded: what was in force stays in force");
+        }
+    }
+}
+
+fn warn_of(warnings: &Findings) {
+    warnings.lines().for_each(|line| warn!("{line}"));
+}
+
+fn names(config: &Config) -> String {
+    let names: Vec<&str> = config
+        .domains
+        .iter()
+        .map(|served| served.name.as_str())
+        .collect();
+    names.join(", ")
+}
+
+/// What the operator or the system wants.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Signal {
+    /// SIGHUP.
+    Reload,
+    /// SIGTERM, or SIGINT from the terminal.
+    Stop,
+}
+
+#[cfg(unix)]
+struct Signals {
+    hangup: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> Signal {
+        select! {
+            _ = self.hangup.recv() => Signal::Reload,
+            _ = self.terminate.recv() => Signal::Stop,
+            _ = self.interrupt.recv() => Signal::Stop,
+        }
+    }
+
+    /// When we are to stop.
+    async fn stop(&mut self) {
+        while self.next().await != Signal::Stop {}
+    }
+}
+
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) -> Signal {
+        // An error means that there is nothing to wait for: better to stop than to be unstoppable.
+        let _ = tokio::signal::ctrl_c().await;
+        Signal::Stop
+    }
+
+    async fn stop(&mut self) {
+        self.next().await;
     }
 }

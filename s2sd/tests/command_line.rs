@@ -1,0 +1,199 @@
+//! The binary as an operator meets it: exit codes, signals, what is printed where.
+
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+/// Serves on ports of the system's choice, without a certificate.
+const CONFIGURATION: &str = "\
+data_dir = 'data'
+[listen]
+s2s = ['127.0.0.1:0']
+s2s_tls = []
+components = ['127.0.0.1:0']
+[policy]
+tls = 'optional'
+[log]
+format = 'json'
+[[domain]]
+name = 'a.example'
+";
+
+/// A directory with a configuration.
+fn directory(name: &str, configuration: &str) -> PathBuf {
+    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = fs::remove_dir_all(&directory);
+    fs::create_dir_all(&directory).unwrap();
+    fs::write(directory.join("s2sd.toml"), configuration).unwrap();
+    directory
+}
+
+fn s2sd(directory: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_s2sd"));
+    command.current_dir(directory).args(arguments);
+    command
+}
+
+fn output(directory: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = s2sd(directory, arguments).output().unwrap();
+    (
+        status.code(),
+        String::from_utf8(stdout).unwrap(),
+        String::from_utf8(stderr).unwrap(),
+    )
+}
+
+#[test]
+fn wrong_usage_is_two() {
+    let directory = directory("usage", CONFIGURATION);
+    let (code, stdout, stderr) = output(&directory, &["serve"]);
+    assert_eq!((code, stdout.as_str()), (Some(2), ""));
+    assert!(
+        stderr.contains("unrecognized subcommand 'serve'"),
+        "{stderr}"
+    );
+    let (code, stdout, _) = output(&directory, &["run", "--help"]);
+    assert_eq!(code, Some(0));
+    assert!(
+        stdout.contains("s2sd run -c /etc/s2sd/s2sd.toml"),
+        "{stdout}"
+    );
+}
+
+#[test]
+fn a_mistake_in_the_configuration_is_one_without_colours_in_a_pipe() {
+    let directory = directory("mistake", &CONFIGURATION.replace("'optional'", "'optionl'"));
+    let want = "\
+error: `tls` in [policy] must be \"disabled\", \"optional\" or \"required\"
+ --> s2sd.toml:7:7
+  |
+7 | tls = 'optionl'
+  |       ^^^^^^^^^ found \"optionl\"
+  |
+  = help: did you mean \"optional\"?
+
+";
+    assert_eq!(
+        output(&directory, &["run"]),
+        (Some(1), String::new(), want.to_owned())
+    );
+    let (code, stdout, stderr) = output(&directory, &["check"]);
+    assert_eq!((code, stderr.as_str()), (Some(1), ""));
+    assert_eq!(stdout, format!("{want}s2sd.toml: 1 fault, 0 warnings\n"));
+    let (code, stdout, _) = output(&directory, &["check", "--json"]);
+    assert_eq!(code, Some(1));
+    let json: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(
+        (&json["findings"][0]["line"], &json["findings"][0]["column"]),
+        (&7.into(), &7.into())
+    );
+}
+
+#[test]
+fn an_address_in_use_is_one() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let directory = directory(
+        "in-use",
+        &CONFIGURATION.replacen("127.0.0.1:0", &address, 1),
+    );
+    let (code, _, stderr) = output(&directory, &["run"]);
+    assert_eq!(code, Some(1));
+    assert!(
+        stderr.contains(&format!("cannot listen on {address}")),
+        "{stderr}"
+    );
+}
+
+/// A daemon that runs, and its log.
+struct Daemon {
+    child: Child,
+    log: mpsc::Receiver<String>,
+}
+
+impl Daemon {
+    fn start(directory: &Path) -> Self {
+        let mut child = s2sd(directory, &["run"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let (to, log) = mpsc::channel();
+        thread::spawn(move || {
+            lines
+                .map_while(Result::ok)
+                .try_for_each(|line| to.send(line))
+        });
+        Self { child, log }
+    }
+
+    /// The log up to a line with this text.
+    #[track_caller]
+    fn until(&self, text: &str) -> String {
+        let mut log = String::new();
+        while let Ok(line) = self.log.recv_timeout(Duration::from_secs(60)) {
+            log += &line;
+            log += "\n";
+            if line.contains(text) {
+                return log;
+            }
+        }
+        panic!("{text:?} is not in the log:\n{log}");
+    }
+
+    fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.child.id());
+        assert!(
+            Command::new("sh")
+                .args(["-c", &kill])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // Only after a failed test is it still there.
+        let _ = self.child.kill();
+    }
+}
+
+#[test]
+fn it_serves_reloads_and_stops() {
+    let directory = directory("signals", CONFIGURATION);
+    let mut daemon = Daemon::start(&directory);
+    daemon.until("serving a.example");
+
+    let more = format!("{CONFIGURATION}[[domain]]\nname = 'b.example'\n");
+    fs::write(directory.join("s2sd.toml"), &more).unwrap();
+    daemon.signal("HUP");
+    daemon.until("reloaded: serving a.example, b.example");
+
+    fs::write(directory.join("s2sd.toml"), format!("{more}[limit]\n")).unwrap();
+    daemon.signal("HUP");
+    let log = daemon.until("not reloaded: what was in force stays in force");
+    assert!(
+        log.contains(
+            "s2sd.toml:14:2: unknown key `limit` at the top level (did you mean `limits`?)"
+        ),
+        "{log}"
+    );
+
+    daemon.signal("TERM");
+    daemon.until("stopped");
+    assert_eq!(daemon.child.wait().unwrap().code(), Some(0));
+}
