@@ -1,7 +1,7 @@
 //! The layers of `s2sd`: the table in `s2sd/src/lib.rs` says which module is on which layer; nothing
 //! imports from a layer above its own, and layer 1 decides without tasks, clocks and files.
 //!
-//! A row is `//! | 1 pure | `negotiate/{inbound,outbound}`, `session` (…) | … |`. A module belongs to the
+//! A row is `//! | 1 pure | `negotiate/{inbound,outbound}`, `session` (…) | … |`, or with `::`. A module belongs to the
 //! longest entry that its path begins with; `x/mod.rs` to the entry `x`, or, where only its parts are
 //! listed, to the highest of them. `lib.rs` (the list of modules) is on no layer; `main.rs` is on the last.
 
@@ -38,6 +38,9 @@ pub(super) fn check(tree: &Tree) -> Vec<Fault> {
         .filter(|(path, _)| path.starts_with(SOURCES) && *path != LIBRARY)
     {
         let module = module_of(path);
+        if is_test(tree, &module) {
+            continue;
+        }
         let code = rust::without_tests(&rust::code(text));
         check_demo(path, &module, &code, &mut faults);
         if module == "demo" || module.starts_with("demo/") {
@@ -120,7 +123,7 @@ fn read_table(library: &str) -> Result<Table, String> {
             continue;
         };
         for name in modules.split('`').skip(1).step_by(2) {
-            for module in braces(name) {
+            for module in braces(&name.replace("::", "/")) {
                 if let Some(other) = table.insert(module.clone(), number) {
                     return Err(format!(
                         "`{module}` is on layer {other} and on layer {number}"
@@ -155,6 +158,27 @@ fn braces(name: &str) -> Vec<String> {
 fn module_of(path: &str) -> String {
     let path = path.trim_start_matches(SOURCES).trim_end_matches(".rs");
     path.trim_end_matches("/mod").to_owned()
+}
+
+/// Is this a file below a `#[cfg(test)] mod tests;`? Tests may use what they like.
+fn is_test(tree: &Tree, module: &str) -> bool {
+    let parts: Vec<&str> = module.split('/').collect();
+    let Some(parent) = parts
+        .iter()
+        .position(|part| *part == "tests")
+        .and_then(|at| parts.get(..at))
+        .filter(|parent| !parent.is_empty())
+    else {
+        return false;
+    };
+    let parent = parent.join("/");
+    [
+        format!("{SOURCES}{parent}.rs"),
+        format!("{SOURCES}{parent}/mod.rs"),
+    ]
+    .iter()
+    .filter_map(|path| tree.text(path))
+    .any(|text| rust::code(text).contains("#[cfg(test)]\nmod tests;"))
 }
 
 fn layer_of(table: &Table, module: &str) -> Option<u32> {
@@ -274,6 +298,36 @@ mod tests {
             ],
         );
         check_one("s2sd/src/router.rs", "use crate::lane::Lane;", &[]);
+    }
+
+    #[test]
+    fn entries_may_be_written_as_paths() {
+        let tree = Tree::from([
+            (
+                LIBRARY,
+                "//! | 1 pure | `tls::trust` | x |\n//! | 2 io | `tls` | y |\n",
+            ),
+            ("s2sd/src/tls/trust.rs", "use super::config::Tls;"),
+        ]);
+        let found: Vec<String> = check(&tree).into_iter().map(|fault| fault.what).collect();
+        assert_eq!(
+            found,
+            ["`tls/trust` (layer 1) imports `tls/config/Tls` (layer 2)"]
+        );
+    }
+
+    #[test]
+    fn a_file_of_tests_may_import_anything_and_only_that() {
+        let faults = |parent: &str| {
+            let tree = Tree::from([
+                (LIBRARY, TABLE),
+                ("s2sd/src/lane.rs", parent),
+                ("s2sd/src/lane/tests.rs", "use crate::router;"),
+            ]);
+            check(&tree).len()
+        };
+        assert_eq!(faults("#[cfg(test)]\nmod tests;\n"), 0);
+        assert_eq!(faults("mod tests;\n"), 1);
     }
 
     #[test]
