@@ -332,6 +332,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn answers_and_absences_are_kept_for_their_time() {
+        for (ttl, asked_again) in [(60, false), (0, true)] {
+            let zone =
+                Zone::new()
+                    .ttl(ttl)
+                    .srv("_xmpp-server._tcp.a.example", 0, 0, 5269, "x.example");
+            let (server, dns) = ask(zone);
+            for name in ["a.example", "b.example"] {
+                let first = targets(&dns, name, TlsMode::Disabled).await;
+                let before = server.asked().len();
+                assert_eq!(targets(&dns, name, TlsMode::Disabled).await, first);
+                assert_eq!(
+                    server.asked().len() > before,
+                    asked_again,
+                    "{name}, {ttl} s"
+                );
+            }
+        }
+    }
+
+    #[tokio::test]
     async fn an_address_is_not_asked_for() {
         let (server, dns) = ask(Zone::new());
         assert_eq!(
