@@ -1,11 +1,6 @@
 //! What one run shares: the programs we built, the certificates, and the tools of `lab`.
 
-use super::{
-    namespace::RESOLVER,
-    ours, peers,
-    process::{Process, wait_until},
-    setup::Certificate,
-};
+use super::{namespace::RESOLVER, ours, peers, process::Process, setup::Certificate};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use std::{
@@ -131,11 +126,8 @@ impl Bed {
     ) -> Result<Process> {
         let mut command = Command::new(&self.programs.lab);
         command.args(arguments);
-        let process = Process::start(name, command, directory)?;
-        wait_until(&format!("lab {name}"), Duration::from_secs(10), || {
-            Ok(process.output().contains("ready\n"))
-        })
-        .with_context(|| process.says())?;
+        let mut process = Process::start(name, command, directory)?;
+        process.prints("ready\n")?;
         Ok(process)
     }
 

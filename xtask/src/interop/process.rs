@@ -61,6 +61,21 @@ impl Process {
         Ok(())
     }
 
+    /// Waits until it has printed this text.
+    pub(super) fn prints(&mut self, text: &str) -> Result<()> {
+        let what = format!("{} to print {text:?}", self.name);
+        let mut ended = None;
+        wait_until(&what, Duration::from_secs(30), || {
+            ended = self.ended()?;
+            Ok(self.says().contains(text) || ended.is_some())
+        })
+        .with_context(|| self.says())?;
+        match ended {
+            Some(status) => bail!("{} ended with {status}: {}", self.name, self.says()),
+            None => Ok(()),
+        }
+    }
+
     /// Waits for its end.
     pub(super) fn finish(&mut self, within: Duration) -> Result<ExitStatus> {
         let what = format!("{} to end", self.name);

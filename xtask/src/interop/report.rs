@@ -52,7 +52,7 @@ impl Entry {
             result.text()
         );
         if let Some(reason) = reason {
-            let _ = write!(line, "  {reason}");
+            let _ = write!(line, "  {}", reason.replace('\n', " "));
         }
         line
     }

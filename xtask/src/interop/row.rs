@@ -87,7 +87,7 @@ impl Row<'_> {
         self.bounces(&initiator, &receiver)?;
         self.logs_show_refusal(Refusal::Key)?;
         let asked = authority.output();
-        let question = |line: &str| line.starts_with("verify ") && line.ends_with(" invalid");
+        let question = |line: &str| line.starts_with("verify ") && line.contains(" invalid ");
         ensure!(
             asked.lines().any(question),
             "the other authority was not asked: {asked}"
@@ -121,6 +121,11 @@ impl Row<'_> {
         ensure!(
             verdict.get("ok") == Some(&Value::Bool(true)),
             "not refused: {verdict}"
+        );
+        let kind = verdict.pointer("/answer/type").and_then(Value::as_str);
+        ensure!(
+            kind == Some("invalid"),
+            "refused for another reason than the key: {verdict}"
         );
         self.logs_show(|_, theirs| {
             let refused = self.peer.refused(theirs, self.direction, Refusal::Key);
@@ -237,14 +242,14 @@ impl Row<'_> {
             .flatten();
         let failed: Vec<String> = checks
             .filter(|check| check.get("ok") != Some(&Value::Bool(true)))
-            .map(Value::to_string)
+            .map(told)
             .collect();
         bail!(
             "{}",
             if failed.is_empty() {
                 verdict.to_string()
             } else {
-                failed.join(", ")
+                failed.join("; ")
             }
         )
     }
@@ -278,4 +283,16 @@ struct Running {
     _peer: Vec<super::process::Process>,
     _s2sd: super::process::Process,
     _dns: super::process::Process,
+}
+
+/// A failed check in words.
+fn told(check: &Value) -> String {
+    let word = |name: &str| check.get(name).and_then(Value::as_str).unwrap_or("?");
+    let reason: String = word("reason").chars().take(300).collect();
+    format!(
+        "{} {}->{}: {reason}",
+        word("check"),
+        word("from"),
+        word("to")
+    )
 }

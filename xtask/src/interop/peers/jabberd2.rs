@@ -146,7 +146,7 @@ impl Peer for Jabberd2 {
         match scenario {
             "external-starttls" | "server-only" => Some("has no SASL between servers"),
             "external-direct-tls" => Some("has no direct TLS"),
-            "wrong-certificate" | "impostor" => {
+            "wrong-certificate" | "unknown-authority" | "impostor" => {
                 Some("has no SASL between servers and checks no certificate")
             }
             _ => None,
