@@ -120,3 +120,79 @@ impl Login<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    const SOON: Duration = Duration::from_secs(5);
+    const HEADER: &str = "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' \
+                          id='1' from='a.test' version='1.0'>";
+
+    /// A server for one user that offers this mechanism, and knows one password.
+    async fn server(listener: TcpListener, mechanism: &str) -> anyhow::Result<()> {
+        let mut wire = Wire::over(listener.accept().await?.0);
+        wire.next(SOON).await?;
+        wire.send(format!(
+            "{HEADER}<stream:features><mechanisms xmlns='{}'><mechanism>{mechanism}</mechanism>\
+             </mechanisms></stream:features>",
+            ns::SASL
+        ))
+        .await?;
+        let Event::Element(auth) = wire.next(SOON).await? else {
+            return Ok(());
+        };
+        // "\0alice\0secret"
+        if auth.text() != "AGFsaWNlAHNlY3JldA==" {
+            let failure =
+                "<failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><not-authorized/></failure>";
+            return wire.send(failure).await;
+        }
+        wire.send("<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>")
+            .await?;
+        wire.restart();
+        wire.next(SOON).await?;
+        wire.send(format!(
+            "{HEADER}<stream:features><bind xmlns='{BIND}'/><session xmlns='{SESSION}'/></stream:features>"
+        ))
+        .await?;
+        wire.next(SOON).await?;
+        wire.send(format!(
+            "<iq type='result' id='bind'><bind xmlns='{BIND}'><jid>alice@a.test/given</jid></bind></iq>"
+        ))
+        .await?;
+        wire.next(SOON).await?;
+        wire.send("<iq type='result' id='session'/>").await?;
+        let Event::Element(presence) = wire.next(SOON).await? else {
+            bail!("no presence");
+        };
+        ensure!(presence.is(ns::CLIENT, "presence"));
+        Ok(())
+    }
+
+    async fn login_at(mechanism: &str, password: &str) -> anyhow::Result<String> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let addr = listener.local_addr()?;
+        let (address, served) = tokio::join!(
+            login(addr, "alice@a.test", password, SOON),
+            server(listener, mechanism)
+        );
+        served?;
+        address.map(|(_, address)| address)
+    }
+
+    #[tokio::test]
+    async fn a_user_logs_in_and_has_the_address_that_the_server_gives() {
+        let address = login_at("PLAIN", "secret").await.unwrap();
+        assert_eq!(address, "alice@a.test/given");
+    }
+
+    #[tokio::test]
+    async fn why_a_user_cannot_log_in_is_told() {
+        let error = login_at("PLAIN", "wrong").await.unwrap_err();
+        assert!(error.to_string().contains("not-authorized"), "{error}");
+        let error = login_at("SCRAM-SHA-1", "secret").await.unwrap_err();
+        assert!(error.to_string().contains("offers no PLAIN"), "{error}");
+    }
+}
