@@ -11,7 +11,7 @@ use super::{
     findings::Finding,
     places,
     reader::{Reader, Sink},
-    secret::read_secret_file,
+    secret::{read_secret_file, warn_if_public},
     values::{self, LOG_FORMATS, LOG_LEVELS, METHODS, MIN_TLS, TLS_MODES, VERIFY, Wrong},
 };
 
@@ -273,6 +273,9 @@ fn certificate(table: &Reader<'_>, whole: bool) -> Option<CertificateFiles> {
             let title = format!("`{given}` in [[domain]] without `{missing}`");
             table.sink.add(Finding::fault(table.span_of(given), title));
         }
+    }
+    if let Some(key) = &key {
+        warn_if_public(key, table.span_of("key"), table.sink);
     }
     Some(CertificateFiles {
         chain: chain?,

@@ -52,14 +52,19 @@ pub(super) fn read_secret_file(path: &Path, span: Range<usize>, sink: &Sink<'_>)
     if line.contains('\n') {
         return fault("has more than one line".to_owned());
     }
+    warn_if_public(path, Some(span), sink);
+    Some(Secret::new(line))
+}
+
+/// Says so if a file with something secret in it can be read by everybody.
+pub(super) fn warn_if_public(path: &Path, span: Option<Range<usize>>, sink: &Sink<'_>) {
     if is_public(path) {
         let title = format!(
             "{} can be read by every user of this machine",
             path.display()
         );
-        sink.add(Finding::warning(Some(span), title).help(format!("chmod o-r {}", path.display())));
+        sink.add(Finding::warning(span, title).help(format!("chmod o-r {}", path.display())));
     }
-    Some(Secret::new(line))
 }
 
 /// The system's words for an error, without the number that Rust adds.

@@ -216,6 +216,10 @@ fn a_secret_is_never_shown() {
     for more in [
         "component = { secret = 'hunter2', maxstanza = 1 }",
         "component = { secert = 1, secret = ['hunter2'] }",
+        "[compnent]\nsecret = 'hunter2'\nother = 1",
+        "[domain.component]\nsecret = hunter2",
+        "[domain.component]\nsecret = 'hunter2",
+        "component = { secret = 'hunter2'",
     ] {
         let findings = read(&format!("{MINIMAL}{more}")).unwrap_err();
         assert!(!findings.to_string().contains("hunter2"), "{findings}");

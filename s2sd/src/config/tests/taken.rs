@@ -201,3 +201,22 @@ fn everything_else() {
         [("s2sd::negotiate".to_owned(), LogLevel::Trace)]
     );
 }
+
+#[cfg(unix)]
+#[test]
+fn a_private_key_that_everybody_can_read_is_a_warning() {
+    let directory = Directory::new();
+    let key = directory.write("a.key", "");
+    let warnings = || {
+        Config::from_toml(MINIMAL, "s2sd.toml", &directory.0)
+            .unwrap()
+            .warnings
+    };
+    assert!(warnings().is_empty());
+    set_mode(&key, 0o644);
+    let title = &warnings().iter().next().unwrap().title.clone();
+    assert!(
+        title.ends_with("a.key can be read by every user of this machine"),
+        "{title}"
+    );
+}
