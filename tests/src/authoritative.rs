@@ -198,7 +198,7 @@ async fn dialback(peer: &mut Peer, element: &Element, shared: &Shared) -> anyhow
             }
         }
         // COMPAT(prosody 0.12.3): asks nothing before its own stream is proved. Whoever proves a domain here gains
-        // nothing by it, since there is nobody to deliver to.
+        // nothing by it, since there is nobody to deliver to. `whoever_proves_itself_first_may_ask_then`
         Some(Ok(Nonza::Request(request))) => {
             let answer = Nonza::Result {
                 pair: request.pair,
@@ -255,5 +255,23 @@ mod tests {
         assert_eq!(answer, "nothing");
         assert!(asked[0].encrypted);
         assert_eq!(asked[0].question.pair, Pair::new("a.test", "b.test"));
+    }
+
+    #[tokio::test]
+    async fn whoever_proves_itself_first_may_ask_then() {
+        let server = Authoritative::start(([127, 0, 0, 1], 0).into(), Says::Invalid, None)
+            .await
+            .unwrap();
+        let mut peer = Peer::connect(server.addr()).await.unwrap();
+        peer.open("b.test", "a.test").await.unwrap();
+        assert_eq!(
+            peer.dialback("b.test", "a.test", "any").await.unwrap(),
+            "valid"
+        );
+        peer.send("<db:verify from='b.test' to='a.test' id='x'>key</db:verify>")
+            .await
+            .unwrap();
+        let answer = peer.expect(ns::DIALBACK, "verify").await.unwrap();
+        assert_eq!(answer.kind().as_deref(), Some("invalid"));
     }
 }

@@ -454,8 +454,10 @@ fn body(stanza: &Element) -> Option<String> {
     child_text(stanza, "body")
 }
 
-/// By local name only. COMPAT(jabberd2 2.7.0): its router hands components a child in `jabber:client`.
+/// The text of a child.
 fn child_text(stanza: &Element, name: &str) -> Option<String> {
+    // COMPAT(jabberd2 2.7.0): its router hands components children in jabber:client, so the namespace is not looked at.
+    // `a_body_in_the_namespace_of_clients_is_a_body`
     let tree = stanza.tree();
     tree.elements()
         .find(|child| child.name == name)

@@ -1,3 +1,5 @@
+use xmpp_stream::{ContentNamespace, Context};
+
 use super::*;
 use crate::{
     hub::{Fault, Hub},
@@ -135,4 +137,12 @@ async fn a_refusal_is_one_error_and_nothing_arrives() {
     );
     let findings = refused(&mut a, Other::Party(&mut b), &[], grace, grace).await;
     assert!(findings.iter().any(|f| f.outcome.is_err()), "{findings:?}");
+}
+
+#[test]
+fn a_body_in_the_namespace_of_clients_is_a_body() {
+    let text = "<message><body xmlns='jabber:client'>so</body></message>";
+    let context = Context::new(ContentNamespace::Component);
+    let message = Element::parse(text, &context).unwrap();
+    assert_eq!(body(&message).as_deref(), Some("so"));
 }
