@@ -101,7 +101,11 @@ impl LaneTask {
                             self.tell(LaneEvent::Stanza(stanza));
                         }
                     }
-                    Happened::Connected(outcome) => self.on_connected(outcome),
+                    Happened::Connected(outcome) => {
+                        self.on_connected(outcome);
+                        // What came in one piece with the end of the negotiation was read already.
+                        self.frames().await;
+                    }
                     Happened::Stream(progress) => self.on_progress(progress).await,
                     Happened::KeepAlive => {
                         if let Some(stream) = &mut self.stream {
@@ -250,18 +254,7 @@ impl LaneTask {
         self.settle();
         match progress {
             Ok(Progress::Written) => {}
-            Ok(Progress::Read) => loop {
-                let Some(stream) = &mut self.stream else {
-                    return;
-                };
-                let event = match stream.conn.frame() {
-                    Ok(Some(frame)) => OutboundEvent::Frame(frame),
-                    Ok(None) => return,
-                    Err(error) => OutboundEvent::Malformed(error),
-                };
-                trace!(?event, "received");
-                self.say(event).await;
-            },
+            Ok(Progress::Read) => self.frames().await,
             Ok(Progress::End) => {
                 self.say(OutboundEvent::Lost(
                     "the other server closed the connection".to_owned(),
@@ -269,6 +262,19 @@ impl LaneTask {
                 .await;
             }
             Err(error) => self.say(OutboundEvent::Lost(error.to_string())).await,
+        }
+    }
+
+    /// Everything whole that was read.
+    async fn frames(&mut self) {
+        while let Some(stream) = &mut self.stream {
+            let event = match stream.conn.frame() {
+                Ok(Some(frame)) => OutboundEvent::Frame(frame),
+                Ok(None) => return,
+                Err(error) => OutboundEvent::Malformed(error),
+            };
+            trace!(?event, "received");
+            self.say(event).await;
         }
     }
 
