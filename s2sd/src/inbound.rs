@@ -1,13 +1,13 @@
 //! Serves one incoming stream: the driver of [`negotiate::Inbound`](crate::negotiate::Inbound).
 //!
 //! Waits only to the right: a component whose queue is full pauses the stream its stanzas come from, so that TCP slows
-//! the sending server down; answers of authoritative servers come in by a channel that only this task reads.
+//! the sending server down; questions to authoritative servers are tasks of its own that end with it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use tracing::{Instrument, debug, info, info_span, trace, warn};
@@ -21,11 +21,6 @@ use crate::negotiate::{House, Inbound, InboundEffect, InboundEvent, Transport};
 use crate::outbound;
 use crate::router::{Router, Undelivered};
 use crate::stanza::{Origin, Stanza};
-
-type Verdicts = (
-    mpsc::Sender<(Pair, Verdict)>,
-    mpsc::Receiver<(Pair, Verdict)>,
-);
 
 /// A connection that sends nothing of its own any more gets this long to take our last words.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -47,8 +42,9 @@ struct Driver {
     router: Arc<Router>,
     house: Arc<House>,
     conn: Conn,
-    /// Answers of authoritative servers to this stream's questions: at most one per pair is on its way.
-    verdicts: Verdicts,
+    /// Questions to authoritative servers: at most one per pair. They end with the stream, lest a peer that comes and
+    /// goes leave more of them behind than it could have on its streams.
+    questions: JoinSet<(Pair, Verdict)>,
     admission: Admission,
     effects: Vec<InboundEffect>,
     heard: Instant,
@@ -67,9 +63,8 @@ pub(crate) async fn serve(
         let house = router.means().house();
         let closed = match accept(&router, &house, tcp, peer, direct_tls).await {
             Ok((conn, transport)) => {
-                let pairs = house.config.limits.pairs_per_stream.max(1);
                 let driver = Driver {
-                    verdicts: mpsc::channel(pairs),
+                    questions: JoinSet::new(),
                     router,
                     conn,
                     admission,
@@ -162,13 +157,14 @@ impl Driver {
         let idle = self.heard + limits.idle;
         let until = deadline.map_or(idle, |deadline| deadline.min(idle));
         tokio::select! {
-            progress = self.conn.progress(true) => match progress {
+            // A peer that does not read our answers is not heard until it does: the bound of the write buffer.
+            progress = self.conn.progress(self.conn.has_room()) => match progress {
                 Ok(Progress::Read) => { self.heard = Instant::now(); None }
                 Ok(Progress::Written) => None,
                 Ok(Progress::End) => Some(InboundEvent::Lost("the peer closed the connection".to_owned())),
                 Err(error) => Some(InboundEvent::Lost(error.to_string())),
             },
-            Some((pair, verdict)) = self.verdicts.1.recv() => Some(InboundEvent::Verdict(pair, verdict)),
+            Some(Ok((pair, verdict))) = self.questions.join_next() => Some(InboundEvent::Verdict(pair, verdict)),
             () = sleep_until(until.into()) => {
                 Some(if deadline.is_some() { InboundEvent::Tick } else { InboundEvent::Idle })
             }
@@ -232,17 +228,14 @@ impl Driver {
                 self.router.means().judge(&self.conn, domain),
             ))),
             InboundEffect::Ask(pair, question) => {
-                let (means, answers) = (Arc::clone(self.router.means()), self.verdicts.0.clone());
+                let means = Arc::clone(self.router.means());
                 let asked = question.pair.clone();
-                let ask = async move {
-                    let verdict = outbound::ask(&means, pair, question).await;
-                    // The stream may have ended meanwhile; then nobody waits for the answer.
-                    let _ = answers.send((asked, verdict)).await;
-                };
-                tokio::spawn(ask.in_current_span());
+                let ask = async move { (asked, outbound::ask(&means, pair, question).await) };
+                self.questions.spawn(ask.in_current_span());
                 Ok(None)
             }
             InboundEffect::Restart(limits) => {
+                self.questions = JoinSet::new();
                 self.conn.restart(limits);
                 Ok(None)
             }
@@ -278,6 +271,8 @@ impl Driver {
             Ok(clean) => clean,
             Err(error) => return Ok(InboundEvent::Malformed(error)),
         };
+        // What was asked in clear is forgotten with it; its answer must not be taken for one to a later question.
+        self.questions = JoinSet::new();
         self.conn.flush().await.map_err(broken)?;
         let Some((tcp, peer)) = self.conn.take_tcp(clean) else {
             return Ok(InboundEvent::TlsFailed("TLS within TLS".to_owned()));

@@ -123,6 +123,13 @@ impl Inbound {
                         self.by_sasl = true;
                         self.header_sent = false;
                         out.push(InboundEffect::Restart(self.limits()));
+                        // A question from before the restart (its answer would come in the middle of it) is forgotten;
+                        // what was proved under the same TLS stays proved.
+                        self.receiving = super::receiving(&self.house);
+                        for authorized in &self.proved {
+                            let pair = authorized.pair().remote_to_local();
+                            self.receiving.proved_by_other_means(&pair);
+                        }
                         self.prove(DomainPair { local, remote }, method, out);
                         self.stage = Stage::ExpectHeader;
                         Ok(self)
