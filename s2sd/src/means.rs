@@ -5,13 +5,14 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use rustls::pki_types::UnixTime;
 use tokio_util::sync::CancellationToken;
+use tracing::debug;
 use xmpp_sasl::Random;
 use xmpp_stream::Domain;
 
 use crate::conn::Conn;
 use crate::negotiate::{House, Judged, Secured};
 use crate::resolve::Dns;
-use crate::tls::{self, PeerChain, Tls};
+use crate::tls::{self, Certificate, PeerChain, Tls};
 
 /// Shared by all tasks.
 #[derive(Debug)]
@@ -52,11 +53,15 @@ impl Means {
     pub(crate) fn secured(conn: &Conn) -> Option<Secured> {
         conn.tls().map(|tls| {
             let (_, session) = tls.get_ref();
+            let facts = tls::describe(session);
+            let certificate_shown = session
+                .peer_certificates()
+                .is_some_and(|chain| !chain.is_empty());
+            debug!(version = facts.version, cipher = %facts.cipher, group = facts.group, certificate_shown,
+                "TLS handshake finished");
             Secured {
-                facts: tls::describe(session),
-                certificate_shown: session
-                    .peer_certificates()
-                    .is_some_and(|chain| !chain.is_empty()),
+                facts,
+                certificate_shown,
             }
         })
     }
@@ -73,6 +78,7 @@ impl Means {
             Some(domain) => {
                 let roots = self.tls.roots(&house.policy(&domain));
                 let certificate = tls::judge(chain.as_ref(), &roots, &domain, now);
+                said(&domain, &certificate);
                 Judged {
                     domain: Some(domain),
                     certificate,
@@ -84,8 +90,11 @@ impl Means {
                 let identity = tls::sole_identity(chain.as_ref(), &roots, now);
                 let certificate = match &identity {
                     Some(identity) => tls::judge(chain.as_ref(), &roots, identity, now),
-                    None => tls::Certificate::Missing,
+                    None => Certificate::Missing,
                 };
+                if let Some(identity) = &identity {
+                    said(identity, &certificate);
+                }
                 Judged {
                     domain: None,
                     certificate,
@@ -98,5 +107,18 @@ impl Means {
     /// The rules as they are now.
     pub(crate) fn house(&self) -> Arc<House> {
         self.house.load_full()
+    }
+}
+
+/// Why a certificate was believed, or not.
+fn said(remote: &Domain, certificate: &Certificate) {
+    match certificate {
+        Certificate::Good { matched } => {
+            debug!(%remote, matched, "the certificate proves the domain");
+        }
+        Certificate::Bad(fault) => {
+            debug!(%remote, %fault, "the certificate does not prove the domain");
+        }
+        Certificate::Missing => debug!(%remote, "no certificate was shown"),
     }
 }
