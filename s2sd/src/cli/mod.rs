@@ -2,6 +2,8 @@
 //! called wrongly.
 
 mod check;
+#[cfg(feature = "demo")]
+mod demo;
 mod run;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
@@ -42,6 +44,8 @@ struct CommandLine {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(Run),
+    #[cfg(feature = "demo")]
+    Demo(Demo),
     Check(Check),
 }
 
@@ -54,6 +58,19 @@ enum Command {
 struct Run {
     #[command(flatten)]
     configuration: Configuration,
+}
+
+/// Two domains federate on loopback, with nothing to install
+///
+/// Two daemons in this process, with a DNS and a certificate authority of their own: a transcript of how they meet, step
+/// by step, and why they believe each other. Nothing is left behind.
+#[cfg(feature = "demo")]
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  s2sd demo\n  s2sd demo --scenario dialback | less")]
+struct Demo {
+    /// Show only this
+    #[arg(long, value_name = "NAME")]
+    scenario: Option<crate::demo::Scenario>,
 }
 
 #[derive(Debug, Args)]
@@ -82,6 +99,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match CommandLine::try_parse_from(arguments) {
         Ok(line) => match line.command {
             Command::Run(run) => run::run(&run.configuration.config).into(),
+            #[cfg(feature = "demo")]
+            Command::Demo(demo) => demo::demo(demo.scenario).into(),
             Command::Check(check) => check::check(&check.configuration.config, check.json).into(),
         },
         Err(usage) => {
