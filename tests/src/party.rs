@@ -14,8 +14,8 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 use xmpp_stream::{
-    Element, ErrorType, Node, StanzaCondition, StanzaError, StanzaKind, StreamError, Tree, Writer,
-    error_reply, ns,
+    ContentNamespace, Element, ErrorType, Node, StanzaCondition, StanzaError, StanzaKind,
+    StreamError, Tree, Writer, error_reply, ns,
 };
 
 use crate::{
@@ -225,6 +225,7 @@ impl Serving {
         if let Some(error) = StreamError::from_element(&element) {
             bail!("stream error {error:?}");
         }
+        let element = adopted(element);
         let _ = self.watch.send(element.clone());
         if let Some(answer) = answer(&element, &self.address, self.manner) {
             self.wire.send(answer).await?;
@@ -234,6 +235,17 @@ impl Serving {
         }
         Ok(())
     }
+}
+
+/// A stanza in another content namespace than that of the stream, taken as one all the same.
+// COMPAT(jabberd2 2.7): its router hands `jabber:client` to components
+// (`stanzas_in_the_namespace_of_clients_are_stanzas`).
+fn adopted(element: Element) -> Element {
+    if element.namespace() != ns::CLIENT || element.stanza().is_some() {
+        return element;
+    }
+    let context = xmpp_stream::Context::new(ContentNamespace::Client);
+    Element::parse(element.bytes().clone(), &context).unwrap_or(element)
 }
 
 /// The answer that a party gives by itself.
@@ -358,6 +370,34 @@ mod tests {
         let found = a.expect("an error", SOON, |_| true).await.unwrap();
         let error = StanzaError::from_element(&found).unwrap();
         assert_eq!(error.condition, StanzaCondition::ServiceUnavailable);
+    }
+
+    #[tokio::test]
+    async fn stanzas_in_the_namespace_of_clients_are_stanzas() {
+        let hub = Hub::start(|_, stanza| {
+            let text = String::from_utf8_lossy(&stanza).replacen(' ', " xmlns='jabber:client' ", 1);
+            vec![text.into()]
+        })
+        .await;
+        let mut a = Party::attach(&hub.end("a.test"), Manner::Quiet, SOON)
+            .await
+            .unwrap();
+        let _b = Party::attach(&hub.end("b.test"), Manner::Echo, SOON)
+            .await
+            .unwrap();
+        a.send("<message from='a.test' to='b.test' id='1'><body>a</body></message>")
+            .await
+            .unwrap();
+        let found = a.expect("an answer", SOON, |_| true).await.unwrap();
+        assert_eq!(found.stanza(), Some(StanzaKind::Message));
+        assert_eq!(
+            found
+                .tree()
+                .child(ns::CLIENT, "body")
+                .map(|body| body.text())
+                .as_deref(),
+            Some("a")
+        );
     }
 
     #[tokio::test]
