@@ -211,7 +211,7 @@ fn run_row(
         scenario: scenario.name,
         part: direction.name(),
         result: Verdict::NotApplicable,
-        reason: peer.cannot(scenario.name).map(str::to_owned),
+        reason: peer.cannot(scenario.name, direction).map(str::to_owned),
         seconds: 0.0,
     };
     if entry.reason.is_some() {

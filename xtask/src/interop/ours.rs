@@ -1,7 +1,7 @@
 //! s2sd itself in a row: one served domain, to which a component attaches.
 
 use super::{
-    evidence::{Claim, Method, Refusal},
+    evidence::{Claim, Method, Refusal, line_with},
     peers::{Place, SECRET},
     process::Process,
     setup::{Direction, Proof, Setup, Transport},
@@ -50,7 +50,7 @@ pub(super) fn start(program: &Path, place: &Place<'_>, setup: &Setup) -> Result<
     command.args(["run", "-c", &place.path("s2sd.toml")]);
     let mut process = Process::start("s2sd", command, place.directory)?;
     // It says so itself: a connection made to find out would be in its log, as one that came to nothing.
-    process.prints("\"message\":\"serving\"")?;
+    process.prints("\"message\":\"serving ")?;
     Ok(process)
 }
 
@@ -113,7 +113,9 @@ pub(super) fn refused(
         (Direction::FromPeer, Refusal::Certificate) | (Direction::ToPeer, Refusal::Impostor) => {
             &["certificate"]
         }
-        (Direction::FromPeer, Refusal::Host) => &["protocol"],
+        // A header without `to`, as RFC 3920's servers send it, leaves only dialback to say that there is no such host;
+        // jabberd2 then ends the stream itself.
+        (Direction::FromPeer, Refusal::Host) => &["protocol", "stream-error"],
         (Direction::FromPeer, Refusal::Key) => &["dialback"],
         // The peer refuses; what we hear depends on how it does that.
         _ => &[
@@ -136,10 +138,17 @@ pub(super) fn refused(
     ))
 }
 
-/// Does the log show, as it came over the wire, a stream header without `version`?
-pub(super) fn saw_header_without_version(log: &str, direction: Direction) -> Result<(), String> {
-    let _ = direction;
-    super::evidence::line_with(log, &["received", "Header", "version: None"])
+/// Does the log show, as it came over the wire, the header of an incoming stream without `version`?
+pub(super) fn saw_header_without_version(log: &str) -> Result<(), String> {
+    line_with(
+        log,
+        &[
+            "\"received\"",
+            "Header(StreamHeader",
+            "version: None",
+            "\"name\":\"in\"",
+        ],
+    )
 }
 
 /// One line of the JSON log.

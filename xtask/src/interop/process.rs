@@ -67,7 +67,10 @@ impl Process {
         let mut ended = None;
         wait_until(&what, Duration::from_secs(30), || {
             ended = self.ended()?;
-            Ok(self.says().contains(text) || ended.is_some())
+            Ok([&self.output, &self.errors]
+                .iter()
+                .any(|file| read(file).contains(text))
+                || ended.is_some())
         })
         .with_context(|| self.says())?;
         match ended {
@@ -93,9 +96,14 @@ impl Process {
         read(&self.output)
     }
 
-    /// What it has printed anywhere.
+    /// The end of what it has printed, for the person who has to find out.
     pub(super) fn says(&self) -> String {
-        self.output() + &read(&self.errors)
+        let all = self.output() + &read(&self.errors);
+        let lines: Vec<&str> = all.lines().collect();
+        lines
+            .get(lines.len().saturating_sub(8)..)
+            .unwrap_or_default()
+            .join("\n")
     }
 }
 

@@ -19,7 +19,7 @@ use std::{
 };
 
 /// A domain that nobody serves.
-const NOBODY: &str = "nosuch.test";
+pub(super) const NOBODY: &str = "nosuch.test";
 /// Where the authoritative server with another secret is.
 const OTHER_AUTHORITY: Ipv4Addr = Ipv4Addr::new(127, 0, 77, 9);
 /// How long one step of a check may take.
@@ -155,7 +155,7 @@ impl Row<'_> {
 
     /// The peer's stream header on the wire, as s2sd saw it, had no `version`.
     pub(super) fn header_had_no_version(&self) -> Result<()> {
-        self.logs_show(|ours, _| ours::saw_header_without_version(ours, self.direction))
+        self.logs_show(|ours, _| ours::saw_header_without_version(ours))
     }
 
     /// Starts the zone, s2sd and the peer.

@@ -174,7 +174,7 @@ impl Peer for Ejabberd {
         Method::Dialback
     }
 
-    fn cannot(&self, scenario: &str) -> Option<&'static str> {
+    fn cannot(&self, scenario: &str, _direction: Direction) -> Option<&'static str> {
         (scenario == "no-version").then_some("always sends version='1.0'")
     }
 }

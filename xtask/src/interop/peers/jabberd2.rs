@@ -6,6 +6,7 @@ use crate::interop::{
     evidence::{Claim, Method, Refusal, line_with, no_line_with},
     ours,
     process::Process,
+    row::NOBODY,
     setup::{Direction, Setup},
     template::fill,
 };
@@ -115,7 +116,10 @@ impl Peer for Jabberd2 {
             Direction::FromPeer => format!("outgoing route '{them}/{us}' is now valid"),
             Direction::ToPeer => format!("incoming route '{them}/{us}' is now valid"),
         };
-        let encrypted = ["is now valid", ", TLS negotiated"];
+        if claim.method != Method::Dialback {
+            return Err("it knows nothing but dialback".to_owned());
+        }
+        let encrypted = [route.as_str(), "TLS"];
         line_with(log, &[&route])?;
         if claim.tls() {
             line_with(log, &encrypted)
@@ -126,11 +130,13 @@ impl Peer for Jabberd2 {
 
     fn refused(&self, log: &str, direction: Direction, why: Refusal) -> Result<(), String> {
         let (us, them) = (ours::DOMAIN, self.domain());
+        let invalid = |route: String| line_with(log, &[&route, "is now invalid"]);
         match (direction, why) {
-            (Direction::FromPeer, _) => no_line_with(
-                log,
-                &[&format!("outgoing route '{them}/{us}' is now valid")],
-            ),
+            (Direction::FromPeer, Refusal::Host) => {
+                invalid(format!("outgoing route '{them}/{NOBODY}'"))
+            }
+            (Direction::FromPeer, _) => invalid(format!("outgoing route '{them}/{us}'")),
+            (Direction::ToPeer, Refusal::Key) => invalid(format!("incoming route '{them}/{us}'")),
             (Direction::ToPeer, _) => no_line_with(
                 log,
                 &[&format!("incoming route '{them}/{us}' is now valid")],
@@ -142,14 +148,58 @@ impl Peer for Jabberd2 {
         Method::Dialback
     }
 
-    fn cannot(&self, scenario: &str) -> Option<&'static str> {
-        match scenario {
-            "external-starttls" | "server-only" => Some("has no SASL between servers"),
-            "external-direct-tls" => Some("has no direct TLS"),
-            "wrong-certificate" | "unknown-authority" | "impostor" => {
+    fn cannot(&self, scenario: &str, direction: Direction) -> Option<&'static str> {
+        match (scenario, direction) {
+            ("external-starttls" | "server-only", _) => Some("has no SASL between servers"),
+            ("external-direct-tls", _) => Some("has no direct TLS"),
+            ("wrong-certificate" | "unknown-authority" | "impostor", _) => {
                 Some("has no SASL between servers and checks no certificate")
             }
+            ("no-version", Direction::ToPeer) => Some("answers version='1.0' with version='1.0'"),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::interop::setup::Transport;
+
+    /// What jabberd2 2.7.0 logged, shortened.
+    const LOG: &str = "[notice] [9] outgoing route 'jabberd.test/s2sd.test' is now valid TLS
+[notice] [8] incoming route 'jabberd.test/s2sd.test' is now valid \n";
+
+    #[test]
+    fn plain_is_told_from_encrypted() {
+        let check = |method, transport, direction| {
+            let claim = Claim {
+                method,
+                transport,
+                direction,
+            };
+            Jabberd2.proved(LOG, &claim).is_ok()
+        };
+        assert!(check(
+            Method::Dialback,
+            Transport::StartTls,
+            Direction::FromPeer
+        ));
+        assert!(!check(
+            Method::Dialback,
+            Transport::Plain,
+            Direction::FromPeer
+        ));
+        assert!(check(Method::Dialback, Transport::Plain, Direction::ToPeer));
+        assert!(!check(
+            Method::Dialback,
+            Transport::StartTls,
+            Direction::ToPeer
+        ));
+        assert!(!check(
+            Method::External,
+            Transport::Plain,
+            Direction::ToPeer
+        ));
     }
 }

@@ -13,8 +13,10 @@ use anyhow::{Context, Result};
 use std::{
     env,
     ffi::OsString,
-    fs,
+    fs::{self, OpenOptions},
+    io::Write,
     net::{Ipv4Addr, SocketAddr},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -45,7 +47,7 @@ pub(super) trait Peer: Sync {
     /// How it is to authenticate with a certificate for serverAuth only.
     fn takes_server_only(&self) -> Method;
     /// Why it cannot play a scenario, if it cannot.
-    fn cannot(&self, scenario: &str) -> Option<&'static str>;
+    fn cannot(&self, scenario: &str, direction: Direction) -> Option<&'static str>;
 }
 
 /// All of them, in the order of the matrix.
@@ -68,9 +70,17 @@ impl Place<'_> {
         fs::create_dir_all(&path).with_context(|| format!("making {}", path.display()))
     }
 
+    /// Writes a file that only we may read: most hold a secret.
     pub(super) fn write(&self, name: &str, text: &str) -> Result<()> {
         let path = self.directory.join(name);
-        fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&path);
+        file.and_then(|mut file| file.write_all(text.as_bytes()))
+            .with_context(|| format!("writing {}", path.display()))
     }
 
     pub(super) fn certificate(&self, name: &str) -> String {

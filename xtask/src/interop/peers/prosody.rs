@@ -195,7 +195,7 @@ impl Peer for Prosody {
         Method::External
     }
 
-    fn cannot(&self, scenario: &str) -> Option<&'static str> {
+    fn cannot(&self, scenario: &str, _direction: Direction) -> Option<&'static str> {
         (scenario == "no-version").then_some("always sends version='1.0'")
     }
 }
