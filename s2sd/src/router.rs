@@ -13,6 +13,7 @@ use xmpp_stream::{
     error_reply,
 };
 
+use crate::closed::cause_element;
 use crate::means::Means;
 use crate::negotiate::DomainPair;
 use crate::outbound::Lanes;
@@ -188,22 +189,13 @@ impl Router {
 }
 
 fn full(text: &str) -> StanzaError {
-    error(ErrorType::Wait, StanzaCondition::ResourceConstraint, text)
+    StanzaError::new(ErrorType::Wait, StanzaCondition::ResourceConstraint)
+        .with_text(text)
+        .with_application(cause_element("queue-full"))
 }
 
 fn absent() -> StanzaError {
-    error(
-        ErrorType::Wait,
-        StanzaCondition::ServiceUnavailable,
-        "nothing answers for this domain at the moment",
-    )
-}
-
-fn error(kind: ErrorType, condition: StanzaCondition, text: &str) -> StanzaError {
-    StanzaError {
-        kind,
-        condition,
-        text: Some(text.to_owned()),
-        application: None,
-    }
+    StanzaError::new(ErrorType::Wait, StanzaCondition::ServiceUnavailable)
+        .with_text("nothing answers for this domain at the moment")
+        .with_application(cause_element("component-absent"))
 }
