@@ -12,18 +12,17 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use tokio::{
-    sync::{mpsc, watch},
-    task::{JoinHandle, JoinSet},
+    sync::watch,
+    task::JoinHandle,
     time::{MissedTickBehavior, timeout},
 };
-use xmpp_dialback::{Verdict, wire::Nonza};
-use xmpp_stream::{DialbackFeature, Element, Features, StanzaKind};
 
 use crate::{
     component,
+    neighbour::Neighbour,
     peer::Peer,
     wire::{Event, Wire},
-    world::{Daemon, RawServer, SECRET, SOON, World},
+    world::{Daemon, SECRET, SOON, World},
 };
 
 /// The well-behaved peer's domain.
@@ -52,16 +51,8 @@ impl Bystander {
 
     /// Begins beside the daemon, which [`Bystander::daemon`] described. One round is done when this returns.
     pub async fn beside(world: &mut World, daemon: &str) -> anyhow::Result<Self> {
-        let server = world.listen(PEER).await?;
-        let (arrived, inbox) = mpsc::channel(64);
-        let serving = tokio::spawn(serve(server, arrived));
-        let mut incoming = world.connect(daemon).await?.with_patience(SOON);
-        incoming.open(PEER, HERE).await?;
-        let verdict = incoming.dialback(PEER, HERE, "a good key").await?;
-        ensure!(
-            verdict == "valid",
-            "the bystander is not believed: {verdict}"
-        );
+        let neighbour = Neighbour::at(world, PEER).await?;
+        let incoming = neighbour.proved(world, daemon, HERE).await?;
         let addr = *world
             .daemon(daemon)?
             .components
@@ -73,15 +64,11 @@ impl Bystander {
         let going = Round {
             incoming,
             component,
-            inbox,
+            neighbour,
             connection: None,
         };
         let stopping = Arc::clone(&stop);
-        let task = tokio::spawn(async move {
-            let result = going.round_and_round(&told, &stopping).await;
-            serving.abort();
-            result
-        });
+        let task = tokio::spawn(async move { going.round_and_round(&told, &stopping).await });
         let mut this = Self { task, rounds, stop };
         this.more(1).await?;
         Ok(this)
@@ -122,8 +109,7 @@ struct Round {
     /// From the peer to the daemon.
     incoming: Peer,
     component: Wire,
-    /// What the daemon sends to the peer, with the number of the connection it came by.
-    inbox: mpsc::Receiver<(usize, Element)>,
+    neighbour: Neighbour,
     connection: Option<usize>,
 }
 
@@ -164,16 +150,13 @@ impl Round {
                 "<message from='y@{HERE}' to='x@{PEER}' id='{id}'><body>and back</body></message>"
             ))
             .await?;
-        let got = timeout(SOON, self.inbox.recv()).await;
-        let Ok(Some((connection, got))) = got else {
-            bail!("message {id} did not come back");
-        };
+        let got = self.neighbour.next().await?;
         ensure!(
-            got.id().as_deref() == Some(&id),
+            got.stanza.id().as_deref() == Some(&id),
             "not message {id}, but {got:?}"
         );
         ensure!(
-            *self.connection.get_or_insert(connection) == connection,
+            *self.connection.get_or_insert(got.connection) == got.connection,
             "the daemon made a new connection"
         );
         // Nothing is said on the stream that the peer made, least of all an error.
@@ -181,55 +164,5 @@ impl Round {
             Event::Nothing => Ok(()),
             other => bail!("the daemon says {other:?}"),
         }
-    }
-}
-
-/// The peer's own server: believes everybody, vouches for itself.
-async fn serve(server: RawServer, arrived: mpsc::Sender<(usize, Element)>) {
-    let mut connections = JoinSet::new();
-    for connection in 0.. {
-        // It waits as long as the test lasts.
-        let Ok(peer) = server.accept_at_leisure().await else {
-            return;
-        };
-        connections.spawn(serve_one(peer, connection, arrived.clone()));
-        while connections.try_join_next().is_some() {}
-    }
-}
-
-async fn serve_one(
-    mut peer: Peer,
-    connection: usize,
-    arrived: mpsc::Sender<(usize, Element)>,
-) -> anyhow::Result<()> {
-    let features = Features {
-        dialback: Some(DialbackFeature { errors: true }),
-        ..Features::default()
-    };
-    peer.answer_open(&format!("calm-{connection}"), &features)
-        .await?;
-    loop {
-        let element = match peer.next_within(Duration::from_secs(3600)).await? {
-            Event::Element(element) => element,
-            Event::Footer => return peer.send("</stream:stream>").await,
-            _ => return Ok(()),
-        };
-        let answer = match Nonza::from_element(&element) {
-            Some(Ok(Nonza::Question(question))) => Nonza::Answer {
-                pair: question.pair,
-                stream_id: question.stream_id,
-                verdict: Verdict::Valid,
-            },
-            Some(Ok(Nonza::Request(request))) => Nonza::Result {
-                pair: request.pair,
-                verdict: Verdict::Valid,
-            },
-            _ if element.stanza() == Some(StanzaKind::Message) => {
-                arrived.send((connection, element)).await?;
-                continue;
-            }
-            _ => bail!("the daemon says {element:?}"),
-        };
-        peer.send(answer.to_bytes()).await?;
     }
 }

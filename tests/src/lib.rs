@@ -15,6 +15,7 @@ pub mod endpoint;
 pub mod forge;
 #[cfg(test)]
 mod hub;
+pub mod neighbour;
 pub mod party;
 pub mod peer;
 pub mod tls;
