@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info, info_span, trace, warn};
 use xmpp_stream::{
@@ -39,22 +39,18 @@ pub(crate) async fn serve(router: Arc<Router>, tcp: TcpStream, mut admission: Ad
         let house = router.means().house();
         let codec = Codec::new(house.limits_for_strangers()).expect(ContentNamespace::Component);
         let mut conn = Conn::new(Io::Plain(tcp), peer, codec);
-        let attached = timeout(house.config.limits.negotiation, attach(&mut conn, &house)).await;
-        let closed = match attached {
-            Ok(Ok((attached, limits))) => {
+        let stop = &router.means().stop;
+        let closed = match attach(&mut conn, &house, stop).await {
+            Ok((attached, limits)) => {
                 admission.authenticated();
                 conn.set_limits(limits);
                 run(&router, &house, conn, attached).await
             }
-            Ok(Err((last, closed))) => {
+            Err((last, closed)) => {
                 conn.send(&last);
                 conn.close(LAST_WORDS, &closed).await;
                 closed
             }
-            Err(_) => Closed {
-                by: By::Us,
-                cause: Cause::Timeout("the component did not attach"),
-            },
         };
         info!(cause = closed.cause.name(), "component left: {closed}");
     }
@@ -65,8 +61,10 @@ pub(crate) async fn serve(router: Arc<Router>, tcp: TcpStream, mut admission: Ad
 async fn attach(
     conn: &mut Conn,
     house: &Arc<House>,
+    stop: &CancellationToken,
 ) -> Result<(Attached, Limits), (bytes::Bytes, Closed)> {
     let mut attach = Attach::new(Arc::clone(house));
+    let deadline = Instant::now() + house.config.limits.negotiation;
     loop {
         match conn.frame() {
             Ok(Some(frame)) => match attach.frame(frame, &mut Dice)? {
@@ -89,7 +87,17 @@ async fn attach(
                         },
                     )
                 };
-                match conn.progress(true).await {
+                let progress = tokio::select! {
+                    progress = conn.progress(true) => progress,
+                    () = sleep_until(deadline.into()) => {
+                        let cause = Cause::Timeout("the component did not attach");
+                        return Err(attach.give_up(Condition::ConnectionTimeout, cause));
+                    }
+                    () = stop.cancelled() => {
+                        return Err(attach.give_up(Condition::SystemShutdown, Cause::Shutdown));
+                    }
+                };
+                match progress {
                     Ok(Progress::Read | Progress::Written) => {}
                     Ok(Progress::End) => return Err(lost("it closed the connection".to_owned())),
                     Err(error) => return Err(lost(error.to_string())),
@@ -152,8 +160,17 @@ async fn run(router: &Arc<Router>, house: &House, conn: Conn, attached: Attached
 impl Serving<'_> {
     async fn serve(&mut self, replaced: &CancellationToken) -> Closed {
         let mut batch = Vec::new();
+        // What came in one piece with the handshake was read already.
+        if let Err(closed) = self.read() {
+            return closed;
+        }
+        // While the server stops: what is in the queue is written first, as long as there is time.
+        let mut until = None;
         loop {
             self.write();
+            if until.is_some_and(|until| self.is_drained() || until <= Instant::now()) {
+                return self.goodbye(Condition::SystemShutdown, Cause::Shutdown);
+            }
             let stalled = if self.conn.is_flushed() {
                 None
             } else {
@@ -175,9 +192,11 @@ impl Serving<'_> {
                     continue;
                 }
                 () = replaced.cancelled() => return self.goodbye(Condition::Conflict, Cause::Replaced),
-                () = self.router.means().stop.cancelled() => {
-                    return self.goodbye(Condition::SystemShutdown, Cause::Shutdown);
+                () = self.router.means().stop.cancelled(), if until.is_none() => {
+                    until = Some(Instant::now() + self.house.config.limits.drain);
+                    continue;
                 }
+                () = sleep_until(until.unwrap_or_else(Instant::now).into()), if until.is_some() => continue,
             };
             self.settle();
             match progress {
@@ -203,6 +222,10 @@ impl Serving<'_> {
         }
     }
 
+    fn is_drained(&self) -> bool {
+        self.queue.is_empty() && self.next.is_empty() && self.conn.is_flushed()
+    }
+
     /// Everything whole that was read.
     fn read(&mut self) -> Result<(), Closed> {
         loop {
@@ -226,7 +249,10 @@ impl Serving<'_> {
                                 text: Some("`to` is missing or is no address".to_owned()),
                                 application: None,
                             };
-                            if let Some(reply) = xmpp_stream::error_reply(&element, &error) {
+                            // A component that does not read them gets no more of them.
+                            if self.conn.has_room()
+                                && let Some(reply) = xmpp_stream::error_reply(&element, &error)
+                            {
                                 self.conn.send(&reply);
                             }
                         }

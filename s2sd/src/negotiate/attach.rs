@@ -138,6 +138,13 @@ impl Attach {
         }
     }
 
+    /// What to say to a component that takes too long, or when the server stops.
+    pub fn give_up(&self, condition: Condition, cause: Cause) -> (Bytes, Closed) {
+        let header = matches!(self.stage, Stage::ExpectHeader(_));
+        let (last, _) = refuse(&StreamError::new(condition), header);
+        (last, Closed { by: By::Us, cause })
+    }
+
     /// What to answer to bytes that are no XMPP.
     pub fn malformed(&self, error: &DecodeError) -> (Bytes, Closed) {
         refuse(
