@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::{sleep_until, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tracing::{Instrument, debug, info, info_span, trace, warn};
 use xmpp_dialback::{Pair, Verdict};
@@ -47,6 +47,8 @@ struct Driver {
     questions: JoinSet<(Pair, Verdict)>,
     admission: Admission,
     effects: Vec<InboundEffect>,
+    /// When it was accepted: the time for negotiation counts from here, handshakes included.
+    began: Instant,
     heard: Instant,
 }
 
@@ -61,7 +63,8 @@ pub(crate) async fn serve(
     let span = info_span!("in", %peer, tls = direct_tls);
     async move {
         let house = router.means().house();
-        let closed = match accept(&router, &house, tcp, peer, direct_tls).await {
+        let began = Instant::now();
+        let closed = match accept(&router, &house, tcp, peer, direct_tls, began).await {
             Ok((conn, transport)) => {
                 let driver = Driver {
                     questions: JoinSet::new(),
@@ -69,10 +72,11 @@ pub(crate) async fn serve(
                     conn,
                     admission,
                     effects: Vec::new(),
-                    heard: Instant::now(),
+                    began,
+                    heard: began,
                     house: Arc::clone(&house),
                 };
-                let inbound = Inbound::new(house, Box::new(Dice), transport, Instant::now());
+                let inbound = Inbound::new(house, Box::new(Dice), transport, began);
                 driver.run(inbound).await
             }
             Err(closed) => closed,
@@ -89,13 +93,15 @@ async fn accept(
     tcp: TcpStream,
     peer: std::net::SocketAddr,
     direct_tls: bool,
+    began: Instant,
 ) -> Result<(Conn, Transport), Closed> {
     let _ = tcp.set_nodelay(true);
     let codec = Codec::new(house.limits_for_strangers()).expect(ContentNamespace::Server);
     if !direct_tls {
         return Ok((Conn::new(Io::Plain(tcp), peer, codec), Transport::Plain));
     }
-    let conn = handshake(router.means(), house, tcp, peer, codec, None).await?;
+    let deadline = began + house.config.limits.negotiation;
+    let conn = handshake(router.means(), house, tcp, peer, codec, None, deadline).await?;
     let transport = Means::secured(&conn).map_or(Transport::Plain, Transport::Tls);
     Ok((conn, transport))
 }
@@ -107,13 +113,17 @@ async fn handshake(
     peer: std::net::SocketAddr,
     codec: Codec,
     fallback: Option<&Domain>,
+    deadline: Instant,
 ) -> Result<Conn, Closed> {
     let config = means.tls.server(fallback, house.config.policy.min_tls);
-    let tls = timeout(
-        house.config.limits.negotiation,
-        TlsAcceptor::from(config).accept(tcp),
-    )
-    .await;
+    let accepting = TlsAcceptor::from(config).accept(tcp);
+    let in_time = timeout_at(deadline.into(), accepting);
+    let Some(tls) = means.stop.run_until_cancelled(in_time).await else {
+        return Err(Closed {
+            by: By::Us,
+            cause: Cause::Shutdown,
+        });
+    };
     match tls {
         Ok(Ok(tls)) => Ok(Conn::new(Io::Tls(Box::new(tls.into())), peer, codec)),
         Ok(Err(error)) => Err(Closed {
@@ -285,6 +295,7 @@ impl Driver {
             peer,
             codec,
             fallback.as_ref(),
+            self.began + self.house.config.limits.negotiation,
         )
         .await?;
         Ok(match Means::secured(&self.conn) {
