@@ -1,0 +1,213 @@
+//! Order holds per pair, while connecting and over failed attempts, and what waits when the daemon stops is still
+//! delivered while there is time.
+#![allow(clippy::unwrap_used)]
+
+use s2sd_tests::{
+    bystander::Bystander,
+    neighbour::Neighbour,
+    party::Party,
+    peer::Peer,
+    wire::Event,
+    world::{Daemon, SECRET, SOON, World},
+};
+use xmpp_stream::{DialbackFeature, Element, Features, StanzaKind, ns};
+
+const PLAIN: &str = "tls = 'optional'\nauth = ['external', 'dialback']";
+const SOON_AGAIN: &str = "[queue]\nbackoff = { first = '10ms', max = '20ms' }\n";
+
+fn message(from: &str, to: &str, id: usize) -> String {
+    format!("<message from='{from}' to='{to}' id='{id}'><body>{id}</body></message>")
+}
+
+fn id_of(stanza: &Element) -> usize {
+    stanza.id().unwrap().parse().unwrap()
+}
+
+async fn arrive_in_order(component: &mut Party, count: usize) {
+    for id in 0..count {
+        let got = component.expect("a message", SOON, |_| true).await.unwrap();
+        assert_eq!(id_of(&got), id, "{got:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_sent_before_the_peer_is_up_arrives_in_order() {
+    let mut world = World::new().unwrap();
+    world
+        .start(Bystander::daemon("here.test").tables(SOON_AGAIN))
+        .await
+        .unwrap();
+    let bystander = Bystander::beside(&mut world, "here.test").await.unwrap();
+    let mut component = world.component("here.test").await.unwrap();
+    // There is nobody, but there will be.
+    drop(world.listen("b.test").await.unwrap());
+    for id in 0..1000 {
+        let message = message("here.test", "b.test", id);
+        component.send(message).await.unwrap();
+    }
+    // The other direction has its turn meanwhile.
+    world
+        .start(Daemon::serving("b.test").tables(SOON_AGAIN))
+        .await
+        .unwrap();
+    let mut other = world.component("b.test").await.unwrap();
+    for id in 0..1000 {
+        let message = message("b.test", "here.test", id);
+        other.send(message).await.unwrap();
+    }
+    arrive_in_order(&mut other, 1000).await;
+    arrive_in_order(&mut component, 1000).await;
+    bystander.was_well().await.unwrap();
+}
+
+fn features() -> Features {
+    Features {
+        dialback: Some(DialbackFeature { errors: true }),
+        ..Features::default()
+    }
+}
+
+/// The peer's side of a stream that the daemon makes, up to its key.
+async fn answer(server: &s2sd_tests::world::RawServer) -> Peer {
+    let mut peer = server.accept().await.unwrap();
+    peer.answer_open("there", &features()).await.unwrap();
+    peer.expect(ns::DIALBACK, "result").await.unwrap();
+    peer
+}
+
+const VALID: &str = "<db:result from='b.test' to='here.test' type='valid'/>";
+
+#[tokio::test]
+async fn order_survives_attempts_that_fail_in_the_middle() {
+    let mut world = World::new().unwrap();
+    let daemon = Bystander::daemon("here.test")
+        .policy(PLAIN)
+        .tables(SOON_AGAIN);
+    world.start(daemon).await.unwrap();
+    let bystander = Bystander::beside(&mut world, "here.test").await.unwrap();
+    let mut component = world.component("here.test").await.unwrap();
+    let server = world.listen("b.test").await.unwrap();
+    let mut sent = 0;
+    let mut send = async |component: &mut Party| {
+        for _ in 0..50 {
+            let message = message("here.test", "b.test", sent);
+            component.send(message).await.unwrap();
+            sent += 1;
+        }
+    };
+    send(&mut component).await;
+    // It closes without a word,
+    drop(server.accept().await.unwrap());
+    send(&mut component).await;
+    // after the header,
+    let mut peer = server.accept().await.unwrap();
+    peer.answer_open("there", &features()).await.unwrap();
+    drop(peer);
+    send(&mut component).await;
+    // instead of an answer,
+    let mut peer = answer(&server).await;
+    peer.send("</stream:stream>").await.unwrap();
+    peer.expect_end().await.unwrap();
+    send(&mut component).await;
+    // and before it read anything, so that nothing can have got lost on the way.
+    let mut peer = answer(&server).await;
+    let error = "<stream:error><reset xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>";
+    peer.send(error).await.unwrap();
+    peer.expect_end().await.unwrap();
+    send(&mut component).await;
+    let mut peer = answer(&server).await;
+    peer.send(VALID).await.unwrap();
+    for id in 0..250 {
+        let got = peer.expect_stanza(StanzaKind::Message).await.unwrap();
+        assert_eq!(id_of(&got), id);
+    }
+    bystander.was_well().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_waits_for_a_peer_is_sent_before_the_daemon_stops() {
+    let mut world = World::new().unwrap();
+    let built_in = "[[domain]]\nname = 'built.in.test'\n";
+    world
+        .start(Daemon::serving("here.test").policy(PLAIN).tables(built_in))
+        .await
+        .unwrap();
+    let mut component = world.component("here.test").await.unwrap();
+    let server = world.listen("b.test").await.unwrap();
+    for id in 0..500 {
+        let message = message("here.test", "b.test", id);
+        component.send(message).await.unwrap();
+    }
+    // Answered by the daemon itself, after it took all that was sent before.
+    let ping = "<iq type='get' from='here.test' to='built.in.test' id='p'><ping xmlns='urn:xmpp:ping'/></iq>";
+    component.send(ping).await.unwrap();
+    let pong = component.expect("a pong", SOON, |_| true).await.unwrap();
+    assert_eq!(pong.id().as_deref(), Some("p"));
+    let peer = async {
+        let mut peer = answer(&server).await;
+        // Not before the daemon was told to stop: its component knows.
+        let ended = format!("{:#}", component.ended().await);
+        assert!(ended.contains("SystemShutdown"), "{ended}");
+        peer.send(VALID).await.unwrap();
+        for id in 0..500 {
+            let got = peer.expect_stanza(StanzaKind::Message).await.unwrap();
+            assert_eq!(id_of(&got), id);
+        }
+        peer.expect_end().await.unwrap();
+    };
+    tokio::join!(peer, world_stops(&mut world, "here.test"));
+}
+
+async fn world_stops(world: &mut World, domain: &str) {
+    let began = std::time::Instant::now();
+    world.stop(domain).await.unwrap();
+    assert!(began.elapsed() < SOON, "it was stopped, not drained");
+}
+
+#[tokio::test]
+async fn what_waits_for_a_component_is_written_before_the_daemon_stops() {
+    let mut world = World::new().unwrap();
+    world
+        .start(Daemon::serving("here.test").policy(PLAIN))
+        .await
+        .unwrap();
+    let neighbour = Neighbour::at(&mut world, "b.test").await.unwrap();
+    let mut peer = neighbour
+        .proved(&world, "here.test", "here.test")
+        .await
+        .unwrap();
+    let addr = world.daemon("here.test").unwrap().components[0];
+    let mut component = s2sd_tests::component::attach(addr, "here.test", SECRET, SOON)
+        .await
+        .unwrap();
+    // More than the sockets and our write buffer hold, so that some waits in the queue.
+    let body = "x".repeat(20_000);
+    let mut all = String::new();
+    for id in 0..500 {
+        all += &format!(
+            "<message from='b.test' to='here.test' id='{id}'><body>{body}</body></message>"
+        );
+    }
+    peer.send(all).await.unwrap();
+    // Answered by the daemon after it took all that stood before it.
+    peer.send("<db:verify from='b.test' to='here.test' id='1'>k</db:verify>")
+        .await
+        .unwrap();
+    peer.expect(ns::DIALBACK, "verify").await.unwrap();
+    let read = async {
+        let error = peer.expect_stream_error().await.unwrap();
+        assert_eq!(error.condition, xmpp_stream::Condition::SystemShutdown);
+        for id in 0..500 {
+            match component.next(SOON).await.unwrap() {
+                Event::Element(got) if got.stanza().is_some() => assert_eq!(id_of(&got), id),
+                other => panic!("{id}: {other:?}"),
+            }
+        }
+        let Event::Element(error) = component.next(SOON).await.unwrap() else {
+            panic!("no stream error")
+        };
+        let error = xmpp_stream::StreamError::from_element(&error).unwrap();
+        assert_eq!(error.condition, xmpp_stream::Condition::SystemShutdown);
+    };
+    tokio::join!(read, world_stops(&mut world, "here.test"));
+}
