@@ -36,12 +36,30 @@ impl Desk<'_> {
     }
 }
 
+/// The realms to choose from: what the peer entries that may be meant ask for, or `host` where one asks for none.
+pub(super) fn realms(house: &House, remote: Option<&Domain>, host: &str) -> Vec<String> {
+    let mut realms = Vec::new();
+    let mut add = |policy: &Policy| {
+        if let Some(accept) = &policy.accept {
+            let realm = accept.realm.as_deref().unwrap_or(host);
+            if !realms.iter().any(|known| known == realm) {
+                realms.push(realm.to_owned());
+            }
+        }
+    };
+    match remote {
+        Some(remote) => add(&house.policy(remote)),
+        None => house.config.accepting().for_each(|(_, policy)| add(policy)),
+    }
+    realms
+}
+
 impl Host for Desk<'_> {
     fn random(&mut self, out: &mut [u8]) {
         self.random.fill(out);
     }
 
-    fn password(&mut self, authcid: &str, _realm: Option<&str>) -> Option<Password> {
+    fn password(&mut self, authcid: &str, realm: Option<&str>) -> Option<Password> {
         let (domain, accept) = match self.remote {
             Some(remote) => {
                 let policy = self.house.policy(remote);
@@ -61,6 +79,10 @@ impl Host for Desk<'_> {
                 (domain.clone(), policy.accept.clone()?)
             }
         };
+        // Another peer's realm is among those offered where the header does not say who asks.
+        if accept.realm.is_some() && accept.realm.as_deref() != realm {
+            return None;
+        }
         *self.proving = Some(domain);
         Some(accept.password)
     }

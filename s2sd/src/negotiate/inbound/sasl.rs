@@ -3,7 +3,7 @@
 use xmpp_sasl::{Server, ServerOptions, ServerStep, wire as sasl};
 use xmpp_stream::{Condition, Domain, Element, StreamError};
 
-use super::desk::Desk;
+use super::desk::{self, Desk};
 use super::{Inbound, InboundEffect, Out, Stage, Step};
 use crate::closed::{By, Cause, Closed};
 use crate::negotiate::offer::Offer;
@@ -32,7 +32,11 @@ impl Inbound {
                     .as_ref()
                     .map(|local| local.as_str().to_owned())
                     .unwrap_or_default();
-                let options = ServerOptions::new("xmpp", host);
+                let realms = desk::realms(&self.house, self.remote.as_ref(), &host);
+                let options = ServerOptions {
+                    realms,
+                    ..ServerOptions::new("xmpp", host)
+                };
                 match offered
                     .then(|| xmpp_sasl::server(&mechanism, &options))
                     .flatten()
