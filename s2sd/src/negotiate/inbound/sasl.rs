@@ -69,6 +69,8 @@ impl Inbound {
             Some(Ok(sasl::Nonza::Abort)) => {
                 self.sasl_failed(offer, xmpp_sasl::Failure::Aborted, out)
             }
+            // RFC 6120 §6.4.2: a new <auth/> discards the handshake that is going on.
+            Some(Ok(sasl::Nonza::Auth { .. })) => self.on_auth(offer, element, out),
             Some(Ok(_)) => self.sasl_failed(offer, xmpp_sasl::Failure::MalformedRequest, out),
             Some(Err(failure)) => self.sasl_failed(offer, failure, out),
             None if element.stanza().is_some() => Err(self.refuse_with(
