@@ -85,6 +85,8 @@ pub struct Inbound {
     transport: Transport,
     stage: Stage,
     header_sent: bool,
+    /// Whether the peer's header has a version, so that ours has one (RFC 6120 §4.7.5).
+    xmpp_1: bool,
     /// The stream's id, ours (RFC 6120 §4.7.3).
     id: String,
     local: Option<Domain>,
@@ -130,6 +132,7 @@ impl Inbound {
             transport,
             stage: Stage::ExpectHeader,
             header_sent: false,
+            xmpp_1: true,
             id: String::new(),
             local: None,
             remote: None,
@@ -258,6 +261,7 @@ impl Inbound {
     fn on_header(mut self: Box<Self>, header: StreamHeader, out: &mut Out) -> Step {
         self.id = super::fresh_id(self.random.as_mut());
         let xmpp_1 = header.is_xmpp_1();
+        self.xmpp_1 = xmpp_1;
         match header.to.as_deref().map(Domain::parse) {
             Some(Ok(to)) => {
                 if self.by_sasl && self.local.as_ref() != Some(&to) {
@@ -267,12 +271,11 @@ impl Inbound {
                         out,
                     ));
                 }
-                let served = self.house.serves(&to);
-                self.local = Some(to);
-                if !served {
+                if !self.house.serves(&to) {
                     let text = "this domain is not served here";
                     return Err(self.refuse_with(Condition::HostUnknown, text, out));
                 }
+                self.local = Some(to);
             }
             Some(Err(_)) => {
                 return Err(self.refuse_with(Condition::HostUnknown, "`to` is not a domain", out));
@@ -317,7 +320,7 @@ impl Inbound {
                 let text = "encryption is required, and a stream without version='1.0' cannot be encrypted";
                 return Err(self.refuse_with(Condition::PolicyViolation, text, out));
             }
-            self.send_header(false, out);
+            self.send_header(out);
             return self.open(Offer {
                 dialback: true,
                 ..Offer::default()
@@ -334,7 +337,7 @@ impl Inbound {
     }
 
     fn answer_header(mut self: Box<Self>, certificate: &Certificate, out: &mut Out) -> Step {
-        self.send_header(true, out);
+        self.send_header(out);
         let asked = Asked {
             house: &self.house,
             local: self.local.as_ref(),
@@ -527,7 +530,7 @@ impl Inbound {
         }
     }
 
-    fn send_header(&mut self, xmpp_1: bool, out: &mut Out) {
+    fn send_header(&mut self, out: &mut Out) {
         let mut header = StreamHeader::new(ContentNamespace::Server).with_dialback();
         header.id = Some(self.id.clone());
         header.from = self.local.as_ref().map(|local| local.as_str().to_owned());
@@ -535,7 +538,7 @@ impl Inbound {
             .remote
             .as_ref()
             .map(|remote| remote.as_str().to_owned());
-        header.version = xmpp_1.then_some(Version::XMPP_1);
+        header.version = self.xmpp_1.then_some(Version::XMPP_1);
         let mut bytes = BytesMut::new();
         header.write(&mut bytes);
         out.push(InboundEffect::Send(bytes.freeze()));
@@ -551,10 +554,14 @@ impl Inbound {
     /// RFC 6120 §4.9.1.1: an error about the header itself comes after a header of our own.
     fn send_error(&mut self, error: &StreamError, out: &mut Out) {
         if !self.header_sent {
-            if self.id.is_empty() {
-                self.id = super::fresh_id(self.random.as_mut());
-            }
-            self.send_header(true, out);
+            self.id = super::fresh_id(self.random.as_mut());
+            // §4.9.1.3: where `to` was none of our domains, one that is ours.
+            let first = self.house.config.domains.first();
+            self.local = self
+                .local
+                .take()
+                .or_else(|| first.map(|domain| domain.name.clone()));
+            self.send_header(out);
         }
         out.push(InboundEffect::Send(error.to_bytes()));
         self.send_footer(out);
