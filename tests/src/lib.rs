@@ -19,6 +19,7 @@ pub mod neighbour;
 pub mod party;
 pub mod peer;
 pub mod tls;
+pub mod transcript;
 pub mod user;
 pub mod wire;
 pub mod world;
