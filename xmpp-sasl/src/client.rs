@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::Password;
+use crate::{Password, kerberos_v4};
 
 /// Where random bytes come from. Closures `FnMut(&mut [u8])` are one.
 ///
@@ -92,6 +92,8 @@ pub struct ClientCredentials {
     pub host: String,
     /// Whether the outer layer has shown a certificate (or the like) of ours, so that EXTERNAL can work.
     pub certificate: bool,
+    /// KERBEROS_V4: the keys that services share with us. `None`: that mechanism is not used.
+    pub kerberos_v4: Option<kerberos_v4::Keys>,
 }
 
 impl ClientCredentials {

@@ -9,6 +9,7 @@
 //! |---|---|---|---|
 //! | `EXTERNAL` | RFC 4422 appendix A, XEP-0178 | what the outer layer proved, a TLS certificate as a rule | between servers, always first |
 //! | `DIGEST-MD5` | RFC 2831 (historic: RFC 6331) | that both sides know a password, without sending it | only with old peers, by agreement |
+//! | `KERBEROS_V4` | RFC 2222 §7.1, historic and breakable | that both sides have a DES key | never by itself; see [`kerberos_v4`] |
 //!
 //! [`client`] and [`server`] make one by its registered name, [`select`] chooses among the names that a server
 //! offers. The module `wire` has the XML forms of RFC 6120 §6.4 (cargo feature `xmpp`, on by default); without it the crate
@@ -80,6 +81,7 @@ mod server;
 // Mechanisms: one line here, one in `registry`, one file.
 mod digest_md5;
 mod external;
+pub mod kerberos_v4;
 
 #[cfg(feature = "xmpp")]
 pub mod wire;

@@ -1,6 +1,6 @@
 //! The mechanisms that exist, by name, and the choice between them.
 
-use crate::{Client, ClientCredentials, Server, ServerOptions, digest_md5, external};
+use crate::{Client, ClientCredentials, Server, ServerOptions, digest_md5, external, kerberos_v4};
 
 /// One row of the registry.
 pub(crate) struct Mechanism {
@@ -9,7 +9,11 @@ pub(crate) struct Mechanism {
     pub(crate) server: fn(&ServerOptions) -> Option<Box<dyn Server>>,
 }
 
-const MECHANISMS: [Mechanism; 2] = [external::MECHANISM, digest_md5::MECHANISM];
+const MECHANISMS: &[Mechanism] = &[
+    external::MECHANISM,
+    digest_md5::MECHANISM,
+    kerberos_v4::MECHANISM,
+];
 
 /// The names of all mechanisms in this build, strongest first.
 pub fn names() -> impl Iterator<Item = &'static str> {
@@ -135,9 +139,14 @@ mod tests {
 
     #[test]
     fn every_name_has_both_sides() {
-        let options = ServerOptions::new("xmpp", "montague.example");
+        let keys = "a@A xmpp.montague@MONTAGUE.EXAMPLE 1 133457799bbcdff1";
+        let keys = kerberos_v4::Keys::parse(keys).unwrap();
+        let mut all = credentials(true, true);
+        all.kerberos_v4 = Some(keys.clone());
+        let mut options = ServerOptions::new("xmpp", "montague.example");
+        options.kerberos_v4 = Some(keys);
         for name in names() {
-            assert_eq!(client(name, &credentials(true, true)).unwrap().name(), name);
+            assert_eq!(client(name, &all).unwrap().name(), name);
             assert_eq!(server(name, &options).unwrap().name(), name);
             // RFC 4422 §3.1: 1*20 of upper-case letters, digits, hyphen and underscore.
             assert!((1..=20).contains(&name.len()));
@@ -146,10 +155,13 @@ mod tests {
                     .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b"-_".contains(&b))
             );
         }
-        for unknown in ["KERBEROS_V4", "digest-md5", "EXTERNAL ", ""] {
-            assert!(client(unknown, &credentials(true, true)).is_none());
+        for unknown in ["KERBEROS_V5", "digest-md5", "EXTERNAL ", ""] {
+            assert!(client(unknown, &all).is_none());
             assert!(server(unknown, &options).is_none());
         }
+        let options = ServerOptions::new("xmpp", "montague.example");
+        assert!(client("KERBEROS_V4", &credentials(true, true)).is_none());
+        assert!(server("KERBEROS_V4", &options).is_none());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Failure, Password};
+use crate::{Failure, Password, kerberos_v4};
 
 /// One exchange, seen from the side that asks. Made by [`crate::server`].
 ///
@@ -54,6 +54,19 @@ pub trait Host {
     /// rule, or [`Failure::NotAuthorized`] where the peer should not learn more.
     fn authorize(&mut self, authcid: &str, authzid: Option<&str>) -> Result<(), Failure>;
 
+    /// Kerberos: may the client with this principal, now proved, act as `authzid`? `ours` is the principal of this
+    /// service that the client asked for, by which a realm is known to be the own one. The default asks
+    /// [`Host::authorize`].
+    fn authorize_principal(
+        &mut self,
+        principal: &str,
+        ours: &str,
+        authzid: Option<&str>,
+    ) -> Result<(), Failure> {
+        let _ = ours;
+        self.authorize(principal, authzid)
+    }
+
     /// EXTERNAL: the identity that the outer layer proves for this `authzid` (`None`: the one it stands for).
     fn external(&mut self, authzid: Option<&str>) -> Result<Identity, Failure>;
 }
@@ -67,6 +80,8 @@ pub struct ServerOptions {
     pub host: String,
     /// The realms to choose from. Empty: none is offered, and the peer may name any.
     pub realms: Vec<String>,
+    /// KERBEROS_V4: the keys that we share with clients. `None`: that mechanism does not exist here.
+    pub kerberos_v4: Option<kerberos_v4::Keys>,
 }
 
 impl ServerOptions {
@@ -77,6 +92,7 @@ impl ServerOptions {
             service: service.into(),
             realms: vec![host.clone()],
             host,
+            kerberos_v4: None,
         }
     }
 }

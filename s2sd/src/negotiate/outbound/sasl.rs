@@ -61,9 +61,8 @@ impl Outbound {
             realm: own.and_then(|own| own.realm.clone()),
             // EXTERNAL names the domain it speaks for (XEP-0178 §3); a password speaks for its user's domain.
             authzid: own.map_or(Some(local), |own| own.authzid.clone()),
-            service: "xmpp".to_owned(),
-            host: self.pair.remote.as_str().to_owned(),
             certificate: self.house.has_certificate(&self.pair.local),
+            ..ClientCredentials::new("xmpp", self.pair.remote.as_str())
         }
     }
 
