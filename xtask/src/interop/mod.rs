@@ -96,12 +96,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     let programs = Programs::build()?;
     let (directory, passing) = match &arguments.keep {
         Some(directory) => (absolute(directory)?, true),
-        None => (
-            programs
-                .beside("interop")?
-                .join(std::process::id().to_string()),
-            false,
-        ),
+        None => (of_this_run(&programs.beside("interop")?), false),
     };
     fs::create_dir_all(&directory).with_context(|| format!("making {}", directory.display()))?;
     let mut command = namespace::command(&directory, &env::current_exe()?)?;
@@ -119,6 +114,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         println!("configurations and logs: {}", directory.display());
     }
     Ok(status.success())
+}
+
+/// A directory for this run. What runs left behind that are over goes away: logs of failures are kept until the
+/// next run.
+fn of_this_run(directory: &Path) -> PathBuf {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if !Path::new("/proc").join(entry.file_name()).exists() {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+    directory.join(std::process::id().to_string())
 }
 
 /// Those of `all` that were named; all of them when none was.

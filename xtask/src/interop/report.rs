@@ -68,21 +68,21 @@ pub(super) struct Report<'a> {
 /// Scenarios down, peers and their parts across.
 pub(super) fn matrix(rows: &[Entry]) -> String {
     let columns: Vec<(&str, &str)> = unique(rows.iter().map(|row| (row.peer, row.part)));
-    let mut text = format!("{:<20}", "the peer is");
-    for (peer, part) in &columns {
-        let _ = write!(text, "  {:<20}", format!("{peer} {part}"));
-    }
-    text.truncate(text.trim_end().len());
-    text.push('\n');
+    let mut text = String::new();
+    let _ = writeln!(text, "{}", line("", columns.iter().map(|(peer, _)| *peer)));
+    let _ = writeln!(
+        text,
+        "{}",
+        line("the peer is", columns.iter().map(|(_, part)| *part))
+    );
     for scenario in unique(rows.iter().map(|row| row.scenario)) {
-        let mut line = format!("{scenario:<20}");
-        for column in &columns {
+        let results = columns.iter().map(|column| {
             let row = rows
                 .iter()
                 .find(|row| row.scenario == scenario && (row.peer, row.part) == *column);
-            let _ = write!(line, "  {:<20}", row.map_or("", |row| row.result.text()));
-        }
-        let _ = writeln!(text, "{}", line.trim_end());
+            row.map_or("", |row| row.result.text())
+        });
+        let _ = writeln!(text, "{}", line(scenario, results));
     }
     text.push('\n');
     let not_applicable = rows
@@ -105,6 +105,11 @@ pub(super) fn matrix(rows: &[Entry]) -> String {
         Duration::from_secs_f64(seconds)
     );
     text
+}
+
+fn line<'a>(first: &str, cells: impl Iterator<Item = &'a str>) -> String {
+    let cells: String = cells.map(|cell| format!(" {cell:<10}")).collect();
+    format!("{first:<20}{cells}").trim_end().to_owned()
 }
 
 fn unique<T: PartialEq>(items: impl Iterator<Item = T>) -> Vec<T> {
@@ -142,10 +147,14 @@ mod tests {
                 Some("has no y"),
             ),
         ];
-        let want = "the peer is           a initiating          a receiving\n\
-            x                     ok                    FAIL\n\
-            y                     n/a\n\n\
-            n/a: a has no y\n1 ok, 1 failed, 1 n/a in 3s\n";
+        let want = "                     a          a
+the peer is          initiating receiving
+x                    ok         FAIL
+y                    n/a
+
+n/a: a has no y
+1 ok, 1 failed, 1 n/a in 3s
+";
         assert_eq!(matrix(&rows), want);
         assert_eq!(
             rows[1].line(),

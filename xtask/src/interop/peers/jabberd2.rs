@@ -1,7 +1,7 @@
 //! jabberd2 2.7: its router, to which components attach, and its `s2s`. Without a certificate it is an
 //! RFC 3920 peer: a stream header without `version`, and dialback at once. It has no SASL between servers.
 
-use super::{Peer, Place, SECRET, at, find};
+use super::{Peer, Place, SECRET, at, find, packaged};
 use crate::interop::{
     evidence::{Claim, Method, Refusal, line_with, no_line_with},
     ours,
@@ -43,12 +43,7 @@ impl Peer for Jabberd2 {
     }
 
     fn version(&self) -> Option<String> {
-        let output = Command::new("dpkg-query")
-            .args(["-W", "-f", "${Version}", "jabberd2"])
-            .output()
-            .ok()?;
-        let version = String::from_utf8_lossy(&output.stdout).into_owned();
-        (!version.is_empty()).then(|| format!("jabberd2 {version}"))
+        packaged("jabberd2").map(|version| format!("jabberd2 {version}"))
     }
 
     fn start(&self, place: &Place<'_>, setup: &Setup) -> Result<Vec<Process>> {

@@ -18,6 +18,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 pub(super) use self::{ejabberd::Ejabberd, jabberd2::Jabberd2, prosody::Prosody};
@@ -122,6 +123,16 @@ pub(super) fn find(program: &str) -> Option<PathBuf> {
     env::split_paths(&search_path())
         .map(|directory| directory.join(program))
         .find(|path| path.is_file())
+}
+
+/// The version that Debian's package has.
+fn packaged(package: &str) -> Option<String> {
+    let output = Command::new("dpkg-query")
+        .args(["-W", "-f", "${Version}", package])
+        .output()
+        .ok()?;
+    let version = String::from_utf8(output.stdout).ok()?;
+    (!version.is_empty()).then_some(version)
 }
 
 /// Is there a file of this name in one of the architecture's directories of libraries?

@@ -1,6 +1,6 @@
 //! Prosody 0.12. Users by PLAIN on port 5222; XEP-0368 on 5270; its log tells everything at level debug.
 
-use super::{Peer, Place, USER, at, find, has_library, user_end};
+use super::{Peer, Place, USER, at, find, has_library, packaged, user_end};
 use crate::interop::{
     evidence::{Claim, Method, Refusal, line_with, no_line_with},
     ours,
@@ -39,14 +39,7 @@ impl Peer for Prosody {
     }
 
     fn version(&self) -> Option<String> {
-        let output = Command::new(find("prosodyctl")?)
-            .args(["--root", "about"])
-            .output()
-            .ok()?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        text.lines()
-            .find(|line| line.starts_with("Prosody "))
-            .map(str::to_owned)
+        packaged("prosody").map(|version| format!("Prosody {version}"))
     }
 
     fn start(&self, place: &Place<'_>, setup: &Setup) -> Result<Vec<Process>> {
