@@ -60,7 +60,7 @@ fn nonce(octets: [u8; NONCE]) -> String {
 fn decode(octets: &[u8], utf8: bool) -> Result<String, Malformed> {
     match std::str::from_utf8(octets) {
         // COMPAT(Cyrus SASL 2.1.28): its client sends UTF-8 without saying so. Real ISO 8859-1 text outside ASCII is
-        // hardly ever UTF-8 by accident.
+        // hardly ever UTF-8 by accident. `our_server_accepts_their_responses`
         Ok(text) => Ok(text.to_owned()),
         Err(_) if utf8 => Err(Malformed("a name is not in UTF-8")),
         Err(_) => Ok(octets.iter().map(|&octet| char::from(octet)).collect()),

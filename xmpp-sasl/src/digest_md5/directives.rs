@@ -13,7 +13,8 @@ impl Directives {
         if message.len() >= bound {
             return Err(Malformed("it is too long"));
         }
-        // COMPAT(RFC 3920): the base64 printed in §6.5 and §6.6 decodes to text that ends in a line feed.
+        // COMPAT(RFC 3920): the base64 printed in §6.5 and §6.6 decodes to text that ends in a line feed
+        // (`one_line_feed_at_the_end_is_tolerated`).
         let mut rest = message.strip_suffix(b"\n").unwrap_or(message);
         let mut directives = Vec::new();
         loop {
