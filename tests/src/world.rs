@@ -216,16 +216,11 @@ impl World {
         if let Some(issued) = &issued {
             fs::write(base.join("chain.pem"), &issued.chain_pem)?;
             fs::write(base.join("key.pem"), &issued.key_pem)?;
+        } else {
+            // Of a daemon that was here before.
+            let _ = fs::remove_file(base.join("chain.pem"));
         }
-        let toml = daemon.toml(self.zone.addr(), issued.is_some());
-        let loaded = match Config::from_toml(&toml, "s2sd.toml", &base) {
-            Ok(loaded) => loaded,
-            Err(faults) => bail!("{faults}"),
-        };
-        let mut config = loaded.config;
-        // A relative path would be looked for beside the tests.
-        config.data_dir = base.join("data");
-        let running = app::start(config).await?;
+        let running = app::start(self.config(&daemon)?).await?;
         let (service, listeners) = match daemon.direct_tls {
             true => ("_xmpps-server", &running.s2s_tls),
             false => ("_xmpp-server", &running.s2s),
@@ -236,6 +231,26 @@ impl World {
         }
         self.daemons.insert(daemon.domain, running);
         Ok(())
+    }
+
+    /// What `s2sd.toml` of a daemon says, whose files are there.
+    fn config(&self, daemon: &Daemon) -> anyhow::Result<Config> {
+        let base = self.directory.path().join(&daemon.domain);
+        let toml = daemon.toml(self.zone.addr(), base.join("chain.pem").exists());
+        let loaded = match Config::from_toml(&toml, "s2sd.toml", &base) {
+            Ok(loaded) => loaded,
+            Err(faults) => bail!("{faults}"),
+        };
+        let mut config = loaded.config;
+        // A relative path would be looked for beside the tests.
+        config.data_dir = base.join("data");
+        Ok(config)
+    }
+
+    /// A running daemon takes another configuration, as at `SIGHUP`. Its certificate stays. Gives what it says.
+    pub fn reload(&self, daemon: &Daemon) -> anyhow::Result<Vec<String>> {
+        let running = self.daemon(&daemon.domain)?;
+        Ok(running.reload(self.config(daemon)?)?)
     }
 
     /// Stops a daemon in good order. Its records stay.
