@@ -6,7 +6,11 @@
 use std::fmt;
 
 use xmpp_sasl::Failure;
-use xmpp_stream::{Condition, ErrorType, StanzaCondition, StanzaError, StreamError, Writer};
+use xmpp_stream::{
+    Condition, Domain, ErrorType, StanzaCondition, StanzaError, StreamError, Writer,
+};
+
+use crate::config::Denied;
 
 /// The namespace of the application condition that names the cause for programs.
 pub const CAUSE_NAMESPACE: &str = "urn:s2sd:cause:0";
@@ -157,6 +161,11 @@ impl Cause {
             | Self::Finished
             | Self::Replaced => false,
         }
+    }
+
+    /// Our own lists do not have the domain.
+    pub fn denied(remote: &Domain, why: &Denied) -> Self {
+        Self::Policy(format!("{remote} is not admitted: {why}"))
     }
 
     /// The stanza error a sender gets for a stanza that could not be delivered for this cause.

@@ -13,7 +13,7 @@ use xmpp_stream::{
     error_reply,
 };
 
-use crate::closed::cause_element;
+use crate::closed::{Cause, cause_element};
 use crate::means::Means;
 use crate::negotiate::DomainPair;
 use crate::outbound::Lanes;
@@ -121,6 +121,12 @@ impl Router {
         if matches!(origin, Origin::Peer(_)) {
             debug!(to = %stanza.target(), "a peer's stanza for a domain that is not served any more");
             self.bounce(&stanza, &absent());
+            return;
+        }
+        // At once, and without a lane: nobody is looked up, nobody is connected to.
+        if let Err(denied) = self.means.house.load().admits(stanza.target()) {
+            let cause = Cause::denied(stanza.target(), &denied);
+            self.bounce(&stanza, &cause.stanza_error());
             return;
         }
         let pair = DomainPair {

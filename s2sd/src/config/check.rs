@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use super::{
-    Method, Pattern, Peer, Policy, ServedDomain, TlsMode, Verify, findings::Finding, reader::Reader,
+    Access, Method, Pattern, Peer, Policy, ServedDomain, TlsMode, Verify, findings::Finding,
+    reader::Reader,
 };
 
 /// `[policy]` by itself. Without such a table the defaults hold, and they go together.
@@ -19,6 +20,33 @@ pub(super) fn policy(table: Option<&Reader<'_>>, policy: &Policy) {
         );
     }
     proof(table, policy);
+}
+
+/// `allow` and `deny`. Nothing in them is a fault: federation may be switched off for a while, and deny wins.
+pub(super) fn access(table: Option<&Reader<'_>>, access: &Access) {
+    let Some(table) = table else { return };
+    let warn = |key: &str, title: String| {
+        table.sink.add(Finding::warning(table.span_of(key), title));
+    };
+    if access.allow.is_empty() {
+        warn(
+            "allow",
+            "`allow` is empty: nobody is allowed to federate".to_owned(),
+        );
+    }
+    if access.deny.contains(&Pattern::Everyone) {
+        warn(
+            "deny",
+            "`deny` has \"*\": nobody is allowed to federate".to_owned(),
+        );
+        return;
+    }
+    for allowed in &access.allow {
+        if let Some(denied) = access.deny.iter().find(|denied| denied.covers(allowed)) {
+            let title = format!("\"{allowed}\" is allowed and denied (by \"{denied}\"): deny wins");
+            warn("allow", title);
+        }
+    }
 }
 
 /// One `[[peer]]`, completed from `[policy]`.

@@ -28,7 +28,7 @@ const fn key(
     }
 }
 
-/// All keys, in the order of `docs/config.md`. Those of `policy` are keys of `peer` too.
+/// All keys, in the order of `docs/config.md`. Those of `policy` are keys of `peer` too, but for [`EVERYBODYS`].
 #[rustfmt::skip]
 pub const KEYS: &[Key] = &[
     key("", "data_dir", "path", "\"/var/lib/s2sd\""),
@@ -62,6 +62,8 @@ pub const KEYS: &[Key] = &[
     key("policy", "verify", "word", "\"strict\""),
     key("policy", "trust", "word or list of path", "\"system\""),
     key("policy", "max_stanza", "size", ""),
+    key("policy", "allow", "list of pattern", "[\"*\"]"),
+    key("policy", "deny", "list of pattern", "[]"),
 
     key("peer", "domain", "domain or pattern", ""),
     key("peer", "connect", "list of host:port", "[]"),
@@ -115,10 +117,16 @@ pub const KEYS: &[Key] = &[
     key("log", "targets", "table of word", ""),
 ];
 
+/// Keys of `[policy]` that are about all peers together, and so in no `[[peer]]`.
+const EVERYBODYS: [&str; 2] = ["allow", "deny"];
+
 /// The keys that may stand in a table.
 pub(super) fn keys_of(table: &str) -> impl Iterator<Item = &'static Key> {
+    let inherited = move |key: &Key| {
+        table == "peer" && key.table == "policy" && !EVERYBODYS.contains(&key.name)
+    };
     KEYS.iter()
-        .filter(move |key| key.table == table || (table == "peer" && key.table == "policy"))
+        .filter(move |key| key.table == table || inherited(key))
 }
 
 /// A table as it is written: `[policy]`, `[[peer]]`, `domain.component`.
@@ -174,7 +182,7 @@ fn homes(name: &str) -> Vec<String> {
         .filter(|key| key.name == name)
         .map(|key| place(key.table))
         .collect();
-    if keys_of("policy").any(|key| key.name == name) {
+    if keys_of("peer").any(|key| key.table == "policy" && key.name == name) {
         homes.push(place("peer"));
     }
     homes
@@ -222,6 +230,7 @@ mod tests {
             advice("limits", "auth"),
             "`auth` belongs in [policy] or in [[peer]]"
         );
+        assert_eq!(advice("peer", "deny"), "`deny` belongs in [policy]");
         assert_eq!(
             advice("policy", "credentials"),
             "`credentials` belongs in [[peer]]"

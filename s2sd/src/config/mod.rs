@@ -4,6 +4,7 @@
 //! [`Domain`] or a [`Duration`](std::time::Duration) is meant), every default is filled in, and what contradicts
 //! itself was refused. The keys are described in `docs/config.md`.
 
+mod access;
 mod check;
 mod findings;
 mod house;
@@ -26,6 +27,7 @@ use toml::de::{DeTable, DeValue};
 use xmpp_stream::Domain;
 
 pub use self::{
+    access::{Access, Denied},
     findings::{Finding, Findings, Severity},
     house::{Dialback, Dns, Limits, Listen, Log, LogFormat, LogLevel, Queue},
     keys::{KEYS, Key},
@@ -45,6 +47,8 @@ pub struct Config {
     pub listen: Listen,
     /// The domains served here.
     pub domains: Vec<ServedDomain>,
+    /// With whom we federate at all: `allow` and `deny` of `[policy]`.
+    pub access: Access,
     /// How a peer is treated that no entry of `peers` is for.
     pub policy: Arc<Policy>,
     /// The exceptions; the first one that matches wins.
@@ -68,6 +72,7 @@ impl Default for Config {
             data_dir: PathBuf::from("/var/lib/s2sd"),
             listen: Listen::default(),
             domains: Vec::new(),
+            access: Access::default(),
             policy: Arc::default(),
             peers: Vec::new(),
             dialback: Dialback::default(),

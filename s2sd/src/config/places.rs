@@ -39,6 +39,18 @@ pub(super) fn pattern(value: &DeValue<'_>) -> Result<Pattern, Wrong> {
     }
 }
 
+/// The same, or `*`.
+pub(super) fn anybody(value: &DeValue<'_>) -> Result<Pattern, Wrong> {
+    match value.as_str() {
+        Some("*") => Ok(Pattern::Everyone),
+        _ => pattern(value).map_err(|wrong| Wrong {
+            must_be: "domains and patterns such as \"example.net\", \"*.example.net\" or \"*\""
+                .to_owned(),
+            ..wrong
+        }),
+    }
+}
+
 /// An address to listen on.
 pub(super) fn listen_address(value: &DeValue<'_>) -> Result<SocketAddr, Wrong> {
     let wrong = || {

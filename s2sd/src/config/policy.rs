@@ -222,9 +222,11 @@ pub struct Peer {
     pub policy: Arc<Policy>,
 }
 
-/// The domains a `[[peer]]` entry is for.
+/// The domains that a `[[peer]]` entry, or a word of `allow` or `deny`, is for.
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub enum Pattern {
+    /// `*`: all there are. Not in a `[[peer]]`.
+    Everyone,
     /// Exactly this domain.
     Exactly(Domain),
     /// `*.example.net`: every domain below this one, at any depth, not the domain itself.
@@ -232,9 +234,10 @@ pub enum Pattern {
 }
 
 impl Pattern {
-    /// Is the entry for this domain?
+    /// Is this domain among them?
     pub fn matches(&self, domain: &Domain) -> bool {
         match self {
+            Self::Everyone => true,
             Self::Exactly(own) => own == domain,
             // On a label boundary: `badexample.net` is not below `example.net`.
             Self::Below(parent) => domain
@@ -247,9 +250,10 @@ impl Pattern {
     /// Does it match whatever `other` matches?
     pub(crate) fn covers(&self, other: &Self) -> bool {
         match other {
+            Self::Everyone => self == other,
             Self::Exactly(domain) => self.matches(domain),
             Self::Below(parent) => {
-                self == other || (matches!(self, Self::Below(_)) && self.matches(parent))
+                self == other || (!matches!(self, Self::Exactly(_)) && self.matches(parent))
             }
         }
     }
@@ -258,6 +262,7 @@ impl Pattern {
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Everyone => f.write_str("*"),
             Self::Exactly(domain) => write!(f, "{domain}"),
             Self::Below(parent) => write!(f, "*.{parent}"),
         }

@@ -6,7 +6,7 @@ use toml::de::DeValue;
 use xmpp_sasl::Password;
 
 use super::{
-    CertificateFiles, ComponentAccount, Config, Dialback, Dns, Limits, Listen, Log, Peer,
+    Access, CertificateFiles, ComponentAccount, Config, Dialback, Dns, Limits, Listen, Log, Peer,
     PeerAccept, PeerCredentials, Policy, Queue, Secret, ServedDomain, Trust, check,
     findings::Finding,
     places,
@@ -59,10 +59,12 @@ pub(super) fn config(root: &Reader<'_>, whole: bool) -> Config {
     let before = root.sink.faults();
     let table = root.table("policy", "policy");
     let general = table.map_or(general.clone(), |table| policy(&table, general));
+    config.access = table.map(|table| access(&table)).unwrap_or_default();
     // What follows from a mistake is not another one.
     let sound = whole && root.sink.faults() == before;
     if sound {
         check::policy(table.as_ref(), &general);
+        check::access(table.as_ref(), &config.access);
     }
     let peers = peers(root, whole, sound, &general);
     if sound {
@@ -281,6 +283,18 @@ fn certificate(table: &Reader<'_>, whole: bool) -> Option<CertificateFiles> {
         chain: chain?,
         key: key?,
     })
+}
+
+fn access(table: &Reader<'_>) -> Access {
+    let patterns = |key: &str| {
+        let list = table.list(key, places::anybody)?;
+        Some(list.into_iter().map(|(_, pattern)| pattern).collect())
+    };
+    let default = Access::default();
+    Access {
+        allow: patterns("allow").unwrap_or(default.allow),
+        deny: patterns("deny").unwrap_or(default.deny),
+    }
 }
 
 /// The keys that `[policy]` and `[[peer]]` share, over what holds without them.

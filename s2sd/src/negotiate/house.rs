@@ -7,7 +7,7 @@ use std::sync::Arc;
 use xmpp_dialback::Secret;
 use xmpp_stream::{Domain, Limits};
 
-use crate::config::{Config, Policy, ServedDomain};
+use crate::config::{Config, Denied, Policy, ServedDomain};
 
 /// The rules of the house. Made at start and at every reload; a stream keeps the one it began with.
 pub struct House {
@@ -57,6 +57,11 @@ impl House {
     /// The rules for a peer.
     pub fn policy(&self, remote: &Domain) -> Arc<Policy> {
         self.config.policy_for(remote)
+    }
+
+    /// May this domain federate with us at all?
+    pub fn admits(&self, remote: &Domain) -> Result<(), Denied> {
+        self.config.access.admits(remote)
     }
 
     /// What a stranger may send.

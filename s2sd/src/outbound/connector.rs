@@ -43,6 +43,9 @@ pub(super) async fn connect(
     pair: &DomainPair,
     purpose: &Purpose,
 ) -> Result<Outcome, Cause> {
+    if let Err(denied) = house.admits(&pair.remote) {
+        return Err(Cause::denied(&pair.remote, &denied));
+    }
     let policy = house.policy(&pair.remote);
     let targets = targets(means, pair, &policy).await?;
     let mut worst: Option<Cause> = None;

@@ -232,13 +232,7 @@ fn a_secret_is_never_shown() {
 
 #[test]
 fn keys_of_what_does_not_exist_yet_are_unknown() {
-    for key in [
-        "dane = 'use'",
-        "posh = false",
-        "bidi = true",
-        "allow = ['*']",
-        "proxy = ''",
-    ] {
+    for key in ["dane = 'use'", "posh = false", "bidi = true", "proxy = ''"] {
         let findings = read(&format!("{MINIMAL}[policy]\n{key}")).unwrap_err();
         assert!(
             findings
@@ -249,6 +243,29 @@ fn keys_of_what_does_not_exist_yet_are_unknown() {
     }
     for table in ["[admin]", "[proxy_protocol]"] {
         assert!(read(&format!("{MINIMAL}{table}")).is_err());
+    }
+}
+
+#[test]
+fn who_may_federate_is_said_for_all_peers_together() {
+    fault(
+        "[[peer]]\ndomain = 'example.net'\ndeny = []",
+        "s2sd.toml:7:1: unknown key `deny` in [[peer]] (`deny` belongs in [policy])",
+    );
+    fault(
+        "deny = ['example.net']",
+        "s2sd.toml:5:1: unknown key `deny` in [[domain]] (`deny` belongs in [policy])",
+    );
+    for (value, wrong) in [
+        ("'exa mple'", "10"),
+        ("'*example.net'", "10"),
+        ("'*.'", "10"),
+        ("'*.192.0.2.7'", "10"),
+    ] {
+        let findings = read(&format!("{MINIMAL}[policy]\nallow = [{value}]")).unwrap_err();
+        let line = findings.lines().next().unwrap();
+        let want = format!("s2sd.toml:6:{wrong}: `allow` in [policy] must be domains and patterns");
+        assert!(line.starts_with(&want), "{line}");
     }
 }
 

@@ -52,6 +52,51 @@ fn the_first_peer_that_matches_wins_and_policy_fills_in() {
 }
 
 #[test]
+fn everybody_may_federate_unless_the_lists_say_otherwise() {
+    assert_eq!(loaded(MINIMAL).access, Access::default());
+    let config = loaded(&format!(
+        "{MINIMAL}
+        [policy]
+        allow = ['*.example.net', 'MÜLLER.example', '*']
+        deny = ['*.spam.example', 'x.example.net']"
+    ));
+    let admits = |name| config.access.admits(&domain(name)).is_ok();
+    for name in [
+        "a.example.net",
+        "xn--mller-kva.example",
+        "b.example",
+        "spam.example",
+    ] {
+        assert!(admits(name), "{name}");
+    }
+    for name in ["x.example.net", "a.spam.example", "a.b.spam.example"] {
+        assert!(!admits(name), "{name}");
+    }
+}
+
+#[test]
+fn lists_that_shut_somebody_out_who_is_named_get_a_warning() {
+    let warnings = |lines: &str| {
+        let loaded = read(&format!("{MINIMAL}[policy]\n{lines}\n")).unwrap();
+        loaded.warnings.lines().collect::<Vec<_>>()
+    };
+    assert_eq!(
+        warnings("allow = []"),
+        ["s2sd.toml:6:1: `allow` is empty: nobody is allowed to federate"]
+    );
+    assert_eq!(
+        warnings("deny = ['*']"),
+        ["s2sd.toml:6:1: `deny` has \"*\": nobody is allowed to federate"]
+    );
+    assert_eq!(
+        warnings("allow = ['a.example.net', 'example.net', '*']\ndeny = ['*.example.net']"),
+        [
+            "s2sd.toml:6:1: \"a.example.net\" is allowed and denied (by \"*.example.net\"): deny wins"
+        ]
+    );
+}
+
+#[test]
 fn the_largest_stanza_is_inherited() {
     let config = loaded(&format!(
         "{MINIMAL}

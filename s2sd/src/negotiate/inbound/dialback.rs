@@ -8,7 +8,7 @@ use xmpp_dialback::{
 };
 use xmpp_stream::{Condition, Domain, Element};
 
-use super::{Inbound, InboundEffect, Out, Stage, Step};
+use super::{Inbound, InboundEffect, NOT_ADMITTED, Out, Stage, Step};
 use crate::closed::{By, Cause, Closed};
 use crate::config::{self, TlsMode, Verify};
 use crate::negotiate::offer::Offer;
@@ -93,6 +93,8 @@ impl Inbound {
                 ErrorCondition::NotAcceptable,
                 "the sender is a domain that is served here",
             ))
+        } else if self.house.admits(&pair.remote).is_err() {
+            Some((ErrorCondition::PolicyViolation, NOT_ADMITTED))
         } else if tls_first || (!self.transport.is_tls() && policy.tls == TlsMode::Required) {
             Some((
                 ErrorCondition::PolicyViolation,

@@ -113,6 +113,9 @@ enum Stage {
     Sasl(Offer, Box<dyn Server>),
 }
 
+/// What a domain is told that may not federate with us: for its operator, and nothing of our lists.
+const NOT_ADMITTED: &str = "this server does not federate with your domain";
+
 type Step = Result<Box<Inbound>, Closed>;
 type Out = Vec<InboundEffect>;
 
@@ -302,6 +305,9 @@ impl Inbound {
                         "`from` changed with the new stream",
                         out,
                     ));
+                }
+                if let Some(closed) = self.denied(&from, out) {
+                    return Err(closed);
                 }
                 self.policy = self.house.policy(&from);
                 self.remote = Some(from);
@@ -521,6 +527,19 @@ impl Inbound {
         self.remote = None;
         self.stage = Stage::AwaitTls;
         Ok(self)
+    }
+
+    /// Whoever is not admitted is told so, and nothing more is said. `Some`: the stream ends.
+    fn denied(&mut self, remote: &Domain, out: &mut Out) -> Option<Closed> {
+        let denied = self.house.admits(remote).err()?;
+        self.send_error(
+            &StreamError::new(Condition::PolicyViolation).with_text(NOT_ADMITTED),
+            out,
+        );
+        Some(Closed {
+            by: By::Us,
+            cause: Cause::denied(remote, &denied),
+        })
     }
 
     fn limits(&self) -> Limits {

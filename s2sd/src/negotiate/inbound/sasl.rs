@@ -121,6 +121,12 @@ impl Inbound {
                 let remote = proving
                     .or_else(|| self.identity.clone())
                     .or_else(|| self.remote.clone());
+                // Without `from` it is known only now who it is.
+                if let Some(remote) = &remote
+                    && let Some(closed) = self.denied(remote, out)
+                {
+                    return Err(closed);
+                }
                 match (method, remote, self.local.clone()) {
                     (Some(method), Some(remote), Some(local)) => {
                         out.push(InboundEffect::Send(sasl::Nonza::Success(data).to_bytes()));
