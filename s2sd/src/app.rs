@@ -23,6 +23,7 @@ use crate::config::Config;
 use crate::listen::{self, Door, Guests};
 use crate::means::{Dice, Means};
 use crate::negotiate::House;
+use crate::pace::Paces;
 use crate::resolve::Dns;
 use crate::router::Router;
 use crate::tls::{Reloaded, Tls};
@@ -77,6 +78,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let means = Means {
         tls,
         dns,
+        paces: Paces::default(),
         stop: CancellationToken::new(),
         house: ArcSwap::from_pointee(house),
     };

@@ -46,6 +46,7 @@ pub(crate) struct Conn {
     read: BytesMut,
     write: BytesMut,
     taken: u64,
+    received: u64,
     unflushed: bool,
     peer: SocketAddr,
 }
@@ -70,6 +71,7 @@ impl Conn {
             read: BytesMut::new(),
             write: BytesMut::new(),
             taken: 0,
+            received: 0,
             unflushed: false,
             peer,
         }
@@ -129,6 +131,11 @@ impl Conn {
         self.taken
     }
 
+    /// How many bytes came since the beginning.
+    pub(crate) fn received(&self) -> u64 {
+        self.received
+    }
+
     /// Whether everything queued was written.
     pub(crate) fn is_flushed(&self) -> bool {
         self.write.is_empty() && !self.unflushed
@@ -186,6 +193,9 @@ impl Conn {
             Io::Tls(tls) => poll_read_buf(Pin::new(tls.as_mut()), cx, &mut self.read),
             Io::Taken => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         };
+        if let Poll::Ready(Ok(count)) = &read {
+            self.received += *count as u64;
+        }
         if read.is_pending() && self.read.is_empty() {
             self.read = BytesMut::new();
         }

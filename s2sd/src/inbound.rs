@@ -19,6 +19,7 @@ use crate::conn::{Conn, Io, Progress};
 use crate::means::{Dice, Means};
 use crate::negotiate::{House, Inbound, InboundEffect, InboundEvent, Transport};
 use crate::outbound;
+use crate::pace::Kept;
 use crate::router::{Router, Undelivered};
 use crate::stanza::{Origin, Stanza};
 
@@ -50,6 +51,10 @@ struct Driver {
     /// When it was accepted: the time for negotiation counts from here, handshakes included.
     began: Instant,
     heard: Instant,
+    /// How fast the domains proved here may send.
+    paces: Kept,
+    /// What was read before a pause is still to be decoded.
+    held: bool,
 }
 
 /// Serves the stream until it ends.
@@ -74,6 +79,8 @@ pub(crate) async fn serve(
                     effects: Vec::new(),
                     began,
                     heard: began,
+                    paces: Kept::default(),
+                    held: false,
                     house: Arc::clone(&house),
                 };
                 let inbound = Inbound::new(house, Box::new(Dice), transport, began);
@@ -164,17 +171,27 @@ impl Driver {
     /// `None`: there are bytes to decode.
     async fn next_event(&mut self, deadline: Option<Instant>) -> Option<InboundEvent> {
         let limits = &self.house.config.limits;
-        let idle = self.heard + limits.idle;
+        let pause = self.pause();
+        if self.held && pause.is_none() {
+            self.held = false;
+            return None;
+        }
+        // Who is not listened to is not idle.
+        let idle = pause.unwrap_or(self.heard).max(self.heard) + limits.idle;
+        let reading = pause.is_none() && self.conn.has_room();
+        let received = self.conn.received();
         let until = deadline.map_or(idle, |deadline| deadline.min(idle));
         tokio::select! {
             // A peer that does not read our answers is not heard until it does: the bound of the write buffer.
-            progress = self.conn.progress(self.conn.has_room()) => match progress {
-                Ok(Progress::Read) => { self.heard = Instant::now(); None }
+            progress = self.conn.progress(reading) => match progress {
+                Ok(Progress::Read) => { self.on_read(received); None }
                 Ok(Progress::Written) => None,
                 Ok(Progress::End) => Some(InboundEvent::Lost("the peer closed the connection".to_owned())),
                 Err(error) => Some(InboundEvent::Lost(error.to_string())),
             },
             Some(Ok((pair, verdict))) = self.questions.join_next() => Some(InboundEvent::Verdict(pair, verdict)),
+            // What was read already, then more.
+            () = over(pause) => None,
             () = sleep_until(until.into()) => {
                 Some(if deadline.is_some() { InboundEvent::Tick } else { InboundEvent::Idle })
             }
@@ -182,8 +199,27 @@ impl Driver {
         }
     }
 
+    fn on_read(&mut self, before: u64) {
+        self.heard = Instant::now();
+        if self.paces.is_any() {
+            self.paces.bytes(self.conn.received() - before, self.heard);
+        }
+    }
+
+    /// Whoever sent more than its pace is not listened to until then.
+    fn pause(&self) -> Option<Instant> {
+        match self.paces.is_any() {
+            true => self.paces.pause(Instant::now()),
+            false => None,
+        }
+    }
+
     async fn frames(&mut self, mut inbound: Box<Inbound>) -> Result<Box<Inbound>, Closed> {
         loop {
+            if self.pause().is_some() {
+                self.held = true;
+                return Ok(inbound);
+            }
             let event = match self.conn.frame() {
                 Ok(Some(frame)) => InboundEvent::Frame(frame),
                 Ok(None) => return Ok(inbound),
@@ -262,10 +298,18 @@ impl Driver {
                     tls,
                     "incoming stream authenticated"
                 );
+                let remote = &authorized.pair().remote;
+                let policy = self.house.policy(remote);
+                let paces = &self.router.means().paces;
+                self.paces.add(paces, remote, &policy, Instant::now());
                 self.router.peer_alive(authorized.pair());
                 Ok(None)
             }
             InboundEffect::Deliver(stanza, authorized) => {
+                if self.paces.is_any() {
+                    let remote = &authorized.pair().remote;
+                    self.paces.stanza(remote, Instant::now());
+                }
                 self.deliver(stanza, &Origin::Peer(authorized)).await;
                 Ok(None)
             }
@@ -330,6 +374,13 @@ impl Driver {
                 }
             }
         }
+    }
+}
+
+async fn over(pause: Option<Instant>) {
+    match pause {
+        Some(until) => sleep_until(until.into()).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -11,6 +11,7 @@ use xmpp_stream::Domain;
 
 use crate::conn::Conn;
 use crate::negotiate::{House, Judged, Secured};
+use crate::pace::Paces;
 use crate::resolve::Dns;
 use crate::tls::{self, Certificate, PeerChain, Tls};
 
@@ -23,6 +24,8 @@ pub(crate) struct Means {
     pub(crate) tls: Tls,
     /// The resolver.
     pub(crate) dns: Dns,
+    /// How fast peers may send.
+    pub(crate) paces: Paces,
     /// Cancelled when the server begins to drain.
     pub(crate) stop: CancellationToken,
 }

@@ -62,6 +62,8 @@ pub const KEYS: &[Key] = &[
     key("policy", "verify", "word", "\"strict\""),
     key("policy", "trust", "word or list of path", "\"system\""),
     key("policy", "max_stanza", "size", ""),
+    key("policy", "stanzas_per_second", "number", "0"),
+    key("policy", "bytes_per_second", "size or 0", "0"),
     key("policy", "allow", "list of pattern", "[\"*\"]"),
     key("policy", "deny", "list of pattern", "[]"),
 

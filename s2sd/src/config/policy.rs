@@ -25,6 +25,10 @@ pub struct Policy {
     pub trust: Trust,
     /// Bytes of the largest stanza taken from this peer.
     pub max_stanza: usize,
+    /// Stanzas taken from this peer in a second, over all its streams; 0: no limit.
+    pub stanzas_per_second: usize,
+    /// Bytes, likewise.
+    pub bytes_per_second: usize,
     /// Where to connect instead of asking the DNS; empty: ask the DNS.
     pub connect: Vec<Connect>,
     /// What we say when the peer asks for a password.
@@ -44,6 +48,8 @@ impl Default for Policy {
             verify: Verify::Strict,
             trust: Trust::System,
             max_stanza: Limits::default().max_stanza,
+            stanzas_per_second: 0,
+            bytes_per_second: 0,
             connect: Vec::new(),
             credentials: None,
             accept: None,

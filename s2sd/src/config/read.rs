@@ -18,6 +18,8 @@ use super::{
 /// RFC 6120 §13.12: a server must not refuse stanzas smaller than this.
 const LEAST_STANZA: usize = 10_000;
 const SECOND: Duration = Duration::from_secs(1);
+/// More of anything is a slip of the pen.
+const MANY: usize = 1_000_000_000;
 
 /// Reads everything. `whole` is false if the file has mistakes of syntax: then nothing is said about what is missing.
 pub(super) fn config(root: &Reader<'_>, whole: bool) -> Config {
@@ -110,7 +112,7 @@ fn listen(table: &Reader<'_>) -> Listen {
 
 fn limits(table: &Reader<'_>) -> Limits {
     let mut limits = Limits::default();
-    let many = |least| values::number(least, 1_000_000_000);
+    let many = |least| values::number(least, MANY);
     table.set(
         "max_stanza",
         &mut limits.max_stanza,
@@ -153,11 +155,7 @@ fn limits(table: &Reader<'_>) -> Limits {
 
 fn queue(table: &Reader<'_>) -> Queue {
     let mut queue = Queue::default();
-    table.set(
-        "stanzas",
-        &mut queue.stanzas,
-        values::number(1, 1_000_000_000),
-    );
+    table.set("stanzas", &mut queue.stanzas, values::number(1, MANY));
     table.set("bytes", &mut queue.bytes, values::size(LEAST_STANZA));
     table.set("give_up", &mut queue.give_up, values::duration(SECOND));
     if let Some(backoff) = table.table("backoff", "queue.backoff") {
@@ -307,6 +305,16 @@ fn policy(table: &Reader<'_>, base: Policy) -> Policy {
         "max_stanza",
         &mut policy.max_stanza,
         values::size(LEAST_STANZA),
+    );
+    table.set(
+        "stanzas_per_second",
+        &mut policy.stanzas_per_second,
+        values::number(0, MANY),
+    );
+    table.set(
+        "bytes_per_second",
+        &mut policy.bytes_per_second,
+        values::size_or_none,
     );
     if let Some(methods) = table.list("auth", values::word(METHODS)) {
         policy.auth.clear();

@@ -120,6 +120,17 @@ pub(super) fn size(least: usize) -> impl Fn(&DeValue<'_>) -> Result<usize, Wrong
     }
 }
 
+/// A number of bytes with its unit, or 0 for none.
+pub(super) fn size_or_none(value: &DeValue<'_>) -> Result<usize, Wrong> {
+    if value.as_integer().is_some_and(|n| n.as_str() == "0") {
+        return Ok(0);
+    }
+    size(1)(value).map_err(|wrong| Wrong {
+        must_be: "a size such as \"64KiB\", or 0".to_owned(),
+        ..wrong
+    })
+}
+
 fn size_text(bytes: usize) -> String {
     let whole = SIZES[..3]
         .iter()
@@ -278,6 +289,10 @@ pub(super) mod tests {
             Err(Some("the units are B, KiB, MiB and GiB")),
         );
         check(size(10_000), "'9KiB'", Err(None));
+        check(size_or_none, "'64KiB'", Ok(64 << 10));
+        check(size_or_none, "0", Ok(0));
+        check(size_or_none, "'0B'", Err(None));
+        check(size_or_none, "1024", Err(Some("write \"1KiB\"")));
         check(size(0), "true", Err(None));
     }
 

@@ -75,6 +75,30 @@ fn everybody_may_federate_unless_the_lists_say_otherwise() {
 }
 
 #[test]
+fn a_pace_is_inherited_and_can_be_taken_away() {
+    let config = loaded(&format!(
+        "{MINIMAL}
+        [policy]
+        stanzas_per_second = 50
+        bytes_per_second = '64KiB'
+        [[peer]]
+        domain = 'fast.example'
+        stanzas_per_second = 0
+        [[peer]]
+        domain = 'free.example'
+        stanzas_per_second = 0
+        bytes_per_second = 0"
+    ));
+    let pace = |name| {
+        let policy = config.policy_for(&domain(name));
+        (policy.stanzas_per_second, policy.bytes_per_second)
+    };
+    assert_eq!(pace("a.example"), (50, 64 << 10));
+    assert_eq!(pace("fast.example"), (0, 64 << 10));
+    assert_eq!(pace("free.example"), (0, 0));
+}
+
+#[test]
 fn lists_that_shut_somebody_out_who_is_named_get_a_warning() {
     let warnings = |lines: &str| {
         let loaded = read(&format!("{MINIMAL}[policy]\n{lines}\n")).unwrap();

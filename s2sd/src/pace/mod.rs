@@ -1,0 +1,207 @@
+//! How fast a peer may send, as a value: what it sent is paid for by time.
+//!
+//! A second's worth may come at once; whoever sent more waits until that is paid. Nothing is refused: the driver stops
+//! reading, and TCP slows the peer down.
+
+mod peers;
+
+use std::time::{Duration, Instant};
+
+use crate::config::Policy;
+
+pub(crate) use peers::{Kept, Paces};
+
+/// What may be saved up, and so come at once.
+const BURST: Duration = Duration::from_secs(1);
+
+/// The pace of one domain, over all of its streams.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Pace {
+    stanzas: Meter,
+    bytes: Meter,
+}
+
+impl Pace {
+    /// What a policy allows; none if it sets no limit.
+    pub(crate) fn of(policy: &Policy, now: Instant) -> Option<Self> {
+        let (stanzas, bytes) = (policy.stanzas_per_second, policy.bytes_per_second);
+        (stanzas > 0 || bytes > 0).then(|| Self {
+            stanzas: Meter::new(stanzas, now),
+            bytes: Meter::new(bytes, now),
+        })
+    }
+
+    /// Takes the limits of a newer policy. What was sent under the old ones stays owed.
+    pub(crate) fn adjust(&mut self, newer: &Self) {
+        self.stanzas.per_second = newer.stanzas.per_second;
+        self.bytes.per_second = newer.bytes.per_second;
+    }
+
+    /// A stanza came.
+    pub(crate) fn stanza(&mut self, now: Instant) {
+        self.stanzas.take(1, now);
+    }
+
+    /// So many bytes came.
+    pub(crate) fn bytes(&mut self, count: u64, now: Instant) {
+        self.bytes.take(count, now);
+    }
+
+    /// When more may be read; none: at once.
+    pub(crate) fn pause(&self, now: Instant) -> Option<Instant> {
+        self.stanzas.pause(now).max(self.bytes.pause(now))
+    }
+
+    /// Nothing is owed and everything saved up: as good as new.
+    pub(crate) fn is_rested(&self, now: Instant) -> bool {
+        self.stanzas.saved_up <= now && self.bytes.saved_up <= now
+    }
+}
+
+/// One limit.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Meter {
+    /// 0: none.
+    per_second: u64,
+    /// When everything that came is paid for and [`BURST`] is saved up again.
+    saved_up: Instant,
+}
+
+impl Meter {
+    fn new(per_second: usize, now: Instant) -> Self {
+        Self {
+            per_second: u64::try_from(per_second).unwrap_or(u64::MAX),
+            saved_up: now,
+        }
+    }
+
+    fn take(&mut self, amount: u64, now: Instant) {
+        let nanos = (u128::from(amount) * 1_000_000_000).checked_div(self.per_second.into());
+        let cost = nanos.map_or(Duration::ZERO, |nanos| {
+            Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+        });
+        let from = self.saved_up.max(now);
+        // Centuries that the clock cannot count come to nothing; the limits of a stanza keep us from there.
+        self.saved_up = from.checked_add(cost).unwrap_or(from);
+    }
+
+    fn pause(&self, now: Instant) -> Option<Instant> {
+        let owed = self.saved_up.checked_duration_since(now + BURST)?;
+        (owed > Duration::ZERO && self.per_second > 0).then(|| now + owed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pace(stanzas: usize, bytes: usize, now: Instant) -> Pace {
+        let policy = Policy {
+            stanzas_per_second: stanzas,
+            bytes_per_second: bytes,
+            ..Policy::default()
+        };
+        Pace::of(&policy, now).unwrap()
+    }
+
+    /// How many milliseconds it says to wait.
+    fn wait(pace: &Pace, now: Instant) -> u128 {
+        pace.pause(now).map_or(0, |until| (until - now).as_millis())
+    }
+
+    fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn no_limit_is_no_pace() {
+        assert_eq!(Pace::of(&Policy::default(), Instant::now()), None);
+    }
+
+    #[test]
+    fn a_seconds_worth_comes_at_once_and_the_rest_is_paid_for() {
+        let now = Instant::now();
+        let mut pace = pace(10, 0, now);
+        for _ in 0..10 {
+            pace.stanza(now);
+            assert_eq!(wait(&pace, now), 0);
+        }
+        pace.stanza(now);
+        assert_eq!(wait(&pace, now), 100);
+        assert_eq!(wait(&pace, now + ms(60)), 40);
+        assert_eq!(wait(&pace, now + ms(100)), 0);
+    }
+
+    #[test]
+    fn in_the_long_run_no_more_comes_than_is_allowed() {
+        let begin = Instant::now();
+        let mut pace = pace(7, 0, begin);
+        let (mut now, mut came) = (begin, 0_u64);
+        while now < begin + Duration::from_secs(100) {
+            pace.stanza(now);
+            came += 1;
+            now = pace.pause(now).unwrap_or(now);
+        }
+        assert!((700..=708).contains(&came), "{came}");
+    }
+
+    #[test]
+    fn no_more_than_a_second_is_saved_up() {
+        let begin = Instant::now();
+        let mut pace = pace(0, 1000, begin);
+        let later = begin + Duration::from_secs(3600);
+        pace.bytes(1000, later);
+        assert_eq!(wait(&pace, later), 0);
+        pace.bytes(500, later);
+        assert_eq!(wait(&pace, later), 500);
+    }
+
+    #[test]
+    fn the_stricter_of_both_limits_counts() {
+        let now = Instant::now();
+        let mut pace = pace(1, 1000, now);
+        pace.bytes(3000, now);
+        assert_eq!(wait(&pace, now), 2000);
+        pace.stanza(now);
+        assert_eq!(wait(&pace, now), 2000);
+        for _ in 0..4 {
+            pace.stanza(now);
+        }
+        assert_eq!(wait(&pace, now), 4000);
+    }
+
+    #[test]
+    fn what_is_owed_stays_owed_when_the_limits_change() {
+        let now = Instant::now();
+        let mut older = pace(1, 0, now);
+        for _ in 0..6 {
+            older.stanza(now);
+        }
+        older.adjust(&pace(100, 0, now));
+        assert_eq!(wait(&older, now), 5000);
+        older.stanza(now);
+        assert_eq!(wait(&older, now), 5010);
+        older.adjust(&pace(0, 100, now));
+        assert_eq!(wait(&older, now), 0);
+    }
+
+    #[test]
+    fn rest_ends_when_everything_is_saved_up_again() {
+        let now = Instant::now();
+        let mut pace = pace(2, 0, now);
+        assert!(pace.is_rested(now));
+        pace.stanza(now);
+        assert!(!pace.is_rested(now + ms(499)));
+        assert!(pace.is_rested(now + ms(500)));
+    }
+
+    #[test]
+    fn absurd_amounts_do_not_overflow() {
+        let now = Instant::now();
+        let mut pace = pace(1, 1, now);
+        for _ in 0..3 {
+            pace.bytes(u64::MAX, now);
+        }
+        assert!(pace.pause(now).is_some());
+    }
+}
