@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Password, kerberos_v4};
+use crate::{ChannelBindings, IterationBounds, Offer, Password, ScramError, kerberos_v4};
 
 /// Where random bytes come from. Closures `FnMut(&mut [u8])` are one.
 ///
@@ -24,6 +24,14 @@ impl<F: FnMut(&mut [u8])> Random for F {
 pub trait Client: Send + fmt::Debug {
     /// The registered name of the mechanism.
     fn name(&self) -> &'static str;
+
+    /// Whether the next step may compute for long: milliseconds to about a second, as the server says (SCRAM).
+    ///
+    /// A driver that must not block moves this value, the input and a source of random numbers to a thread for such
+    /// work (tokio's `spawn_blocking`) and takes back what comes of it.
+    fn is_heavy(&self) -> bool {
+        false
+    }
 
     /// One step. The first input is [`ClientInput::Start`], the others are what the server sent.
     fn step(self: Box<Self>, input: ClientInput<'_>, random: &mut dyn Random) -> ClientStep;
@@ -73,6 +81,13 @@ pub enum ClientError {
     /// The server did not prove that it knows the secret: it is not the server we have an account with.
     #[error("the server could not prove that it knows the shared secret")]
     ServerNotAuthenticated,
+    /// The list of mechanisms or channel-binding types that we saw is not the one that the server sent (XEP-0474):
+    /// somebody changed it on the way.
+    #[error("what the server offered was changed on the way to us")]
+    OfferChanged,
+    /// The server says inside the exchange why it does not let us in (RFC 5802 §5.1, `e=`).
+    #[error("the server refuses: {0}")]
+    Refused(ScramError),
 }
 
 /// What the proving side has to prove itself with. A mechanism that lacks something here is not used.
@@ -94,6 +109,15 @@ pub struct ClientCredentials {
     pub certificate: bool,
     /// KERBEROS_V4: the keys that services share with us. `None`: that mechanism is not used.
     pub kerberos_v4: Option<kerberos_v4::Keys>,
+    /// What binds the exchange to the outer layer, for the mechanisms in `-PLUS`.
+    pub channel_bindings: ChannelBindings,
+    /// What the server advertised. [`crate::select`] fills in the mechanisms; the channel-binding types (XEP-0440)
+    /// are for the caller to add. With it SCRAM notices an offer that was changed on the way (XEP-0474).
+    pub offer: Offer,
+    /// How many iterations of the hash a server may ask for (SCRAM).
+    pub iterations: IterationBounds,
+    /// ANONYMOUS: what the server may keep of us, as an e-mail address. `None`: nothing.
+    pub trace: Option<String>,
 }
 
 impl ClientCredentials {

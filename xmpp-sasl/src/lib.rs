@@ -72,24 +72,36 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod channel_binding;
 mod client;
 mod failure;
+mod offer;
 mod password;
 mod registry;
+mod saslprep;
+mod secret;
 mod server;
 
 // Mechanisms: one line here, one in `registry`, one file.
 mod digest_md5;
 mod external;
 pub mod kerberos_v4;
+mod scram;
 
 #[cfg(feature = "xmpp")]
 pub mod wire;
 
+pub use channel_binding::{ChannelBindingType, ChannelBindings};
 pub use client::{Client, ClientCredentials, ClientError, ClientInput, ClientStep, Random};
 pub use failure::Failure;
+pub use offer::Offer;
 pub use password::Password;
-pub use registry::{NoMechanism, client, names, select, server};
+pub use registry::{NoMechanism, STRENGTH, client, names, select, server};
+pub use scram::{
+    BadScramKeys, IterationBounds, Pbkdf2Sha512, ScramError, ScramHash, ScramKeys, ScramParameters,
+    Sha512,
+};
+pub use secret::ServerSecret;
 pub use server::{Host, Identity, Server, ServerOptions, ServerStep};
 
 /// The README's examples are tested.

@@ -1,6 +1,9 @@
 //! The mechanisms that exist, by name, and the choice between them.
 
-use crate::{Client, ClientCredentials, Server, ServerOptions, digest_md5, external, kerberos_v4};
+use crate::{
+    Client, ClientCredentials, Offer, Server, ServerOptions, digest_md5, external, kerberos_v4,
+    scram,
+};
 
 /// One row of the registry.
 pub(crate) struct Mechanism {
@@ -9,13 +12,40 @@ pub(crate) struct Mechanism {
     pub(crate) server: fn(&ServerOptions) -> Option<Box<dyn Server>>,
 }
 
+/// In the order of [`STRENGTH`].
 const MECHANISMS: &[Mechanism] = &[
     external::MECHANISM,
+    scram::SHA_512_PLUS,
+    scram::SHA_256_PLUS,
+    scram::SHA_1_PLUS,
+    scram::SHA_512,
+    scram::SHA_256,
+    scram::SHA_1,
     digest_md5::MECHANISM,
     kerberos_v4::MECHANISM,
 ];
 
-/// The names of all mechanisms in this build, strongest first.
+/// All names that this crate knows, whether they are in this build or not, strongest first.
+///
+/// First what is proved by something better than a password; then what is bound to the connection below, so that
+/// nobody can sit in between; then what does not give the password away; then what does; last what proves nothing.
+/// For [`select`], cut it where your policy ends: `STRENGTH` as a whole allows PLAIN and ANONYMOUS.
+pub const STRENGTH: &[&str] = &[
+    "EXTERNAL",
+    "GSSAPI",
+    "SCRAM-SHA-512-PLUS",
+    "SCRAM-SHA-256-PLUS",
+    "SCRAM-SHA-1-PLUS",
+    "SCRAM-SHA-512",
+    "SCRAM-SHA-256",
+    "SCRAM-SHA-1",
+    "DIGEST-MD5",
+    "KERBEROS_V4",
+    "PLAIN",
+    "ANONYMOUS",
+];
+
+/// The names of all mechanisms in this build, strongest first ([`STRENGTH`]).
 pub fn names() -> impl Iterator<Item = &'static str> {
     MECHANISMS.iter().map(|mechanism| mechanism.name)
 }
@@ -37,7 +67,11 @@ fn find(name: &str) -> Option<&'static Mechanism> {
 /// Chooses a mechanism: the first of `allowed` that the server offered, that exists here, and that we have
 /// credentials for.
 ///
-/// `allowed` is the caller's policy, strongest first. Names nobody here knows are passed over in either list.
+/// `allowed` is the caller's policy, strongest first. Names nobody here knows are passed over in either list. So are
+/// the names in `-PLUS` if there is nothing to bind to ([`ClientCredentials::channel_bindings`]), or nothing of the
+/// types that the server advertised.
+///
+/// The exchange is told what was offered, so that it can notice a list that was changed on the way (XEP-0474).
 ///
 /// The list that a server offers is not protected before TLS, and a man in the middle may strip it to its weakest
 /// entry. `pin` is the name that worked, or was agreed on, before: nothing weaker is chosen then. If the offer has
@@ -57,6 +91,16 @@ pub fn select(
             .map_or(0, |index| index + 1),
     };
     let is_offered = |name: &str| offered.iter().any(|offer| offer.as_ref() == name);
+    let credentials = &ClientCredentials {
+        offer: Offer {
+            mechanisms: offered
+                .iter()
+                .map(|name| name.as_ref().to_owned())
+                .collect(),
+            channel_bindings: credentials.offer.channel_bindings.clone(),
+        },
+        ..credentials.clone()
+    };
     allowed
         .iter()
         .take(strong_enough)
@@ -108,7 +152,7 @@ fn list(names: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Password;
+    use crate::{ChannelBindingType, ChannelBindings, ClientInput, ClientStep, Password};
 
     fn credentials(certificate: bool, password: bool) -> ClientCredentials {
         ClientCredentials {
@@ -117,6 +161,10 @@ mod tests {
             certificate,
             ..ClientCredentials::new("xmpp", "montague.example")
         }
+    }
+
+    fn bound() -> ChannelBindings {
+        ChannelBindings::none().with(ChannelBindingType::TlsExporter, *b"data")
     }
 
     const BOTH: [&str; 2] = ["EXTERNAL", "DIGEST-MD5"];
@@ -145,6 +193,8 @@ mod tests {
         all.kerberos_v4 = Some(keys.clone());
         let mut options = ServerOptions::new("xmpp", "montague.example");
         options.kerberos_v4 = Some(keys);
+        all.channel_bindings = bound();
+        options.channel_bindings = bound();
         for name in names() {
             assert_eq!(client(name, &all).unwrap().name(), name);
             assert_eq!(server(name, &options).unwrap().name(), name);
@@ -162,6 +212,56 @@ mod tests {
         let options = ServerOptions::new("xmpp", "montague.example");
         assert!(client("KERBEROS_V4", &credentials(true, true)).is_none());
         assert!(server("KERBEROS_V4", &options).is_none());
+    }
+
+    #[test]
+    fn names_are_in_the_order_of_their_strength() {
+        let mut all = STRENGTH.iter();
+        for name in names() {
+            assert!(all.any(|strong| *strong == name), "{name}");
+        }
+    }
+
+    #[test]
+    fn plus_is_used_where_there_is_something_to_bind_to() {
+        let offered = ["PLAIN", "SCRAM-SHA-512", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-1"];
+        let without = credentials(false, true);
+        let with = ClientCredentials {
+            channel_bindings: bound(),
+            ..without.clone()
+        };
+        check(&offered, STRENGTH, &with, None, Ok("SCRAM-SHA-1-PLUS"));
+        check(&offered, STRENGTH, &without, None, Ok("SCRAM-SHA-512"));
+        // The server has none of the types that we have.
+        let mut other = with.clone();
+        other.offer.channel_bindings = Some(vec!["tls-unique".to_owned()]);
+        check(&offered, STRENGTH, &other, None, Ok("SCRAM-SHA-512"));
+        let pin = Some("SCRAM-SHA-1-PLUS");
+        check(&offered, STRENGTH, &with, pin, Ok("SCRAM-SHA-1-PLUS"));
+        check(&offered, STRENGTH, &without, pin, Err(()));
+        check(&["SCRAM-SHA-512"], STRENGTH, &with, pin, Err(()));
+
+        check(&["PLAIN"], &STRENGTH[..8], &with, None, Err(()));
+    }
+
+    #[test]
+    fn the_exchange_is_told_what_was_offered() {
+        let with = ClientCredentials {
+            channel_bindings: bound(),
+            ..credentials(false, true)
+        };
+        let first = |offered: &[&str], allowed: &[&str]| {
+            let client = select(offered, allowed, &with, None).unwrap();
+            match client.step(ClientInput::Start, &mut |_: &mut [u8]| ()) {
+                ClientStep::Respond(message, _) => String::from_utf8(message).unwrap(),
+                step => panic!("{step:?}"),
+            }
+        };
+        let bare = ["SCRAM-SHA-1"];
+        // RFC 5802 §6: what the client thinks of the server's channel binding.
+        assert!(first(&bare, STRENGTH).starts_with("y,,"));
+        assert!(first(&["SCRAM-SHA-1", "SCRAM-SHA-1-PLUS"], &bare).starts_with("n,,"));
+        assert!(first(&["SCRAM-SHA-1-PLUS"], STRENGTH).starts_with("p=tls-exporter,,"));
     }
 
     #[test]

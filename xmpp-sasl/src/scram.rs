@@ -1,0 +1,126 @@
+//! SCRAM (RFC 5802, RFC 7677): both sides show that they know a password, the server without keeping it.
+//!
+//! ```text
+//! initiating                                   asking
+//!     |  gs2-header, n=name, r=nonce              |
+//!     |------------------------------------------>|
+//!     |  r=both nonces, s=salt, i=count [, h=…]   |
+//!     |<------------------------------------------|
+//!     |  c=gs2-header and binding, r=, p=proof    |
+//!     |------------------------------------------>|
+//!     |  v=signature (with success)               |
+//!     |<------------------------------------------|
+//! ```
+//!
+//! The names that end in `-PLUS` bind the exchange to the TLS connection below: a man in the middle, who has two, is
+//! found out. `h=` is XEP-0474: the exchange proves what was on offer, too. Left out: mandatory extensions, of which
+//! there are none, and keeping `ClientKey` for the next time.
+
+mod asking;
+mod error;
+mod hash;
+mod initiating;
+mod keys;
+mod message;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod vectors;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+pub use self::error::ScramError;
+pub use self::hash::{Pbkdf2Sha512, ScramHash, Sha512};
+pub use self::keys::{BadScramKeys, IterationBounds, ScramKeys, ScramParameters};
+use crate::Offer;
+use crate::registry::Mechanism;
+
+pub(crate) const SHA_1: Mechanism = Mechanism {
+    name: "SCRAM-SHA-1",
+    client: |credentials| initiating::client(credentials, NAME_SHA_1),
+    server: |options| asking::server(options, NAME_SHA_1),
+};
+pub(crate) const SHA_1_PLUS: Mechanism = Mechanism {
+    name: "SCRAM-SHA-1-PLUS",
+    client: |credentials| initiating::client(credentials, NAME_SHA_1.plus()),
+    server: |options| asking::server(options, NAME_SHA_1.plus()),
+};
+pub(crate) const SHA_256: Mechanism = Mechanism {
+    name: "SCRAM-SHA-256",
+    client: |credentials| initiating::client(credentials, NAME_SHA_256),
+    server: |options| asking::server(options, NAME_SHA_256),
+};
+pub(crate) const SHA_256_PLUS: Mechanism = Mechanism {
+    name: "SCRAM-SHA-256-PLUS",
+    client: |credentials| initiating::client(credentials, NAME_SHA_256.plus()),
+    server: |options| asking::server(options, NAME_SHA_256.plus()),
+};
+pub(crate) const SHA_512: Mechanism = Mechanism {
+    name: "SCRAM-SHA-512",
+    client: |credentials| initiating::client(credentials, NAME_SHA_512),
+    server: |options| asking::server(options, NAME_SHA_512),
+};
+pub(crate) const SHA_512_PLUS: Mechanism = Mechanism {
+    name: "SCRAM-SHA-512-PLUS",
+    client: |credentials| initiating::client(credentials, NAME_SHA_512.plus()),
+    server: |options| asking::server(options, NAME_SHA_512.plus()),
+};
+
+const NAME_SHA_1: Name = Name::new(ScramHash::Sha1);
+const NAME_SHA_256: Name = Name::new(ScramHash::Sha256);
+const NAME_SHA_512: Name = Name::new(ScramHash::Sha512);
+
+/// Which of the family it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Name {
+    hash: ScramHash,
+    plus: bool,
+}
+
+impl Name {
+    const fn new(hash: ScramHash) -> Self {
+        Self { hash, plus: false }
+    }
+
+    const fn plus(self) -> Self {
+        Self { plus: true, ..self }
+    }
+
+    fn as_str(self) -> &'static str {
+        if self.plus {
+            self.hash.mechanism_plus()
+        } else {
+            self.hash.mechanism()
+        }
+    }
+}
+
+/// Random octets in either nonce. A multiple of 3 needs no padding.
+const NONCE: usize = 18;
+
+fn nonce(octets: [u8; NONCE]) -> String {
+    STANDARD.encode(octets)
+}
+
+/// `c=`: the GS2 header and the data of the connection, in base64.
+fn cbind_input(gs2_header: &str, data: &[u8]) -> String {
+    STANDARD.encode([gs2_header.as_bytes(), data].concat())
+}
+
+/// `AuthMessage` (§3): what both sides sign.
+fn auth_message(client_first_bare: &str, server_first: &str, without_proof: &str) -> String {
+    [client_first_bare, server_first, without_proof].join(",")
+}
+
+/// XEP-0474 §6.1: `h=`, if it is known what was on offer.
+fn downgrade_protection(offer: &Offer, hash: ScramHash) -> Option<String> {
+    offer
+        .downgrade_protection()
+        .map(|text| STANDARD.encode(hash.hash(text.as_bytes()).as_slice()))
+}
+
+/// `ClientProof := ClientKey XOR ClientSignature`, and back again.
+fn xor(left: &[u8], right: &[u8]) -> hash::SecretBytes {
+    zeroize::Zeroizing::new(left.iter().zip(right).map(|(a, b)| a ^ b).collect())
+}

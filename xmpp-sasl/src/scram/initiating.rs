@@ -1,0 +1,317 @@
+//! The side that proves who it is, and has the other one prove that it knows the account.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use super::error::Malformed;
+use super::hash::SecretBytes;
+use super::keys::{IterationBounds, ProvingKeys, prepare, salted_password};
+use super::message::{MESSAGE_BOUND, ServerFinal, ServerFirst, escape};
+use super::{NONCE, Name, auth_message, cbind_input, downgrade_protection, nonce, xor};
+use crate::saslprep;
+use crate::{
+    ChannelBindingType, Client, ClientCredentials, ClientError, ClientInput, ClientStep, Offer,
+    Password, Random,
+};
+
+pub(super) fn client(credentials: &ClientCredentials, name: Name) -> Option<Box<dyn Client>> {
+    let binding = if name.plus {
+        let (kind, data) = choose_binding(credentials)?;
+        Binding::Bound(kind, data)
+    } else if credentials.channel_bindings.is_empty() || !credentials.offer.is_known() {
+        Binding::None
+    } else if credentials.offer.has_plus() {
+        // We do have channel binding and so has the server, but there is no common type, or our policy does not want
+        // it. "y" would claim that the server has none (XEP-0474 §7, new rule 6).
+        Binding::None
+    } else {
+        Binding::NotOffered
+    };
+    Some(Box::new(Initiating {
+        name,
+        binding,
+        username: credentials.username.clone()?,
+        password: credentials.password.clone()?,
+        // RFC 6120 §6.6: an empty one is the same as none.
+        authzid: credentials
+            .authzid
+            .clone()
+            .filter(|authzid| !authzid.is_empty()),
+        offer: credentials.offer.clone(),
+        bounds: credentials.iterations,
+    }))
+}
+
+/// The strongest type that we have data of, and that the server advertised if it advertised any.
+fn choose_binding(credentials: &ClientCredentials) -> Option<(ChannelBindingType, Vec<u8>)> {
+    let advertised = |kind: &ChannelBindingType| match &credentials.offer.channel_bindings {
+        None => true,
+        Some(types) => types.iter().any(|name| name == kind.name()),
+    };
+    let bindings = &credentials.channel_bindings;
+    let kind = bindings.types().find(advertised)?;
+    Some((kind, bindings.get(kind)?.to_vec()))
+}
+
+pub(super) enum Binding {
+    None,
+    NotOffered,
+    Bound(ChannelBindingType, Vec<u8>),
+}
+
+impl Binding {
+    fn flag(&self) -> String {
+        match self {
+            Self::None => "n".to_owned(),
+            Self::NotOffered => "y".to_owned(),
+            Self::Bound(kind, _) => format!("p={kind}"),
+        }
+    }
+
+    fn data(&self) -> &[u8] {
+        match self {
+            Self::None | Self::NotOffered => &[],
+            Self::Bound(_, data) => data,
+        }
+    }
+}
+
+impl fmt::Debug for Binding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.flag())
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Initiating {
+    pub(super) name: Name,
+    pub(super) binding: Binding,
+    pub(super) username: String,
+    pub(super) password: Password,
+    pub(super) authzid: Option<String>,
+    pub(super) offer: Offer,
+    pub(super) bounds: IterationBounds,
+}
+
+impl Client for Initiating {
+    fn name(&self) -> &'static str {
+        self.name.as_str()
+    }
+
+    fn step(self: Box<Self>, input: ClientInput<'_>, random: &mut dyn Random) -> ClientStep {
+        match input {
+            ClientInput::Start => {
+                let mut octets = [0; NONCE];
+                random.fill(&mut octets);
+                match self.begin(nonce(octets)) {
+                    Ok((message, next)) => ClientStep::Respond(message, Box::new(next)),
+                    Err(error) => ClientStep::Abort(error),
+                }
+            }
+            ClientInput::Challenge(_) | ClientInput::Success(_) => {
+                ClientStep::Abort(ClientError::Unexpected)
+            }
+        }
+    }
+}
+
+impl Initiating {
+    pub(super) fn begin(self, nonce: String) -> Result<(Vec<u8>, AwaitChallenge), ClientError> {
+        let username = saslprep::name(&self.username).and_then(|name| escape(&name));
+        let username = username.ok_or(ClientError::NotEncodable(
+            "the name is empty or has characters that SASLprep does not allow",
+        ))?;
+        let authzid = match &self.authzid {
+            None => String::new(),
+            Some(authzid) => format!(
+                "a={}",
+                escape(authzid).ok_or(ClientError::NotEncodable(
+                    "there is a NUL in the authorization identity"
+                ))?
+            ),
+        };
+        let password = prepare(&self.password).map_err(|_| {
+            ClientError::NotEncodable("the password has characters that SASLprep does not allow")
+        })?;
+        let gs2_header = format!("{},{authzid},", self.binding.flag());
+        let bare = format!("n={username},r={nonce}");
+        let message = [gs2_header.as_bytes(), bare.as_bytes()].concat();
+        if message.len() > MESSAGE_BOUND {
+            return Err(ClientError::NotEncodable("the message would be too long"));
+        }
+        let next = AwaitChallenge {
+            name: self.name,
+            password,
+            cbind_input: cbind_input(&gs2_header, self.binding.data()),
+            bare,
+            nonce,
+            downgrade_protection: downgrade_protection(&self.offer, self.name.hash),
+            bounds: self.bounds,
+        };
+        Ok((message, next))
+    }
+}
+
+/// Our first message is out. What the server sends now says how long we have to compute.
+pub(super) struct AwaitChallenge {
+    name: Name,
+    /// Prepared.
+    password: Zeroizing<String>,
+    cbind_input: String,
+    bare: String,
+    nonce: String,
+    /// What `h=` has to be, if it comes.
+    downgrade_protection: Option<String>,
+    bounds: IterationBounds,
+}
+
+impl Client for AwaitChallenge {
+    fn name(&self) -> &'static str {
+        self.name.as_str()
+    }
+
+    fn is_heavy(&self) -> bool {
+        true
+    }
+
+    fn step(self: Box<Self>, input: ClientInput<'_>, _: &mut dyn Random) -> ClientStep {
+        match input {
+            ClientInput::Challenge(challenge) => match self.answer(challenge) {
+                Ok((response, next)) => ClientStep::Respond(response, Box::new(next)),
+                Err(error) => ClientStep::Abort(error),
+            },
+            ClientInput::Success(_) => ClientStep::Abort(ClientError::ServerNotAuthenticated),
+            ClientInput::Start => ClientStep::Abort(ClientError::Unexpected),
+        }
+    }
+}
+
+impl AwaitChallenge {
+    pub(super) fn answer(
+        &self,
+        challenge: &[u8],
+    ) -> Result<(Vec<u8>, AwaitSignature), ClientError> {
+        if let Some(error) = ServerFinal::error(challenge) {
+            return Err(ClientError::Refused(error));
+        }
+        let first = ServerFirst::parse(challenge)?;
+        // §5.1: it must begin with ours, or it may be of another exchange; and the server's part is not empty.
+        if !first.nonce.starts_with(&self.nonce) || first.nonce.len() == self.nonce.len() {
+            return Err(ClientError::Malformed(
+                "the nonce is not ours with one of the server's after it",
+            ));
+        }
+        let iterations = match first.iterations {
+            Some(count) if self.bounds.contains(count) => count,
+            Some(count) if count < self.bounds.min => {
+                return Err(ClientError::Unsupported("too low an iteration count"));
+            }
+            Some(_) | None => {
+                return Err(ClientError::Unsupported("too high an iteration count"));
+            }
+        };
+        // XEP-0474 §6.2. An attacker who writes the right hash here changes what is signed.
+        if let (Some(said), Some(expected)) =
+            (first.downgrade_protection, &self.downgrade_protection)
+            && said != expected
+        {
+            return Err(ClientError::OfferChanged);
+        }
+
+        // The message was read as UTF-8.
+        let challenge = std::str::from_utf8(challenge).unwrap_or_default();
+        let hash = self.name.hash;
+        let salted = salted_password(hash, &self.password, &first.salt, iterations)
+            .map_err(|_| ClientError::Malformed("the salt is empty"))?;
+        let keys = ProvingKeys::from_salted_password(hash, &salted);
+        let without_proof = format!("c={},r={}", self.cbind_input, first.nonce);
+        let signed = auth_message(&self.bare, challenge, &without_proof);
+        let signature = hash.hmac(&keys.stored_key, signed.as_bytes());
+        let proof = STANDARD.encode(xor(&keys.client_key, &signature).as_slice());
+        let next = AwaitSignature {
+            name: self.name,
+            expected: hash.hmac(&keys.server_key, signed.as_bytes()),
+        };
+        Ok((format!("{without_proof},p={proof}").into_bytes(), next))
+    }
+}
+
+impl fmt::Debug for AwaitChallenge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AwaitChallenge({})", self.name.as_str())
+    }
+}
+
+/// Our proof is out; now the server has to show that it knows the account.
+pub(super) struct AwaitSignature {
+    name: Name,
+    expected: SecretBytes,
+}
+
+impl AwaitSignature {
+    fn check(&self, message: &[u8]) -> Result<(), ClientError> {
+        match ServerFinal::parse(message)? {
+            ServerFinal::Verifier(signature) if signature.ct_eq(&self.expected).into() => Ok(()),
+            ServerFinal::Verifier(_) => Err(ClientError::ServerNotAuthenticated),
+            ServerFinal::Error(error) => Err(ClientError::Refused(error)),
+        }
+    }
+}
+
+impl Client for AwaitSignature {
+    fn name(&self) -> &'static str {
+        self.name.as_str()
+    }
+
+    fn step(self: Box<Self>, input: ClientInput<'_>, _: &mut dyn Random) -> ClientStep {
+        match input {
+            // "returns additional data together with a server's indication of a successful outcome" (§5).
+            ClientInput::Success(Some(message)) => match self.check(message) {
+                Ok(()) => ClientStep::Authenticated,
+                Err(error) => ClientStep::Abort(error),
+            },
+            // RFC 4422 §3.6: a protocol without room for it sends it as a challenge.
+            ClientInput::Challenge(message) => match self.check(message) {
+                Ok(()) => ClientStep::Respond(Vec::new(), Box::new(AwaitOutcome(self.name))),
+                Err(error) => ClientStep::Abort(error),
+            },
+            ClientInput::Success(None) => ClientStep::Abort(ClientError::ServerNotAuthenticated),
+            ClientInput::Start => ClientStep::Abort(ClientError::Unexpected),
+        }
+    }
+}
+
+impl fmt::Debug for AwaitSignature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AwaitSignature({})", self.name.as_str())
+    }
+}
+
+/// The server has proved itself; has it accepted us?
+#[derive(Debug)]
+struct AwaitOutcome(Name);
+
+impl Client for AwaitOutcome {
+    fn name(&self) -> &'static str {
+        self.0.as_str()
+    }
+
+    fn step(self: Box<Self>, input: ClientInput<'_>, _: &mut dyn Random) -> ClientStep {
+        match input {
+            ClientInput::Success(None | Some([])) => ClientStep::Authenticated,
+            ClientInput::Success(Some(_)) | ClientInput::Challenge(_) | ClientInput::Start => {
+                ClientStep::Abort(ClientError::Unexpected)
+            }
+        }
+    }
+}
+
+impl From<Malformed> for ClientError {
+    fn from(malformed: Malformed) -> Self {
+        Self::Malformed(malformed.why)
+    }
+}
