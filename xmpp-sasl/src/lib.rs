@@ -83,9 +83,11 @@ mod secret;
 mod server;
 
 // Mechanisms: one line here, one in `registry`, one file.
+mod anonymous;
 mod digest_md5;
 mod external;
 pub mod kerberos_v4;
+mod plain;
 mod scram;
 
 #[cfg(feature = "xmpp")]

@@ -1,8 +1,8 @@
 //! The mechanisms that exist, by name, and the choice between them.
 
 use crate::{
-    Client, ClientCredentials, Offer, Server, ServerOptions, digest_md5, external, kerberos_v4,
-    scram,
+    Client, ClientCredentials, Offer, Server, ServerOptions, anonymous, digest_md5, external,
+    kerberos_v4, plain, scram,
 };
 
 /// One row of the registry.
@@ -23,6 +23,8 @@ const MECHANISMS: &[Mechanism] = &[
     scram::SHA_1,
     digest_md5::MECHANISM,
     kerberos_v4::MECHANISM,
+    plain::MECHANISM,
+    anonymous::MECHANISM,
 ];
 
 /// All names that this crate knows, whether they are in this build or not, strongest first.
@@ -240,7 +242,7 @@ mod tests {
         check(&offered, STRENGTH, &with, pin, Ok("SCRAM-SHA-1-PLUS"));
         check(&offered, STRENGTH, &without, pin, Err(()));
         check(&["SCRAM-SHA-512"], STRENGTH, &with, pin, Err(()));
-
+        check(&["PLAIN"], STRENGTH, &with, None, Ok("PLAIN"));
         check(&["PLAIN"], &STRENGTH[..8], &with, None, Err(()));
     }
 
