@@ -80,10 +80,7 @@ const PARTS: [Part; 7] = [
         command: || {
             let packages =
                 ["xmpp-stream", "xmpp-sasl", "xmpp-dialback"].map(|name| ["--package", name]);
-            let mut command = with(
-                cargo(),
-                &["package", "--allow-dirty", "--no-verify", "--quiet"],
-            );
+            let mut command = with(cargo(), &["package", "--allow-dirty", "--quiet"]);
             command.args(packages.as_flattened());
             Ok(command)
         },
