@@ -58,15 +58,7 @@ const PARTS: [Part; 7] = [
     Part {
         name: "doc",
         command: || {
-            let mut command = with(
-                cargo(),
-                &[
-                    "doc",
-                    "--workspace",
-                    "--no-deps",
-                    "--document-private-items",
-                ],
-            );
+            let mut command = with(cargo(), &["doc", "--workspace", "--no-deps"]);
             command.env("RUSTDOCFLAGS", "-D warnings");
             Ok(command)
         },
