@@ -28,7 +28,7 @@ const fn key(
     }
 }
 
-/// All keys, in the order of `docs/config.md`. Those of `policy` are keys of `peer` too, but for [`EVERYBODYS`].
+/// All keys, in the order of `docs/config.md`. Those of `policy` are keys of `peer` too, but for `allow` and `deny`.
 #[rustfmt::skip]
 pub const KEYS: &[Key] = &[
     key("", "data_dir", "path", "\"/var/lib/s2sd\""),
