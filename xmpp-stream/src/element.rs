@@ -267,8 +267,19 @@ impl PartialEq for Element {
 
 impl Eq for Element {}
 
+/// Stanzas, features, stream errors and STARTTLS as they are. Of everything else only name and addresses: SASL, server
+/// dialback and the component handshake hold what proves somebody, and a log must not.
 impl fmt::Debug for Element {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Element({})", String::from_utf8_lossy(&self.bytes))
+        if self.stanza().is_some() || [ns::STREAMS, ns::TLS].contains(&self.namespace()) {
+            return write!(f, "Element({})", String::from_utf8_lossy(&self.bytes));
+        }
+        write!(f, "Element(<{} xmlns='{}'", self.name(), self.namespace())?;
+        for name in ["from", "to", "id", "type", "mechanism"] {
+            if let Some(value) = self.attr(name) {
+                write!(f, " {name}={value:?}")?;
+            }
+        }
+        f.write_str(">…)")
     }
 }

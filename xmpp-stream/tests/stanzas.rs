@@ -257,3 +257,22 @@ fn a_refused_component_learns_why() {
     let result = acceptance.element(&component_element(error.to_bytes()));
     assert_eq!(result, Err(error));
 }
+
+#[test]
+fn what_proves_somebody_is_not_shown() {
+    let context = Context::new(ContentNamespace::Server);
+    let shown = |text: &str| format!("{:?}", Element::parse(text.to_owned(), &context).unwrap());
+    for proof in [
+        "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>secret</auth>",
+        "<s:response xmlns:s='urn:ietf:params:xml:ns:xmpp-sasl'>secret</s:response>",
+        "<db:result xmlns:db='jabber:server:dialback' from='a' to='b'>secret</db:result>",
+        "<handshake>secret</handshake>",
+        "<x xmlns='urn:x'>secret</x>",
+    ] {
+        let shown = shown(proof);
+        assert!(!shown.contains("secret"), "{shown}");
+        assert!(shown.contains("xmlns="), "{shown}");
+    }
+    let message = "<message from='a' to='b'><body>hello</body></message>";
+    assert_eq!(shown(message), format!("Element({message})"));
+}
