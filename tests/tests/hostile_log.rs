@@ -1,0 +1,271 @@
+//! The log: whoever reads it, at any level, learns no password, no SASL payload and no dialback key; and he does learn
+//! who was refused and why.
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    io::{self, Write},
+    net::SocketAddr,
+    sync::{Arc, Mutex, OnceLock},
+};
+
+use s2sd_tests::{
+    authoritative::Says,
+    checks::{self, Check, Other, Plan},
+    component::attach,
+    peer::Peer,
+    world::{Daemon, SECRET, SOON, World},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+use tracing_subscriber::{
+    Registry,
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
+
+/// What is written, here to the log, there over a wire.
+#[derive(Clone, Debug, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl Written {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+    }
+}
+
+impl Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The log of this process, everything from everybody.
+fn log() -> Written {
+    static LOG: OnceLock<Written> = OnceLock::new();
+    let log = LOG.get_or_init(|| {
+        let written = Written::default();
+        let writer = written.clone();
+        // The lab shows what it says and hears; it has nothing to hide.
+        let levels = Targets::new()
+            .with_default(LevelFilter::TRACE)
+            .with_target("s2sd_tests", LevelFilter::OFF);
+        let lines = tracing_subscriber::fmt::layer()
+            .with_ansi(false)
+            .with_writer(move || writer.clone());
+        Registry::default().with(levels).with(lines).init();
+        written
+    });
+    log.clone()
+}
+
+/// A wire that is listened to: where to connect instead of `to`.
+async fn tap(to: SocketAddr, heard: &Written) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let heard = heard.clone();
+    tokio::spawn(async move {
+        while let Ok((near, _)) = listener.accept().await {
+            let far = TcpStream::connect(to).await.unwrap();
+            let (near_reads, near_writes) = near.into_split();
+            let (far_reads, far_writes) = far.into_split();
+            tokio::spawn(copy(near_reads, far_writes, heard.clone()));
+            tokio::spawn(copy(far_reads, near_writes, heard.clone()));
+        }
+    });
+    addr
+}
+
+async fn copy(
+    mut from: impl AsyncReadExt + Unpin,
+    mut to: impl AsyncWriteExt + Unpin,
+    mut heard: Written,
+) -> io::Result<()> {
+    let mut bytes = vec![0; 4096];
+    loop {
+        let more = from.read(&mut bytes).await?;
+        if more == 0 {
+            return to.shutdown().await;
+        }
+        heard.write_all(&bytes[..more])?;
+        to.write_all(&bytes[..more]).await?;
+    }
+}
+
+/// The content of every element of this name.
+fn contents<'a>(heard: &'a str, name: &str) -> Vec<&'a str> {
+    let open = format!("<{name}");
+    let rest = heard.split(&open).skip(1);
+    rest.filter(|rest| rest.starts_with([' ', '>']))
+        .filter_map(|rest| {
+            let (tag, rest) = rest.split_once('>')?;
+            (!tag.ends_with('/')).then(|| rest.split('<').next().unwrap_or_default())
+        })
+        .filter(|content| content.len() > 4)
+        .collect()
+}
+
+fn with_passwords(domain: &str, other: &str, said: &str, wanted: &str) -> Daemon {
+    Daemon::serving(domain)
+        .policy("tls = 'optional'")
+        .tables(&format!(
+            "[dialback]\nsecret = 'the dialback secret of {domain}'\n\
+             [[peer]]\ndomain = '{other}'\ntls = 'disabled'\nauth = ['digest-md5']\n\
+             credentials = {{ username = '{domain}', password = '{said}' }}\n\
+             accept = {{ username = '{other}', password = '{wanted}' }}\n\
+             [[peer]]\ndomain = '*.plain.test'\ntls = 'disabled'\nauth = ['dialback']\n"
+        ))
+}
+
+#[tokio::test]
+async fn nothing_that_proves_somebody_is_in_the_log_at_any_level() {
+    let log = log();
+    let heard = Written::default();
+    let mut world = World::new().unwrap();
+    let (one, two) = ("open sesame one", "open sesame two");
+    world
+        .start(with_passwords("a.test", "b.test", one, two))
+        .await
+        .unwrap();
+    world
+        .start(with_passwords("b.test", "a.test", two, one))
+        .await
+        .unwrap();
+    world
+        .start(
+            Daemon::serving("c.plain.test")
+                .without_tls()
+                .tables("[dialback]\nsecret = 'the dialback secret of c.plain.test'\n"),
+        )
+        .await
+        .unwrap();
+    for domain in ["a.test", "b.test", "c.plain.test"] {
+        let addr = world.daemon(domain).unwrap().s2s[0];
+        let addr = tap(addr, &heard).await;
+        world.lead("_xmpp-server", domain, addr);
+    }
+    let mut a = world.component("a.test").await.unwrap();
+    let mut b = world.component("b.test").await.unwrap();
+    let mut c = world.component("c.plain.test").await.unwrap();
+    // By password, and by dialback.
+    let plan = Plan {
+        checks: vec![Check::Message],
+        within: SOON,
+        ..Plan::default()
+    };
+    for other in [&mut b, &mut c] {
+        let findings = checks::run(&mut a, Other::Party(other), &plan).await;
+        assert!(findings.iter().all(|f| f.outcome.is_ok()), "{findings:?}");
+    }
+    // A component's proof.
+    let door = tap(world.daemon("a.test").unwrap().components[0], &heard).await;
+    drop(attach(door, "a.test", SECRET, SOON).await.unwrap());
+    assert!(
+        attach(door, "a.test", "open sesame three", SOON)
+            .await
+            .is_err()
+    );
+    // Proofs that are refused: out of place, of the wrong kind, forged.
+    let _silent = world
+        .authoritative("evil.plain.test", Says::Invalid, None)
+        .await;
+    let door = tap(world.daemon("a.test").unwrap().s2s[0], &heard).await;
+    let sasl = "xmlns='urn:ietf:params:xml:ns:xmpp-sasl'";
+    let s_asl = "xmlns:s='urn:ietf:params:xml:ns:xmpp-sasl'";
+    for text in [
+        format!("<auth {sasl} mechanism='PLAIN'>AG9wZW4gc2VzYW1lIGZvdXI=</auth>"),
+        format!("<auth {sasl} mechanism='DIGEST-MD5'>AG9wZW4gc2VzYW1lIGZpdmU=</auth>"),
+        format!("<response {sasl}>AG9wZW4gc2VzYW1lIHNpeA==</response>"),
+        format!("<s:auth {s_asl} mechanism='PLAIN'>AG9wZW4gc2VzYW1lIHNldmVu</s:auth>"),
+        format!("<x {sasl}>AG9wZW4gc2VzYW1lIGVpZ2h0</x>"),
+        "<db:result from='evil.plain.test' to='a.test'>a forged key one</db:result>".to_owned(),
+        "<db:result from='evil.plain.test' to='x.test'>a forged key two</db:result>".to_owned(),
+        "<db:result from='evil.plain.test'>a forged key three</db:result>".to_owned(),
+        "<db:verify from='evil.plain.test' to='a.test' id='1'>a forged key four</db:verify>"
+            .to_owned(),
+        "<db:x>a forged key five</db:x>".to_owned(),
+    ] {
+        let mut peer = Peer::connect(door).await.unwrap();
+        peer.open("evil.plain.test", "a.test").await.unwrap();
+        peer.send(text + "</stream:stream>").await.unwrap();
+        while matches!(
+            peer.next().await,
+            Ok(s2sd_tests::wire::Event::Element(_) | s2sd_tests::wire::Event::Footer)
+        ) {}
+    }
+
+    let (log, heard) = (log.text(), heard.text());
+    // The test sees what it is about,
+    assert!(
+        log.contains("TRACE") && log.contains("<body>"),
+        "no XML in the log"
+    );
+    let mut secrets = vec!["sesame", SECRET, "the dialback secret of", "a forged key"];
+    for (name, at_least) in [
+        ("auth", 2),
+        ("challenge", 4),
+        ("response", 2),
+        ("s:auth", 1),
+        ("handshake", 2),
+        ("db:result", 5),
+        ("db:verify", 2),
+    ] {
+        let contents = contents(&heard, name);
+        assert!(contents.len() >= at_least, "{name}: {contents:?}");
+        secrets.extend(contents);
+    }
+    // and none of it is there.
+    for secret in secrets {
+        for line in log.lines() {
+            assert!(!line.contains(secret), "{secret:?} is in the log: {line}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_is_a_line_that_says_who_and_why() {
+    let log = log();
+    let mut world = World::new().unwrap();
+    let daemon = Daemon::serving("refusing.test").policy("tls = 'optional'");
+    world.start(daemon).await.unwrap();
+    for (text, words) in [
+        ("<message/>", "not-authorized"),
+        ("<!-- -->", "restricted-xml"),
+        (
+            "<db:result from='x.test' to='y.test' type='valid'/>",
+            "invalid-from",
+        ),
+    ] {
+        let door = world.daemon("refusing.test").unwrap().s2s[0];
+        let stream = TcpStream::connect(door).await.unwrap();
+        let from = stream.local_addr().unwrap().to_string();
+        let mut peer = Peer::over(s2sd_tests::wire::Wire::over(stream));
+        peer.open("evil.test", "refusing.test").await.unwrap();
+        peer.send(text).await.unwrap();
+        peer.expect_stream_error().await.unwrap();
+        drop(peer);
+        // The line is written when the connection is gone.
+        let deadline = tokio::time::Instant::now() + SOON;
+        let line = loop {
+            let written = log.text();
+            let line = written
+                .lines()
+                .find(|line| line.contains(&from) && line.contains(words) && line.contains("INFO"));
+            match line {
+                Some(line) => break line.to_owned(),
+                None if tokio::time::Instant::now() > deadline => {
+                    panic!("no line with {from} and {words}")
+                }
+                None => tokio::task::yield_now().await,
+            }
+        };
+        assert!(line.contains("protocol") && line.contains("Us"), "{line}");
+    }
+}
