@@ -131,6 +131,8 @@ enum Stage {
     Sasl(Method, Box<dyn Client>),
     Dialback,
     Verifying(Verifying),
+    /// We said `<abort/>`; why is in `refusal`.
+    Aborting,
     Established,
 }
 
@@ -230,10 +232,11 @@ impl Outbound {
             OutboundEvent::Tick => {
                 self.send_footer(out);
                 let what = match self.stage {
+            OutboundEvent::Tick if matches!(self.stage, Stage::Aborting) => self.on_aborted(out),
                     Stage::ExpectHeader | Stage::AwaitJudgement => "no answer to the stream header",
                     Stage::ExpectFeatures => "no stream features",
                     Stage::AwaitProceed | Stage::AwaitTls => "STARTTLS",
-                    Stage::Sasl(..) => "SASL",
+                    Stage::Sasl(..) | Stage::Aborting => "SASL",
                     Stage::Dialback => "no answer to the dialback key",
                     Stage::Verifying(_) => "no answer from the authoritative server",
                     Stage::Established => "idle",
@@ -291,6 +294,7 @@ impl Outbound {
                     Stage::Dialback => self.on_dialback(&element, out),
                     Stage::Verifying(verifying) => self.on_answer(verifying, &element, out),
                     Stage::Established => self.on_established(&element, out),
+                    Stage::Aborting => self.on_aborted(out),
                     Stage::ExpectHeader | Stage::AwaitJudgement | Stage::AwaitTls => Err(
                         self.refuse_with(Condition::PolicyViolation, "data before its time", out)
                     ),

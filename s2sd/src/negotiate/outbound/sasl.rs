@@ -1,7 +1,7 @@
 //! Authentication by the initiating entity: which method, and SASL (RFC 6120 §6.4).
 
 use xmpp_sasl::{Client, ClientCredentials, ClientInput, ClientStep, Failure, wire as sasl};
-use xmpp_stream::{Condition, Element};
+use xmpp_stream::{Condition, Element, ns};
 
 use super::{Out, Outbound, OutboundEffect, Stage, Step};
 use crate::closed::{By, Cause, Closed};
@@ -96,8 +96,19 @@ impl Outbound {
                 self.stage = Stage::Sasl(method, next);
                 Ok(self)
             }
-            ClientStep::Authenticated => unreachable_start(self, method, out),
-            ClientStep::Abort(error) => self.abort(method, &error.to_string(), out),
+            // No mechanism finishes before it was answered; should one claim to, it is not believed.
+            ClientStep::Authenticated => {
+                Err(self.cannot_start(method, "it ends before it begins", out))
+            }
+            ClientStep::Abort(error) => Err(self.cannot_start(method, &error.to_string(), out)),
+        }
+    }
+
+    fn cannot_start(&mut self, method: Method, what: &str, out: &mut Out) -> Closed {
+        self.send_footer(out);
+        Closed {
+            by: By::Us,
+            cause: mistrust(method, what),
         }
     }
 
@@ -110,7 +121,7 @@ impl Outbound {
     ) -> Step {
         let nonza = match sasl::Nonza::from_element(element) {
             Some(Ok(nonza)) => nonza,
-            Some(Err(failure)) => return self.abort(method, failure.name(), out),
+            Some(Err(failure)) => return self.abort(method, element, failure.name(), out),
             None => {
                 return Err(self.refuse_with(
                     Condition::UnsupportedStanzaType,
@@ -150,21 +161,34 @@ impl Outbound {
                 self.stage = Stage::ExpectHeader;
                 Ok(self)
             }
-            ClientStep::Abort(error) => self.abort(method, &error.to_string(), out),
+            ClientStep::Abort(error) => self.abort(method, element, &error.to_string(), out),
         }
     }
 
-    /// RFC 6120 §6.4.4: we do not believe the other side, or cannot go on.
-    pub(super) fn abort(mut self: Box<Self>, method: Method, what: &str, out: &mut Out) -> Step {
-        out.push(OutboundEffect::Send(sasl::Nonza::Abort.to_bytes()));
+    /// We do not believe the other side, or cannot go on. RFC 6120 §6.4.4: a challenge is answered with `<abort/>`, and
+    /// that with `<failure/>`; after `<success/>` there is nothing left to abort but the stream.
+    pub(super) fn abort(
+        mut self: Box<Self>,
+        method: Method,
+        answered: &Element,
+        what: &str,
+        out: &mut Out,
+    ) -> Step {
+        let cause = mistrust(method, what);
+        if answered.is(ns::SASL, "challenge") {
+            out.push(OutboundEffect::Send(sasl::Nonza::Abort.to_bytes()));
+            self.refusal = Some(cause);
+            self.stage = Stage::Aborting;
+            return Ok(self);
+        }
         self.send_footer(out);
-        Err(Closed {
-            by: By::Us,
-            cause: Cause::Mechanism {
-                mechanism: method.name(),
-                what: what.to_owned(),
-            },
-        })
+        Err(Closed { by: By::Us, cause })
+    }
+
+    /// Whatever comes after `<abort/>`, the stream is not gone on with.
+    pub(super) fn on_aborted(mut self: Box<Self>, out: &mut Out) -> Step {
+        self.send_footer(out);
+        Err(self.ended(By::Us, Cause::Finished))
     }
 
     pub(super) fn on_failure(
@@ -183,7 +207,9 @@ impl Outbound {
     }
 }
 
-/// No mechanism finishes before it was answered; should one claim to, it is not believed.
-fn unreachable_start(outbound: Box<Outbound>, method: Method, out: &mut Out) -> Step {
-    outbound.abort(method, "the mechanism finished before it began", out)
+fn mistrust(method: Method, what: &str) -> Cause {
+    Cause::Mechanism {
+        mechanism: method.name(),
+        what: what.to_owned(),
+    }
 }
