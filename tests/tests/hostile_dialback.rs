@@ -610,7 +610,7 @@ async fn our_key_is_answered_for_our_pair_or_nothing_is_sent() {
         ),
         (
             "<db:verify from='evil.test' to='here.test' id='there' type='valid'/>",
-            Condition::UnsupportedStanzaType,
+            Condition::InvalidFrom,
         ),
         (
             "<db:result xmlns:db='urn:x' from='evil.test' to='here.test' type='valid'/>",
@@ -622,7 +622,7 @@ async fn our_key_is_answered_for_our_pair_or_nothing_is_sent() {
         ),
         (
             "<message from='evil.test' to='here.test'/>",
-            Condition::UnsupportedStanzaType,
+            Condition::NotAuthorized,
         ),
     ] {
         assert_eq!(

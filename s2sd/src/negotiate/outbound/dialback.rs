@@ -10,11 +10,8 @@ use crate::negotiate::{DomainPair, Method, describe};
 impl Outbound {
     pub(super) fn dialback(mut self: Box<Self>, out: &mut Out) -> Step {
         if self.stream_id.is_empty() {
-            return Err(self.refuse_with(
-                Condition::ImproperAddressing,
-                "the stream header has no id",
-                out,
-            ));
+            // RFC 6120 §4.7.3 wants one; a key needs it.
+            return Err(self.refuse_with(Condition::BadFormat, "the stream header has no id", out));
         }
         match self.initiating.request(
             self.pair.local_to_remote(),
@@ -34,11 +31,7 @@ impl Outbound {
 
     pub(super) fn on_dialback(mut self: Box<Self>, element: &Element, out: &mut Out) -> Step {
         let Some((pair, verdict)) = self.result(element) else {
-            return Err(self.refuse_with(
-                Condition::UnsupportedStanzaType,
-                "a dialback result was expected",
-                out,
-            ));
+            return Err(self.refuse_element(element, "a dialback result was expected", out));
         };
         if let Err(unsolicited) = self.initiating.answer(&pair, verdict.clone()) {
             return Err(self.refuse(unsolicited.stream_error(), unsolicited.to_string(), out));
@@ -117,11 +110,36 @@ impl Outbound {
                     cause: Cause::Finished,
                 })
             }
-            None => Err(self.refuse_with(
-                Condition::PolicyViolation,
-                "not the answer to our question",
+            None => Err(self.refuse_element(element, "the answer to a question was expected", out)),
+        }
+    }
+
+    /// What was not expected here gets the condition that fits it best.
+    pub(super) fn refuse_element(
+        &mut self,
+        element: &Element,
+        expected: &str,
+        out: &mut Out,
+    ) -> Closed {
+        if element.stanza().is_some() {
+            // The stream runs one way; the other way proves itself (XEP-0220 §2.3).
+            return self.refuse_with(
+                Condition::NotAuthorized,
+                "stanzas in the wrong direction",
                 out,
-            )),
+            );
+        }
+        match db::Nonza::from_element(element) {
+            Some(Ok(db::Nonza::Result { pair, .. } | db::Nonza::Answer { pair, .. })) => {
+                let unsolicited = xmpp_dialback::Unsolicited { pair };
+                self.refuse(unsolicited.stream_error(), unsolicited.to_string(), out)
+            }
+            Some(Err(malformed)) => {
+                self.refuse(malformed.stream_error(), malformed.to_string(), out)
+            }
+            Some(Ok(db::Nonza::Request(_) | db::Nonza::Question(_))) | None => {
+                self.refuse_with(Condition::UnsupportedStanzaType, expected, out)
+            }
         }
     }
 

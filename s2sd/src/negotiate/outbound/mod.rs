@@ -108,6 +108,8 @@ pub struct Outbound {
     stage: Stage,
     /// The id of the peer's stream, for the dialback key.
     stream_id: String,
+    /// The peer's header names a domain that we did not ask for.
+    from_elsewhere: bool,
     initiating: Initiating,
     /// Methods not to try (again).
     tried: Vec<Method>,
@@ -129,10 +131,10 @@ enum Stage {
     AwaitProceed,
     AwaitTls,
     Sasl(Method, Box<dyn Client>),
-    Dialback,
-    Verifying(Verifying),
     /// We said `<abort/>`; why is in `refusal`.
     Aborting,
+    Dialback,
+    Verifying(Verifying),
     Established,
 }
 
@@ -166,6 +168,7 @@ impl Outbound {
             transport,
             stage: Stage::ExpectHeader,
             stream_id: String::new(),
+            from_elsewhere: false,
             initiating,
             tried,
             features: Features::default(),
@@ -229,10 +232,10 @@ impl Outbound {
             OutboundEvent::Judged(judged) => self.on_judged(&judged, out),
             OutboundEvent::AddPair(pair) => self.add_pair(pair, out),
             OutboundEvent::Tick if self.established => Ok(self),
+            OutboundEvent::Tick if matches!(self.stage, Stage::Aborting) => self.on_aborted(out),
             OutboundEvent::Tick => {
                 self.send_footer(out);
                 let what = match self.stage {
-            OutboundEvent::Tick if matches!(self.stage, Stage::Aborting) => self.on_aborted(out),
                     Stage::ExpectHeader | Stage::AwaitJudgement => "no answer to the stream header",
                     Stage::ExpectFeatures => "no stream features",
                     Stage::AwaitProceed | Stage::AwaitTls => "STARTTLS",
@@ -291,10 +294,10 @@ impl Outbound {
                     Stage::ExpectFeatures => self.on_features(&element, out),
                     Stage::AwaitProceed => self.on_proceed(&element, out),
                     Stage::Sasl(method, exchange) => self.on_sasl(method, exchange, &element, out),
+                    Stage::Aborting => self.on_aborted(out),
                     Stage::Dialback => self.on_dialback(&element, out),
                     Stage::Verifying(verifying) => self.on_answer(verifying, &element, out),
                     Stage::Established => self.on_established(&element, out),
-                    Stage::Aborting => self.on_aborted(out),
                     Stage::ExpectHeader | Stage::AwaitJudgement | Stage::AwaitTls => Err(
                         self.refuse_with(Condition::PolicyViolation, "data before its time", out)
                     ),
@@ -304,19 +307,16 @@ impl Outbound {
     }
 
     fn on_header(mut self: Box<Self>, header: &StreamHeader, out: &mut Out) -> Step {
-        if let Some(from) = &header.from
-            && !self.pair.remote.is_named_by(from)
-        {
-            return Err(self.refuse_with(
-                Condition::InvalidFrom,
-                "the answer comes from another domain",
-                out,
-            ));
-        }
+        // RFC 6120 §4.7.1 lets a server that does not know the domain answer from one of its own, before it says so.
+        let from = header.from.as_deref();
+        self.from_elsewhere = from.is_some_and(|from| !self.pair.remote.is_named_by(from));
         self.stream_id = header.id.clone().unwrap_or_default();
         if header.is_xmpp_1() {
             self.stage = Stage::ExpectFeatures;
             return Ok(self);
+        }
+        if self.from_elsewhere {
+            return Err(self.comes_from_elsewhere(out));
         }
         // Without version='1.0' there are no features to wait for (RFC 6120 §4.7.5).
         if !self.transport.is_tls() && self.policy.tls == TlsMode::Required {
@@ -333,14 +333,18 @@ impl Outbound {
         self.authenticate(out)
     }
 
+    fn comes_from_elsewhere(&mut self, out: &mut Out) -> Closed {
+        let text = "the answer comes from another domain";
+        self.refuse_with(Condition::InvalidFrom, text, out)
+    }
+
     fn on_features(mut self: Box<Self>, element: &Element, out: &mut Out) -> Step {
         let Some(features) = Features::from_element(element) else {
-            return Err(self.refuse_with(
-                Condition::UnsupportedStanzaType,
-                "stream features were expected",
-                out,
-            ));
+            return Err(self.refuse_element(element, "stream features were expected", out));
         };
+        if self.from_elsewhere {
+            return Err(self.comes_from_elsewhere(out));
+        }
         self.peer_max_stanza = features
             .limits
             .and_then(|limits| limits.max_bytes)
@@ -448,23 +452,11 @@ impl Outbound {
 
     fn on_established(mut self: Box<Self>, element: &Element, out: &mut Out) -> Step {
         self.stage = Stage::Established;
-        if element.stanza().is_some() {
-            // The stream runs one way; the other way proves itself (XEP-0220 §1).
-            return Err(self.refuse_with(
-                Condition::NotAuthorized,
-                "stanzas in the wrong direction",
-                out,
-            ));
-        }
         if element.is(ns::STREAMS, "features") {
             return Ok(self);
         }
         let Some((pair, verdict)) = self.result(element) else {
-            return Err(self.refuse_with(
-                Condition::UnsupportedStanzaType,
-                "not understood here",
-                out,
-            ));
+            return Err(self.refuse_element(element, "not understood here", out));
         };
         if let Err(unsolicited) = self.initiating.answer(&pair, verdict.clone()) {
             return Err(self.refuse(unsolicited.stream_error(), unsolicited.to_string(), out));
