@@ -31,6 +31,13 @@ macro_rules! transcripts {
 
 transcripts! {
     receiving {
+        seed_dialback
+        seed_sasl
+    }
+    initiating {
+        dialback
+        header
+        seed_dialback
         seed_sasl
     }
 }

@@ -23,7 +23,9 @@ pub(super) const ANY_FEATURES: &str = "{any-features}";
 pub(super) fn said(names: &mut Names, written: &str, event: &Event) -> anyhow::Result<()> {
     let done = match (written, event) {
         (ANY_HEADER, Event::Header(header)) => {
-            names.set("id", header.id.as_deref().unwrap_or_default());
+            if let Some(id) = &header.id {
+                names.set("id", id);
+            }
             Ok(())
         }
         (ANY_FEATURES, Event::Element(element)) if element.name() == "features" => Ok(()),

@@ -7,6 +7,7 @@
 //! {stream-id}              the id of the main stream as it is now
 //! {base64 TEXT}            the text, encoded
 //! {dialback-key}           in db:result and db:verify: the key of s2sd's secret for these addresses and this id
+//! {key SENDER TARGET ID}   the key for these
 //! {digest-response PASS}   in a digest-response: its proof (RFC 2831 §2.1.2.1)
 //! {rspauth PASS}           the proof that answers the last digest-response
 //! {bytes FF 00}            these bytes
@@ -27,6 +28,8 @@ pub(super) const SECRET: &str = "d14lb4ck43v3r";
 #[derive(Clone, Debug, Default)]
 pub(super) struct Names {
     known: BTreeMap<String, String>,
+    /// The same for names that may mean what others mean.
+    given: BTreeMap<String, String>,
     /// The id of the main stream, for dialback keys.
     pub(super) stream_id: String,
     /// The last digest-response, for `rspauth`.
@@ -109,6 +112,10 @@ impl Names {
                 self.filled(text, place)?.repeat(count.parse()?)
             }
             "dialback-key" => place.key()?.into_bytes(),
+            "key" => match rest.split_whitespace().collect::<Vec<_>>()[..] {
+                [sender, target, id] => key(&Pair::new(sender, target), id).into_bytes(),
+                _ => bail!("{{key SENDER TARGET ID}}"),
+            },
             "digest-response" => {
                 // The rest of the message, with this one word left out, says what is to be proved.
                 let message = around.replace(&format!("{{{name}}}"), "");
@@ -118,7 +125,10 @@ impl Names {
             }
             "rspauth" => digest(&self.digest, rest, ":")?.into_bytes(),
             "stream-id" => self.stream_id.clone().into_bytes(),
-            _ => return Ok(self.known.get(name).map(|value| value.clone().into_bytes())),
+            _ => {
+                let value = self.known.get(name).or_else(|| self.given.get(name));
+                return Ok(value.map(|value| value.clone().into_bytes()));
+            }
         }))
     }
 
@@ -166,7 +176,7 @@ impl Names {
             return Ok(());
         }
         if let Some(name) = name.strip_prefix('=') {
-            self.set(name, said);
+            self.given.insert(name.to_owned(), said.to_owned());
             return Ok(());
         }
         if let Some(text) = name.strip_prefix("base64 ") {
@@ -226,8 +236,13 @@ impl Place {
             Some("verify") => Pair::new(&*self.to, &*self.from),
             _ => bail!("a dialback key in <{}/>", self.element),
         };
-        Ok(Secret::new(SECRET).key(&pair, &self.id).as_str().to_owned())
+        Ok(key(&pair, &self.id))
     }
+}
+
+/// XEP-0185, with s2sd's secret.
+fn key(pair: &Pair, id: &str) -> String {
+    Secret::new(SECRET).key(pair, id).as_str().to_owned()
 }
 
 /// Is there a stream header in what is said?

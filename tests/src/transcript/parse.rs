@@ -257,6 +257,8 @@ fn note_or_action(note: &str) -> anyhow::Result<Step> {
         ["wants", "from", from, "to", to] => Step::Wants(owned(from), owned(to)),
         ["closed:", cause] => Step::Sees(Note::Closed(owned(cause))),
         ["sends", ..] => Step::Sends(note.trim_start_matches("sends").trim().to_owned()),
+        // For whoever writes a transcript with UPDATE=1: here comes a note.
+        ["?"] => Step::Sees(Note::Delivered("?".to_owned())),
         ["delivered", ..] => {
             let stanza = note.trim_start_matches("delivered").trim();
             Step::Sees(Note::Delivered(stanza.to_owned()))

@@ -67,7 +67,9 @@ pub(super) fn rewrite(stage: Stage) -> anyhow::Result<(Vec<Item>, anyhow::Result
                 }
             }
             Some(step) => {
-                player.write_down(&mut written, item.line);
+                if !matches!(step, Step::Verdict(..)) {
+                    player.write_down(&mut written, item.line);
+                }
                 done = player.step(step);
                 let line = item.line;
                 written.push(item);

@@ -143,6 +143,9 @@ impl Player {
             Note::Proved(..) | Note::Refused(..) => Ok(()),
             Note::Closed(_) => {
                 self.over = true;
+                if !self.lines.contains_key(&Stream::Main) {
+                    return Ok(()); // hung up
+                }
                 match self.next(Stream::Main).await? {
                     Event::Closed => Ok(()),
                     other => bail!(
@@ -192,18 +195,12 @@ impl Player {
         {
             self.names.stream_id = header.id.unwrap_or_default();
         }
-        let line = self
-            .lines
-            .get_mut(&stream)
-            .context("there is no such connection")?;
+        let line = self.line(stream)?;
         line.send(&bytes).await?;
         if stream == Stream::Main {
             self.peer_opened |= names::opens(&bytes);
         }
-        if restarts {
-            line.restart();
-            self.peer_opened = false;
-        }
+        self.peer_opened &= !restarts;
         Ok(())
     }
 
@@ -212,17 +209,17 @@ impl Player {
         if begins && stream != Stream::Main && !self.lines.contains_key(&stream) {
             self.accept(stream).await?;
         }
+        if begins {
+            // A new stream, if there was one before.
+            self.line(stream)?.restart();
+        }
         let event = self.next(stream).await?;
         compare::said(&mut self.names, written, &event)?;
         match (&event, stream, self.stage.role) {
             (Event::Header(header), Stream::Main, Role::Receiving) => {
                 self.names.stream_id = header.id.clone().unwrap_or_default();
             }
-            (Event::Element(element), _, _) if element.is(ns::SASL, "success") => {
-                self.lines
-                    .get_mut(&stream)
-                    .context("no connection")?
-                    .restart();
+            (Event::Element(element), Stream::Main, _) if element.is(ns::SASL, "success") => {
                 self.peer_opened = false;
             }
             _ => {}
@@ -230,11 +227,13 @@ impl Player {
         Ok(())
     }
 
+    fn line(&mut self, stream: Stream) -> anyhow::Result<&mut Wire> {
+        let line = self.lines.get_mut(&stream);
+        line.context("there is no such connection")
+    }
+
     async fn next(&mut self, stream: Stream) -> anyhow::Result<Event> {
-        let line = self
-            .lines
-            .get_mut(&stream)
-            .context("there is no such connection")?;
+        let line = self.line(stream)?;
         line.next(SOON).await
     }
 
@@ -243,10 +242,8 @@ impl Player {
         if stream == Stream::Main {
             self.peer_opened = false;
         }
-        let line = self
-            .lines
-            .get_mut(&stream)
-            .context("there is no such connection")?;
+        let line = self.lines.get_mut(&stream);
+        let line = line.context("there is no such connection")?;
         match (stream, self.stage.role) {
             (Stream::Main, Role::Receiving) => {
                 let config = tls::client(identity.as_ref(), direct)?;
@@ -270,6 +267,8 @@ impl Player {
 
     /// The scene is over: nothing more was said, nothing else was delivered.
     async fn end(mut self) -> anyhow::Result<()> {
+        // What waits for a stream comes back when that is closed before it was open.
+        let may_bounce = !self.over && self.stage.role == Role::Initiating;
         if !self.over && self.peer_opened {
             self.say(Stream::Main, "</stream:stream>").await?;
             let footer = self.hear(Stream::Main, "</stream:stream>").await;
@@ -282,7 +281,10 @@ impl Player {
             let local = &self.stage.local;
             let last = format!("<message from='last@{local}' to='last@{local}' id='last'/>");
             self.component.send(last).await?;
-            let stanza = self.delivered().await?;
+            let mut stanza = self.delivered().await?;
+            if may_bounce && stanza.id().as_deref() == Some("first") {
+                stanza = self.delivered().await?;
+            }
             ensure!(
                 stanza.id().as_deref() == Some("last"),
                 "of this delivery nothing is written: {stanza:?}"
