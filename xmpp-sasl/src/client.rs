@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{ChannelBindings, IterationBounds, Offer, Password, ScramError, kerberos_v4};
+use crate::{ChannelBindings, IterationBounds, Offer, Password, ScramError, gssapi, kerberos_v4};
 
 /// Where random bytes come from. Closures `FnMut(&mut [u8])` are one.
 ///
@@ -18,14 +18,15 @@ impl<F: FnMut(&mut [u8])> Random for F {
     }
 }
 
-/// One exchange, seen from the side that proves who it is. Made by [`crate::client`] or [`crate::select`].
+/// One exchange, seen from the side that proves who it is. Made by [`crate::client()`] or [`crate::select`].
 ///
 /// `Debug` shows the state, never a secret.
 pub trait Client: Send + fmt::Debug {
     /// The registered name of the mechanism.
     fn name(&self) -> &'static str;
 
-    /// Whether the next step may compute for long: milliseconds to about a second, as the server says (SCRAM).
+    /// Whether the next step may compute for long, milliseconds to about a second, as the server says (SCRAM); or wait
+    /// for an answer from the network (GSSAPI).
     ///
     /// A driver that must not block moves this value, the input and a source of random numbers to a thread for such
     /// work (tokio's `spawn_blocking`) and takes back what comes of it.
@@ -88,6 +89,9 @@ pub enum ClientError {
     /// The server says inside the exchange why it does not let us in (RFC 5802 §5.1, `e=`).
     #[error("the server refuses: {0}")]
     Refused(ScramError),
+    /// GSSAPI: there are no credentials to use, the KDC does not know the service, or it does not answer.
+    #[error("Kerberos: {0}")]
+    Kerberos(String),
 }
 
 /// What the proving side has to prove itself with. A mechanism that lacks something here is not used.
@@ -118,6 +122,8 @@ pub struct ClientCredentials {
     pub iterations: IterationBounds,
     /// ANONYMOUS: what the server may keep of us, as an e-mail address. `None`: nothing.
     pub trace: Option<String>,
+    /// GSSAPI: whose tickets to show. `None`: that mechanism is not used.
+    pub gssapi: Option<gssapi::Initiator>,
 }
 
 impl ClientCredentials {

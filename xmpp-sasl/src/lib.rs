@@ -9,6 +9,7 @@
 //! |---|---|---|---|
 //! | `EXTERNAL` | RFC 4422 appendix A, XEP-0178 | what the outer layer proved, a TLS certificate as a rule | between servers, always first |
 //! | `DIGEST-MD5` | RFC 2831 (historic: RFC 6331) | that both sides know a password, without sending it | only with old peers, by agreement |
+//! | `GSSAPI` | RFC 4752, XEP-0233 | that a Kerberos KDC knows both sides | where there is a realm; cargo feature `gssapi` |
 //! | `KERBEROS_V4` | RFC 2222 §7.1, historic and breakable | that both sides have a DES key | never by itself; see [`kerberos_v4`] |
 //!
 //! [`client`] and [`server`] make one by its registered name, [`select`] chooses among the names that a server
@@ -70,6 +71,8 @@
 //! assert_eq!(identity.authcid.as_deref(), Some("capulet.example"));
 //! ```
 
+// With the feature there is one file that has it, `gssapi/credential.rs`.
+#![cfg_attr(not(feature = "gssapi"), forbid(unsafe_code))]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod channel_binding;
@@ -86,6 +89,7 @@ mod server;
 mod anonymous;
 mod digest_md5;
 mod external;
+pub mod gssapi;
 pub mod kerberos_v4;
 mod plain;
 mod scram;
@@ -98,7 +102,7 @@ pub use client::{Client, ClientCredentials, ClientError, ClientInput, ClientStep
 pub use failure::Failure;
 pub use offer::Offer;
 pub use password::Password;
-pub use registry::{NoMechanism, STRENGTH, client, names, select, server};
+pub use registry::{NoMechanism, STRENGTH, built_without, client, names, select, server};
 pub use scram::{
     BadScramKeys, IterationBounds, Pbkdf2Sha512, ScramError, ScramHash, ScramKeys, ScramParameters,
     Sha512,

@@ -2,7 +2,7 @@
 
 use crate::{
     Client, ClientCredentials, Offer, Server, ServerOptions, anonymous, digest_md5, external,
-    kerberos_v4, plain, scram,
+    gssapi, kerberos_v4, plain, scram,
 };
 
 /// One row of the registry.
@@ -15,6 +15,8 @@ pub(crate) struct Mechanism {
 /// In the order of [`STRENGTH`].
 const MECHANISMS: &[Mechanism] = &[
     external::MECHANISM,
+    #[cfg(feature = "gssapi")]
+    gssapi::MECHANISM,
     scram::SHA_512_PLUS,
     scram::SHA_256_PLUS,
     scram::SHA_1_PLUS,
@@ -60,6 +62,11 @@ pub fn client(name: &str, credentials: &ClientCredentials) -> Option<Box<dyn Cli
 /// The asking side of the mechanism with this name. `None` if there is none or the options do not do for it.
 pub fn server(name: &str, options: &ServerOptions) -> Option<Box<dyn Server>> {
     (find(name)?.server)(options)
+}
+
+/// What to do about a mechanism that exists, but not in this build; `None` for all others.
+pub fn built_without(name: &str) -> Option<&'static str> {
+    (name == gssapi::NAME && find(name).is_none()).then_some(gssapi::MISSING)
 }
 
 fn find(name: &str) -> Option<&'static Mechanism> {
@@ -193,10 +200,12 @@ mod tests {
         let keys = kerberos_v4::Keys::parse(keys).unwrap();
         let mut all = credentials(true, true);
         all.kerberos_v4 = Some(keys.clone());
+        all.gssapi = Some(gssapi::Initiator::default());
         let mut options = ServerOptions::new("xmpp", "montague.example");
         options.kerberos_v4 = Some(keys);
         all.channel_bindings = bound();
         options.channel_bindings = bound();
+        options.gssapi = Some(gssapi::Acceptor::default());
         for name in names() {
             assert_eq!(client(name, &all).unwrap().name(), name);
             assert_eq!(server(name, &options).unwrap().name(), name);
@@ -212,8 +221,19 @@ mod tests {
             assert!(server(unknown, &options).is_none());
         }
         let options = ServerOptions::new("xmpp", "montague.example");
-        assert!(client("KERBEROS_V4", &credentials(true, true)).is_none());
-        assert!(server("KERBEROS_V4", &options).is_none());
+        for name in ["KERBEROS_V4", "GSSAPI"] {
+            assert!(client(name, &credentials(true, true)).is_none());
+            assert!(server(name, &options).is_none());
+        }
+    }
+
+    #[test]
+    fn a_build_says_what_it_is_without() {
+        for name in names() {
+            assert_eq!(built_without(name), None);
+        }
+        assert_eq!(built_without("NTLM"), None);
+        assert_eq!(built_without("GSSAPI").is_some(), !cfg!(feature = "gssapi"));
     }
 
     #[test]

@@ -3,11 +3,11 @@
 use std::fmt;
 
 use crate::{
-    ChannelBindings, Failure, Offer, Password, ScramKeys, ScramParameters, ServerSecret,
+    ChannelBindings, Failure, Offer, Password, ScramKeys, ScramParameters, ServerSecret, gssapi,
     kerberos_v4, saslprep,
 };
 
-/// One exchange, seen from the side that asks. Made by [`crate::server`].
+/// One exchange, seen from the side that asks. Made by [`crate::server()`].
 ///
 /// `Debug` shows the state, never a secret.
 pub trait Server: Send + fmt::Debug {
@@ -15,10 +15,10 @@ pub trait Server: Send + fmt::Debug {
     fn name(&self) -> &'static str;
 
     /// Whether the next step may compute for long, that is: whether it asks [`Host::scram_keys`], which derives keys
-    /// from a password unless the host has stored ones.
+    /// from a password unless the host has stored ones; or reads files (GSSAPI).
     ///
     /// A driver that must not block moves this value, the input and its host to a thread for such work (tokio's
-    /// `spawn_blocking`) and takes back what comes of it; or it keeps keys, and nothing is heavy.
+    /// `spawn_blocking`) and takes back what comes of it; or it keeps keys, and SCRAM is not heavy.
     fn is_heavy(&self) -> bool {
         false
     }
@@ -108,6 +108,12 @@ pub trait Host {
         self.authorize(principal, authzid)
     }
 
+    /// Why a mechanism failed, where the peer is told less: for the log, as a keytab that cannot be read is the
+    /// operator's to repair. It holds no secret, but may hold text that the peer chose.
+    fn explain(&mut self, why: &str) {
+        let _ = why;
+    }
+
     /// EXTERNAL: the identity that the outer layer proves for this `authzid` (`None`: the one it stands for).
     fn external(&mut self, authzid: Option<&str>) -> Result<Identity, Failure>;
 }
@@ -136,6 +142,8 @@ pub struct ServerOptions {
     pub iterations: u32,
     /// Whether SCRAM says inside the exchange why it refuses (RFC 5802 §5.1, `e=`). XMPP has `<failure/>` for that.
     pub scram_errors: bool,
+    /// GSSAPI: the keytab that tickets are judged with. `None`: that mechanism does not exist here.
+    pub gssapi: Option<gssapi::Acceptor>,
 }
 
 impl ServerOptions {
@@ -152,6 +160,7 @@ impl ServerOptions {
             secret: None,
             iterations: 10_000,
             scram_errors: false,
+            gssapi: None,
         }
     }
 }

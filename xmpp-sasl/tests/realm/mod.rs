@@ -1,0 +1,167 @@
+//! A Kerberos realm for the time of a test: MIT's KDC on loopback, with files of its own.
+//!
+//! libkrb5 takes its configuration from the environment. Tests do not change their own: what needs the realm runs in a
+//! child process, which is this test program again, told to run the one test.
+
+use std::env;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+pub(crate) const NAME: &str = "VERONA.EXAMPLE";
+
+/// Says to the child that it is one, and where the realm's files are.
+const DIRECTORY: &str = "S2SD_TEST_REALM";
+
+/// Runs `body` with a realm that knows `principals`: in a child process that runs the test `name` only.
+#[track_caller]
+pub(crate) fn within(name: &str, principals: &[&str], body: impl FnOnce(&Path)) {
+    if let Some(directory) = env::var_os(DIRECTORY) {
+        return body(Path::new(&directory));
+    }
+    let realm = Realm::start(name, principals);
+    let output = realm
+        .command(env::current_exe().expect("this program"))
+        .args(["--exact", name, "--nocapture", "--test-threads=1"])
+        .output()
+        .expect("this program runs again");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && text.contains("1 passed"),
+        "{text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// A running KDC. It ends when this is dropped, or when this process ends in whatever way.
+struct Realm {
+    directory: PathBuf,
+    kdc: Child,
+}
+
+impl Realm {
+    fn start(name: &str, principals: &[&str]) -> Self {
+        let directory = env::temp_dir().join(format!("s2sd-{name}-{}", std::process::id()));
+        fs::create_dir_all(&directory).expect("a directory for the realm");
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).expect("only for us");
+        // A port that was free a moment ago, on an address that hardly anybody else uses.
+        let [_, high, low, _] = std::process::id().to_le_bytes();
+        let address = Ipv4Addr::new(127, 88, high, low.max(1));
+        let free = TcpListener::bind((address, 0)).and_then(|listener| listener.local_addr());
+        let kdc_address = free.expect("a free port");
+        let at = directory.display();
+        let client = format!(
+            "[libdefaults]\n default_realm = {NAME}\n dns_lookup_kdc = false\n dns_lookup_realm = false\n \
+             dns_canonicalize_hostname = false\n rdns = false\n default_ccache_name = FILE:{at}/no-such-cache\n \
+             default_keytab_name = FILE:{at}/no-such-keytab\n default_client_keytab_name = FILE:{at}/no-such-keytab\n\
+             [realms]\n {NAME} = {{\n  kdc = {kdc_address}\n }}\n\
+             [domain_realm]\n .example = {NAME}\n\
+             [logging]\n kdc = STDERR\n"
+        );
+        let server = format!(
+            "[kdcdefaults]\n kdc_listen = {kdc_address}\n kdc_tcp_listen = {kdc_address}\n\
+             [realms]\n {NAME} = {{\n  database_name = {at}/principal\n  key_stash_file = {at}/stash\n  \
+             acl_file = {at}/acl\n  max_life = 10h\n }}\n"
+        );
+        fs::write(directory.join("krb5.conf"), client).expect("a configuration");
+        fs::write(directory.join("kdc.conf"), server).expect("a configuration");
+
+        // Not started yet, but its directory is to be removed whatever happens.
+        let mut realm = Self {
+            directory,
+            kdc: Command::new("true").spawn().expect("a process"),
+        };
+        realm.run(
+            "kdb5_util",
+            &["-r", NAME, "create", "-s", "-P", "a master password"],
+        );
+        for principal in principals {
+            let keytab = realm.directory.join(file_name(principal));
+            let keytab = keytab.display();
+            realm.run(
+                "kadmin.local",
+                &["-r", NAME, "-q", &format!("addprinc -randkey {principal}")],
+            );
+            realm.run(
+                "kadmin.local",
+                &["-r", NAME, "-q", &format!("ktadd -k {keytab} {principal}")],
+            );
+        }
+        // The shell ends the KDC when our end of its standard input is closed, by drop or by death.
+        let kdc = format!(
+            "{} -n -r {NAME} & kdc=$!; read line; kill $kdc; wait $kdc",
+            program("krb5kdc")
+        );
+        realm.kdc = realm
+            .command("sh")
+            .args(["-c", &kdc])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("a shell");
+        let log = BufReader::new(realm.kdc.stderr.take().expect("it is piped"));
+        let mut lines = log.lines();
+        assert!(
+            lines.any(|line| line.is_ok_and(|line| line.contains("commencing operation"))),
+            "krb5kdc did not start"
+        );
+        // What it says later is not wanted, but it must not fill the pipe.
+        std::thread::spawn(move || lines.for_each(drop));
+        realm
+    }
+
+    fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(program);
+        let file = |name: &str| self.directory.join(name);
+        command
+            .env("KRB5_CONFIG", file("krb5.conf"))
+            .env("KRB5_KDC_PROFILE", file("kdc.conf"))
+            .env("KRB5RCACHEDIR", &self.directory)
+            .env(DIRECTORY, &self.directory)
+            .env_remove("KRB5CCNAME")
+            .env_remove("KRB5_KTNAME")
+            .env_remove("KRB5_CLIENT_KTNAME");
+        command
+    }
+
+    #[track_caller]
+    fn run(&self, name: &str, arguments: &[&str]) {
+        let output = self
+            .command(program(name))
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap_or_else(|error| panic!("{name} (of krb5-kdc, krb5-admin-server): {error}"));
+        assert!(
+            output.status.success(),
+            "{name}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+}
+
+impl Drop for Realm {
+    fn drop(&mut self) {
+        drop(self.kdc.stdin.take());
+        let _ = self.kdc.wait();
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// The file with this principal's keys, in the realm's directory.
+pub(crate) fn file_name(principal: &str) -> String {
+    format!("{}.keytab", principal.replace('/', "-"))
+}
+
+/// Debian has these where an ordinary user's PATH does not look.
+fn program(name: &str) -> String {
+    ["/usr/sbin", "/usr/local/sbin", "/sbin"]
+        .iter()
+        .map(|directory| format!("{directory}/{name}"))
+        .find(|path| Path::new(path).exists())
+        .unwrap_or_else(|| name.to_owned())
+}
