@@ -38,7 +38,7 @@ fn main() -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("xtask: {error:#}");
-            ExitCode::from(2)
+            ExitCode::FAILURE
         }
     }
 }
