@@ -89,7 +89,15 @@ impl Login<'_> {
             .attr("mechanism", "PLAIN");
         self.wire.send(auth.text(&message).finish()).await?;
         let answer = self.element().await?;
-        ensure!(answer.is(ns::SASL, "success"), "no success but {answer:?}");
+        // An element of SASL does not show what is in it.
+        let tree = answer.tree();
+        let conditions: Vec<_> = tree.elements().map(|child| child.name.as_str()).collect();
+        ensure!(
+            answer.is(ns::SASL, "success"),
+            "no success but {} {}",
+            answer.name(),
+            conditions.join(" ")
+        );
         Ok(())
     }
 
