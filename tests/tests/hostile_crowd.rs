@@ -1,0 +1,138 @@
+//! Many connections at once: each address has so many that are not authenticated, the daemon so many in all, and who is
+//! known keeps what he has.
+#![allow(clippy::unwrap_used)]
+
+use std::{net::SocketAddr, time::Duration};
+
+use s2sd_tests::{
+    bystander::Bystander,
+    neighbour::Neighbour,
+    peer::Peer,
+    wire::{Event, Wire},
+    world::{SOON, World},
+};
+use tokio::time::Instant;
+
+async fn here(limits: &str) -> (World, Bystander, SocketAddr) {
+    let mut world = World::new().unwrap();
+    let daemon = Bystander::daemon("here.test")
+        .policy("tls = 'optional'\nauth = ['external', 'dialback']")
+        .tables(&format!("[limits]\n{limits}\n"));
+    world.start(daemon).await.unwrap();
+    let bystander = Bystander::beside(&mut world, "here.test").await.unwrap();
+    let addr = world.daemon("here.test").unwrap().s2s[0];
+    (world, bystander, addr)
+}
+
+/// A stream up to its features; `None`: the daemon closed the connection before a word.
+async fn open(addr: SocketAddr) -> Option<Peer> {
+    let mut peer = Peer::connect(addr).await.unwrap();
+    // Perhaps it is closed already.
+    let _ = peer.send_header(Some("evil.test"), "here.test").await;
+    match peer.next().await {
+        Ok(Event::Header(_)) => {
+            peer.expect_features().await.unwrap();
+            Some(peer)
+        }
+        Ok(Event::Closed) | Err(_) => None,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A place becomes free soon after its connection is gone.
+async fn open_soon(addr: SocketAddr) -> Peer {
+    let deadline = Instant::now() + SOON;
+    loop {
+        if let Some(peer) = open(addr).await {
+            return peer;
+        }
+        assert!(Instant::now() < deadline, "no place becomes free");
+    }
+}
+
+#[tokio::test]
+async fn an_address_has_so_many_connections_that_are_not_authenticated() {
+    let (mut world, mut bystander, addr) = here("inbound_per_address = 8").await;
+    let neighbour = Neighbour::at(&mut world, "evil.test").await.unwrap();
+    let mut held = Vec::new();
+    for _ in 0..8 {
+        held.push(open_soon(addr).await);
+    }
+    for _ in 0..20 {
+        assert!(open(addr).await.is_none());
+    }
+    bystander.is_well().await.unwrap();
+    // The address is what counts, not what it says.
+    let door = world.daemon("here.test").unwrap().components[0];
+    let mut wire = Wire::connect(door, SOON).await.unwrap();
+    assert!(matches!(wire.next(SOON).await, Ok(Event::Closed) | Err(_)));
+    // Who leaves makes room,
+    held.pop();
+    held.push(open_soon(addr).await);
+    assert!(open(addr).await.is_none());
+    // and so does who proves himself, as often as he likes.
+    let mut known = Vec::new();
+    for _ in 0..10 {
+        let mut peer = held.remove(0);
+        let verdict = peer
+            .dialback("evil.test", "here.test", "key")
+            .await
+            .unwrap();
+        assert_eq!(verdict, "valid");
+        known.push(peer);
+        held.push(open_soon(addr).await);
+        assert!(open(addr).await.is_none());
+    }
+    for peer in &mut known {
+        peer.expect_nothing(Duration::ZERO).await.unwrap();
+    }
+    drop(neighbour);
+    bystander.was_well().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_daemon_has_so_many_connections_in_all() {
+    // Two of them are the bystander's peer and component.
+    let (mut world, mut bystander, addr) = here("inbound = 6").await;
+    let neighbour = Neighbour::at(&mut world, "evil.test").await.unwrap();
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        let mut peer = open_soon(addr).await;
+        let verdict = peer
+            .dialback("evil.test", "here.test", "key")
+            .await
+            .unwrap();
+        assert_eq!(verdict, "valid");
+        held.push(peer);
+    }
+    for _ in 0..20 {
+        assert!(open(addr).await.is_none());
+    }
+    bystander.is_well().await.unwrap();
+    held.pop();
+    held.push(open_soon(addr).await);
+    assert!(open(addr).await.is_none());
+    for peer in &mut held {
+        peer.expect_nothing(Duration::ZERO).await.unwrap();
+    }
+    drop(neighbour);
+    bystander.was_well().await.unwrap();
+}
+
+/// Connections that come and go at once, in any number, leave nothing behind: neither a place nor a task.
+#[tokio::test]
+async fn connections_that_come_and_go_use_no_places_up() {
+    let (_world, bystander, addr) = here("inbound_per_address = 8").await;
+    for round in 0..500 {
+        let wire = Wire::connect(addr, SOON).await.unwrap();
+        if round % 2 == 0 {
+            let mut peer = Peer::over(wire);
+            let _ = peer.send_header(Some("evil.test"), "here.test").await;
+        }
+    }
+    let mut all = Vec::new();
+    for _ in 0..8 {
+        all.push(open_soon(addr).await);
+    }
+    bystander.was_well().await.unwrap();
+}

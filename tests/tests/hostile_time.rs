@@ -1,0 +1,241 @@
+//! A peer that takes its time: whatever it does before it is proved, however slowly, it has `limits.negotiation` for all
+//! of it and not a moment more, and nobody else waits for it.
+#![allow(clippy::unwrap_used)]
+
+use std::time::{Duration, Instant};
+
+use s2sd_tests::{
+    authoritative::Says,
+    bystander::Bystander,
+    peer::{Peer, header_text, initial_header},
+    wire::{Event, Wire},
+    world::{SOON, World},
+};
+use tokio::task::JoinSet;
+use xmpp_stream::{Condition, StreamError, ns};
+
+/// The daemon's limit is one second; this is more than any machine needs on top.
+const LATE: Duration = Duration::from_secs(5);
+
+async fn here(negotiation: &str) -> (World, Bystander) {
+    let mut world = World::new().unwrap();
+    let daemon = Bystander::daemon("here.test")
+        .direct_tls()
+        .policy("tls = 'optional'\nauth = ['external', 'dialback']")
+        .tables(&format!(
+            "[limits]\nnegotiation = '{negotiation}'\ndialback = '60s'\n\
+             [[peer]]\ndomain = 'password.test'\ntls = 'disabled'\nauth = ['digest-md5']\n\
+             accept = {{ username = 'password.test', password = 'x' }}\n\
+             credentials = {{ username = 'here.test', password = 'x' }}\n",
+        ));
+    world.start(daemon).await.unwrap();
+    let bystander = Bystander::beside(&mut world, "here.test").await.unwrap();
+    (world, bystander)
+}
+
+/// What the daemon said last, when it has closed the connection, and how long all that took. Meanwhile this is sent
+/// again and again.
+async fn until_the_end(mut peer: Peer, drip: &str) -> (Option<Condition>, Duration) {
+    let began = Instant::now();
+    let mut last = None;
+    loop {
+        match peer.next_within(Duration::from_millis(20)).await {
+            Ok(Event::Nothing) if began.elapsed() > LATE => panic!("it waits and waits"),
+            Ok(Event::Nothing) => drop(peer.send(drip).await),
+            Ok(Event::Element(element)) => {
+                last = StreamError::from_element(&element).map(|error| error.condition);
+            }
+            Ok(Event::Closed) | Err(_) => return (last, began.elapsed()),
+            Ok(Event::Header(_) | Event::Footer) => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_way_to_be_slow_has_an_end() {
+    let (mut world, bystander) = here("1s").await;
+    let _silent = world
+        .authoritative("silent.test", Says::Silence, None)
+        .await;
+    let header = header_text(&initial_header(Some("evil.test"), "here.test"));
+    let header = String::from_utf8(header.to_vec()).unwrap();
+    let mut running = JoinSet::new();
+    let mut go = |what: &'static str, peer: Peer, drip: &'static str, told: bool| {
+        running.spawn(async move { (what, told, until_the_end(peer, drip).await) });
+    };
+    let connect = async || world.connect("here.test").await.unwrap();
+    let open = async |from: &str| {
+        let mut peer = connect().await;
+        peer.open(from, "here.test").await.unwrap();
+        peer
+    };
+
+    go("connects", connect().await, "", true);
+    go("sends blanks", connect().await, " ", true);
+    let mut peer = connect().await;
+    peer.send("<stream:stream a='").await.unwrap();
+    go("sends a header byte by byte", peer, "x", true);
+    let mut peer = connect().await;
+    peer.send("<?xml version='1.0'?>").await.unwrap();
+    go("declares itself", peer, "\n", true);
+    go("opens a stream", open("evil.test").await, "", true);
+    go(
+        "opens a stream and sends blanks",
+        open("evil.test").await,
+        " ",
+        true,
+    );
+    let mut peer = open("evil.test").await;
+    peer.send("<message").await.unwrap();
+    go("sends a tag byte by byte", peer, " ", true);
+    let mut peer = open("evil.test").await;
+    peer.send("<message><body>").await.unwrap();
+    go("sends a text byte by byte", peer, "x", true);
+    let mut peer = open("silent.test").await;
+    peer.send("<db:result from='silent.test' to='here.test'>k</db:result>")
+        .await
+        .unwrap();
+    go("sends a key nobody answers for", peer, "", true);
+    let mut peer = open("password.test").await;
+    peer.send(format!(
+        "<auth xmlns='{}' mechanism='DIGEST-MD5'/>",
+        ns::SASL
+    ))
+    .await
+    .unwrap();
+    peer.expect(ns::SASL, "challenge").await.unwrap();
+    go("leaves a challenge open", peer, "", true);
+    let mut peer = open("evil.test").await;
+    peer.send(format!("<starttls xmlns='{}'/>", ns::TLS))
+        .await
+        .unwrap();
+    peer.expect(ns::TLS, "proceed").await.unwrap();
+    go("begins no handshake", peer, "", false);
+    let mut peer = open("evil.test").await;
+    peer.send(format!("<starttls xmlns='{}'/>", ns::TLS))
+        .await
+        .unwrap();
+    peer.expect(ns::TLS, "proceed").await.unwrap();
+    // A record of 500 bytes begins.
+    peer.send(b"\x16\x03\x01\x01\xf4").await.unwrap();
+    go("sends a handshake byte by byte", peer, "\x01", false);
+    let mut peer = open("evil.test").await;
+    peer.starttls("here.test", None).await.unwrap();
+    go("says nothing within TLS", peer, "", true);
+    let mut peer = open("evil.test").await;
+    peer.starttls("here.test", None).await.unwrap();
+    peer.open("evil.test", "here.test").await.unwrap();
+    go("opens a stream within TLS", peer, " ", true);
+    let peer = world.connect_direct("here.test").await.unwrap();
+    go("connects to the door with TLS", peer, "", false);
+    let mut peer = world.connect_direct("here.test").await.unwrap();
+    peer.direct_tls("here.test", None).await.unwrap();
+    peer.send(&header[..header.len() / 2]).await.unwrap();
+    go("sends half a header within direct TLS", peer, "", true);
+    let door = world.daemon("here.test").unwrap().components[0];
+    let door = async || Peer::over(Wire::connect(door, SOON).await.unwrap());
+    go("connects as a component", door().await, " ", true);
+    let mut peer = door().await;
+    peer.send(
+        "<stream:stream xmlns:stream='http://etherx.jabber.org/streams' \
+         xmlns='jabber:component:accept' to='here.test'>",
+    )
+    .await
+    .unwrap();
+    go("leaves the component handshake open", peer, "", true);
+
+    while let Some(ended) = running.join_next().await {
+        let (what, told, (last, _)) = ended.unwrap();
+        if told {
+            assert_eq!(last, Some(Condition::ConnectionTimeout), "{what}");
+        }
+    }
+    bystander.was_well().await.unwrap();
+}
+
+/// The time is one for all of it: no step starts it anew.
+#[tokio::test]
+async fn progress_buys_no_time() {
+    let (world, bystander) = here("2s").await;
+    let began = Instant::now();
+    let mut peer = world.connect_direct("here.test").await.unwrap();
+    let silence = peer.next_within(Duration::from_millis(1500)).await;
+    assert!(matches!(silence, Ok(Event::Nothing)));
+    peer.direct_tls("here.test", None).await.unwrap();
+    peer.send_header(None, "here.test").await.unwrap();
+    let (last, _) = until_the_end(peer, " ").await;
+    assert_eq!(last, Some(Condition::ConnectionTimeout));
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    bystander.was_well().await.unwrap();
+}
+
+/// As the one who connects: nobody answers, and the sender hears of it when the time is over.
+#[tokio::test]
+async fn a_server_that_is_slow_to_answer_is_given_up() {
+    let mut world = World::new().unwrap();
+    let daemon = Bystander::daemon("here.test").tables(
+        "[limits]\nnegotiation = '1s'\nconnect = '1s'\n\
+         [queue]\ngive_up = '1s'\nbackoff = { first = '10ms', max = '10ms' }\n",
+    );
+    world.start(daemon).await.unwrap();
+    let bystander = Bystander::beside(&mut world, "here.test").await.unwrap();
+    let mut component = world.component("here.test").await.unwrap();
+    let mute = world.listen("mute.test").await.unwrap();
+    let mute_tls = world.listen("mute-tls.test").await.unwrap();
+    world.lead("_xmpps-server", "mute-tls.test", mute_tls.addr().unwrap());
+    let began = Instant::now();
+    for to in ["mute.test", "mute-tls.test"] {
+        component
+            .send(format!("<message from='here.test' to='{to}' id='{to}'/>"))
+            .await
+            .unwrap();
+    }
+    for _ in 0..2 {
+        let error = component.expect("an error", SOON, |_| true).await.unwrap();
+        assert_eq!(error.kind().as_deref(), Some("error"));
+        let text = String::from_utf8_lossy(error.bytes()).into_owned();
+        assert!(text.contains("name='timeout'"), "{text}");
+    }
+    assert!(began.elapsed() < LATE, "{:?}", began.elapsed());
+    drop(mute);
+    bystander.was_well().await.unwrap();
+}
+
+/// Neither a handshake that does not end nor a stream that says nothing holds up the stop.
+#[tokio::test]
+async fn who_is_slow_does_not_hold_up_the_stop() {
+    let mut world = World::new().unwrap();
+    let daemon = Bystander::daemon("here.test")
+        .direct_tls()
+        .policy("tls = 'optional'\nauth = ['external', 'dialback']")
+        .tables("[limits]\nnegotiation = '60s'\ndialback = '60s'\n");
+    world.start(daemon).await.unwrap();
+    let _silent = world.authoritative("evil.test", Says::Silence, None).await;
+    let mut held = vec![
+        world.connect("here.test").await.unwrap(),
+        world.connect_direct("here.test").await.unwrap(),
+    ];
+    let mut peer = world.connect("here.test").await.unwrap();
+    peer.open("evil.test", "here.test").await.unwrap();
+    peer.send("<db:result from='evil.test' to='here.test'>k</db:result>")
+        .await
+        .unwrap();
+    held.push(peer);
+    let mut peer = world.connect("here.test").await.unwrap();
+    peer.open("evil.test", "here.test").await.unwrap();
+    peer.send(format!("<starttls xmlns='{}'/>", ns::TLS))
+        .await
+        .unwrap();
+    peer.expect(ns::TLS, "proceed").await.unwrap();
+    held.push(peer);
+    let door = world.daemon("here.test").unwrap().components[0];
+    held.push(Peer::over(Wire::connect(door, SOON).await.unwrap()));
+    let began = Instant::now();
+    world.stop("here.test").await.unwrap();
+    assert!(began.elapsed() < LATE, "{:?}", began.elapsed());
+    for peer in held {
+        let (last, _) = until_the_end(peer, "").await;
+        assert!(matches!(last, None | Some(Condition::SystemShutdown)));
+    }
+}
