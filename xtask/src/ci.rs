@@ -2,7 +2,7 @@
 //!
 //! The parts share one target directory and the dev profile: the tests build what `interop` runs.
 
-use crate::workspace::cargo;
+use crate::{interop::install, workspace::cargo};
 use anyhow::{Context, Result, bail};
 use std::{
     env,
@@ -19,6 +19,12 @@ pub(crate) struct Arguments {
     /// All but these parts
     #[arg(long, value_name = "PART")]
     skip: Vec<String>,
+    /// Install what the chosen parts need and is not there, with apt-get (asks first)
+    #[arg(long)]
+    install: bool,
+    /// Do not ask before installing
+    #[arg(long, requires = "install")]
+    yes: bool,
     /// Run all parts, also after one failed
     #[arg(long)]
     keep_going: bool,
@@ -30,7 +36,20 @@ struct Part {
     command: fn() -> Result<Command>,
 }
 
-const PARTS: [Part; 7] = [
+/// Debian's packages that a part needs beside what every build needs.
+const PACKAGES: [(&str, &[&str]); 1] = [(
+    "gssapi",
+    &[
+        "libkrb5-dev",
+        "pkg-config",
+        "clang",
+        "libclang-dev",
+        "krb5-kdc",
+        "krb5-admin-server",
+    ],
+)];
+
+const PARTS: [Part; 8] = [
     Part {
         name: "fmt",
         command: || Ok(with(cargo(), &["fmt", "--all", "--check"])),
@@ -38,6 +57,16 @@ const PARTS: [Part; 7] = [
     Part {
         name: "test",
         command: || Ok(with(cargo(), &["test", "--workspace"])),
+    },
+    // The workspace is built without it, since it needs a system's libraries.
+    Part {
+        name: "gssapi",
+        command: || {
+            Ok(with(
+                cargo(),
+                &["test", "--package", "xmpp-sasl", "--features", "gssapi"],
+            ))
+        },
     },
     Part {
         name: "clippy",
@@ -116,14 +145,23 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
             known.join(", ")
         );
     }
-    let mut outcomes = Vec::new();
-    for part in PARTS {
-        let chosen = (arguments.only.is_empty()
-            || arguments.only.iter().any(|name| name == part.name))
-            && !arguments.skip.iter().any(|name| name == part.name);
-        if !chosen {
-            continue;
+    let chosen = |part: &Part| {
+        (arguments.only.is_empty() || arguments.only.iter().any(|name| name == part.name))
+            && !arguments.skip.iter().any(|name| name == part.name)
+    };
+    if arguments.install {
+        let missing: Vec<&str> = PARTS
+            .iter()
+            .filter(|part| chosen(part))
+            .flat_map(|part| packages(part.name))
+            .filter(|package| !is_installed(package))
+            .collect();
+        if !missing.is_empty() {
+            install(&missing, arguments.yes)?;
         }
+    }
+    let mut outcomes = Vec::new();
+    for part in PARTS.iter().filter(|part| chosen(part)) {
         let stopped = !arguments.keep_going
             && outcomes
                 .iter()
@@ -131,7 +169,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         let outcome = if stopped {
             Outcome::NotRun
         } else {
-            run_part(&part)?
+            run_part(part)?
         };
         outcomes.push((part.name, outcome));
     }
@@ -139,6 +177,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     Ok(outcomes
         .iter()
         .all(|(_, outcome)| matches!(outcome, Outcome::Passed(_))))
+}
+
+fn packages(part: &str) -> impl Iterator<Item = &'static str> {
+    let of_part = PACKAGES.iter().filter(move |(name, _)| *name == part);
+    of_part.flat_map(|(_, packages)| packages.iter().copied())
+}
+
+fn is_installed(package: &str) -> bool {
+    let output = Command::new("dpkg-query")
+        .args(["--show", "--showformat=${db:Status-Status}", package])
+        .output();
+    output.is_ok_and(|output| output.stdout == b"installed")
 }
 
 fn run_part(part: &Part) -> Result<Outcome> {
@@ -202,5 +252,15 @@ mod tests {
         let mut names = PARTS.map(|part| part.name);
         names.sort_unstable();
         assert!(names.is_sorted_by(|a, b| a < b));
+    }
+
+    #[test]
+    fn packages_are_for_parts_that_there_are() {
+        for (name, packages) in PACKAGES {
+            assert!(PARTS.iter().any(|part| part.name == name), "{name}");
+            assert!(!packages.is_empty());
+        }
+        assert_eq!(packages("fmt").count(), 0);
+        assert!(!is_installed("no such package"));
     }
 }

@@ -34,7 +34,7 @@ pub(super) fn missing_packages(peers: &[&'static dyn Peer]) -> Vec<&'static str>
 }
 
 /// Installs packages. Asks first unless that was answered already.
-pub(super) fn install(packages: &[&str], agreed: bool) -> Result<()> {
+pub(crate) fn install(packages: &[&str], agreed: bool) -> Result<()> {
     ensure!(
         find("apt-get").is_some(),
         "no apt-get here; install {} yourself",

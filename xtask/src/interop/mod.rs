@@ -16,6 +16,7 @@ mod scenario;
 mod setup;
 mod template;
 
+pub(crate) use self::install::install;
 use self::{
     bed::{Bed, Programs},
     peers::Peer,
