@@ -44,7 +44,12 @@ struct Realm {
 
 impl Realm {
     fn start(name: &str, principals: &[&str]) -> Self {
-        let directory = env::temp_dir().join(format!("s2sd-{name}-{}", std::process::id()));
+        let directory = env::temp_dir();
+        let directory = directory.join(format!(
+            "s2sd-{}-{}",
+            name.replace("::", "-"),
+            std::process::id()
+        ));
         fs::create_dir_all(&directory).expect("a directory for the realm");
         fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).expect("only for us");
         // A port that was free a moment ago, on an address that hardly anybody else uses.
@@ -79,16 +84,16 @@ impl Realm {
             &["-r", NAME, "create", "-s", "-P", "a master password"],
         );
         for principal in principals {
-            let keytab = realm.directory.join(file_name(principal));
-            let keytab = keytab.display();
             realm.run(
                 "kadmin.local",
                 &["-r", NAME, "-q", &format!("addprinc -randkey {principal}")],
             );
-            realm.run(
-                "kadmin.local",
-                &["-r", NAME, "-q", &format!("ktadd -k {keytab} {principal}")],
-            );
+            // Each time the keys are new ones.
+            for keytab in [old_file_name(principal), file_name(principal)] {
+                let keytab = realm.directory.join(keytab);
+                let command = format!("ktadd -k {} {principal}", keytab.display());
+                realm.run("kadmin.local", &["-r", NAME, "-q", &command]);
+            }
         }
         // The shell ends the KDC when our end of its standard input is closed, by drop or by death.
         let kdc = format!(
@@ -155,6 +160,11 @@ impl Drop for Realm {
 /// The file with this principal's keys, in the realm's directory.
 pub(crate) fn file_name(principal: &str) -> String {
     format!("{}.keytab", principal.replace('/', "-"))
+}
+
+/// The file with keys that this principal had before.
+pub(crate) fn old_file_name(principal: &str) -> String {
+    format!("old-{}", file_name(principal))
 }
 
 /// Debian has these where an ordinary user's PATH does not look.
