@@ -269,7 +269,9 @@ impl Driver {
                 self.conn.send(&bytes);
                 Ok(None)
             }
-            InboundEffect::StartTls(fallback) => self.start_tls(fallback).await.map(Some),
+            InboundEffect::StartTls { proceed, fallback } => {
+                self.start_tls(&proceed, fallback).await.map(Some)
+            }
             InboundEffect::Judge(domain) => Ok(Some(InboundEvent::Judged(
                 self.router.means().judge(&self.conn, domain),
             ))),
@@ -316,7 +318,11 @@ impl Driver {
         }
     }
 
-    async fn start_tls(&mut self, fallback: Option<Domain>) -> Result<InboundEvent, Closed> {
+    async fn start_tls(
+        &mut self,
+        proceed: &[u8],
+        fallback: Option<Domain>,
+    ) -> Result<InboundEvent, Closed> {
         let broken = |error: std::io::Error| Closed {
             by: By::World,
             cause: Cause::Lost(error.to_string()),
@@ -327,6 +333,7 @@ impl Driver {
         };
         // What was asked in clear is forgotten with it; its answer must not be taken for one to a later question.
         self.questions = JoinSet::new();
+        self.conn.send(proceed);
         self.conn.flush().await.map_err(broken)?;
         let Some((tcp, peer)) = self.conn.take_tcp(clean) else {
             return Ok(InboundEvent::TlsFailed("TLS within TLS".to_owned()));

@@ -160,6 +160,16 @@ impl Player {
             let seen = seen.with_context(|| format!("written: {step:?}"))?;
             return self.fits(step, &seen);
         }
+        if let (Step::HangUp(stream), Some(Seen::WantsTls(wants))) = (step, self.seen.front())
+            && stream == wants
+        {
+            self.seen.pop_front();
+            return self.event(
+                *stream,
+                InboundEvent::TlsFailed("hung up".to_owned()),
+                OutboundEvent::TlsFailed("hung up".to_owned()),
+            );
+        }
         if let Step::Tls(stream) = step {
             match self.seen.pop_front() {
                 Some(Seen::WantsTls(wants)) if wants == *stream => {}

@@ -61,9 +61,13 @@ pub enum InboundEvent {
 pub enum InboundEffect {
     /// Write these bytes.
     Send(Bytes),
-    /// Write what was sent so far, prove that nothing is unread, and make a TLS handshake as server. `to` of the stream
-    /// chooses the certificate where the peer sends no SNI.
-    StartTls(Option<Domain>),
+    /// Prove that nothing is unread, write what was sent so far and then `proceed`, and make a TLS handshake as server.
+    StartTls {
+        /// After this nothing is in clear any more (RFC 6120 §5.4.2.3), so it is not said to a peer that went on talking.
+        proceed: Bytes,
+        /// `to` of the stream: chooses the certificate where the peer sends no SNI.
+        fallback: Option<Domain>,
+    },
     /// Judge the certificate shown in the handshake.
     Judge(Option<Domain>),
     /// Ask the authoritative server of the pair's remote domain.
@@ -516,10 +520,10 @@ impl Inbound {
                 cause: Cause::Policy("STARTTLS was not offered".to_owned()),
             });
         }
-        out.push(InboundEffect::Send(Bytes::from_static(
-            b"<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>",
-        )));
-        out.push(InboundEffect::StartTls(self.local.clone()));
+        out.push(InboundEffect::StartTls {
+            proceed: Bytes::from_static(b"<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"),
+            fallback: self.local.clone(),
+        });
         // Whatever was said in clear is forgotten (RFC 6120 §5.4.3.3); a pair proved in clear stays unproved over TLS.
         self.proved.clear();
         self.receiving = receiving(&self.house);

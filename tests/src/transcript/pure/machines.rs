@@ -242,9 +242,10 @@ impl Player {
         for effect in effects {
             match effect {
                 InboundEffect::Send(bytes) => self.said(Stream::Main, &bytes)?,
-                InboundEffect::StartTls(_) => {
-                    if let Some(error) = self.wants_tls(Stream::Main)? {
-                        answers.push_back(InboundEvent::Malformed(error));
+                InboundEffect::StartTls { proceed, .. } => {
+                    match self.wants_tls(Stream::Main, &proceed)? {
+                        Some(error) => answers.push_back(InboundEvent::Malformed(error)),
+                        None => self.forget_questions(),
                     }
                 }
                 InboundEffect::Judge(domain) => {
@@ -298,7 +299,7 @@ impl Player {
             match effect {
                 OutboundEffect::Send(bytes) => self.said(stream, &bytes)?,
                 OutboundEffect::StartTls => {
-                    answer = self.wants_tls(stream)?.map(OutboundEvent::Malformed);
+                    answer = self.wants_tls(stream, b"")?.map(OutboundEvent::Malformed);
                 }
                 OutboundEffect::Judge(domain) => {
                     answer = Some(OutboundEvent::Judged(self.judge(Some(domain))));
@@ -435,19 +436,20 @@ impl Player {
         }
     }
 
-    fn wants_tls(&mut self, stream: Stream) -> anyhow::Result<Option<xmpp_stream::DecodeError>> {
+    /// Nothing may be unread; then s2sd says its last words in clear.
+    fn wants_tls(
+        &mut self,
+        stream: Stream,
+        last: &[u8],
+    ) -> anyhow::Result<Option<xmpp_stream::DecodeError>> {
         let line = self.lines.get_mut(&stream).context("no line")?;
-        match line.codec.boundary(&line.unread) {
-            Ok(_) => {
-                line.waits_for_tls = true;
-                if stream == Stream::Main {
-                    self.forget_questions();
-                }
-                self.seen.push_back(Seen::WantsTls(stream));
-                Ok(None)
-            }
-            Err(error) => Ok(Some(error)),
+        if let Err(error) = line.codec.boundary(&line.unread) {
+            return Ok(Some(error));
         }
+        line.waits_for_tls = true;
+        self.said(stream, last)?;
+        self.seen.push_back(Seen::WantsTls(stream));
+        Ok(None)
     }
 
     /// They end with the stream they are for.
