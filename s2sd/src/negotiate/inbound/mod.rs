@@ -95,6 +95,8 @@ pub struct Inbound {
     id: String,
     local: Option<Domain>,
     remote: Option<Domain>,
+    /// `from` of the last header, whatever it is worth.
+    addressee: Option<Domain>,
     policy: Arc<Policy>,
     /// Verdicts so far, one per domain asked about.
     judged: Vec<(Domain, Certificate)>,
@@ -143,6 +145,7 @@ impl Inbound {
             id: String::new(),
             local: None,
             remote: None,
+            addressee: None,
             policy,
             judged: Vec::new(),
             identity: None,
@@ -269,6 +272,9 @@ impl Inbound {
         self.id = super::fresh_id(self.random.as_mut());
         let xmpp_1 = header.is_xmpp_1();
         self.xmpp_1 = xmpp_1;
+        let from = header.from.as_deref().map(Domain::parse);
+        // RFC 6120 §4.7.2: the answer is to whoever asks, also where it is a refusal.
+        self.addressee = from.as_ref().and_then(|from| from.clone().ok());
         match header.to.as_deref().map(Domain::parse) {
             Some(Ok(to)) => {
                 if self.by_sasl && self.local.as_ref() != Some(&to) {
@@ -297,7 +303,7 @@ impl Inbound {
                 ));
             }
         }
-        match header.from.as_deref().map(Domain::parse) {
+        match from {
             Some(Ok(from)) if self.house.serves(&from) => {
                 let text = "`from` is a domain that is served here";
                 return Err(self.refuse_with(Condition::InvalidFrom, text, out));
@@ -529,6 +535,7 @@ impl Inbound {
         self.receiving = receiving(&self.house);
         self.unjudged.clear();
         self.remote = None;
+        self.addressee = None;
         self.stage = Stage::AwaitTls;
         Ok(self)
     }
@@ -558,8 +565,9 @@ impl Inbound {
         header.id = Some(self.id.clone());
         header.from = self.local.as_ref().map(|local| local.as_str().to_owned());
         header.to = self
-            .remote
+            .addressee
             .as_ref()
+            .or(self.remote.as_ref())
             .map(|remote| remote.as_str().to_owned());
         header.version = self.xmpp_1.then_some(Version::XMPP_1);
         let mut bytes = BytesMut::new();
