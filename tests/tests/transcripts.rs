@@ -31,8 +31,11 @@ macro_rules! transcripts {
 
 transcripts! {
     receiving {
+        header
         seed_dialback
         seed_sasl
+        starttls
+        xml
     }
     initiating {
         dialback
