@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use crate::{ChannelBindings, IterationBounds, Offer, Password, ScramError, gssapi, kerberos_v4};
+use crate::{
+    ChannelBindings, IterationBounds, Offer, Password, SaltedPassword, ScramError, gssapi,
+    kerberos_v4,
+};
 
 /// Where random bytes come from. Closures `FnMut(&mut [u8])` are one.
 ///
@@ -118,6 +121,9 @@ pub struct ClientCredentials {
     /// What the server advertised. [`crate::select`] fills in the mechanisms; the channel-binding types (XEP-0440)
     /// are for the caller to add. With it SCRAM notices an offer that was changed on the way (XEP-0474).
     pub offer: Offer,
+    /// SCRAM: what was made of the password before. Where the server names another salt or count, the password is
+    /// used; where there is none, that is the end.
+    pub salted_password: Option<SaltedPassword>,
     /// How many iterations of the hash a server may ask for (SCRAM).
     pub iterations: IterationBounds,
     /// ANONYMOUS: what the server may keep of us, as an e-mail address. `None`: nothing.

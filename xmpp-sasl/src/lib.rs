@@ -104,8 +104,8 @@ pub use offer::Offer;
 pub use password::Password;
 pub use registry::{NoMechanism, STRENGTH, built_without, client, names, select, server};
 pub use scram::{
-    BadScramKeys, IterationBounds, Pbkdf2Sha512, ScramError, ScramHash, ScramKeys, ScramParameters,
-    Sha512,
+    BadScramKeys, IterationBounds, Pbkdf2Sha512, SaltedPassword, ScramError, ScramHash, ScramKeys,
+    ScramParameters, Sha512,
 };
 pub use secret::ServerSecret;
 pub use server::{Host, Identity, Server, ServerOptions, ServerStep};

@@ -14,7 +14,7 @@
 //!
 //! The names that end in `-PLUS` bind the exchange to the TLS connection below: a man in the middle, who has two, is
 //! found out. `h=` is XEP-0474: the exchange proves what was on offer, too. Left out: mandatory extensions, of which
-//! there are none, and keeping `ClientKey` for the next time.
+//! there are none.
 
 mod asking;
 mod error;
@@ -22,6 +22,7 @@ mod hash;
 mod initiating;
 mod keys;
 mod message;
+mod salted;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -33,6 +34,7 @@ use base64::engine::general_purpose::STANDARD;
 pub use self::error::ScramError;
 pub use self::hash::{Pbkdf2Sha512, ScramHash, Sha512};
 pub use self::keys::{BadScramKeys, IterationBounds, ScramKeys, ScramParameters};
+pub use self::salted::SaltedPassword;
 use crate::Offer;
 use crate::registry::Mechanism;
 

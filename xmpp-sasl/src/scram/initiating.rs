@@ -9,9 +9,10 @@ use zeroize::Zeroizing;
 
 use super::error::Malformed;
 use super::hash::SecretBytes;
-use super::keys::{IterationBounds, ProvingKeys, prepare, salted_password};
+use super::keys::IterationBounds;
 use super::message::{MESSAGE_BOUND, ServerFinal, ServerFirst, escape};
-use super::{NONCE, Name, auth_message, cbind_input, downgrade_protection, nonce, xor};
+use super::salted::{SaltedPassword, prepare};
+use super::{NONCE, Name, ScramHash, auth_message, cbind_input, downgrade_protection, nonce, xor};
 use crate::saslprep;
 use crate::{
     ChannelBindingType, Client, ClientCredentials, ClientError, ClientInput, ClientStep, Offer,
@@ -35,7 +36,7 @@ pub(super) fn client(credentials: &ClientCredentials, name: Name) -> Option<Box<
         name,
         binding,
         username: credentials.username.clone()?,
-        password: credentials.password.clone()?,
+        secret: Secret::of(credentials, name.hash)?,
         // RFC 6120 §6.6: an empty one is the same as none.
         authzid: credentials
             .authzid
@@ -86,12 +87,44 @@ impl fmt::Debug for Binding {
     }
 }
 
+/// What we have to prove ourselves with.
+#[derive(Debug)]
+pub(super) enum Secret {
+    Password(Password),
+    /// Made before; and what to make another one of, if there is that.
+    Salted(SaltedPassword, Option<Password>),
+}
+
+impl Secret {
+    fn of(credentials: &ClientCredentials, hash: ScramHash) -> Option<Self> {
+        let password = credentials.password.clone();
+        match credentials.salted_password.clone() {
+            Some(salted) if salted.hash() == hash => Some(Self::Salted(salted, password)),
+            _ => password.map(Self::Password),
+        }
+    }
+
+    fn password(&self) -> Option<&Password> {
+        match self {
+            Self::Password(password) => Some(password),
+            Self::Salted(_, password) => password.as_ref(),
+        }
+    }
+
+    fn salted(self) -> Option<SaltedPassword> {
+        match self {
+            Self::Password(_) => None,
+            Self::Salted(salted, _) => Some(salted),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Initiating {
     pub(super) name: Name,
     pub(super) binding: Binding,
     pub(super) username: String,
-    pub(super) password: Password,
+    pub(super) secret: Secret,
     pub(super) authzid: Option<String>,
     pub(super) offer: Offer,
     pub(super) bounds: IterationBounds,
@@ -134,7 +167,8 @@ impl Initiating {
                 ))?
             ),
         };
-        let password = prepare(&self.password).map_err(|_| {
+        let password = self.secret.password().map(prepare).transpose();
+        let password = password.map_err(|_| {
             ClientError::NotEncodable("the password has characters that SASLprep does not allow")
         })?;
         let gs2_header = format!("{},{authzid},", self.binding.flag());
@@ -145,6 +179,7 @@ impl Initiating {
         }
         let next = AwaitChallenge {
             name: self.name,
+            salted: self.secret.salted(),
             password,
             cbind_input: cbind_input(&gs2_header, self.binding.data()),
             bare,
@@ -159,8 +194,9 @@ impl Initiating {
 /// Our first message is out. What the server sends now says how long we have to compute.
 pub(super) struct AwaitChallenge {
     name: Name,
+    salted: Option<SaltedPassword>,
     /// Prepared.
-    password: Zeroizing<String>,
+    password: Option<Zeroizing<String>>,
     cbind_input: String,
     bare: String,
     nonce: String,
@@ -175,7 +211,7 @@ impl Client for AwaitChallenge {
     }
 
     fn is_heavy(&self) -> bool {
-        true
+        self.password.is_some()
     }
 
     fn step(self: Box<Self>, input: ClientInput<'_>, _: &mut dyn Random) -> ClientStep {
@@ -225,9 +261,7 @@ impl AwaitChallenge {
         // The message was read as UTF-8.
         let challenge = std::str::from_utf8(challenge).unwrap_or_default();
         let hash = self.name.hash;
-        let salted = salted_password(hash, &self.password, &first.salt, iterations)
-            .map_err(|_| ClientError::Malformed("the salt is empty"))?;
-        let keys = ProvingKeys::from_salted_password(hash, &salted);
+        let keys = self.salted(&first.salt, iterations)?.keys();
         let without_proof = format!("c={},r={}", self.cbind_input, first.nonce);
         let signed = auth_message(&self.bare, challenge, &without_proof);
         let signature = hash.hmac(&keys.stored_key, signed.as_bytes());
@@ -237,6 +271,23 @@ impl AwaitChallenge {
             expected: hash.hmac(&keys.server_key, signed.as_bytes()),
         };
         Ok((format!("{without_proof},p={proof}").into_bytes(), next))
+    }
+}
+
+impl AwaitChallenge {
+    /// What was made before, if it was for this; else made now.
+    fn salted(&self, salt: &[u8], iterations: u32) -> Result<SaltedPassword, ClientError> {
+        let hash = self.name.hash;
+        let kept = self.salted.as_ref();
+        if let Some(kept) = kept.filter(|kept| kept.is_for(hash, salt, iterations)) {
+            return Ok(kept.clone());
+        }
+        let password = self
+            .password
+            .as_ref()
+            .ok_or(ClientError::Unsupported("another salt or count than ours"))?;
+        SaltedPassword::derive_prepared(hash, password, salt, iterations)
+            .map_err(|_| ClientError::Malformed("the salt is empty"))
     }
 }
 

@@ -8,8 +8,8 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::hash::{ScramHash, SecretBytes};
+use super::salted::{ProvingKeys, SaltedPassword, check_parameters};
 use crate::Password;
-use crate::saslprep::{Unassigned, saslprep};
 
 /// How many iterations of the hash are enough, and how many are too many.
 ///
@@ -89,29 +89,23 @@ impl ScramKeys {
         salt: &[u8],
         iterations: u32,
     ) -> Result<Self, BadScramKeys> {
-        let prepared = prepare(password)?;
-        let salted = salted_password(hash, &prepared, salt, iterations)?;
-        Self::from_salted_password(hash, salt, iterations, &salted)
+        SaltedPassword::derive(hash, password, salt, iterations).map(|salted| Self::of(&salted))
     }
 
-    /// From a `SaltedPassword`, where that is what was kept.
-    pub fn from_salted_password(
-        hash: ScramHash,
-        salt: &[u8],
-        iterations: u32,
-        salted: &[u8],
-    ) -> Result<Self, BadScramKeys> {
-        if salted.len() != hash.length() {
-            return Err(BadScramKeys::Encoding);
+    /// From a salted password, where that is what was kept.
+    pub fn of(salted: &SaltedPassword) -> Self {
+        let ProvingKeys {
+            stored_key,
+            server_key,
+            ..
+        } = salted.keys();
+        Self {
+            hash: salted.hash,
+            salt: salted.salt.clone(),
+            iterations: salted.iterations,
+            stored_key,
+            server_key,
         }
-        let proving = ProvingKeys::from_salted_password(hash, salted);
-        Self::new(
-            hash,
-            salt,
-            iterations,
-            &proving.stored_key,
-            &proving.server_key,
-        )
     }
 
     /// From the keys themselves, as a database may hold them.
@@ -122,16 +116,10 @@ impl ScramKeys {
         stored_key: &[u8],
         server_key: &[u8],
     ) -> Result<Self, BadScramKeys> {
-        if iterations == 0 {
-            return Err(BadScramKeys::Iterations {
-                min: 1,
-                max: u32::MAX,
-            });
-        }
-        if salt.is_empty()
-            || [stored_key, server_key]
-                .iter()
-                .any(|key| key.len() != hash.length())
+        check_parameters(salt, iterations)?;
+        if [stored_key, server_key]
+            .iter()
+            .any(|key| key.len() != hash.length())
         {
             return Err(BadScramKeys::Encoding);
         }
@@ -276,48 +264,6 @@ impl ScramParameters {
     }
 }
 
-/// What the proving side computes from the password (RFC 5802 §3).
-pub(super) struct ProvingKeys {
-    pub(super) client_key: SecretBytes,
-    pub(super) stored_key: SecretBytes,
-    pub(super) server_key: SecretBytes,
-}
-
-impl ProvingKeys {
-    pub(super) fn from_salted_password(hash: ScramHash, salted: &[u8]) -> Self {
-        let client_key = hash.hmac(salted, b"Client Key");
-        Self {
-            stored_key: hash.hash(&client_key),
-            server_key: hash.hmac(salted, b"Server Key"),
-            client_key,
-        }
-    }
-}
-
-/// `Normalize(password)`: SASLprep, as a stored string (RFC 5802 §2.2).
-pub(super) fn prepare(password: &Password) -> Result<Zeroizing<String>, BadScramKeys> {
-    saslprep(password.as_str(), Unassigned::Refused).map_err(|_| BadScramKeys::Password)
-}
-
-/// `SaltedPassword`, of a prepared password.
-pub(super) fn salted_password(
-    hash: ScramHash,
-    prepared: &str,
-    salt: &[u8],
-    iterations: u32,
-) -> Result<SecretBytes, BadScramKeys> {
-    if salt.is_empty() {
-        return Err(BadScramKeys::Encoding);
-    }
-    if iterations == 0 {
-        return Err(BadScramKeys::Iterations {
-            min: 1,
-            max: u32::MAX,
-        });
-    }
-    Ok(hash.derive(prepared, salt, iterations))
-}
-
 /// `posit-number = %x31-39 *DIGIT`; the inner `None` if it is one, but too large to count.
 pub(super) fn positive_number(text: &str) -> Option<Option<u32>> {
     let well_formed = text.starts_with(|first: char| matches!(first, '1'..='9'))
@@ -406,10 +352,6 @@ mod tests {
         assert_eq!(
             derive(&Password::new("a\u{1f511}"), b"salt", 1),
             BadScramKeys::Password
-        );
-        assert_eq!(
-            ScramKeys::from_salted_password(ScramHash::Sha1, b"salt", 1, b"short"),
-            Err(BadScramKeys::Encoding)
         );
     }
 

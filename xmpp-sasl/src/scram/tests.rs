@@ -8,7 +8,7 @@ mod recorded;
 use std::time::{Duration, Instant};
 
 use super::asking::AwaitProof;
-use super::initiating::{AwaitSignature, Binding, Initiating};
+use super::initiating::{AwaitSignature, Binding, Initiating, Secret};
 use super::message::{BindingFlag, ClientFirst, ServerFirst};
 use super::vectors::{Expect, VECTORS, Vector};
 use super::*;
@@ -137,7 +137,7 @@ impl Exchange {
         };
         let server = crate::server(self.name, &self.options).unwrap();
         assert_eq!(server.name(), self.name);
-        assert!(server.is_heavy() && client.is_heavy());
+        assert!(server.is_heavy());
         let step = server.step(Some(&message), &mut self.host);
         (String::from_utf8(message).unwrap(), client, step)
     }
@@ -199,6 +199,8 @@ const NAMES: [&str; 6] = [
 #[test]
 fn both_ends_understand_each_other() {
     for name in NAMES {
+        let (_, client, _) = Exchange::new(name).first();
+        assert!(client.is_heavy());
         let mut exchange = Exchange::new(name);
         exchange.credentials.authzid = Some("x=y,z".to_owned());
         let (identity, host) = exchange.run().unwrap();

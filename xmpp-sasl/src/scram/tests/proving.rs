@@ -136,3 +136,34 @@ fn success_before_the_signature_is_none() {
         ClientStep::Abort(ClientError::Refused(ScramError::NoResources))
     ));
 }
+
+#[test]
+fn what_was_derived_before_is_good_for_its_own_salt_and_count() {
+    let run = |kept: Option<(&[u8], u32)>, password: bool, hash: ScramHash| {
+        let mut exchange = Exchange::new("SCRAM-SHA-256");
+        let right = Password::new("wherefore");
+        exchange.host.keys = ScramKeys::derive(ScramHash::Sha256, &right, b"salt", 2).ok();
+        exchange.credentials.password = password.then(|| right.clone());
+        exchange.credentials.salted_password =
+            kept.and_then(|(salt, count)| SaltedPassword::derive(hash, &right, salt, count).ok());
+        exchange.run().map(|_| ())
+    };
+    let another = Err(End::Client(ClientError::Unsupported(
+        "another salt or count than ours",
+    )));
+    let sha_256 = ScramHash::Sha256;
+    assert_eq!(run(Some((b"salt", 2)), false, sha_256), Ok(()));
+    assert_eq!(run(Some((b"pepper", 2)), false, sha_256), another);
+    assert_eq!(run(Some((b"salt", 3)), false, sha_256), another);
+    // With the password at hand it is derived anew.
+    assert_eq!(run(Some((b"pepper", 2)), true, sha_256), Ok(()));
+    assert_eq!(run(Some((b"salt", 2)), true, ScramHash::Sha1), Ok(()));
+    let mut credentials = Exchange::new("SCRAM-SHA-1").credentials;
+    let password = credentials.password.take().unwrap();
+    credentials.salted_password =
+        SaltedPassword::derive(ScramHash::Sha256, &password, b"salt", 2).ok();
+    assert!(crate::client("SCRAM-SHA-1", &credentials).is_none());
+    let light = crate::client("SCRAM-SHA-256", &credentials).unwrap();
+    let step = light.step(ClientInput::Start, &mut |_: &mut [u8]| ());
+    assert!(matches!(step, ClientStep::Respond(_, next) if !next.is_heavy()));
+}

@@ -15,7 +15,7 @@ pub(super) fn initiating(vector: &Vector, first: &ClientFirst<'_>) -> Initiating
             }
         },
         username: vector.username.to_owned(),
-        password: Password::new(vector.password),
+        secret: Secret::Password(Password::new(vector.password)),
         authzid: vector.authzid.map(str::to_owned),
         offer: Offer::default(),
         bounds: IterationBounds::default(),
@@ -69,12 +69,11 @@ pub(super) fn await_proof(vector: &Vector) -> AwaitProof {
     let challenge = ServerFirst::parse(vector.server_first.as_bytes()).unwrap();
     let hash = name(vector.mechanism).hash;
     let iterations = challenge.iterations.unwrap();
-    let keys = if vector.expect == Expect::Unprepared {
-        let salted = hash.derive(vector.password, &challenge.salt, iterations);
-        ScramKeys::from_salted_password(hash, &challenge.salt, iterations, &salted)
+    let salt = &challenge.salt;
+    let salted = if vector.expect == Expect::Unprepared {
+        SaltedPassword::derive_prepared(hash, vector.password, salt, iterations)
     } else {
-        let password = Password::new(vector.password);
-        ScramKeys::derive(hash, &password, &challenge.salt, iterations)
+        SaltedPassword::derive(hash, &Password::new(vector.password), salt, iterations)
     };
     let data = hex(vector.binding.unwrap_or_default());
     AwaitProof {
@@ -85,7 +84,7 @@ pub(super) fn await_proof(vector: &Vector) -> AwaitProof {
         nonce: challenge.nonce.to_owned(),
         username: first.username,
         authzid: first.authzid,
-        keys: keys.unwrap(),
+        keys: ScramKeys::of(&salted.unwrap()),
         known: 1.into(),
         says_why: false,
     }
