@@ -75,6 +75,7 @@
 #![cfg_attr(not(feature = "gssapi"), forbid(unsafe_code))]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod adapter;
 mod channel_binding;
 mod client;
 mod failure;

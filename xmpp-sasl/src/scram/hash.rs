@@ -8,7 +8,7 @@ use sha2::Digest;
 use zeroize::{Zeroize, Zeroizing};
 
 /// Bytes that can be misused when known: wiped when dropped.
-pub(super) type SecretBytes = Zeroizing<Vec<u8>>;
+pub(crate) type SecretBytes = Zeroizing<Vec<u8>>;
 
 /// A hash function that SCRAM is registered with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,7 +60,7 @@ impl ScramHash {
         })
     }
 
-    pub(super) fn hmac(self, key: &[u8], data: &[u8]) -> SecretBytes {
+    pub(crate) fn hmac(self, key: &[u8], data: &[u8]) -> SecretBytes {
         let mac = match self {
             Self::Sha1 => Sha1::hmac(data, key),
             Self::Sha256 => Sha256::hmac(data, key),

@@ -64,20 +64,15 @@ fn the_default_for_keys_takes_as_long_for_a_name_that_nobody_has() {
         iterations: 3000,
     };
     let time = |name: &str| {
-        let mut times = [(); 9].map(|()| {
-            let began = Instant::now();
-            let keys = Passwords.scram_keys(name, &parameters);
-            assert_eq!(keys.is_some(), name == USER);
-            began.elapsed()
-        });
-        times.sort();
-        times[4]
+        let began = Instant::now();
+        let keys = Passwords.scram_keys(name, &parameters);
+        assert_eq!(keys.is_some(), name == USER);
+        began.elapsed()
     };
-    let (known, unknown) = (time(USER), time("nobody"));
-    assert!(
-        known < 3 * unknown && unknown < 3 * known,
-        "{known:?} {unknown:?}"
-    );
+    let (known, unknown): (Vec<_>, Vec<_>) = (0..9).map(|_| (time(USER), time("nobody"))).unzip();
+    // A shortcut would be a thousand times faster; the machine may be busy.
+    let (known, unknown) = (known.iter().min(), unknown.iter().min());
+    assert!(unknown > known.map(|known| *known / 10).as_ref());
 }
 
 #[test]
