@@ -42,6 +42,8 @@ pub enum Cause {
     NoSuchHost(String),
     /// SRV says "." (RFC 2782): the domain offers no server-to-server service.
     NoService,
+    /// Whatever the DNS says, there is no way from here to there.
+    NoWay(String),
     /// The look-up itself failed.
     Dns(String),
     /// No TCP connection.
@@ -103,6 +105,7 @@ impl Cause {
         match self {
             Self::NoSuchHost(_) => "no-such-host",
             Self::NoService => "no-service",
+            Self::NoWay(_) => "no-way",
             Self::Dns(_) => "dns",
             Self::Connect(_) => "connect",
             Self::Tls(_) => "tls",
@@ -130,6 +133,7 @@ impl Cause {
         match self {
             Self::NoSuchHost(_)
             | Self::NoService
+            | Self::NoWay(_)
             | Self::TlsNotOffered
             | Self::Certificate(_)
             | Self::NoMechanism { .. }
@@ -171,7 +175,7 @@ impl Cause {
     /// The stanza error a sender gets for a stanza that could not be delivered for this cause.
     pub fn stanza_error(&self) -> StanzaError {
         let condition = match self {
-            Self::NoSuchHost(_) | Self::NoService | Self::Dns(_) => {
+            Self::NoSuchHost(_) | Self::NoService | Self::NoWay(_) | Self::Dns(_) => {
                 StanzaCondition::RemoteServerNotFound
             }
             Self::Policy(_) => StanzaCondition::PolicyViolation,
@@ -240,7 +244,7 @@ impl fmt::Display for Cause {
                 "server dialback failed: the key is not the sender's; does the sender's DNS lead to its own server?",
             ),
             Self::TooManyFailures => f.write_str("too many failed attempts to authenticate"),
-            Self::Policy(what) => f.write_str(what),
+            Self::Policy(what) | Self::NoWay(what) => f.write_str(what),
             Self::StreamError(error) => {
                 write!(
                     f,

@@ -11,6 +11,7 @@ mod house;
 mod keys;
 mod places;
 mod policy;
+mod proxy;
 mod read;
 mod reader;
 mod secret;
@@ -35,6 +36,7 @@ pub use self::{
         Connect, Method, MinTls, Pattern, Peer, PeerAccept, PeerCredentials, Policy, TlsMode,
         Trust, Verify,
     },
+    proxy::{Login, Proxy},
     secret::Secret,
 };
 

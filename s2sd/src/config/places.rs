@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use toml::de::DeValue;
 use xmpp_stream::Domain;
 
-use super::{Connect, Pattern, values::Wrong};
+use super::{Connect, Pattern, Proxy, values::Wrong};
 
 /// A domain.
 pub(super) fn domain(value: &DeValue<'_>) -> Result<Domain, Wrong> {
@@ -94,27 +94,70 @@ pub(super) fn connect(value: &DeValue<'_>) -> Result<Connect, Wrong> {
         }
         None => (false, text),
     };
-    let (host, port) = place
-        .rsplit_once(':')
-        .ok_or_else(|| wrong().because("the port is missing"))?;
-    let port = port.parse::<u16>().ok().filter(|port| *port != 0);
-    let port = port.ok_or_else(|| wrong().because("the port must be a number from 1 to 65535"))?;
-    let host = match host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'))
-    {
-        Some(address) if address.parse::<Ipv6Addr>().is_ok() => address.to_owned(),
-        Some(_) => return Err(wrong().because("only an IPv6 address stands in brackets")),
-        None if host.contains(':') => {
-            return Err(wrong().because("an IPv6 address stands in brackets"));
-        }
-        None => Domain::parse(host).map_err(|_| wrong())?.ascii().to_owned(),
-    };
+    let (host, port) = host_and_port(place).map_err(|why| match why {
+        Some(why) => wrong().because(why),
+        None => wrong(),
+    })?;
     Ok(Connect {
         host,
         port,
         direct_tls,
     })
+}
+
+/// `host:port`, `[::1]:port`; or what is wrong with it, where that can be said.
+pub(super) fn host_and_port(place: &str) -> Result<(String, u16), Option<&'static str>> {
+    let (host, port) = place.rsplit_once(':').ok_or("the port is missing")?;
+    let port = port.parse::<u16>().ok().filter(|port| *port != 0);
+    let port = port.ok_or("the port must be a number from 1 to 65535")?;
+    let host = match host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+    {
+        Some(address) if address.parse::<Ipv6Addr>().is_ok() => address.to_owned(),
+        Some(_) => return Err(Some("only an IPv6 address stands in brackets")),
+        None if host.contains(':') => return Err(Some("an IPv6 address stands in brackets")),
+        None => Domain::parse(host).map_err(|_| None)?.ascii().to_owned(),
+    };
+    Ok((host, port))
+}
+
+/// An address of this machine.
+pub(super) fn own_address(value: &DeValue<'_>) -> Result<IpAddr, Wrong> {
+    let wrong = || {
+        Wrong::new(
+            "an IP address of this machine such as \"192.0.2.1\" or \"2001:db8::1\"",
+            value,
+        )
+    };
+    let text = value.as_str().ok_or_else(wrong)?;
+    let address: IpAddr = text.parse().map_err(|_| match text.parse::<SocketAddr>() {
+        Ok(_) => wrong().because("without a port: each connection has its own"),
+        Err(_) => wrong(),
+    })?;
+    if address.is_unspecified() {
+        return Err(wrong().because("leave it out to let the system choose"));
+    }
+    Ok(address)
+}
+
+/// A proxy; none for the empty text. What may hold a password is not repeated in the message.
+pub(super) fn proxy(value: &DeValue<'_>) -> Result<Option<Proxy>, Wrong> {
+    let must_be = "a proxy such as \"socks5://127.0.0.1:9050\"";
+    match value.as_str() {
+        Some("") => Ok(None),
+        Some(text) => Proxy::parse(text).map(Some).map_err(|why| {
+            let wrong = Wrong::new(must_be, value).because(why);
+            match text.contains('@') {
+                true => Wrong {
+                    found: "this is not".to_owned(),
+                    ..wrong
+                },
+                false => wrong,
+            }
+        }),
+        None => Err(Wrong::new(must_be, value)),
+    }
 }
 
 /// Something with a scheme.

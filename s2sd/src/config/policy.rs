@@ -3,12 +3,12 @@
 //! `[policy]` holds for everybody, a `[[peer]]` entry for whom its pattern matches. Both end as the same
 //! [`Policy`], complete in itself: whoever applies one need not know where it came from.
 
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{fmt, net::IpAddr, path::PathBuf, sync::Arc};
 
 use xmpp_sasl::Password;
 use xmpp_stream::Domain;
 
-use super::Limits;
+use super::{Limits, Proxy};
 
 /// How the streams with one peer are secured and proved.
 #[derive(Clone, Debug)]
@@ -29,6 +29,10 @@ pub struct Policy {
     pub stanzas_per_second: usize,
     /// Bytes, likewise.
     pub bytes_per_second: usize,
+    /// Our addresses to connect from; empty: the system chooses.
+    pub source: Vec<IpAddr>,
+    /// Through whom we connect; none: nobody.
+    pub proxy: Option<Proxy>,
     /// Where to connect instead of asking the DNS; empty: ask the DNS.
     pub connect: Vec<Connect>,
     /// What we say when the peer asks for a password.
@@ -50,6 +54,8 @@ impl Default for Policy {
             max_stanza: Limits::default().max_stanza,
             stanzas_per_second: 0,
             bytes_per_second: 0,
+            source: Vec::new(),
+            proxy: None,
             connect: Vec::new(),
             credentials: None,
             accept: None,

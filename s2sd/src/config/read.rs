@@ -7,7 +7,7 @@ use xmpp_sasl::Password;
 
 use super::{
     Access, CertificateFiles, ComponentAccount, Config, Dialback, Dns, Limits, Listen, Log, Peer,
-    PeerAccept, PeerCredentials, Policy, Queue, Secret, ServedDomain, Trust, check,
+    PeerAccept, PeerCredentials, Policy, Proxy, Queue, Secret, ServedDomain, Trust, check,
     findings::Finding,
     places,
     reader::{Reader, Sink},
@@ -332,7 +332,58 @@ fn policy(table: &Reader<'_>, base: Policy) -> Policy {
     if let Some(trusted) = trust(table) {
         policy.trust = trusted;
     }
+    if let Some(source) = table.list("source", places::own_address) {
+        policy.source = source.into_iter().map(|(_, address)| address).collect();
+    }
+    if let Some(proxy) = proxy(table) {
+        policy.proxy = proxy;
+    }
     policy
+}
+
+/// `proxy` or `proxy_file`, if one of them is there; the empty proxy is none.
+fn proxy(table: &Reader<'_>) -> Option<Option<Proxy>> {
+    let written = table.get("proxy", places::proxy);
+    let named = table.get("proxy_file", values::path);
+    match (table.span_of("proxy"), table.span_of("proxy_file")) {
+        (Some(span), Some(other)) => {
+            let title = format!("`proxy` and `proxy_file` in {}: which one?", table.name());
+            table
+                .sink
+                .add(Finding::fault(Some(span), title).other(other, "the other"));
+            None
+        }
+        (Some(span), None) => {
+            let login = written
+                .as_ref()
+                .and_then(|proxy| proxy.as_ref()?.login.as_ref());
+            if login.is_some() {
+                warn_if_seen("proxy", "proxy_file", span, table);
+            }
+            written
+        }
+        (None, Some(span)) => {
+            let path = table.sink.base.join(named?);
+            let text = read_secret_file(&path, span.clone(), table.sink)?;
+            let proxy = Proxy::parse(text.as_str()).map_err(|why| {
+                let title = format!("{}: is no proxy: {why}", path.display());
+                table.sink.add(Finding::fault(Some(span), title));
+            });
+            proxy.ok().map(Some)
+        }
+        (None, None) => None,
+    }
+}
+
+/// A secret in a configuration that everybody can read is one no more.
+fn warn_if_seen(inline: &str, file: &str, span: Range<usize>, table: &Reader<'_>) {
+    if table.sink.public {
+        let title = format!("`{inline}` stands in a file that every user of this machine can read");
+        let finding = Finding::warning(Some(span), title);
+        table.sink.add(finding.help(format!(
+            "chmod o-r, or put it in a file of its own and name it by `{file}`"
+        )));
+    }
 }
 
 fn trust(table: &Reader<'_>) -> Option<Trust> {
@@ -465,14 +516,7 @@ fn secret(table: &Reader<'_>, inline: &str, file: &str) -> Option<Secret> {
             None
         }
         (Some(span), None) => {
-            if table.sink.public {
-                let title =
-                    format!("`{inline}` stands in a file that every user of this machine can read");
-                let finding = Finding::warning(Some(span), title);
-                table.sink.add(finding.help(format!(
-                    "chmod o-r, or put it in a file of its own and name it by `{file}`"
-                )));
-            }
+            warn_if_seen(inline, file, span, table);
             written
         }
         (None, Some(span)) => read_secret_file(&table.sink.base.join(named?), span, table.sink),
@@ -485,7 +529,17 @@ pub(super) fn secret_spans(value: &DeValue<'_>, spans: &mut Vec<Range<usize>>) {
         DeValue::Table(table) => {
             for (key, value) in table {
                 let name = key.get_ref();
-                if (name.contains("secret") || name.contains("pass")) && !name.ends_with("_file") {
+                // A proxy may have a login in it.
+                let has_login = || {
+                    value
+                        .get_ref()
+                        .as_str()
+                        .is_none_or(|text| text.contains('@'))
+                };
+                let secret = name.contains("secret")
+                    || name.contains("pass")
+                    || (name == "proxy" && has_login());
+                if secret && !name.ends_with("_file") {
                     spans.push(value.span());
                 }
                 secret_spans(value.get_ref(), spans);

@@ -11,14 +11,14 @@ use xmpp_dialback::Verdict;
 use xmpp_stream::{Codec, ContentNamespace};
 
 use crate::closed::{By, Cause, Closed};
-use crate::config::{Connect, Policy, TlsMode};
+use crate::config::{Policy, TlsMode};
 use crate::conn::{Conn, Io, Progress};
 use crate::means::{Dice, Means};
 use crate::negotiate::{
     Authorized, Call, DomainPair, House, Method, Outbound, OutboundEffect, OutboundEvent, Purpose,
     Transport,
 };
-use crate::resolve::{Host, ResolveError, Target, dial};
+use crate::resolve::{self, ResolveError, Target, Unreached};
 use crate::tls;
 
 /// What came of it.
@@ -91,7 +91,7 @@ pub(super) async fn connect(
 /// How far an attempt got before it failed.
 fn reach(cause: &Cause) -> u8 {
     match cause {
-        Cause::NoSuchHost(_) | Cause::NoService | Cause::Dns(_) => 0,
+        Cause::NoSuchHost(_) | Cause::NoService | Cause::NoWay(_) | Cause::Dns(_) => 0,
         Cause::Connect(_) => 1,
         Cause::Lost(_)
         | Cause::Timeout(_)
@@ -113,7 +113,7 @@ fn reach(cause: &Cause) -> u8 {
 
 async fn targets(means: &Means, pair: &DomainPair, policy: &Policy) -> Result<Vec<Target>, Cause> {
     if !policy.connect.is_empty() {
-        return Ok(policy.connect.iter().map(configured).collect());
+        return Ok(policy.connect.iter().map(Target::from).collect());
     }
     means
         .dns
@@ -122,18 +122,11 @@ async fn targets(means: &Means, pair: &DomainPair, policy: &Policy) -> Result<Ve
         .map_err(unresolved)
 }
 
-fn configured(connect: &Connect) -> Target {
-    Target {
-        host: Host::parse(&connect.host),
-        port: connect.port,
-        direct_tls: connect.direct_tls,
-    }
-}
-
 fn unresolved(error: ResolveError) -> Cause {
     match error {
         ResolveError::NoService => Cause::NoService,
         ResolveError::NotFound => Cause::NoSuchHost("neither SRV nor address records".to_owned()),
+        ResolveError::Onion => Cause::NoWay(error.to_string()),
         ResolveError::Failed(what) => Cause::Dns(what),
     }
 }
@@ -162,15 +155,12 @@ impl From<Cause> for Failed {
 
 impl Attempt<'_> {
     async fn make(&self, purpose: &Purpose, tried: Vec<Method>) -> Result<Outcome, Failed> {
-        let addresses = self
-            .means
-            .dns
-            .addresses(self.target)
-            .await
-            .map_err(unresolved)?;
-        let tcp = dial(&addresses, self.house.config.limits.connect)
-            .await
-            .map_err(|error| Cause::Connect(format!("{}: {error}", self.target)))?;
+        let within = self.house.config.limits.connect;
+        let tcp = resolve::connect(&self.means.dns, self.target, self.policy, within).await;
+        let tcp = tcp.map_err(|why| match why {
+            Unreached::Resolve(why) => unresolved(why),
+            Unreached::Connect(error) => Cause::Connect(format!("{}: {error}", self.target)),
+        })?;
         let peer = tcp
             .peer_addr()
             .map_err(|error| Cause::Connect(error.to_string()))?;

@@ -118,7 +118,7 @@ pub(crate) async fn ask(means: &Means, pair: DomainPair, question: Question) -> 
         Ok(Err(cause)) => {
             info!(%remote, cause = cause.name(), "the authoritative server could not be asked: {cause}");
             let condition = match &cause {
-                Cause::NoSuchHost(_) | Cause::NoService | Cause::Dns(_) => {
+                Cause::NoSuchHost(_) | Cause::NoService | Cause::NoWay(_) | Cause::Dns(_) => {
                     ErrorCondition::RemoteServerNotFound
                 }
                 Cause::Connect(_)

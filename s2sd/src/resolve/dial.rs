@@ -4,11 +4,17 @@
 //! the interplay with the look-up of §3 (both families are known when this starts).
 
 use std::{
-    fmt::Write as _, future::poll_fn, io, net::SocketAddr, pin::Pin, task::Poll, time::Duration,
+    fmt::Write as _,
+    future::poll_fn,
+    io,
+    net::{IpAddr, SocketAddr},
+    pin::Pin,
+    task::Poll,
+    time::Duration,
 };
 
 use tokio::{
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time::{Instant, sleep_until, timeout_at},
 };
 
@@ -18,11 +24,35 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// Connects to one of `addresses`, the families taking turns, a new attempt every 250 ms or as soon as one
 /// fails; the first connection that stands wins and the other attempts are dropped. `TCP_NODELAY` is set.
 ///
+/// `source` are the addresses of ours to connect from, the first of the right family; if it is empty the system chooses.
+///
 /// The error names every address with what it said.
-pub async fn dial(addresses: &[SocketAddr], within: Duration) -> io::Result<TcpStream> {
-    let stream = race(addresses, within, TcpStream::connect).await?;
+pub async fn dial(
+    addresses: &[SocketAddr],
+    source: &[IpAddr],
+    within: Duration,
+) -> io::Result<TcpStream> {
+    let stream = race(addresses, within, |address| from(source, address)).await?;
     stream.set_nodelay(true)?;
     Ok(stream)
+}
+
+async fn from(source: &[IpAddr], address: SocketAddr) -> io::Result<TcpStream> {
+    let (socket, family) = match address {
+        SocketAddr::V4(_) => (TcpSocket::new_v4()?, "IPv4"),
+        SocketAddr::V6(_) => (TcpSocket::new_v6()?, "IPv6"),
+    };
+    // Who says from where means: from nowhere else.
+    if !source.is_empty() {
+        let own = source.iter().find(|own| own.is_ipv4() == address.is_ipv4());
+        let own = own.ok_or_else(|| {
+            io::Error::other(format!("`source` in the policy has no {family} address"))
+        })?;
+        socket
+            .bind(SocketAddr::new(*own, 0))
+            .map_err(|error| io::Error::other(format!("from {own}: {}", error.kind())))?;
+    }
+    socket.connect(address).await
 }
 
 async fn race<T, F>(
@@ -232,8 +262,27 @@ mod tests {
 
     #[tokio::test]
     async fn no_address_is_an_error() {
-        let error = dial(&[], WITHIN).await.unwrap_err();
+        let error = dial(&[], &[], WITHIN).await.unwrap_err();
         assert_eq!(error.to_string(), "no address to connect to");
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_from_the_address_of_its_family() {
+        let open = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let to = [open.local_addr().unwrap()];
+        let source = ["::1", "127.0.0.1", "192.0.2.1"].map(|text| text.parse().unwrap());
+        let stream = dial(&to, &source, WITHIN).await.unwrap();
+        assert_eq!(stream.local_addr().unwrap().ip(), source[1]);
+        let error = dial(&to, &source[..1], WITHIN).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("{}: `source` in the policy has no IPv4 address", to[0])
+        );
+        let error = dial(&to, &source[2..], WITHIN).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("{}: from 192.0.2.1: address not available", to[0])
+        );
     }
 
     #[tokio::test]
@@ -243,7 +292,8 @@ mod tests {
         drop(closed);
         let open = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let open_address = open.local_addr().unwrap();
-        let stream = dial(&[closed_address, open_address], WITHIN).await.unwrap();
+        let addresses = [closed_address, open_address];
+        let stream = dial(&addresses, &[], WITHIN).await.unwrap();
         assert_eq!(stream.peer_addr().unwrap(), open_address);
         assert!(stream.nodelay().unwrap());
     }

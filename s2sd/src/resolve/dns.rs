@@ -16,7 +16,7 @@ use hickory_resolver::{
 };
 use xmpp_stream::Domain;
 
-use super::plan::{Answer, Host, ResolveError, Srv, Target, fallback, plan};
+use super::plan::{Answer, Host, ResolveError, Srv, Target, fallback, is_onion, plan};
 use crate::config::{self, TlsMode};
 
 /// Whoever repairs a zone should not wait long until we look again.
@@ -77,7 +77,7 @@ impl Dns {
         domain: &Domain,
         tls: TlsMode,
     ) -> Result<Vec<Target>, ResolveError> {
-        if domain.is_ip() {
+        if domain.is_ip() || is_onion(domain.ascii()) {
             return Ok(vec![fallback(domain)]);
         }
         let direct = async {
@@ -94,10 +94,12 @@ impl Dns {
     ///
     /// # Errors
     ///
-    /// [`ResolveError::NotFound`] if the name does not exist or has no address.
+    /// [`ResolveError::NotFound`] if the name does not exist or has no address, [`ResolveError::Onion`] if no DNS can
+    /// have one.
     pub async fn addresses(&self, target: &Target) -> Result<Vec<SocketAddr>, ResolveError> {
         let name = match &target.host {
             Host::Address(address) => return Ok(vec![SocketAddr::new(*address, target.port)]),
+            Host::Name(name) if is_onion(name) => return Err(ResolveError::Onion),
             Host::Name(name) => absolute(name).ok_or(ResolveError::NotFound)?,
         };
         let (v6, v4) = tokio::join!(
@@ -364,6 +366,25 @@ mod tests {
             texts(&["[2001:db8::7]:5269"])
         );
         assert_eq!(server.asked(), Vec::<String>::new());
+    }
+
+    #[tokio::test]
+    async fn onion_services_are_never_asked_for() {
+        let (server, dns) = ask(Zone::new()
+            .srv("_xmpp-server._tcp.x.onion", 0, 0, 5269, "x.onion")
+            .a("x.onion", [127, 0, 0, 1].into()));
+        assert_eq!(
+            targets(&dns, "X.Onion", TlsMode::Required).await,
+            texts(&["x.onion:5269"])
+        );
+        for name in ["x.onion", "a.X.ONION.", "onion"] {
+            assert_eq!(addresses(&dns, name).await, Err(ResolveError::Onion));
+        }
+        assert_eq!(server.asked(), Vec::<String>::new());
+        assert_eq!(
+            addresses(&dns, "onion.example").await,
+            Err(ResolveError::NotFound)
+        );
     }
 
     #[tokio::test]

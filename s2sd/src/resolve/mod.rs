@@ -1,13 +1,17 @@
 //! From a domain to an open TCP connection: RFC 6120 §3.2 and XEP-0368.
 //!
-//! [`plan()`] decides in which order places are tried and knows no network; [`Dns`] asks; [`dial()`] connects.
+//! [`plan()`] decides in which order places are tried and knows no network; [`Dns`] asks; [`dial()`] connects;
+//! [`connect()`] does so as a policy says.
 //! What is absent: the file of local hosts, search lists and anything else that could turn a domain
 //! into another name than the one that was asked for.
 
+mod connect;
 mod dial;
 mod dns;
 pub mod plan;
+mod socks;
 
+pub use connect::{Unreached, connect};
 pub use dial::dial;
 pub use dns::Dns;
 pub use plan::{Answer, Host, ResolveError, Srv, Target, plan};

@@ -58,6 +58,13 @@ impl fmt::Display for Host {
     }
 }
 
+/// Is it a name of Tor's onion services? The DNS is never asked for one (RFC 7686 §2).
+pub fn is_onion(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let last = name.rsplit('.').next().unwrap_or(name);
+    last.eq_ignore_ascii_case("onion")
+}
+
 /// One place to connect to.
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub struct Target {
@@ -107,6 +114,9 @@ pub enum ResolveError {
     /// The name does not exist or has no address.
     #[error("its name does not exist in the DNS or has no address")]
     NotFound,
+    /// It is an onion service, of which the DNS knows nothing (RFC 7686).
+    #[error("a .onion name is reached through Tor only, and no `proxy` is configured for it")]
+    Onion,
     /// The DNS gave no answer; another time it may.
     #[error("the DNS gave no answer: {0}")]
     Failed(String),
@@ -116,7 +126,7 @@ impl ResolveError {
     /// Is this what the DNS says, as opposed to the DNS saying nothing?
     pub fn is_permanent(&self) -> bool {
         match self {
-            Self::NoService | Self::NotFound => true,
+            Self::NoService | Self::NotFound | Self::Onion => true,
             Self::Failed(_) => false,
         }
     }

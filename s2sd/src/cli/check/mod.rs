@@ -207,7 +207,8 @@ async fn look_up(dns: &Dns, domain: &Domain) -> (Result<Vec<String>, ResolveErro
     let (mut places, mut lost, mut last) = (Vec::new(), Vec::new(), ResolveError::NotFound);
     for target in targets {
         match dns.addresses(&target).await {
-            Ok(_) => places.push(target.to_string()),
+            // Whoever comes through Tor asks no DNS.
+            Ok(_) | Err(ResolveError::Onion) => places.push(target.to_string()),
             Err(why) => {
                 // The domain itself is no machine that somebody named: the fault is the domain's, below.
                 if target.host.to_string() != domain.ascii() {

@@ -7,6 +7,9 @@ fn page() -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/config.md")).unwrap()
 }
 
+/// What the files of the examples hold: it is good for a secret and for a proxy.
+const CONTENT: &str = "socks5://user:password@192.0.2.9:1080\n";
+
 /// The blocks of TOML on the page.
 fn examples(page: &str) -> Vec<&str> {
     page.split("```toml\n")
@@ -25,12 +28,12 @@ fn every_example_of_the_page_loads() {
             .chain(example.split("_file=\""))
             .skip(1)
         {
-            directory.write(named.split('"').next().unwrap(), "a secret\n");
+            directory.write(named.split('"').next().unwrap(), CONTENT);
         }
         // Aligned keys have more blanks before the `=`.
         for line in example.lines().filter(|line| line.contains("_file ")) {
             if let Some(name) = line.split('"').nth(1) {
-                directory.write(name, "a secret\n");
+                directory.write(name, CONTENT);
             }
         }
         let more = if example.contains("[[domain]]") {

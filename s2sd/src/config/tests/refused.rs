@@ -220,6 +220,9 @@ fn a_secret_is_never_shown() {
         "[domain.component]\nsecret = hunter2",
         "[domain.component]\nsecret = 'hunter2",
         "component = { secret = 'hunter2'",
+        "[policy]\nproxy = 'socks5://me:hunter2@127.0.0.1'",
+        "[policy]\nproxy = 'socks5://me:hunter2@127.0.0.1:1'\nproxy_file = 'x'",
+        "[[peer]]\ndomain = 'x.example'\nproxy = ['socks5://me:hunter2@127.0.0.1:1']",
     ] {
         let findings = read(&format!("{MINIMAL}{more}")).unwrap_err();
         assert!(!findings.to_string().contains("hunter2"), "{findings}");
@@ -232,7 +235,7 @@ fn a_secret_is_never_shown() {
 
 #[test]
 fn keys_of_what_does_not_exist_yet_are_unknown() {
-    for key in ["dane = 'use'", "posh = false", "bidi = true", "proxy = ''"] {
+    for key in ["dane = 'use'", "posh = false", "bidi = true"] {
         let findings = read(&format!("{MINIMAL}[policy]\n{key}")).unwrap_err();
         assert!(
             findings
@@ -267,6 +270,30 @@ fn who_may_federate_is_said_for_all_peers_together() {
         let want = format!("s2sd.toml:6:{wrong}: `allow` in [policy] must be domains and patterns");
         assert!(line.starts_with(&want), "{line}");
     }
+}
+
+#[test]
+fn a_way_out_that_is_none_is_refused() {
+    fault(
+        "[policy]\nproxy = 'http://127.0.0.1:3128'",
+        "s2sd.toml:6:9: `proxy` in [policy] must be a proxy such as \"socks5://127.0.0.1:9050\" (the only kind of proxy is socks5://)",
+    );
+    fault(
+        "[policy]\nproxy = ''\nproxy_file = 'tor'",
+        "s2sd.toml:6:1: `proxy` and `proxy_file` in [policy]: which one?",
+    );
+    fault(
+        "[policy]\nsource = ['0.0.0.0']",
+        "s2sd.toml:6:11: `source` in [policy] must be an IP address of this machine such as \"192.0.2.1\" or \"2001:db8::1\" (leave it out to let the system choose)",
+    );
+    fault(
+        "[policy]\nsource = ['192.0.2.1:5269']",
+        "s2sd.toml:6:11: `source` in [policy] must be an IP address of this machine such as \"192.0.2.1\" or \"2001:db8::1\" (without a port: each connection has its own)",
+    );
+    fault(
+        "proxy = 'socks5://127.0.0.1:9050'",
+        "s2sd.toml:5:1: unknown key `proxy` in [[domain]] (`proxy` belongs in [policy] or in [[peer]])",
+    );
 }
 
 #[test]

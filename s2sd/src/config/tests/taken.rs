@@ -99,6 +99,38 @@ fn a_pace_is_inherited_and_can_be_taken_away() {
 }
 
 #[test]
+fn the_way_out_is_inherited_and_can_be_changed() {
+    let directory = Directory::new();
+    directory.write("tor", "socks5://me:hunter2@127.0.0.1:9150\n");
+    let text = format!(
+        "{MINIMAL}
+        [policy]
+        source = ['192.0.2.1', '2001:db8::1']
+        proxy = 'socks5://127.0.0.1:9050'
+        [[peer]]
+        domain = 'near.example'
+        source = []
+        proxy = ''
+        [[peer]]
+        domain = '*.onion'
+        proxy_file = 'tor'"
+    );
+    let loaded = Config::from_toml(&text, "s2sd.toml", &directory.0).unwrap();
+    assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
+    let way = |name| {
+        let policy = loaded.config.policy_for(&domain(name));
+        (
+            policy.source.len(),
+            policy.proxy.as_ref().map(ToString::to_string),
+        )
+    };
+    let proxy = |text: &str| Some(text.to_owned());
+    assert_eq!(way("far.example"), (2, proxy("socks5://127.0.0.1:9050")));
+    assert_eq!(way("near.example"), (0, None));
+    assert_eq!(way("x.onion"), (2, proxy("socks5://me:…@127.0.0.1:9150")));
+}
+
+#[test]
 fn lists_that_shut_somebody_out_who_is_named_get_a_warning() {
     let warnings = |lines: &str| {
         let loaded = read(&format!("{MINIMAL}[policy]\n{lines}\n")).unwrap();
