@@ -2,7 +2,10 @@
 //!
 //! The parts share one target directory and the dev profile: the tests build what `interop` runs.
 
-use crate::{interop::install, workspace::cargo};
+use crate::{
+    interop::install,
+    workspace::{cargo, root},
+};
 use anyhow::{Context, Result, bail};
 use std::{
     env,
@@ -37,19 +40,22 @@ struct Part {
 }
 
 /// Debian's packages that a part needs beside what every build needs.
-const PACKAGES: [(&str, &[&str]); 1] = [(
-    "gssapi",
-    &[
-        "libkrb5-dev",
-        "pkg-config",
-        "clang",
-        "libclang-dev",
-        "krb5-kdc",
-        "krb5-admin-server",
-    ],
-)];
+const PACKAGES: [(&str, &[&str]); 2] = [
+    (
+        "gssapi",
+        &[
+            "libkrb5-dev",
+            "pkg-config",
+            "clang",
+            "libclang-dev",
+            "krb5-kdc",
+            "krb5-admin-server",
+        ],
+    ),
+    ("kerberos-v4", &["python3"]),
+];
 
-const PARTS: [Part; 8] = [
+const PARTS: [Part; 9] = [
     Part {
         name: "fmt",
         command: || Ok(with(cargo(), &["fmt", "--all", "--check"])),
@@ -66,6 +72,16 @@ const PARTS: [Part; 8] = [
                 cargo(),
                 &["test", "--package", "xmpp-sasl", "--features", "gssapi"],
             ))
+        },
+    },
+    Part {
+        name: "kerberos-v4",
+        command: || {
+            let mut command = Command::new("python3");
+            command
+                .current_dir(root())
+                .arg("xmpp-sasl/tests/kerberos_v4.py");
+            Ok(command)
         },
     },
     Part {
@@ -213,7 +229,7 @@ fn run_part(part: &Part) -> Result<Outcome> {
 }
 
 fn table(outcomes: &[(&str, Outcome)]) -> String {
-    let mut text = String::from("part      result    seconds\n");
+    let mut text = String::from("part        result    seconds\n");
     let mut total = Duration::ZERO;
     for (name, outcome) in outcomes {
         let (result, took) = match outcome {
@@ -222,9 +238,9 @@ fn table(outcomes: &[(&str, Outcome)]) -> String {
             Outcome::NotRun => ("not run", Duration::ZERO),
         };
         total += took;
-        let _ = writeln!(text, "{name:<9} {result:<8} {:>8.1}", took.as_secs_f64());
+        let _ = writeln!(text, "{name:<11} {result:<8} {:>8.1}", took.as_secs_f64());
     }
-    let _ = writeln!(text, "{:<9} {:<8} {:>8.1}", "all", "", total.as_secs_f64());
+    let _ = writeln!(text, "{:<11} {:<8} {:>8.1}", "all", "", total.as_secs_f64());
     text
 }
 
@@ -242,8 +258,8 @@ mod tests {
         ];
         assert_eq!(
             table(&outcomes),
-            "part      result    seconds\nfmt       passed        1.0\ntest      FAILED       90.0\n\
-             doc       not run       0.0\nall                    91.0\n"
+            "part        result    seconds\nfmt         passed        1.0\ntest        FAILED       90.0\n\
+             doc         not run       0.0\nall                      91.0\n"
         );
     }
 
