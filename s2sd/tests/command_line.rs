@@ -102,6 +102,37 @@ error: `tls` in [policy] must be \"disabled\", \"optional\" or \"required\"
 }
 
 #[test]
+fn check_says_how_a_domain_is_treated() {
+    let peer = "[[peer]]\ndomain = '*.example.net'\nmax_stanza = '100KiB'\n";
+    let directory = directory("rule", &format!("{CONFIGURATION}{peer}"));
+    let (code, stdout, stderr) = output(&directory, &["check", "X.example.net"]);
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    assert!(
+        stdout.starts_with("x.example.net\n  rule                [[peer]] *.example.net\n"),
+        "{stdout}"
+    );
+    assert!(
+        stdout.contains("\n  max_stanza          100KiB\n"),
+        "{stdout}"
+    );
+    assert!(
+        stdout.ends_with("s2sd.toml: 0 faults, 0 warnings\n"),
+        "{stdout}"
+    );
+    let (code, stdout, _) = output(&directory, &["check", "--json", "example.net"]);
+    assert_eq!(code, Some(0));
+    let json: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(json["rule"]["rule"], "[policy]");
+    assert_eq!(json["rule"]["values"]["max_stanza"], 512 << 10);
+    let (code, _, stderr) = output(&directory, &["check", "s2sd.toml"]);
+    assert_eq!(code, Some(2));
+    assert!(
+        stderr.contains("the configuration is named by -c"),
+        "{stderr}"
+    );
+}
+
+#[test]
 fn an_address_in_use_is_one() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();

@@ -9,6 +9,7 @@ mod run;
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
+use xmpp_stream::Domain;
 
 /// How a command ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -85,13 +86,25 @@ struct Configuration {
 /// Reads the configuration, the certificates and the keys, and says everything that is wrong with them at once.
 /// Warnings are not faults.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  s2sd check -c /etc/s2sd/s2sd.toml && systemctl reload s2sd")]
+#[command(
+    after_help = "Example:\n  s2sd check -c /etc/s2sd/s2sd.toml && systemctl reload s2sd\n  s2sd check -c /etc/s2sd/s2sd.toml conference.example.net"
+)]
 struct Check {
     #[command(flatten)]
     configuration: Configuration,
+    /// Say how this domain is treated: the rule that is for it, and every value that follows
+    #[arg(value_parser = domain)]
+    domain: Option<Domain>,
     /// One JSON object instead of text for people
     #[arg(long)]
     json: bool,
+}
+
+fn domain(text: &str) -> Result<Domain, String> {
+    if text.ends_with(".toml") {
+        return Err("a domain is meant here; the configuration is named by -c".to_owned());
+    }
+    Domain::parse(text).map_err(|_| "this is no domain".to_owned())
 }
 
 /// Does what the arguments say (the first is the name of the program).
@@ -101,7 +114,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Command::Run(run) => run::run(&run.configuration.config).into(),
             #[cfg(feature = "demo")]
             Command::Demo(demo) => demo::demo(demo.scenario).into(),
-            Command::Check(check) => check::check(&check.configuration.config, check.json).into(),
+            Command::Check(check) => {
+                check::check(&check.configuration.config, check.domain, check.json).into()
+            }
         },
         Err(usage) => {
             // Help goes to standard output and is no mistake; a mistake goes to standard error and is 2.
@@ -157,8 +172,12 @@ mod tests {
             parse("s2sd chekc").unwrap_err(),
             ErrorKind::InvalidSubcommand
         );
+        // Who forgot the -c does not want to know of a domain.
+        for line in ["s2sd check a.toml", "s2sd check exa/mple"] {
+            assert_eq!(parse(line).unwrap_err(), ErrorKind::ValueValidation);
+        }
         assert_eq!(
-            parse("s2sd check a.toml").unwrap_err(),
+            parse("s2sd run a.toml").unwrap_err(),
             ErrorKind::UnknownArgument
         );
         assert_eq!(

@@ -131,7 +131,8 @@ pub(super) fn size_or_none(value: &DeValue<'_>) -> Result<usize, Wrong> {
     })
 }
 
-fn size_text(bytes: usize) -> String {
+/// A number of bytes as it is written.
+pub(crate) fn size_text(bytes: usize) -> String {
     let whole = SIZES[..3]
         .iter()
         .rev()

@@ -1,6 +1,7 @@
 //! `s2sd check`: everything that can be known to be wrong before anybody connects.
 
 mod report;
+mod rule;
 #[cfg(all(test, feature = "demo"))]
 mod tests;
 
@@ -15,7 +16,7 @@ use rustls::pki_types::UnixTime;
 use tokio::{runtime, task::JoinSet, time};
 use xmpp_stream::Domain;
 
-use self::report::Report;
+use self::{report::Report, rule::Rule};
 use super::Outcome;
 use crate::{
     config::{Config, Severity, TlsMode},
@@ -29,12 +30,16 @@ const DAYS_TO_WARN: u64 = 14;
 /// For all answers of the DNS together.
 const DNS_PATIENCE: Duration = Duration::from_secs(15);
 
-pub(super) fn check(file: &Path, json: bool) -> Outcome {
+/// Looks at everything, or, with a domain, at what is here and says how that one is treated.
+pub(super) fn check(file: &Path, peer: Option<Domain>, json: bool) -> Outcome {
     let stdout = io::stdout();
     let colours = !json && logging::colours(&stdout);
     let mut report = Report::new(file.display().to_string(), colours);
     if let Some(config) = look_at(file, UnixTime::now(), &mut report) {
-        ask_dns(&config, &mut report);
+        match peer {
+            Some(peer) => report.rule = Some(Rule::of(&config, peer)),
+            None => ask_dns(&config, &mut report),
+        }
     }
     let text = if json {
         report.json()

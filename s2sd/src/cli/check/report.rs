@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+
+use super::rule::Rule;
 
 use crate::config::{Findings, Severity};
 
@@ -14,6 +16,9 @@ pub(super) struct Report {
     file: String,
     findings: Vec<Said>,
     pub(super) domains: Vec<Domain>,
+    /// How the domain that was asked about is treated.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_json")]
+    pub(super) rule: Option<Rule>,
     /// The findings as people read them.
     #[serde(skip)]
     text: String,
@@ -60,6 +65,7 @@ impl Report {
             file,
             findings: Vec::new(),
             domains: Vec::new(),
+            rule: None,
             text: String::new(),
             colours,
         }
@@ -114,7 +120,14 @@ impl Report {
 
     pub(super) fn for_people(&self) -> String {
         let mut text = self.text.clone();
-        for domain in &self.domains {
+        if let Some(rule) = &self.rule {
+            text += &rule.for_people();
+        }
+        let domains = match self.rule {
+            Some(_) => &[],
+            None => self.domains.as_slice(),
+        };
+        for domain in domains {
             let certificate =
                 domain
                     .certificate
@@ -155,6 +168,10 @@ impl Report {
             number(warnings, "warning")
         )
     }
+}
+
+fn as_json<S: Serializer>(rule: &Option<Rule>, serializer: S) -> Result<S::Ok, S::Error> {
+    rule.as_ref().map(Rule::json).serialize(serializer)
 }
 
 fn word(severity: Severity) -> &'static str {

@@ -1,0 +1,328 @@
+//! How one domain is treated: the rule that is for it, and every value as it is in the end.
+
+use std::fmt::Display;
+
+use serde_json::{Map, Value, json};
+use xmpp_stream::Domain;
+
+use crate::config::{Config, PeerAccept, PeerCredentials, Policy, Trust, size_text};
+
+/// What is said of a domain.
+#[derive(Debug)]
+pub(super) struct Rule {
+    domain: Domain,
+    /// Nothing of what follows counts for a domain that is served here: it needs no stream.
+    served: bool,
+    /// Why it may not federate, if it may not.
+    denied: Option<String>,
+    rule: String,
+    values: Vec<Effective>,
+}
+
+/// One key with its value: for programs, and for people.
+#[derive(Debug)]
+struct Effective {
+    key: &'static str,
+    value: Value,
+    text: String,
+}
+
+impl Rule {
+    pub(super) fn of(config: &Config, domain: Domain) -> Self {
+        let policy = config.policy_for(&domain);
+        let denied = config.access.admits(&domain).err();
+        Self {
+            served: config.served(&domain).is_some(),
+            denied: denied.map(|denied| denied.to_string()),
+            rule: policy.rule.clone(),
+            values: values(&policy),
+            domain,
+        }
+    }
+
+    pub(super) fn json(&self) -> Value {
+        let values = self.values.iter();
+        let values = values.map(|it| (it.key.to_owned(), it.value.clone()));
+        json!({
+            "domain": self.domain.as_str(),
+            "served_here": self.served,
+            "federates": self.denied.is_none(),
+            "denied": self.denied,
+            "rule": self.rule,
+            "values": Value::Object(values.collect::<Map<_, _>>()),
+        })
+    }
+
+    pub(super) fn for_people(&self) -> String {
+        if self.served {
+            return format!("{}\n  is served here\n\n", self.domain);
+        }
+        let mut text = format!("{}\n", self.domain);
+        let mut line = |key: &str, value: &str| text.push_str(&format!("  {key:<20}{value}\n"));
+        line("rule", &self.rule);
+        match &self.denied {
+            Some(why) => line("federates", &format!("no: {why}")),
+            None => line("federates", "yes"),
+        }
+        for Effective { key, text, .. } in &self.values {
+            line(key, text);
+        }
+        text + "\n"
+    }
+}
+
+fn values(policy: &Policy) -> Vec<Effective> {
+    // Without `..`: a new key is to be shown too.
+    let Policy {
+        tls,
+        min_tls,
+        auth,
+        verify,
+        trust,
+        max_stanza,
+        stanzas_per_second,
+        bytes_per_second,
+        source,
+        proxy,
+        connect,
+        credentials,
+        accept,
+        rule: _,
+    } = policy;
+    let trust = match trust {
+        Trust::System => word("trust", "system"),
+        Trust::Files(files) => list("trust", files.iter().map(|file| file.display()), "nobody"),
+    };
+    vec![
+        word("tls", tls.name()),
+        word("min_tls", min_tls.name()),
+        list("auth", auth.iter().map(|method| method.name()), "nothing"),
+        word("verify", verify.name()),
+        trust,
+        size("max_stanza", *max_stanza),
+        match stanzas_per_second {
+            0 => none("stanzas_per_second", json!(0), "no limit"),
+            number => Effective {
+                key: "stanzas_per_second",
+                value: json!(number),
+                text: number.to_string(),
+            },
+        },
+        match bytes_per_second {
+            0 => none("bytes_per_second", json!(0), "no limit"),
+            bytes => size("bytes_per_second", *bytes),
+        },
+        list("source", source.iter(), "chosen by the system"),
+        match proxy {
+            Some(proxy) => word("proxy", &proxy.to_string()),
+            None => none("proxy", Value::Null, "none"),
+        },
+        list("connect", connect.iter(), "as the DNS says"),
+        match credentials {
+            Some(credentials) => said(credentials),
+            None => none("credentials", Value::Null, "none"),
+        },
+        match accept {
+            Some(accept) => heard(accept),
+            None => none("accept", Value::Null, "none"),
+        },
+    ]
+}
+
+fn word(key: &'static str, word: &str) -> Effective {
+    Effective {
+        key,
+        value: json!(word),
+        text: word.to_owned(),
+    }
+}
+
+fn size(key: &'static str, bytes: usize) -> Effective {
+    Effective {
+        key,
+        value: json!(bytes),
+        text: size_text(bytes),
+    }
+}
+
+fn none(key: &'static str, value: Value, text: &str) -> Effective {
+    Effective {
+        key,
+        value,
+        text: text.to_owned(),
+    }
+}
+
+fn list(key: &'static str, members: impl Iterator<Item = impl Display>, empty: &str) -> Effective {
+    let members: Vec<String> = members.map(|member| member.to_string()).collect();
+    Effective {
+        key,
+        text: match members.is_empty() {
+            true => empty.to_owned(),
+            false => members.join(", "),
+        },
+        value: json!(members),
+    }
+}
+
+/// Without the password.
+fn said(credentials: &PeerCredentials) -> Effective {
+    let PeerCredentials {
+        username,
+        password: _,
+        realm,
+        authzid,
+    } = credentials;
+    Effective {
+        key: "credentials",
+        value: json!({ "username": username, "realm": realm, "authzid": authzid }),
+        text: login(username, &[("realm", realm), ("for", authzid)]),
+    }
+}
+
+/// Without the password.
+fn heard(accept: &PeerAccept) -> Effective {
+    let PeerAccept {
+        username,
+        password: _,
+        realm,
+    } = accept;
+    Effective {
+        key: "accept",
+        value: json!({ "username": username, "realm": realm }),
+        text: login(username, &[("realm", realm)]),
+    }
+}
+
+fn login(username: &str, more: &[(&str, &Option<String>)]) -> String {
+    let more = more.iter().filter_map(|(what, value)| {
+        let value = value.as_ref()?;
+        Some(format!(", {what} {value}"))
+    });
+    format!("as {username}{}", more.collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::KEYS;
+
+    fn rule(text: &str, domain: &str) -> Rule {
+        let text = format!("{text}\n[[domain]]\nname = 'example.org'\n");
+        let loaded = Config::from_toml(&text, "s2sd.toml", Path::new("/etc/s2sd")).unwrap();
+        Rule::of(&loaded.config, Domain::parse(domain).unwrap())
+    }
+
+    const LEGACY: &str = "
+        [policy]
+        tls = 'optional'
+        trust = ['a.pem', '/b.pem']
+        stanzas_per_second = 20
+        deny = ['*.spam.example']
+        [[peer]]
+        domain = 'legacy.example'
+        auth = ['digest-md5', 'dialback']
+        bytes_per_second = '1MiB'
+        max_stanza = '10001B'
+        source = ['192.0.2.1', '::1']
+        proxy = 'socks5://me:hunter2@127.0.0.1:9050'
+        connect = ['tls://x.example:5270', '[::1]:5269']
+        credentials = { username = 'us', password = 'hunter2', authzid = 'example.org' }
+        accept = { username = 'them', password = 'hunter2', realm = 'here' }
+        [[peer]]
+        domain = '*.spam.example'
+        verify = 'dialback'";
+
+    #[test]
+    fn every_value_is_said_as_it_is_in_the_end() {
+        let want = "\
+legacy.example
+  rule                [[peer]] legacy.example
+  federates           yes
+  tls                 optional
+  min_tls             1.2
+  auth                digest-md5, dialback
+  verify              strict
+  trust               /etc/s2sd/a.pem, /b.pem
+  max_stanza          10001B
+  stanzas_per_second  20
+  bytes_per_second    1MiB
+  source              192.0.2.1, ::1
+  proxy               socks5://me:…@127.0.0.1:9050
+  connect             tls://x.example:5270, [::1]:5269
+  credentials         as us, for example.org
+  accept              as them, realm here
+
+";
+        let rule = rule(LEGACY, "Legacy.Example");
+        assert_eq!(rule.for_people(), want);
+        let json = rule.json();
+        assert_eq!(json["rule"], "[[peer]] legacy.example");
+        assert_eq!(json["values"]["max_stanza"], 10_001);
+        assert_eq!(json["values"]["auth"], json!(["digest-md5", "dialback"]));
+        assert_eq!(json["values"]["credentials"]["authzid"], "example.org");
+        assert!(!json.to_string().contains("hunter2"), "{json}");
+    }
+
+    #[test]
+    fn defaults_are_said_in_words() {
+        let want = "\
+a.example
+  rule                [policy]
+  federates           yes
+  tls                 optional
+  min_tls             1.2
+  auth                external, dialback
+  verify              strict
+  trust               system
+  max_stanza          512KiB
+  stanzas_per_second  no limit
+  bytes_per_second    no limit
+  source              chosen by the system
+  proxy               none
+  connect             as the DNS says
+  credentials         none
+  accept              none
+
+";
+        let rule = rule("[policy]\ntls = 'optional'", "a.example");
+        assert_eq!(rule.for_people(), want);
+        assert_eq!(rule.json()["values"]["proxy"], Value::Null);
+        assert_eq!(rule.json()["values"]["source"], json!([]));
+    }
+
+    #[test]
+    fn who_may_not_federate_hears_why() {
+        let rule = rule(LEGACY, "x.spam.example");
+        let text = rule.for_people();
+        assert!(
+            text.contains("  federates           no: `deny` in [policy] has \"*.spam.example\"\n"),
+            "{text}"
+        );
+        assert!(text.contains("  rule                [[peer]] *.spam.example\n"));
+        assert_eq!(rule.json()["federates"], false);
+    }
+
+    #[test]
+    fn a_domain_of_our_own_has_no_rule() {
+        let rule = rule(LEGACY, "example.org");
+        assert_eq!(rule.for_people(), "example.org\n  is served here\n\n");
+        assert_eq!(rule.json()["served_here"], true);
+    }
+
+    #[test]
+    fn no_key_of_a_rule_is_left_out() {
+        let shown = values(&Policy::default());
+        for key in KEYS
+            .iter()
+            .filter(|key| ["policy", "peer"].contains(&key.table))
+        {
+            let elsewhere = ["allow", "deny", "domain"].contains(&key.name);
+            if !elsewhere && !key.name.ends_with("_file") {
+                assert!(shown.iter().any(|it| it.key == key.name), "{key:?}");
+            }
+        }
+    }
+}
