@@ -18,6 +18,7 @@ mod hub;
 pub mod neighbour;
 pub mod party;
 pub mod peer;
+pub mod sasl_tool;
 pub mod socks;
 pub mod tls;
 pub mod transcript;

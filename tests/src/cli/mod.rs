@@ -10,6 +10,7 @@ mod component;
 mod dns;
 mod forge;
 mod run;
+mod sasl;
 
 use std::{path::PathBuf, process::ExitCode, str::FromStr, time::Duration};
 
@@ -39,6 +40,7 @@ enum Command {
     Check(check::Args),
     Forge(forge::Args),
     Authority(authority::Args),
+    Sasl(sasl::Args),
 }
 
 /// What a command found.
@@ -68,6 +70,7 @@ pub fn main() -> ExitCode {
             Command::Check(args) => check::run(args).await,
             Command::Forge(args) => forge::run(args).await,
             Command::Authority(args) => authority::run(args, end).await,
+            Command::Sasl(args) => sasl::run(args),
         }
     });
     match outcome {

@@ -1,0 +1,101 @@
+//! `lab sasl`: our SASL mechanisms against another implementation's program.
+
+use std::time::Instant;
+
+use xmpp_sasl::Password;
+
+use crate::sasl_tool::{self, Exchange, Prompt, Style, Tool};
+
+use super::{Outcome, Time, run::say};
+
+/// Runs a program of another SASL implementation and is the other side.
+///
+/// Prints one JSON object, and exits with 0 if both sides came to a good end, else with 1:
+///
+///   {"ok":true,"ours":"authenticated","identity":"alice","status":0,"said":["Negotiation complete"]}
+///
+/// `ours` is `authenticated`, `refused` (by the program), the name of the failure with which we refuse, or
+/// `broken: …`; `identity` is whom we let in; `status` and `said` are the program's exit code, and its lines besides
+/// the exchange.
+///
+/// For example:
+///
+///   lab sasl client --style gsasl --mechanism PLAIN --username alice --password secret --host s2sd.test -- \
+///     gsasl -d --server --quiet -m PLAIN -a alice -p secret --service xmpp --hostname s2sd.test
+///
+/// A program that asks for the password on its terminal gets one from `script -qec 'PROGRAM …' /dev/null`.
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Args {
+    /// Which side we are.
+    #[arg(value_enum)]
+    side: Side,
+    /// Whose line protocol it is.
+    #[arg(long, value_enum)]
+    style: Style,
+    /// The mechanism.
+    #[arg(long, value_name = "NAME")]
+    mechanism: String,
+    /// The account.
+    #[arg(long, default_value = "alice")]
+    username: String,
+    /// The password that we know.
+    #[arg(long)]
+    password: Option<String>,
+    /// As the client: the identity to act as.
+    #[arg(long)]
+    authzid: Option<String>,
+    /// The host of the service `xmpp`.
+    #[arg(long)]
+    host: String,
+    /// EXTERNAL: the identity that the outer layer is taken to prove.
+    #[arg(long, value_name = "IDENTITY")]
+    external: Option<String>,
+    /// What to type where the program says `Password: `.
+    #[arg(long, value_name = "PASSWORD")]
+    prompt: Option<String>,
+    /// How long all of it may take.
+    #[arg(long, default_value = "20s")]
+    timeout: Time,
+    /// The program and its arguments.
+    #[arg(last = true, required = true, value_name = "PROGRAM")]
+    program: Vec<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+enum Side {
+    /// We prove ourselves to the program.
+    Client,
+    /// The program proves itself to us.
+    Server,
+}
+
+pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
+    let Time(within) = args.timeout;
+    let exchange = Exchange {
+        mechanism: args.mechanism,
+        username: args.username,
+        password: args.password.map(Password::new),
+        authzid: args.authzid,
+        host: args.host,
+        external: args.external,
+    };
+    let tool = Tool {
+        style: args.style,
+        command: args.program,
+        prompt: args.prompt.map(|answer| Prompt {
+            question: "Password: ",
+            answer,
+        }),
+    };
+    let run = match args.side {
+        Side::Client => sasl_tool::prove,
+        Side::Server => sasl_tool::ask,
+    };
+    let outcome = run(&exchange, &tool, Instant::now() + within)?;
+    say(&outcome.to_json().to_string())?;
+    Ok(match outcome.is_well() {
+        true => Outcome::Well,
+        false => Outcome::Failed,
+    })
+}
