@@ -52,7 +52,7 @@ pub(super) async fn connect(
     for target in targets {
         let mut tried = Vec::new();
         loop {
-            debug!(remote = %pair.remote, %target, "connecting");
+            debug!(remote = %pair.remote, place = %target, "connecting");
             let attempt = Attempt {
                 means,
                 house,
@@ -66,7 +66,7 @@ pub(super) async fn connect(
                     cause,
                     tried: now_tried,
                 }) => {
-                    debug!(remote = %pair.remote, %target, cause = cause.name(), "failed: {cause}");
+                    debug!(remote = %pair.remote, place = %target, cause = cause.name(), "failed: {cause}");
                     // Refused by a server that closed the stream: the same server again, without that method.
                     let again = matches!(cause, Cause::Refused { .. })
                         && now_tried.len() > tried.len()
