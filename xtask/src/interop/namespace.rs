@@ -1,6 +1,7 @@
 //! A network of our own: user, network, mount and process namespaces in which 127.0.0.0/8 is ours, ports 53
 //! and 5269 are free, /etc/resolv.conf is ours, nothing gets out, and everything that was started in it ends
 //! with it, also on Ctrl-C, because the kernel ends a process namespace with its first process.
+//! Where no namespace can be made the run fails and says so; there is no second way on high ports.
 
 use anyhow::{Context, Result, bail};
 use std::{

@@ -267,7 +267,7 @@ impl Row<'_> {
     fn logs_show(&self, question: impl Fn(&str, &str) -> Result<(), String>) -> Result<()> {
         let log = |part: &str, name: &str| read(&self.directory.join(Path::new(part)).join(name));
         let mut answer = Ok(());
-        let asked = wait_until("the logs", Duration::from_secs(5), || {
+        let asked = wait_until("the logs", Duration::from_secs(10), || {
             answer = question(&log("s2sd", ours::LOG), &log("peer", self.peer.log()));
             Ok(answer.is_ok())
         });
