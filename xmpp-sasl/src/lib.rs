@@ -3,7 +3,9 @@
 //! A [`Client`] is the side that proves who it is, a [`Server`] the side that asks. Each is a boxed value: a
 //! message goes in, and out comes the next message together with the next value, or an end. An end has no next
 //! value, so a finished or failed exchange cannot be stepped again. No socket, no clock, no global state; random
-//! numbers, passwords and decisions are asked of the caller through [`Random`] and [`Host`].
+//! numbers, passwords and decisions are asked of the caller through [`Random`] and [`Host`]. Two exceptions: for GSSAPI the
+//! system's Kerberos libraries read keytabs and ask the KDC ([`gssapi`]), and KERBEROS_V4 reads the system's clock unless it
+//! is given another ([`kerberos_v4::Clock`]).
 //!
 //! | mechanism | specification | what it proves | when to use it |
 //! |---|---|---|---|
@@ -12,7 +14,7 @@
 //! | `GSSAPI` | RFC 4752, XEP-0233 | that a Kerberos KDC knows both sides | where there is a realm; cargo feature `gssapi` |
 //! | `KERBEROS_V4` | RFC 2222 §7.1, historic and breakable | that both sides have a DES key | never by itself; see [`kerberos_v4`] |
 //!
-//! [`client`] and [`server`] make one by its registered name, [`select`] chooses among the names that a server
+//! [`client()`] and [`server()`] make one by its registered name, [`select`] chooses among the names that a server
 //! offers. The module `wire` has the XML forms of RFC 6120 §6.4 (cargo feature `xmpp`, on by default); without it the crate
 //! knows nothing of XMPP.
 //!

@@ -112,12 +112,10 @@ impl Desk {
     /// A ticket has no check value. That it is sealed with a key shows in what it says: our own name, the name of the
     /// client that the key is shared with, and zeros.
     fn open(&self, request: &Request<'_>) -> Option<(Principal, Ticket)> {
-        let fits = |key: &&SharedKey| {
-            key.service.is_service(&self.service, &self.host)
-                && key.service.realm == request.realm
-                && key.version == request.version
-        };
-        self.keys.iter().filter(fits).find_map(|shared| {
+        let fits =
+            |key: &&SharedKey| key.service.realm == request.realm && key.version == request.version;
+        let keys = self.keys.of(&self.service, &self.host);
+        keys.filter(fits).find_map(|shared| {
             let ticket = Ticket::open(request.ticket, &shared.key)?;
             let right = ticket.service == shared.service.name
                 && ticket.instance == shared.service.instance

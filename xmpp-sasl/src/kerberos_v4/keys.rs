@@ -154,9 +154,13 @@ impl Keys {
         Ok(keys)
     }
 
-    /// Adds a key. Refused if another client has the same: each could then speak for the other.
+    /// Adds a key, unless it is there already. Refused if another client has the same: each could then speak for the
+    /// other.
     pub fn add(&mut self, key: SharedKey) -> Result<(), &'static str> {
         for other in &self.keys {
+            if *other == key {
+                return Ok(());
+            }
             let same = other.key == key.key;
             if same && other.client != key.client {
                 return Err("another client has the same key");
@@ -184,8 +188,13 @@ impl Keys {
 
     /// The newest key for speaking to this service.
     pub fn to(&self, service: &str, host: &str) -> Option<&SharedKey> {
-        let fitting = |key: &&SharedKey| key.service.is_service(service, host);
-        self.iter().filter(fitting).max_by_key(|key| key.version)
+        self.of(service, host).max_by_key(|key| key.version)
+    }
+
+    /// The keys under which clients may show tickets to this service. Their clients are who can be authenticated.
+    pub fn of(&self, service: &str, host: &str) -> impl Iterator<Item = &SharedKey> {
+        self.iter()
+            .filter(move |key| key.service.is_service(service, host))
     }
 
     /// Uses another clock than the system's.
@@ -336,5 +345,20 @@ mod tests {
         let keys = keys.unwrap();
         assert_eq!(keys.to("xmpp", "b.example").unwrap().version, 2);
         assert_eq!(keys.to("xmpp", "d.example"), None);
+    }
+
+    #[test]
+    fn tables_are_joined_if_they_agree() {
+        let mut one = Keys::parse("a@A xmpp.b@B 1 133457799bbcdff1").unwrap();
+        let two = "c@C xmpp.b@B 1 0123456789abcdef\nb@B xmpp.c@C 1 fedcba9876543210";
+        let two = Keys::parse(two).unwrap();
+        for _ in 0..2 {
+            assert_eq!(one.extend(&two), Ok(()));
+            assert_eq!(one.iter().count(), 3);
+        }
+        assert_eq!(one.of("xmpp", "b.example").count(), 2);
+        assert_eq!(one.of("xmpp", "c.example").count(), 1);
+        let other = Keys::parse("a@A xmpp.b@B 1 fedcba9876543210").unwrap();
+        assert!(one.extend(&other).is_err());
     }
 }
