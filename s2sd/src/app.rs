@@ -13,9 +13,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use rustls::pki_types::UnixTime;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 use xmpp_dialback::Secret;
 use xmpp_sasl::Random;
 
@@ -26,7 +27,7 @@ use crate::negotiate::House;
 use crate::pace::Paces;
 use crate::resolve::Dns;
 use crate::router::Router;
-use crate::tls::{Reloaded, Tls};
+use crate::tls::{Reloaded, Tls, Trouble};
 
 /// Why the server does not start, or a reload is not taken.
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +101,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         "components",
         &guests,
     )?;
+    running.warn_of_certificates();
     Ok(running)
 }
 
@@ -219,7 +221,19 @@ impl Running {
         }
         let house = house(config, &means.tls)?;
         means.house.store(Arc::new(house));
+        self.warn_of_certificates();
         Ok(said)
+    }
+
+    /// Says what somebody should look at: certificates that run out. To be called every day; a start and a reload
+    /// say it too.
+    pub fn warn_of_certificates(&self) {
+        for trouble in self.router.means().tls.troubles(UnixTime::now()) {
+            match trouble {
+                Trouble::Now(text) => error!("{text}"),
+                Trouble::Soon(text) => warn!("{text}"),
+            }
+        }
     }
 
     /// Reloads certificates whose files have changed.
@@ -234,6 +248,7 @@ impl Running {
                 Reloaded::Kept(why) => warn!("certificates: the old ones stay: {why}"),
             }
         }
+        self.warn_of_certificates();
     }
 
     /// How many lanes are busy: for tests and the status.

@@ -12,6 +12,9 @@ use std::{
     time::Duration,
 };
 
+#[cfg(feature = "demo")]
+use s2sd::demo::ca::{Issued, Leaf, Validity};
+
 /// Serves on ports of the system's choice, without a certificate.
 const CONFIGURATION: &str = "\
 data_dir = 'data'
@@ -227,4 +230,38 @@ fn it_serves_reloads_and_stops() {
     daemon.signal("TERM");
     daemon.until("stopped");
     assert_eq!(daemon.child.wait().unwrap().code(), Some(0));
+}
+
+#[cfg(feature = "demo")]
+#[test]
+fn a_certificate_that_runs_out_is_told_of_at_the_start_and_at_a_reload() {
+    let text = CONFIGURATION.replace(
+        "name = 'a.example'\n",
+        "name = 'a.example'\ncertificate = 'a.pem'\nkey = 'a.key'\n",
+    );
+    let directory = directory("runs-out", &text);
+    let renew = |validity| {
+        let issued = Issued::self_signed(&Leaf::domain("a.example").validity(validity));
+        fs::write(directory.join("a.pem"), issued.chain_pem).unwrap();
+        fs::write(directory.join("a.key"), issued.key_pem).unwrap();
+    };
+    renew(Validity::Days(5));
+    let (code, stdout, _) = output(&directory, &["check"]);
+    assert_eq!(code, Some(0));
+    let soon = "a.pem: the certificate of a.example runs out in 5 days";
+    assert!(stdout.contains(soon), "{stdout}");
+
+    let daemon = Daemon::start(&directory);
+    let log = daemon.until("serving a.example");
+    assert!(log.contains(soon), "{log}");
+    renew(Validity::Now);
+    daemon.signal("HUP");
+    let log = daemon.until("reloaded: serving");
+    assert!(!log.contains("runs out"), "{log}");
+    renew(Validity::Expired);
+    daemon.signal("HUP");
+    let log = daemon.until("reloaded: serving");
+    assert!(log.contains("a.pem: your certificate expired on"), "{log}");
+    daemon.signal("TERM");
+    daemon.until("stopped");
 }

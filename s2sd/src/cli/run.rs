@@ -5,7 +5,10 @@
 
 use std::{io, path::Path, time::Duration};
 
-use tokio::{runtime, select, time::interval};
+use tokio::{
+    runtime, select,
+    time::{Instant, interval, interval_at},
+};
 use tracing::{error, info, warn};
 
 use super::Outcome;
@@ -17,6 +20,8 @@ use crate::{
 
 /// How often the files of the certificates are looked at.
 const LOOK: Duration = Duration::from_secs(60);
+/// How often certificates that run out are told of.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(super) fn run(file: &Path) -> Outcome {
     let Loaded { config, warnings } = match Config::load(file) {
@@ -75,6 +80,8 @@ async fn serve(file: &Path, config: Config, logging: &Logging) -> Outcome {
 
 async fn until_stop(file: &Path, running: &Running, logging: &Logging, signals: &mut Signals) {
     let mut look = interval(LOOK);
+    // The start has told of them already.
+    let mut day = interval_at(Instant::now() + DAY, DAY);
     loop {
         select! {
             signal = signals.next() => match signal {
@@ -82,6 +89,7 @@ async fn until_stop(file: &Path, running: &Running, logging: &Logging, signals: 
                 Signal::Stop => return,
             },
             _ = look.tick() => running.look_at_certificates(),
+            _ = day.tick() => running.warn_of_certificates(),
         }
     }
 }

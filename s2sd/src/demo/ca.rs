@@ -49,6 +49,8 @@ pub enum Validity {
     /// Since yesterday, for 90 days.
     #[default]
     Now,
+    /// Since yesterday, for so many days from now, and half a day.
+    Days(u16),
     /// Until yesterday.
     Expired,
     /// From tomorrow on.
@@ -119,6 +121,7 @@ impl Leaf {
         let day = Duration::days(1);
         (params.not_before, params.not_after) = match self.validity {
             Validity::Now => (now - day, now + day * 90),
+            Validity::Days(days) => (now - day, now + day * i32::from(days) + day / 2),
             Validity::Expired => (now - day * 90, now - day),
             Validity::NotYet => (now + day, now + day * 90),
         };

@@ -10,12 +10,14 @@ pub mod facts;
 mod files;
 pub mod identity;
 mod reload;
+mod troubles;
 pub mod trust;
 
 pub use config::{OwnCertificate, Tls, server_name};
 pub use facts::{TlsFacts, describe};
 pub use identity::{Identity, Unreadable, identities};
 pub use reload::Reloaded;
+pub use troubles::Trouble;
 pub use trust::{BadCertificate, Certificate, Day, PeerChain, Roots, Whose, judge, sole_identity};
 
 #[cfg(test)]

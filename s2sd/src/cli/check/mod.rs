@@ -22,11 +22,9 @@ use crate::{
     config::{Config, Severity, TlsMode},
     logging,
     resolve::{Dns, ResolveError},
-    tls::Tls,
+    tls::{Tls, Trouble},
 };
 
-/// Automatic renewal happens earlier than this; when so few days are left it has failed.
-const DAYS_TO_WARN: u64 = 14;
 /// For all answers of the DNS together.
 const DNS_PATIENCE: Duration = Duration::from_secs(15);
 
@@ -87,20 +85,15 @@ fn look_at(file: &Path, now: UnixTime, report: &mut Report) -> Option<Config> {
 }
 
 fn certificates(tls: &Tls, now: UnixTime, report: &mut Report) {
+    for trouble in tls.troubles(now) {
+        match trouble {
+            Trouble::Now(text) => report.add(Severity::Fault, text),
+            Trouble::Soon(text) => report.add(Severity::Warning, text),
+        }
+    }
     for own in tls.own_certificates(now) {
         let file = own.file.display().to_string();
-        let days_left = own.not_after.as_secs().saturating_sub(now.as_secs()) / 86_400;
-        match own.fault {
-            Some(fault) => report.add(Severity::Fault, format!("{file}: {fault}")),
-            None if days_left < DAYS_TO_WARN => {
-                let text = format!(
-                    "{file}: the certificate of {} runs out in {days_left} days",
-                    own.domain
-                );
-                report.add(Severity::Warning, text);
-            }
-            None => {}
-        }
+        let days_left = own.days_left(now);
         let name = own.domain.to_string();
         if let Some(domain) = report.domains.iter_mut().find(|domain| domain.name == name) {
             let not_after = own.not_after.as_secs();

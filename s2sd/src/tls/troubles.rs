@@ -1,0 +1,104 @@
+//! What somebody should look at before a peer complains: certificates of ours that run out or are bad.
+
+use std::fmt;
+
+use rustls::pki_types::UnixTime;
+
+use super::{OwnCertificate, Tls};
+
+/// Automatic renewal happens earlier than this; when so few days are left it has failed.
+const DAYS_TO_WARN: u64 = 14;
+const DAY: u64 = 86_400;
+
+/// Something to look at.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Trouble {
+    /// Peers that are strict refuse us for it now.
+    Now(String),
+    /// Nothing is broken yet.
+    Soon(String),
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Now(text) | Self::Soon(text)) = self;
+        f.write_str(text)
+    }
+}
+
+impl OwnCertificate {
+    /// Whole days until it runs out.
+    pub fn days_left(&self, now: UnixTime) -> u64 {
+        self.not_after.as_secs().saturating_sub(now.as_secs()) / DAY
+    }
+
+    fn trouble(&self, now: UnixTime) -> Option<Trouble> {
+        let (file, domain) = (self.file.display(), &self.domain);
+        let days = match self.days_left(now) {
+            _ if self.fault.is_some() => {
+                let fault = self.fault.as_ref()?;
+                return Some(Trouble::Now(format!("{file}: {fault}")));
+            }
+            DAYS_TO_WARN.. => return None,
+            0 => "in less than a day".to_owned(),
+            1 => "in 1 day".to_owned(),
+            days => format!("in {days} days"),
+        };
+        let text = format!("{file}: the certificate of {domain} runs out {days}");
+        Some(Trouble::Soon(text))
+    }
+}
+
+impl Tls {
+    /// Everything there is to look at, in the order of the configuration.
+    pub fn troubles(&self, now: UnixTime) -> Vec<Trouble> {
+        let own = self.own_certificates(now).into_iter();
+        own.filter_map(|certificate| certificate.trouble(now))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{path::PathBuf, time::Duration};
+
+    use xmpp_stream::Domain;
+
+    use super::*;
+    use crate::tls::BadCertificate;
+
+    const NOW: u64 = 1_800_000_000;
+
+    #[track_caller]
+    fn check(seconds_left: u64, fault: Option<BadCertificate>, want: Option<Trouble>) {
+        let time = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+        let certificate = OwnCertificate {
+            domain: Domain::parse("a.example").unwrap(),
+            file: PathBuf::from("a.pem"),
+            not_after: time(NOW + seconds_left),
+            fault,
+        };
+        assert_eq!(certificate.trouble(time(NOW)), want);
+    }
+
+    #[test]
+    fn a_certificate_that_runs_out_is_told_fourteen_days_ahead() {
+        let soon = |when: &str| {
+            let text = format!("a.pem: the certificate of a.example runs out {when}");
+            Some(Trouble::Soon(text))
+        };
+        check(14 * DAY, None, None);
+        check(14 * DAY - 1, None, soon("in 13 days"));
+        check(2 * DAY, None, soon("in 2 days"));
+        check(DAY, None, soon("in 1 day"));
+        check(DAY - 1, None, soon("in less than a day"));
+    }
+
+    #[test]
+    fn a_fault_is_told_and_nothing_else() {
+        let text = "a.pem: your certificate is self-signed".to_owned();
+        let now = Some(Trouble::Now(text));
+        check(0, Some(BadCertificate::SelfSigned), now.clone());
+        check(90 * DAY, Some(BadCertificate::SelfSigned), now);
+    }
+}
