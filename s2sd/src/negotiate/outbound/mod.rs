@@ -476,8 +476,14 @@ impl Outbound {
     }
 
     fn on_stream_error(&mut self, error: StreamError, stage: &Stage, out: &mut Out) -> Closed {
-        if matches!(stage, Stage::Verifying(_)) {
-            // RFC 3920 §8.3: old servers end the stream where newer ones answer with type='error'.
+        // RFC 3920 §8.3: old servers end the stream where newer ones answer with type='error'. XEP-0220 §2.5: that the
+        // domain is unknown counts whenever it is said.
+        let unknown = matches!(
+            error.condition,
+            Condition::HostUnknown | Condition::HostGone
+        );
+        let asking = matches!(self.purpose, Purpose::Verify(_));
+        if matches!(stage, Stage::Verifying(_)) || asking && unknown {
             out.push(OutboundEffect::Answered(
                 Verdict::from_stream_error(error.condition).relayed(),
             ));
