@@ -44,7 +44,14 @@ impl Outbound {
             }
             Verdict::Invalid | Verdict::Error(_) => {
                 self.send_footer(out);
-                let cause = self.refusal.take().unwrap_or_else(|| unproved(&verdict));
+                // The last method failed, so this is the reason, whatever was refused before: a new connection would
+                // not do better.
+                let cause = match (self.refusal.take(), unproved(&verdict)) {
+                    (Some(refusal), Cause::Dialback(what)) => {
+                        Cause::Dialback(format!("{what}; before that, {refusal}"))
+                    }
+                    (_, cause) => cause,
+                };
                 Err(Closed {
                     by: By::Peer,
                     cause,
