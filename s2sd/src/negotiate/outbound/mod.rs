@@ -215,6 +215,13 @@ impl Outbound {
     pub fn handle(mut self: Box<Self>, event: OutboundEvent, out: &mut Out) -> Step {
         match event {
             OutboundEvent::Frame(frame) => self.frame(frame, out),
+            // RFC 6120 §5.4.2.3, §5.4.3.1: after <proceed/> nothing more is said in clear.
+            OutboundEvent::Malformed(error) if matches!(self.stage, Stage::AwaitTls) => {
+                Err(Closed {
+                    by: By::Us,
+                    cause: Cause::Protocol(error.condition(), error.to_string()),
+                })
+            }
             OutboundEvent::Malformed(error) => {
                 let stream_error = error.stream_error();
                 Err(self.refuse(stream_error, error.to_string(), out))

@@ -122,13 +122,7 @@ impl Outbound {
         let nonza = match sasl::Nonza::from_element(element) {
             Some(Ok(nonza)) => nonza,
             Some(Err(failure)) => return self.abort(method, element, failure.name(), out),
-            None => {
-                return Err(self.refuse_with(
-                    Condition::UnsupportedStanzaType,
-                    "SASL is not finished",
-                    out,
-                ));
-            }
+            None => return Err(self.refuse_element(element, "SASL is not finished", out)),
         };
         let input = match &nonza {
             sasl::Nonza::Challenge(challenge) => ClientInput::Challenge(challenge),
