@@ -31,17 +31,26 @@ macro_rules! transcripts {
 
 transcripts! {
     receiving {
+        dialback
+        end
+        external
         header
         seed_dialback
         seed_sasl
+        stanza
         starttls
         xml
     }
     initiating {
         dialback
+        external
+        features
         header
+        open
         seed_dialback
         seed_sasl
+        starttls
+        xml
     }
 }
 

@@ -183,8 +183,8 @@ impl Player {
             Step::Tls(stream) => self.tls(*stream),
             Step::HangUp(stream) => self.event(
                 *stream,
-                InboundEvent::Lost("hung up".to_owned()),
-                OutboundEvent::Lost("hung up".to_owned()),
+                InboundEvent::Lost("the peer closed the connection".to_owned()),
+                OutboundEvent::Lost("the other server closed the connection".to_owned()),
             ),
             Step::TimeIsUp => {
                 self.now += Duration::from_secs(3600);

@@ -156,6 +156,7 @@ impl Player {
             }
             Note::ConnectsAgain => {
                 self.over = false;
+                self.peer_opened = false;
                 self.accept(Stream::Main).await
             }
             Note::Delivered(written) => {
