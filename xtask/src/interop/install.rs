@@ -1,6 +1,6 @@
 //! Installing what is missing, with Debian's package manager, and without starting any of it.
 
-use super::peers::{Peer, find};
+use super::{counterpart::Counterpart, peers::find};
 use anyhow::{Context, Result, bail, ensure};
 use std::{
     fs,
@@ -21,7 +21,7 @@ const TOOLS: [(&str, &str); 3] = [
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
 /// The packages that bring what is missing for these peers.
-pub(super) fn missing_packages(peers: &[&'static dyn Peer]) -> Vec<&'static str> {
+pub(super) fn missing_packages(peers: &[&Counterpart]) -> Vec<&'static str> {
     let tools = TOOLS
         .iter()
         .filter(|(program, _)| find(program).is_none())

@@ -1,9 +1,11 @@
-//! `cargo xtask interop`: s2sd federates with real servers, in a network of its own.
+//! `cargo xtask interop`: s2sd federates with real servers, in a network of its own; and its SASL mechanisms speak with
+//! the programs of other implementations.
 //!
 //! Outside: find the peers, build, enter the namespace. Inside: one row after the other, each with servers of
 //! its own that are started from a template, and stopped by their process ids.
 
 mod bed;
+mod counterpart;
 mod evidence;
 mod install;
 mod namespace;
@@ -12,6 +14,7 @@ mod peers;
 mod process;
 mod report;
 mod row;
+mod sasl;
 mod scenario;
 mod setup;
 mod template;
@@ -19,13 +22,15 @@ mod template;
 pub(crate) use self::install::install;
 use self::{
     bed::{Bed, Programs},
+    counterpart::Counterpart,
     peers::Peer,
     report::{Entry, Report, Verdict},
     row::Row,
+    sasl::{Exchange, Tool},
     scenario::Scenario,
     setup::Direction,
 };
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use std::{
     env, fs,
     path::{Path, PathBuf, absolute},
@@ -34,7 +39,7 @@ use std::{
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Only these peers: prosody, ejabberd, jabberd2
+    /// Only these peers: prosody, ejabberd, jabberd2, gsasl, cyrus
     #[arg(long, value_name = "PEER")]
     peer: Vec<String>,
     /// Only these scenarios
@@ -65,10 +70,9 @@ pub(crate) struct Arguments {
 
 /// Runs what was asked for; true when all of it passed.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
-    let peers = chosen(&peers::ALL, &arguments.peer, "peer", |peer| peer.name())?;
-    let scenarios = chosen(&scenario::ALL, &arguments.only, "scenario", |scenario| {
-        scenario.name
-    })?;
+    let all = counterpart::all();
+    let peers = chosen(&all, &arguments.peer, "peer", Counterpart::name)?;
+    let scenarios = Scenarios::chosen(&arguments.only)?;
     if let [directory, s2sd, lab] = arguments.inside.as_slice() {
         let programs = Programs {
             s2sd: s2sd.clone(),
@@ -80,7 +84,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         list(&peers, &scenarios);
         return Ok(true);
     }
-    let missing = install::missing_packages(&peers.iter().map(|peer| **peer).collect::<Vec<_>>());
+    let missing = install::missing_packages(&peers);
     if !missing.is_empty() {
         if !arguments.install {
             bail!(
@@ -151,7 +155,28 @@ fn chosen<'a, T>(
         .collect())
 }
 
-fn list(peers: &[&&'static dyn Peer], scenarios: &[&Scenario]) {
+/// What is played: with servers, and with tools.
+struct Scenarios {
+    with_servers: Vec<&'static Scenario>,
+    with_tools: Vec<&'static Exchange>,
+}
+
+impl Scenarios {
+    fn chosen(named: &[String]) -> Result<Self> {
+        let with_servers = scenario::ALL.iter().map(|scenario| scenario.name);
+        let with_tools = sasl::ALL.iter().map(|exchange| exchange.name);
+        let all: Vec<&'static str> = with_servers.chain(with_tools).collect();
+        let names = chosen(&all, named, "scenario", |name| *name)?;
+        let is_chosen = |name: &str| names.iter().any(|chosen| **chosen == name);
+        let (with_servers, with_tools) = (scenario::ALL.iter(), sasl::ALL.iter());
+        Ok(Self {
+            with_servers: with_servers.filter(|one| is_chosen(one.name)).collect(),
+            with_tools: with_tools.filter(|one| is_chosen(one.name)).collect(),
+        })
+    }
+}
+
+fn list(peers: &[&Counterpart], scenarios: &Scenarios) {
     for peer in peers {
         let version = if peer.is_installed() {
             peer.version()
@@ -164,15 +189,18 @@ fn list(peers: &[&&'static dyn Peer], scenarios: &[&Scenario]) {
             version.unwrap_or_default()
         );
     }
-    for scenario in scenarios {
+    for scenario in &scenarios.with_servers {
         println!("scenario  {}", scenario.name);
+    }
+    for exchange in &scenarios.with_tools {
+        println!("scenario  {:<20} (gsasl, cyrus)", exchange.name);
     }
 }
 
 fn run_inside(
     arguments: &Arguments,
-    peers: &[&&'static dyn Peer],
-    scenarios: &[&Scenario],
+    peers: &[&Counterpart],
+    scenarios: &Scenarios,
     programs: Programs,
     directory: &Path,
 ) -> Result<bool> {
@@ -186,15 +214,33 @@ fn run_inside(
     }
     println!("\n{}", Entry::HEADER);
     let mut rows = Vec::new();
+    let keep = arguments.keep.is_some();
+    let mut ended = |entry: Entry| {
+        println!("{}", entry.line());
+        rows.push(entry);
+    };
     for peer in peers {
-        for scenario in scenarios {
-            for direction in Direction::BOTH {
-                let entry = run_row(&bed, **peer, scenario, direction, arguments.keep.is_some());
-                println!("{}", entry.line());
-                rows.push(entry);
+        match peer {
+            Counterpart::Server(peer) => {
+                for scenario in &scenarios.with_servers {
+                    for direction in Direction::BOTH {
+                        ended(run_row(&bed, *peer, scenario, direction, keep));
+                    }
+                }
+            }
+            Counterpart::Tool(tool) => {
+                for exchange in &scenarios.with_tools {
+                    for direction in Direction::BOTH {
+                        ended(run_exchange(&bed, tool, exchange, direction, keep));
+                    }
+                }
             }
         }
     }
+    ensure!(
+        !rows.is_empty(),
+        "none of these peers plays any of these scenarios; --list shows who plays what"
+    );
     print!("\n{}", report::matrix(&rows));
     if let Some(path) = &arguments.json {
         let report = serde_json::to_string_pretty(&Report {
@@ -213,49 +259,94 @@ fn run_row(
     direction: Direction,
     keep: bool,
 ) -> Entry {
-    let entry = Entry {
+    let place = Place {
+        bed,
         peer: peer.name(),
         scenario: scenario.name,
-        part: direction.name(),
-        result: Verdict::NotApplicable,
-        reason: peer.cannot(scenario.name, direction).map(str::to_owned),
-        seconds: 0.0,
-    };
-    if entry.reason.is_some() {
-        return entry;
-    }
-    let started = Instant::now();
-    let name = format!("{}-{}-{}", peer.name(), scenario.name, direction.name());
-    let setup = (scenario.setup)(peer, direction);
-    let row = Row {
-        bed,
-        peer,
         direction,
-        setup,
-        directory: bed.directory.join(name),
+        keep,
     };
-    let outcome = fs::create_dir_all(&row.directory)
-        .map_err(Into::into)
-        .and_then(|()| (scenario.act)(&row));
-    let seconds = started.elapsed().as_secs_f64();
-    match outcome {
-        Ok(()) => {
-            if !keep {
-                // What is left behind goes with the whole directory.
-                let _ = fs::remove_dir_all(&row.directory);
-            }
-            Entry {
-                result: Verdict::Passed,
-                seconds,
-                ..entry
-            }
+    place.play(peer.cannot(scenario.name, direction), |directory| {
+        let setup = (scenario.setup)(peer, direction);
+        (scenario.act)(&Row {
+            bed,
+            peer,
+            direction,
+            setup,
+            directory: directory.to_owned(),
+        })
+    })
+}
+
+fn run_exchange(
+    bed: &Bed,
+    tool: &Tool,
+    exchange: &Exchange,
+    direction: Direction,
+    keep: bool,
+) -> Entry {
+    let place = Place {
+        bed,
+        peer: tool.name,
+        scenario: exchange.name,
+        direction,
+        keep,
+    };
+    place.play(tool.cannot(exchange, direction), |directory| {
+        tool.exchange(bed, exchange, direction, directory)
+    })
+}
+
+/// One place in the matrix.
+struct Place<'a> {
+    bed: &'a Bed,
+    peer: &'static str,
+    scenario: &'static str,
+    direction: Direction,
+    keep: bool,
+}
+
+impl Place<'_> {
+    /// Plays in a directory of its own what belongs here, unless it cannot be done.
+    fn play(&self, cannot: Option<&str>, act: impl FnOnce(&Path) -> Result<()>) -> Entry {
+        let part = self.direction.name();
+        let entry = Entry {
+            peer: self.peer,
+            scenario: self.scenario,
+            part,
+            result: Verdict::NotApplicable,
+            reason: cannot.map(str::to_owned),
+            seconds: 0.0,
+        };
+        if entry.reason.is_some() {
+            return entry;
         }
-        Err(error) => Entry {
-            result: Verdict::Failed,
-            seconds,
-            reason: Some(format!("{error:#}")),
-            ..entry
-        },
+        let started = Instant::now();
+        let name = format!("{}-{}-{part}", self.peer, self.scenario);
+        let directory = self.bed.directory.join(name);
+        let outcome = fs::create_dir_all(&directory)
+            .map_err(Into::into)
+            .and_then(|()| act(&directory));
+        let seconds = started.elapsed().as_secs_f64();
+        match outcome {
+            Ok(()) => {
+                if !self.keep {
+                    // What is left behind goes with the whole directory.
+                    let _ = fs::remove_dir_all(&directory);
+                }
+                Entry {
+                    result: Verdict::Passed,
+                    seconds,
+                    ..entry
+                }
+            }
+            Err(error) => Entry {
+                result: Verdict::Failed,
+                seconds,
+                reason: Some(format!("{error:#}")),
+                ..entry
+            },
+        }
     }
 }
 
@@ -265,26 +356,30 @@ mod tests {
 
     #[test]
     fn an_unknown_name_is_told_what_there_is() {
-        let named = ["prosody".to_owned(), "prosodi".to_owned()];
-        let error = chosen(&peers::ALL, &named, "peer", |peer| peer.name())
-            .err()
-            .unwrap()
-            .to_string();
+        let all = counterpart::all();
+        let chosen = |named: &[String]| {
+            let peers = chosen(&all, named, "peer", Counterpart::name);
+            peers
+                .map(|peers| peers.len())
+                .map_err(|error| error.to_string())
+        };
+        let named = ["prosody", "gsasl", "prosodi"].map(str::to_owned);
         assert_eq!(
-            error,
-            "there is no peer \"prosodi\"; there are prosody, ejabberd, jabberd2"
+            chosen(&named).unwrap_err(),
+            "there is no peer \"prosodi\"; there are prosody, ejabberd, jabberd2, gsasl, cyrus"
         );
-        assert_eq!(
-            chosen(&peers::ALL, &named[..1], "peer", |peer| peer.name())
-                .unwrap()
-                .len(),
-            1
-        );
-        assert_eq!(
-            chosen(&peers::ALL, &[], "peer", |peer| peer.name())
-                .unwrap()
-                .len(),
-            3
-        );
+        assert_eq!(chosen(&named[..2]), Ok(2));
+        assert_eq!(chosen(&[]), Ok(5));
+    }
+
+    #[test]
+    fn a_scenario_is_found_wherever_it_is_played() {
+        let of = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            let scenarios = Scenarios::chosen(&names).unwrap();
+            (scenarios.with_servers.len(), scenarios.with_tools.len())
+        };
+        assert_eq!(of(&["wrong-key", "plain"]), (1, 1));
+        assert_eq!(of(&[]), (scenario::ALL.len(), sasl::ALL.len()));
     }
 }

@@ -65,26 +65,17 @@ pub(super) struct Report<'a> {
     pub(super) rows: &'a [Entry],
 }
 
-/// Scenarios down, peers and their parts across.
+/// Scenarios down, peers and their parts across: one table for those peers that play the same scenarios.
 pub(super) fn matrix(rows: &[Entry]) -> String {
-    let columns: Vec<(&str, &str)> = unique(rows.iter().map(|row| (row.peer, row.part)));
+    let plays = |peer: &str| unique(of(rows, peer).map(|row| row.scenario));
+    let peers = unique(rows.iter().map(|row| row.peer));
     let mut text = String::new();
-    let _ = writeln!(text, "{}", line("", columns.iter().map(|(peer, _)| *peer)));
-    let _ = writeln!(
-        text,
-        "{}",
-        line("the peer is", columns.iter().map(|(_, part)| *part))
-    );
-    for scenario in unique(rows.iter().map(|row| row.scenario)) {
-        let results = columns.iter().map(|column| {
-            let row = rows
-                .iter()
-                .find(|row| row.scenario == scenario && (row.peer, row.part) == *column);
-            row.map_or("", |row| row.result.text())
-        });
-        let _ = writeln!(text, "{}", line(scenario, results));
+    for scenarios in unique(peers.iter().map(|peer| plays(peer))) {
+        let together = peers.iter().filter(|peer| plays(peer) == scenarios);
+        let rows: Vec<&Entry> = together.flat_map(|peer| of(rows, peer)).collect();
+        text.push_str(&table(&rows, &scenarios));
+        text.push('\n');
     }
-    text.push('\n');
     let not_applicable = rows
         .iter()
         .filter(|row| row.result == Verdict::NotApplicable);
@@ -104,6 +95,31 @@ pub(super) fn matrix(rows: &[Entry]) -> String {
         count(Verdict::NotApplicable),
         Duration::from_secs_f64(seconds)
     );
+    text
+}
+
+fn of<'a>(rows: &'a [Entry], peer: &str) -> impl Iterator<Item = &'a Entry> {
+    rows.iter().filter(move |row| row.peer == peer)
+}
+
+fn table(rows: &[&Entry], scenarios: &[&str]) -> String {
+    let columns: Vec<(&str, &str)> = unique(rows.iter().map(|row| (row.peer, row.part)));
+    let mut text = String::new();
+    let _ = writeln!(text, "{}", line("", columns.iter().map(|(peer, _)| *peer)));
+    let _ = writeln!(
+        text,
+        "{}",
+        line("the peer is", columns.iter().map(|(_, part)| *part))
+    );
+    for scenario in scenarios {
+        let results = columns.iter().map(|column| {
+            let row = rows
+                .iter()
+                .find(|row| row.scenario == *scenario && (row.peer, row.part) == *column);
+            row.map_or("", |row| row.result.text())
+        });
+        let _ = writeln!(text, "{}", line(scenario, results));
+    }
     text
 }
 
@@ -156,6 +172,19 @@ n/a: a has no y
 1 ok, 1 failed, 1 n/a in 3s
 ";
         assert_eq!(matrix(&rows), want);
+        let other = row("b", "z", "receiving", Verdict::Passed, None);
+        let apart = matrix(&[rows[0].clone(), other]);
+        let want = "                     a
+the peer is          initiating
+x                    ok
+
+                     b
+the peer is          receiving
+z                    ok
+
+2 ok, 0 failed, 0 n/a in 2s
+";
+        assert_eq!(apart, want);
         assert_eq!(
             rows[1].line(),
             "a         x                    receiving   FAIL        1.0  why"

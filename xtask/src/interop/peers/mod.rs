@@ -126,7 +126,7 @@ pub(super) fn find(program: &str) -> Option<PathBuf> {
 }
 
 /// The version that Debian's package has.
-fn packaged(package: &str) -> Option<String> {
+pub(super) fn packaged(package: &str) -> Option<String> {
     let output = Command::new("dpkg-query")
         .args(["-W", "-f", "${Version}", package])
         .output()
@@ -136,7 +136,7 @@ fn packaged(package: &str) -> Option<String> {
 }
 
 /// Is there a file of this name in one of the architecture's directories of libraries?
-fn has_library(name: &str) -> bool {
+pub(super) fn has_library(name: &str) -> bool {
     let directories = fs::read_dir("/usr/lib").into_iter().flatten().flatten();
     directories
         .map(|directory| directory.path().join(name))

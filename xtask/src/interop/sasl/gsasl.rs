@@ -1,0 +1,49 @@
+//! GNU SASL: `gsasl`, which is both sides. It takes all that it must know as arguments.
+
+use super::{HOST, Part, Tool, USER, words};
+use crate::interop::setup::Direction;
+
+pub(super) const TOOL: Tool = Tool {
+    name: "gsasl",
+    title: "GNU SASL",
+    packages: &["gsasl"],
+    programs: &["gsasl"],
+    libraries: &[],
+    command: |part| Ok(words(&command(part))),
+    disbelief: "Error authenticating user",
+    belief: None,
+    cannot: |mechanism, direction| match (mechanism, direction) {
+        ("SCRAM-SHA-512", _) => Some("has no SCRAM-SHA-512"),
+        ("EXTERNAL", Direction::ToPeer) => {
+            Some("as a server has nothing to check EXTERNAL with: \"No callback specified\"")
+        }
+        _ => None,
+    },
+};
+
+fn command(part: &Part<'_>) -> String {
+    let Part {
+        mechanism,
+        password,
+        ..
+    } = part;
+    let side = match part.direction {
+        Direction::FromPeer => "--client",
+        Direction::ToPeer => "--server",
+    };
+    // `-d`, which is a switch: not the application's data after the exchange.
+    let mut command =
+        format!("gsasl -d {side} --quiet -m {mechanism} --service xmpp --hostname {HOST}");
+    match *mechanism {
+        "EXTERNAL" => command += &format!(" -z {}", part.authzid.unwrap_or(super::PROVED)),
+        _ => command += &format!(" -a {USER} -p {password}"),
+    }
+    match *mechanism {
+        "DIGEST-MD5" => command += &format!(" -r {HOST} --quality-of-protection qop-auth"),
+        name if name.starts_with("SCRAM") && part.direction == Direction::ToPeer => {
+            command += " --iteration-count 4096";
+        }
+        _ => {}
+    }
+    command
+}
