@@ -253,6 +253,7 @@ fn note_or_action(note: &str) -> anyhow::Result<Step> {
             Stream::Main
         }),
         ["time", "is", "up"] => Step::TimeIsUp,
+        ["nothing", "happens", "for", "long"] => Step::Idle,
         ["s2sd", "shuts", "down"] => Step::ShutDown,
         ["wants", "from", from, "to", to] => Step::Wants(owned(from), owned(to)),
         ["closed:", cause] => Step::Sees(Note::Closed(owned(cause))),

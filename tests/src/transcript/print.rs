@@ -71,7 +71,7 @@ pub(super) fn general(names: &Names, event: &Event, text: &str) -> String {
             && let Ok(decoded) = String::from_utf8(decoded)
             && !decoded.is_empty()
         {
-            let decoded = digest(names, &decoded);
+            let decoded = digest(names, element.name(), &decoded);
             text = text.replace(&element.text(), &format!("{{base64 {decoded}}}"));
         }
         if matches!(element.name(), "result" | "verify") && element.text().len() == 64 {
@@ -87,13 +87,12 @@ pub(super) fn general(names: &Names, event: &Event, text: &str) -> String {
 }
 
 /// The fresh parts of a message of DIGEST-MD5.
-fn digest(names: &Names, message: &str) -> String {
+fn digest(names: &Names, element: &str, message: &str) -> String {
     let directives = message.split(',').map(|directive| {
         let fresh = |name: &str| format!("{name}=\"{{{}}}\"", names.free(name));
         match directive.split_once('=') {
-            Some(("nonce", value)) if !names.known().any(|(_, v)| v == value.trim_matches('"')) => {
-                fresh("nonce")
-            }
+            // In a response it is the server's, and either known or written in the script.
+            Some(("nonce", _)) if element == "challenge" => fresh("nonce"),
             Some(("cnonce", _)) => fresh("cnonce"),
             Some(("response", _)) => "response={digest-response secret}".to_owned(),
             Some(("rspauth", _)) => "rspauth={rspauth secret}".to_owned(),

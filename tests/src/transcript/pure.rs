@@ -190,6 +190,7 @@ impl Player {
                 self.now += Duration::from_secs(3600);
                 self.event(Stream::Main, InboundEvent::Tick, OutboundEvent::Tick)
             }
+            Step::Idle => self.event(Stream::Main, InboundEvent::Idle, OutboundEvent::Idle),
             Step::ShutDown => self.event(
                 Stream::Main,
                 InboundEvent::Shutdown,

@@ -166,6 +166,8 @@ pub(super) enum Step {
     Verdict(Stream, String),
     /// The negotiation takes too long.
     TimeIsUp,
+    /// Nothing was said for as long as an open stream may be silent.
+    Idle,
     /// s2sd is told to stop.
     ShutDown,
     /// The component sends the other way, which needs a connection of s2sd's own.

@@ -133,7 +133,9 @@ impl Player {
                 tokio::spawn(daemon.stop());
                 Ok(())
             }
-            Step::TimeIsUp | Step::Wants(..) => bail!("only the machines can do this: {step:?}"),
+            Step::TimeIsUp | Step::Idle | Step::Wants(..) => {
+                bail!("only the machines can do this: {step:?}")
+            }
             Step::Sees(note) => self.sees(note).await,
         }
     }
