@@ -30,7 +30,7 @@ use s2sd::{
     app::{self, Running},
     config::Config,
     demo::{
-        ca::{Authority, Issued, Leaf},
+        ca::{Authority, Issued, Leaf, Validity},
         zone::{Zone, ZoneServer},
     },
 };
@@ -323,6 +323,19 @@ impl World {
         let server = Authoritative::start((LOOPBACK, 0).into(), says, identity).await?;
         self.lead("_xmpp-server", domain, server.addr());
         Ok(server)
+    }
+
+    /// Writes a file beside a daemon's `s2sd.toml`, before it is started or while it runs. Its certificate is in
+    /// `chain.pem` and `key.pem`.
+    pub fn write(&self, daemon: &str, name: &str, text: &str) -> anyhow::Result<()> {
+        let base = self.directory.path().join(daemon);
+        fs::create_dir_all(&base)?;
+        Ok(fs::write(base.join(name), text)?)
+    }
+
+    /// The authority takes these certificates back, and no others: its list, PEM.
+    pub fn revoke(&self, revoked: &[&Issued]) -> String {
+        self.authority.revoke(revoked, Validity::Now)
     }
 
     /// A certificate from the world's authority.

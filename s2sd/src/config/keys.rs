@@ -61,6 +61,7 @@ pub const KEYS: &[Key] = &[
     key("policy", "auth", "list of word", "[\"external\", \"dialback\"]"),
     key("policy", "verify", "word", "\"strict\""),
     key("policy", "trust", "word or list of path", "\"system\""),
+    key("policy", "crl", "list of path", "[]"),
     key("policy", "max_stanza", "size", ""),
     key("policy", "stanzas_per_second", "number", "0"),
     key("policy", "bytes_per_second", "size or 0", "0"),

@@ -23,6 +23,8 @@ pub struct Policy {
     pub verify: Verify,
     /// Whom we believe when they sign a certificate.
     pub trust: Trust,
+    /// Files with lists of what these took back.
+    pub crl: Vec<PathBuf>,
     /// Bytes of the largest stanza taken from this peer.
     pub max_stanza: usize,
     /// Stanzas taken from this peer in a second, over all its streams; 0: no limit.
@@ -51,6 +53,7 @@ impl Default for Policy {
             auth: vec![Method::External, Method::Dialback],
             verify: Verify::Strict,
             trust: Trust::System,
+            crl: Vec::new(),
             max_stanza: Limits::default().max_stanza,
             stanzas_per_second: 0,
             bytes_per_second: 0,

@@ -332,6 +332,12 @@ fn policy(table: &Reader<'_>, base: Policy) -> Policy {
     if let Some(trusted) = trust(table) {
         policy.trust = trusted;
     }
+    if let Some(files) = table.list("crl", values::path) {
+        let files = files
+            .into_iter()
+            .map(|(_, name)| table.sink.base.join(name));
+        policy.crl = files.collect();
+    }
     if let Some(source) = table.list("source", places::own_address) {
         policy.source = source.into_iter().map(|(_, address)| address).collect();
     }

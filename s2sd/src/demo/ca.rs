@@ -2,11 +2,12 @@
 //!
 //! Makes what the trust code has to tell apart: the three kinds of names that RFC 6120 §13.7.1.2.1 knows, every
 //! extended key usage, certificates out of their time, chains with an intermediate, self-signed ones. Keys are
-//! P-256. Nothing here is for production: keys live in memory and there is no revocation.
+//! P-256. Nothing here is for production: keys live in memory.
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CustomExtension,
+    DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair,
+    KeyUsagePurpose, RevokedCertParams, SerialNumber,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use time::{Duration, OffsetDateTime};
@@ -55,6 +56,19 @@ pub enum Validity {
     Expired,
     /// From tomorrow on.
     NotYet,
+}
+
+impl Validity {
+    fn between(self) -> (OffsetDateTime, OffsetDateTime) {
+        let now = OffsetDateTime::now_utc();
+        let day = Duration::days(1);
+        match self {
+            Self::Now => (now - day, now + day * 90),
+            Self::Days(days) => (now - day, now + day * i32::from(days) + day / 2),
+            Self::Expired => (now - day * 90, now - day),
+            Self::NotYet => (now + day, now + day * 90),
+        }
+    }
 }
 
 impl Leaf {
@@ -117,14 +131,7 @@ impl Leaf {
             Purpose::Client => vec![ExtendedKeyUsagePurpose::ClientAuth],
             Purpose::None => Vec::new(),
         };
-        let now = OffsetDateTime::now_utc();
-        let day = Duration::days(1);
-        (params.not_before, params.not_after) = match self.validity {
-            Validity::Now => (now - day, now + day * 90),
-            Validity::Days(days) => (now - day, now + day * i32::from(days) + day / 2),
-            Validity::Expired => (now - day * 90, now - day),
-            Validity::NotYet => (now + day, now + day * 90),
-        };
+        (params.not_before, params.not_after) = self.validity.between();
         if !(self.dns.is_empty() && self.srv.is_empty() && self.xmpp_addr.is_empty()) {
             params.custom_extensions.push(self.subject_alt_name());
         }
@@ -244,6 +251,33 @@ impl Authority {
     /// Its certificate, DER.
     pub fn der(&self) -> &CertificateDer<'static> {
         &self.certificate
+    }
+
+    /// A list of certificates that it has taken back (RFC 5280 §5): of each of these chains the first. `validity` is the
+    /// list's.
+    pub fn revoke(&self, revoked: &[&Issued], validity: Validity) -> String {
+        let (this_update, next_update) = validity.between();
+        let revoked = revoked.iter().map(|issued| {
+            let chain = issued.chain();
+            let certificate = webpki::EndEntityCert::try_from(&chain[0]);
+            let serial = certificate.expect("written by this file").serial().to_vec();
+            RevokedCertParams {
+                serial_number: SerialNumber::from(serial),
+                revocation_time: this_update,
+                reason_code: None,
+                invalidity_date: None,
+            }
+        });
+        let list = CertificateRevocationListParams {
+            this_update,
+            next_update,
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let list = list.signed_by(&self.issuer).expect(SIGNING);
+        list.pem().expect(SIGNING)
     }
 
     /// A new key and a certificate for it.

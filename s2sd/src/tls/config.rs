@@ -72,7 +72,7 @@ pub(super) struct Loaded {
     pub(super) sources: Sources,
     /// By A-label.
     pub(super) keys: HashMap<String, Arc<CertifiedKey>>,
-    pub(super) roots: HashMap<Trust, Arc<Roots>>,
+    pub(super) roots: HashMap<Trusted, Arc<Roots>>,
     pub(super) stamps: Stamps,
 }
 
@@ -80,7 +80,14 @@ pub(super) struct Loaded {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Sources {
     pub(super) certificates: Vec<(Domain, CertificateFiles)>,
-    pub(super) trusts: Vec<Trust>,
+    pub(super) trusts: Vec<Trusted>,
+}
+
+/// `trust` and `crl` of a policy.
+pub(super) type Trusted = (Trust, Vec<PathBuf>);
+
+fn trusted(policy: &Policy) -> Trusted {
+    (policy.trust.clone(), policy.crl.clone())
 }
 
 impl Sources {
@@ -92,8 +99,9 @@ impl Sources {
         let mut trusts = Vec::new();
         let peers = config.peers.iter().map(|peer| &peer.policy);
         for policy in std::iter::once(&config.policy).chain(peers) {
-            if !trusts.contains(&policy.trust) {
-                trusts.push(policy.trust.clone());
+            let trusted = trusted(policy);
+            if !trusts.contains(&trusted) {
+                trusts.push(trusted);
             }
         }
         Self {
@@ -107,9 +115,12 @@ impl Sources {
             .certificates
             .iter()
             .flat_map(|(_, files)| [&files.chain, &files.key]);
-        let trusted = self.trusts.iter().flat_map(|trust| match trust {
-            Trust::System => [].iter(),
-            Trust::Files(paths) => paths.iter(),
+        let trusted = self.trusts.iter().flat_map(|(trust, crl)| {
+            let roots = match trust {
+                Trust::System => [].iter(),
+                Trust::Files(paths) => paths.iter(),
+            };
+            roots.chain(crl)
         });
         own.chain(trusted)
     }
@@ -180,7 +191,8 @@ impl Tls {
     /// The authorities that a policy trusts. A policy that was not in the configuration trusts nobody.
     pub fn roots(&self, policy: &Policy) -> Arc<Roots> {
         let loaded = self.loaded.load();
-        loaded.roots.get(&policy.trust).cloned().unwrap_or_default()
+        let roots = loaded.roots.get(&trusted(policy));
+        roots.cloned().unwrap_or_default()
     }
 
     /// Our certificates, in the order of the configuration.

@@ -14,7 +14,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use super::Roots;
+use super::{Revocations, Roots};
 use crate::config::{CertificateFiles, Trust};
 
 /// Reads a chain and its key, and checks that they belong together.
@@ -70,8 +70,18 @@ fn mismatch(files: &CertificateFiles, certified: &CertifiedKey) -> String {
     }
 }
 
-/// Reads the authorities that a policy trusts. Of the system's store, what is unusable is left out.
-pub(super) fn roots(trust: &Trust) -> Result<Roots, String> {
+/// Reads the authorities that a policy trusts, and what they took back.
+pub(super) fn trusted(trust: &Trust, crl: &[PathBuf]) -> Result<Roots, String> {
+    let mut revoked = Revocations::default();
+    for path in crl {
+        let lists = Revocations::read(path, &read(path)?);
+        revoked.extend(lists.map_err(|why| format!("{}: {why}", path.display()))?);
+    }
+    Ok(roots(trust)?.without(revoked))
+}
+
+/// Of the system's store, what is unusable is left out.
+fn roots(trust: &Trust) -> Result<Roots, String> {
     let paths = match trust {
         Trust::System => return Ok(Roots::new(rustls_native_certs::load_native_certs().certs).0),
         Trust::Files(paths) => paths,

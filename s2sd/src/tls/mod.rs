@@ -2,7 +2,7 @@
 //!
 //! The handshake asks for a certificate and accepts whatever comes; [`judge`] decides later, when the domain
 //! that the peer asserts is known, and what a bad certificate means is the policy's affair. Absent on
-//! purpose: 0-RTT, session resumption (see `config.rs`), CRLs and OCSP.
+//! purpose: 0-RTT, session resumption (see `config.rs`), OCSP.
 
 mod accept_any;
 mod config;
@@ -10,6 +10,7 @@ pub mod facts;
 mod files;
 pub mod identity;
 mod reload;
+mod revocation;
 mod troubles;
 pub mod trust;
 
@@ -17,6 +18,7 @@ pub use config::{OwnCertificate, Tls, server_name};
 pub use facts::{TlsFacts, describe};
 pub use identity::{Identity, Unreadable, identities};
 pub use reload::Reloaded;
+pub use revocation::Revocations;
 pub use troubles::Trouble;
 pub use trust::{BadCertificate, Certificate, Day, PeerChain, Roots, Whose, judge, sole_identity};
 

@@ -79,15 +79,16 @@ impl Tls {
             }
         }
         let mut roots = HashMap::new();
-        for trust in &sources.trusts {
-            let old = before.roots.get(trust);
-            let new = files::roots(trust).map(Arc::new);
+        for trusted in &sources.trusts {
+            let (trust, crl) = trusted;
+            let old = before.roots.get(trusted);
+            let new = files::trusted(trust, crl).map(Arc::new);
             let what = match trust {
                 Trust::System => "the system's certificate authorities",
                 Trust::Files(_) => "the trusted certificate authorities",
             };
             if let Some(found) = news.choose(what, old, new, Roots::eq) {
-                roots.insert(trust.clone(), found);
+                roots.insert(trusted.clone(), found);
             }
         }
         if !news.faults.is_empty() {

@@ -1,10 +1,11 @@
-//! What somebody should look at before a peer complains: certificates of ours that run out or are bad.
+//! What somebody should look at before a peer complains: certificates of ours that run out or are bad, lists of
+//! revoked certificates that are out of date.
 
-use std::fmt;
+use std::{fmt, path::Path};
 
 use rustls::pki_types::UnixTime;
 
-use super::{OwnCertificate, Tls};
+use super::{Day, OwnCertificate, Tls};
 
 /// Automatic renewal happens earlier than this; when so few days are left it has failed.
 const DAYS_TO_WARN: u64 = 14;
@@ -53,9 +54,28 @@ impl Tls {
     /// Everything there is to look at, in the order of the configuration.
     pub fn troubles(&self, now: UnixTime) -> Vec<Trouble> {
         let own = self.own_certificates(now).into_iter();
-        own.filter_map(|certificate| certificate.trouble(now))
-            .collect()
+        let mut troubles: Vec<Trouble> = own
+            .filter_map(|certificate| certificate.trouble(now))
+            .collect();
+        let loaded = self.loaded.load();
+        let trusts = loaded.sources.trusts.iter();
+        let roots = trusts.filter_map(|trusted| loaded.roots.get(trusted));
+        for (file, until) in roots.flat_map(|roots| roots.revoked().stale(now)) {
+            let trouble = stale(file, until);
+            // Several policies may name the same file.
+            if !troubles.contains(&trouble) {
+                troubles.push(trouble);
+            }
+        }
+        troubles
     }
+}
+
+fn stale(file: &Path, until: UnixTime) -> Trouble {
+    let (file, until) = (file.display(), Day::of(until));
+    Trouble::Soon(format!(
+        "{file}: a newer list was to come by {until}; certificates that were revoked since are still believed"
+    ))
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use x509_parser::{
 use xmpp_stream::Domain;
 
 use super::identity::{Identity, Unreadable, identities};
+use super::revocation::Revocations;
 
 /// The certificates a peer showed in the handshake, its own first. Never empty.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -46,6 +47,7 @@ impl PeerChain {
 pub struct Roots {
     anchors: Vec<TrustAnchor<'static>>,
     certificates: HashSet<CertificateDer<'static>>,
+    revoked: Revocations,
 }
 
 impl Roots {
@@ -65,6 +67,17 @@ impl Roots {
         (roots, refused)
     }
 
+    /// The same, of whose certificates these were taken back.
+    #[must_use]
+    pub fn without(self, revoked: Revocations) -> Self {
+        Self { revoked, ..self }
+    }
+
+    /// The lists of what was taken back.
+    pub(super) fn revoked(&self) -> &Revocations {
+        &self.revoked
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.certificates.len()
@@ -76,10 +89,10 @@ impl Roots {
     }
 }
 
-/// The same certificates in any order are the same roots.
+/// The same certificates and lists in any order are the same roots.
 impl PartialEq for Roots {
     fn eq(&self, other: &Self) -> bool {
-        self.certificates == other.certificates
+        self.certificates == other.certificates && self.revoked == other.revoked
     }
 }
 
@@ -154,6 +167,9 @@ pub enum BadCertificate {
     /// Its extended key usage excludes servers.
     #[error("your certificate is not for servers (its extended key usage lacks serverAuth)")]
     WrongPurpose,
+    /// The authority that signed it, or one in its chain, took it back.
+    #[error("your certificate, or one in the chain above it, has been revoked by its issuer")]
+    Revoked,
     /// It cannot be parsed.
     #[error("your certificate is malformed")]
     Malformed,
@@ -183,6 +199,12 @@ impl Whose {
 /// A day in UTC; prints as `2026-03-31`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Day(UnixTime);
+
+impl Day {
+    pub(super) fn of(time: UnixTime) -> Self {
+        Self(time)
+    }
+}
 
 impl fmt::Display for Day {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -261,20 +283,25 @@ fn verified(
 ) -> Result<Vec<Identity>, BadCertificate> {
     if roots.certificates.contains(chain.leaf()) {
         judge_alone(chain.leaf(), now)?;
-        return Ok(identities(chain.leaf())?);
+        let listed = EndEntityCert::try_from(chain.leaf()).map(|leaf| roots.revoked.has(&leaf));
+        return match listed {
+            Ok(true) => Err(BadCertificate::Revoked),
+            _ => Ok(identities(chain.leaf())?),
+        };
     }
     let leaf = EndEntityCert::try_from(chain.leaf()).map_err(|error| bad(error, chain))?;
-    let path = leaf
-        .verify_for_usage(
+    let path = roots.revoked.asked(|revocation| {
+        leaf.verify_for_usage(
             webpki::ALL_VERIFICATION_ALGS,
             &roots.anchors,
             chain.intermediates(),
             now,
             KeyUsage::server_auth(),
-            None,
+            revocation,
             None,
         )
-        .map_err(|error| bad(error, chain))?;
+    });
+    let path = path.map_err(|error| bad(error, chain))?;
     let mut found = identities(chain.leaf())?;
     // An authority that was only allowed to sign certain DNS names has had that checked for dNSNames. Nothing
     // checks it for the otherNames, so below such an authority they do not count.
@@ -368,6 +395,15 @@ fn bad(error: webpki::Error, chain: &PeerChain) -> BadCertificate {
             sent: chain.0.len(),
         },
         E::RequiredEkuNotFoundContext(_) | E::EmptyEkuExtension => BadCertificate::WrongPurpose,
+        E::CertRevoked => BadCertificate::Revoked,
+        // The list is ours, and so is the fault; yet nobody can say that the certificate still counts.
+        E::InvalidCrlSignatureForPublicKey
+        | E::IssuerNotCrlSigner
+        | E::UnsupportedCrlSignatureAlgorithmContext(_)
+        | E::UnsupportedCrlSignatureAlgorithmForPublicKeyContext(_) => other(
+            "whether your certificate has been revoked cannot be told: the list that is configured here in the name \
+             of its issuer is not signed by it",
+        ),
         E::InvalidSignatureForPublicKey => {
             other("a signature in your certificate's chain is not that of its issuer's key")
         }

@@ -79,6 +79,7 @@ fn values(policy: &Policy) -> Vec<Effective> {
         auth,
         verify,
         trust,
+        crl,
         max_stanza,
         stanzas_per_second,
         bytes_per_second,
@@ -99,6 +100,7 @@ fn values(policy: &Policy) -> Vec<Effective> {
         list("auth", auth.iter().map(|method| method.name()), "nothing"),
         word("verify", verify.name()),
         trust,
+        list("crl", crl.iter().map(|file| file.display()), "none"),
         size("max_stanza", *max_stanza),
         match stanzas_per_second {
             0 => none("stanzas_per_second", json!(0), "no limit"),
@@ -219,6 +221,7 @@ mod tests {
         [policy]
         tls = 'optional'
         trust = ['a.pem', '/b.pem']
+        crl = ['a.crl']
         stanzas_per_second = 20
         deny = ['*.spam.example']
         [[peer]]
@@ -246,6 +249,7 @@ legacy.example
   auth                digest-md5, dialback
   verify              strict
   trust               /etc/s2sd/a.pem, /b.pem
+  crl                 /etc/s2sd/a.crl
   max_stanza          10001B
   stanzas_per_second  20
   bytes_per_second    1MiB
@@ -277,6 +281,7 @@ a.example
   auth                external, dialback
   verify              strict
   trust               system
+  crl                 none
   max_stanza          512KiB
   stanzas_per_second  no limit
   bytes_per_second    no limit

@@ -102,6 +102,46 @@ fn roots_are_reloaded_too() {
 }
 
 #[test]
+fn lists_of_revoked_certificates_are_reloaded_too() {
+    let mut house = House::new(&["a.example"]);
+    let list = house.path("root.crl");
+    fs::write(&list, house.authority.revoke(&[], Validity::Now)).unwrap();
+    let policy = Policy {
+        crl: vec![list.clone()],
+        ..(*house.config.policy).clone()
+    };
+    house.config.policy = Arc::new(policy);
+    let tls = house.tls();
+    let issued = house.authority.issue(&Leaf::domain("a.example"));
+    let chain = PeerChain::new(&issued.chain());
+    let judged = || house.judged(&tls, chain.as_ref(), "a.example");
+    assert!(judged().is_good());
+    let revoking = house.authority.revoke(&[&issued], Validity::Expired);
+    fs::write(&list, revoking).unwrap();
+    assert!(tls.has_changed());
+    assert!(matches!(&tls.reload()[..], [Reloaded::Changed(_)]));
+    assert_eq!(judged(), Certificate::Bad(BadCertificate::Revoked));
+    let troubles = tls.troubles(UnixTime::now());
+    let [Trouble::Soon(text)] = &troubles[..] else {
+        panic!("{troubles:?}");
+    };
+    assert!(
+        text.contains("root.crl: a newer list was to come by"),
+        "{text}"
+    );
+    // What cannot be read does not undo what was read.
+    fs::write(&list, "nothing").unwrap();
+    assert!(matches!(&tls.reload()[..], [Reloaded::Kept(_)]));
+    assert_eq!(judged(), Certificate::Bad(BadCertificate::Revoked));
+    assert_eq!(
+        house.faults(),
+        [
+            "the trusted certificate authorities: root.crl: holds no certificate revocation list (X509 CRL) in PEM"
+        ]
+    );
+}
+
+#[test]
 fn another_configuration_is_taken_as_a_whole_or_not_at_all() {
     let mut house = House::new(&["a.example"]);
     let tls = house.tls();

@@ -19,7 +19,7 @@ use xmpp_stream::Domain;
 use super::*;
 use crate::{
     config::{CertificateFiles, Config, MinTls, Policy, ServedDomain, Trust},
-    demo::ca::{Authority, Issued, Leaf},
+    demo::ca::{Authority, Issued, Leaf, Validity},
 };
 
 fn domain(text: &str) -> Domain {
