@@ -11,6 +11,8 @@ pub struct Features {
     pub starttls: Option<bool>,
     /// SASL mechanisms, as offered (RFC 6120 §6.3.3).
     pub mechanisms: Vec<String>,
+    /// The channel-binding types that SASL can use here (XEP-0440), as offered.
+    pub channel_bindings: Option<Vec<String>>,
     /// Dialback (XEP-0220 §2.4).
     pub dialback: Option<DialbackFeature>,
     /// Limits (XEP-0478 §3.1).
@@ -53,6 +55,11 @@ impl Features {
                         .map(|mechanism| mechanism.text().trim().to_owned())
                         .collect();
                 }
+                (ns::SASL_CHANNEL_BINDING, "sasl-channel-binding") => {
+                    let types = child.children_named(ns::SASL_CHANNEL_BINDING, "channel-binding");
+                    let types = types.filter_map(|kind| kind.attr("type").map(str::to_owned));
+                    features.channel_bindings = Some(types.collect());
+                }
                 (ns::DIALBACK_FEATURE, "dialback") => {
                     features.dialback = Some(DialbackFeature {
                         errors: child.child(ns::DIALBACK_FEATURE, "errors").is_some(),
@@ -87,6 +94,13 @@ impl Features {
                 mechanisms = mechanisms.child(Writer::new("mechanism").text(mechanism));
             }
             features = features.child(mechanisms);
+        }
+        if let Some(types) = &self.channel_bindings {
+            let mut offered = Writer::new("sasl-channel-binding").xmlns(ns::SASL_CHANNEL_BINDING);
+            for kind in types {
+                offered = offered.child(Writer::new("channel-binding").attr("type", kind));
+            }
+            features = features.child(offered);
         }
         if let Some(DialbackFeature { errors }) = self.dialback {
             let mut dialback = Writer::new("dialback").xmlns(ns::DIALBACK_FEATURE);

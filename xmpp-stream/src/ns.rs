@@ -16,6 +16,8 @@ pub const DIALBACK_FEATURE: &str = "urn:xmpp:features:dialback";
 pub const TLS: &str = "urn:ietf:params:xml:ns:xmpp-tls";
 /// SASL (RFC 6120 §6).
 pub const SASL: &str = "urn:ietf:params:xml:ns:xmpp-sasl";
+/// SASL channel-binding types (XEP-0440).
+pub const SASL_CHANNEL_BINDING: &str = "urn:xmpp:sasl-cb:0";
 /// Resource binding (RFC 6120 §7).
 pub const BIND: &str = "urn:ietf:params:xml:ns:xmpp-bind";
 /// Stream error conditions (RFC 6120 §4.9.2).

@@ -130,6 +130,7 @@ fn features_read_as_they_were_written() {
     let all = Features {
         starttls: Some(true),
         mechanisms: vec!["EXTERNAL".into(), "DIGEST-MD5".into()],
+        channel_bindings: Some(vec!["tls-exporter".into()]),
         dialback: Some(DialbackFeature { errors: true }),
         limits: Some(StreamLimits {
             max_bytes: Some(524_288),
@@ -142,6 +143,8 @@ fn features_read_as_they_were_written() {
         "<stream:features><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'><required/></starttls>\
          <mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>EXTERNAL</mechanism>\
          <mechanism>DIGEST-MD5</mechanism></mechanisms>\
+         <sasl-channel-binding xmlns='urn:xmpp:sasl-cb:0'><channel-binding type='tls-exporter'/>\
+         </sasl-channel-binding>\
          <dialback xmlns='urn:xmpp:features:dialback'><errors/></dialback>\
          <limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>524288</max-bytes>\
          <idle-seconds>3600</idle-seconds></limits>\
@@ -156,6 +159,10 @@ fn features_read_as_they_were_written() {
         },
         Features {
             dialback: Some(DialbackFeature { errors: false }),
+            ..Features::default()
+        },
+        Features {
+            channel_bindings: Some(Vec::new()),
             ..Features::default()
         },
         Features {
