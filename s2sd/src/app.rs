@@ -22,7 +22,7 @@ use xmpp_sasl::Random;
 
 use crate::config::Config;
 use crate::listen::{self, Door, Guests};
-use crate::means::{Dice, Means};
+use crate::means::{Dice, Means, processors};
 use crate::negotiate::House;
 use crate::pace::Paces;
 use crate::resolve::Dns;
@@ -77,6 +77,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let dns = Dns::new(&config.dns).map_err(StartError::Dns)?;
     let house = house(config, &tls)?;
     let means = Means {
+        computing: processors(),
         tls,
         dns,
         paces: Paces::default(),

@@ -17,7 +17,7 @@ use xmpp_stream::{Codec, ContentNamespace, Domain};
 use crate::closed::{By, Cause, Closed};
 use crate::conn::{Conn, Io, Progress};
 use crate::means::{Dice, Means};
-use crate::negotiate::{House, Inbound, InboundEffect, InboundEvent, Transport};
+use crate::negotiate::{House, Inbound, InboundEffect, InboundEvent, Secured, Transport};
 use crate::outbound;
 use crate::pace::Kept;
 use crate::router::{Router, Undelivered};
@@ -108,9 +108,9 @@ async fn accept(
         return Ok((Conn::new(Io::Plain(tcp), peer, codec), Transport::Plain));
     }
     let deadline = began + house.config.limits.negotiation;
-    let conn = handshake(router.means(), house, tcp, peer, codec, None, deadline).await?;
-    let transport = Means::secured(&conn).map_or(Transport::Plain, Transport::Tls);
-    Ok((conn, transport))
+    let (conn, secured) =
+        handshake(router.means(), house, tcp, peer, codec, None, deadline).await?;
+    Ok((conn, secured.map_or(Transport::Plain, Transport::Tls)))
 }
 
 async fn handshake(
@@ -121,8 +121,8 @@ async fn handshake(
     codec: Codec,
     fallback: Option<&Domain>,
     deadline: Instant,
-) -> Result<Conn, Closed> {
-    let config = means.tls.server(fallback, house.config.policy.min_tls);
+) -> Result<(Conn, Option<Secured>), Closed> {
+    let (config, own) = means.tls.accepting(fallback, house.config.policy.min_tls);
     let accepting = TlsAcceptor::from(config).accept(tcp);
     let in_time = timeout_at(deadline.into(), accepting);
     let Some(tls) = means.stop.run_until_cancelled(in_time).await else {
@@ -132,7 +132,11 @@ async fn handshake(
         });
     };
     match tls {
-        Ok(Ok(tls)) => Ok(Conn::new(Io::Tls(Box::new(tls.into())), peer, codec)),
+        Ok(Ok(tls)) => {
+            let conn = Conn::new(Io::Tls(Box::new(tls.into())), peer, codec);
+            let secured = Means::secured(&conn, Some(&own));
+            Ok((conn, secured))
+        }
         Ok(Err(error)) => Err(Closed {
             by: By::World,
             cause: Cause::Tls(error.to_string()),
@@ -282,6 +286,15 @@ impl Driver {
                 self.questions.spawn(ask.in_current_span());
                 Ok(None)
             }
+            InboundEffect::Compute(computation) => {
+                let deadline = self.began + self.house.config.limits.negotiation;
+                let computed = self.router.means().compute(|| computation.run());
+                Ok(Some(match timeout_at(deadline.into(), computed).await {
+                    Ok(Some(computed)) => InboundEvent::Computed(computed),
+                    Ok(None) => InboundEvent::Shutdown,
+                    Err(_) => InboundEvent::Tick,
+                }))
+            }
             InboundEffect::Restart(limits) => {
                 self.questions = JoinSet::new();
                 self.conn.restart(limits);
@@ -339,7 +352,7 @@ impl Driver {
             return Ok(InboundEvent::TlsFailed("TLS within TLS".to_owned()));
         };
         let codec = Codec::new(self.house.limits_for_strangers()).expect(ContentNamespace::Server);
-        self.conn = handshake(
+        let (conn, secured) = handshake(
             self.router.means(),
             &self.house,
             tcp,
@@ -349,7 +362,8 @@ impl Driver {
             self.began + self.house.config.limits.negotiation,
         )
         .await?;
-        Ok(match Means::secured(&self.conn) {
+        self.conn = conn;
+        Ok(match secured {
             Some(secured) => InboundEvent::TlsReady(secured),
             None => InboundEvent::TlsFailed("no session".to_owned()),
         })

@@ -4,16 +4,19 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use rustls::pki_types::UnixTime;
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
-use xmpp_sasl::Random;
+use xmpp_sasl::{ChannelBindings, Random};
 use xmpp_stream::Domain;
 
 use crate::conn::Conn;
 use crate::negotiate::{House, Judged, Secured};
 use crate::pace::Paces;
 use crate::resolve::Dns;
-use crate::tls::{self, Certificate, PeerChain, Tls};
+use crate::tls::{self, ByName, Certificate, PeerChain, Tls, binding};
 
 /// Shared by all tasks.
 #[derive(Debug)]
@@ -26,6 +29,8 @@ pub(crate) struct Means {
     pub(crate) dns: Dns,
     /// How fast peers may send.
     pub(crate) paces: Paces,
+    /// Turns for what takes long to compute: whoever waits for one makes nobody else wait.
+    pub(crate) computing: Arc<Semaphore>,
     /// Cancelled when the server begins to drain.
     pub(crate) stop: CancellationToken,
 }
@@ -52,8 +57,8 @@ impl Dice {
 }
 
 impl Means {
-    /// What is known of a connection's TLS session.
-    pub(crate) fn secured(conn: &Conn) -> Option<Secured> {
+    /// What is known of a connection's TLS session. `own` is how we chose our certificate, where we are the server.
+    pub(crate) fn secured(conn: &Conn, own: Option<&ByName>) -> Option<Secured> {
         conn.tls().map(|tls| {
             let (_, session) = tls.get_ref();
             let facts = tls::describe(session);
@@ -65,8 +70,30 @@ impl Means {
             Secured {
                 facts,
                 certificate_shown,
+                channel_bindings: channel_bindings(tls, own),
             }
         })
+    }
+
+    /// Computes what takes long on a thread of its own, but never more at once than there are processors. `None`: this
+    /// server is going down.
+    pub(crate) async fn compute<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        let turn = Arc::clone(&self.computing).acquire_owned();
+        let turn = self.stop.run_until_cancelled(turn).await?.ok()?;
+        let computed = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            work()
+        });
+        match computed.await {
+            Ok(computed) => Some(computed),
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => None,
+            },
+        }
     }
 
     /// Judges the certificate a peer showed, for one domain or for whatever single domain it names.
@@ -111,6 +138,32 @@ impl Means {
     pub(crate) fn house(&self) -> Arc<House> {
         self.house.load_full()
     }
+}
+
+/// What SASL can be bound to on this connection.
+fn channel_bindings(tls: &TlsStream<TcpStream>, own: Option<&ByName>) -> ChannelBindings {
+    let label = binding::EXPORTER_LABEL;
+    let (exported, shown) = match tls {
+        TlsStream::Client(tls) => {
+            let (_, session) = tls.get_ref();
+            let shown = session.peer_certificates().and_then(<[_]>::first);
+            let exported = session.export_keying_material([0; 32], label, Some(b""));
+            (exported, shown)
+        }
+        TlsStream::Server(tls) => {
+            let (_, session) = tls.get_ref();
+            let shown = own.and_then(|own| own.leaf(session.server_name()));
+            let exported = session.export_keying_material([0; 32], label, Some(b""));
+            (exported, shown)
+        }
+    };
+    binding::channel_bindings(exported.ok(), shown)
+}
+
+/// Turns for [`Means::compute`].
+pub(crate) fn processors() -> Arc<Semaphore> {
+    let all = std::thread::available_parallelism().map_or(1, usize::from);
+    Arc::new(Semaphore::new(all))
 }
 
 /// Why a certificate was believed, or not.

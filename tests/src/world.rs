@@ -54,6 +54,7 @@ pub struct Daemon {
     direct_tls: bool,
     policy: String,
     more: String,
+    files: Vec<(String, String)>,
 }
 
 #[derive(Clone, Debug)]
@@ -73,6 +74,7 @@ impl Daemon {
             direct_tls: false,
             policy: String::new(),
             more: String::new(),
+            files: Vec::new(),
         }
     }
 
@@ -132,6 +134,13 @@ impl Daemon {
     #[must_use]
     pub fn tables(mut self, lines: &str) -> Self {
         let _ = writeln!(self.more, "{lines}");
+        self
+    }
+
+    /// A file beside `s2sd.toml`.
+    #[must_use]
+    pub fn file(mut self, name: &str, text: &str) -> Self {
+        self.files.push((name.to_owned(), text.to_owned()));
         self
     }
 
@@ -208,6 +217,9 @@ impl World {
         let base = self.directory.path().join(&daemon.domain);
         fs::create_dir_all(&base)?;
         fs::write(base.join("ca.pem"), self.authority.pem())?;
+        for (name, text) in &daemon.files {
+            fs::write(base.join(name), text)?;
+        }
         let issued = match &daemon.certificate {
             Certificate::Leaf(leaf) => Some(self.authority.issue(leaf)),
             Certificate::Issued(issued) => Some(issued.clone()),

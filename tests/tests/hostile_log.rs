@@ -8,6 +8,7 @@ use std::{
     sync::{Arc, Mutex, OnceLock},
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use s2sd_tests::{
     authoritative::Says,
     checks::{self, Check, Other, Plan},
@@ -267,5 +268,55 @@ async fn a_refusal_is_a_line_that_says_who_and_why() {
             }
         };
         assert!(line.contains("protocol") && line.contains("Us"), "{line}");
+    }
+}
+
+/// Inside TLS nobody else hears it, and so the log is the one place to find it in.
+#[tokio::test]
+async fn a_password_said_inside_tls_is_not_in_the_log_either() {
+    let log = log();
+    let password = "correct horse battery staple";
+    for auth in ["plain", "scram"] {
+        let mut world = World::new().unwrap();
+        for (own, other) in [("p.test", "q.test"), ("q.test", "p.test")] {
+            let entry = format!(
+                "[[peer]]\ndomain = '{other}'\nauth = ['{auth}']\n\
+                 credentials = {{ username = '{own}', password = '{password}' }}\n\
+                 accept = {{ username = '{other}', password = '{password}' }}\n"
+            );
+            world
+                .start(Daemon::serving(own).tables(&entry))
+                .await
+                .unwrap();
+        }
+        let mut p = world.component("p.test").await.unwrap();
+        let mut q = world.component("q.test").await.unwrap();
+        let plan = Plan {
+            within: SOON,
+            ..Plan::default()
+        };
+        let findings = checks::run(&mut p, Other::Party(&mut q), &plan).await;
+        assert!(findings.iter().all(|finding| finding.outcome.is_ok()));
+    }
+    let text = log.text();
+    for method in ["PLAIN", "SCRAM-SHA-512-PLUS"] {
+        assert!(text.contains(&format!("method=\"{method}\"")), "{method}");
+    }
+    let message = |own: &str| STANDARD.encode(format!("\0{own}\0{password}"));
+    for secret in [
+        password,
+        &message("p.test"),
+        &message("q.test"),
+        "p=tls-exporter",
+    ] {
+        let line = text.lines().find(|line| line.contains(secret));
+        assert_eq!(line, None, "{secret}");
+    }
+    for mechanism in ["PLAIN", "SCRAM-SHA-512-PLUS"] {
+        let seen = format!("mechanism=\"{mechanism}\">…)");
+        assert!(
+            text.contains(&seen),
+            "the step of {mechanism} was not logged at all"
+        );
     }
 }

@@ -5,6 +5,8 @@ use std::fmt;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use crate::saslprep;
+
 /// A shared secret in characters.
 ///
 /// Its memory is overwritten when it is dropped, `Debug` shows nothing of it, and comparing two takes as long
@@ -21,6 +23,11 @@ impl Password {
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether this is the one that was given, both prepared with SASLprep (RFC 4616 §2): what PLAIN asks.
+    pub fn is_same_as(&self, given: &Self) -> bool {
+        saslprep::same_password(Some(self), given)
     }
 
     /// Whether there is nothing in it.

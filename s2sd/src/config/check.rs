@@ -3,8 +3,10 @@
 use std::ops::Range;
 
 use super::{
-    Access, Method, Pattern, Peer, Policy, ServedDomain, TlsMode, Verify, findings::Finding,
+    Access, Method, Over, Pattern, Peer, Policy, ServedDomain, TlsMode, Verify,
+    findings::Finding,
     reader::Reader,
+    values::{METHODS, word},
 };
 
 /// `[policy]` by itself. Without such a table the defaults hold, and they go together.
@@ -13,7 +15,7 @@ pub(super) fn policy(table: Option<&Reader<'_>>, policy: &Policy) {
     for method in policy.auth.iter().filter(|method| method.is_password()) {
         let title = format!(
             "\"{}\" in `auth` of [policy]: a password is between us and one peer",
-            method.name()
+            method.word()
         );
         table.sink.add(
             Finding::fault(table.span_of("auth"), title).help("put it in `auth` of a [[peer]]"),
@@ -85,8 +87,21 @@ fn proof(table: &Reader<'_>, policy: &Policy) {
             .add(finding.help("write [\"external\", \"dialback\"], or leave it out"));
         return;
     }
-    if policy.auth == [Method::External] && policy.tls == TlsMode::Disabled {
-        let title = "`auth` has only \"external\", which needs TLS, and `tls` is \"disabled\"";
+    let needs_tls = |method: &Method| method.over() == Over::Tls;
+    if policy.tls == TlsMode::Disabled
+        && policy.auth.iter().all(needs_tls)
+        && !policy.allows(Method::Plain)
+    {
+        let words: Vec<String> = policy
+            .auth
+            .iter()
+            .map(|method| format!("\"{}\"", method.word()))
+            .collect();
+        let (need, words) = match words.as_slice() {
+            [one] => ("needs", one.clone()),
+            all => ("need", all.join(", ")),
+        };
+        let title = format!("`auth` has only {words}, which {need} TLS, and `tls` is \"disabled\"");
         table.sink.add(Finding::fault(at(&["tls", "auth"]), title));
     }
     if policy.verify == Verify::Dialback && !policy.allows(Method::Dialback) {
@@ -100,47 +115,95 @@ fn proof(table: &Reader<'_>, policy: &Policy) {
 
 /// A password mechanism needs passwords, passwords need a mechanism, and both need TLS or somebody who says otherwise.
 fn passwords(table: &Reader<'_>, policy: &Policy) {
-    let mechanism = policy.auth.iter().find(|method| method.is_password());
-    let given = ["credentials", "accept"]
-        .into_iter()
-        .find(|key| table.span_of(key).is_some());
-    match (mechanism, given) {
-        (None, Some(key)) => {
-            let title =
-                format!("`{key}` in [[peer]], but `auth` has no mechanism that uses a password");
-            let finding = Finding::fault(table.span_of(key), title);
-            table
-                .sink
-                .add(finding.help("add \"digest-md5\" to `auth` of this entry"));
+    let passwords: Vec<Method> = policy
+        .auth
+        .iter()
+        .copied()
+        .filter(|m| m.is_password())
+        .collect();
+    for (key, given) in [
+        ("credentials", policy.credentials.is_some()),
+        ("accept", policy.accept.is_some()),
+    ] {
+        let used = |method: &Method| match &policy.accept {
+            Some(accept) if key == "accept" => accept.known.does_for(*method),
+            _ => true,
+        };
+        if !given || passwords.iter().any(used) {
+            continue;
         }
-        (Some(method), None) => {
-            let title = format!(
-                "\"{}\" in `auth` of [[peer]], but there is no password",
-                method.name()
-            );
-            let finding = Finding::fault(table.span_of("auth"), title);
-            table.sink.add(
-                finding.help(
-                    "add `credentials` (what we say), `accept` (what we want to hear), or both",
-                ),
-            );
-        }
-        (Some(method), Some(_)) if policy.tls == TlsMode::Disabled => {
-            let name = method.name();
-            table.sink.add(match table.span_of("tls") {
-                Some(span) => Finding::warning(
-                    Some(span),
-                    format!("\"{name}\" without TLS: whoever is on the way hears everything"),
-                ),
-                None => Finding::fault(
-                    table.span_of("auth"),
-                    format!("\"{name}\" without TLS, which [policy] disables"),
-                )
-                .help("if that is meant, write tls = \"disabled\" in this entry too"),
-            });
-        }
-        _ => {}
+        let title = if passwords.is_empty() {
+            format!("`{key}` in [[peer]], but `auth` has no mechanism that uses a password")
+        } else {
+            format!("`{key}` in [[peer]], but `auth` has no mechanism that its keys are for")
+        };
+        let finding = Finding::fault(table.span_of(key), title);
+        table
+            .sink
+            .add(finding.help("add \"scram\" to `auth` of this entry"));
+        return;
     }
+    let Some(first) = passwords.first() else {
+        return;
+    };
+    if policy.credentials.is_none() && policy.accept.is_none() {
+        let title = format!(
+            "\"{}\" in `auth` of [[peer]], but there is no password",
+            first.word()
+        );
+        let help =
+            "add `credentials` (what we say), `accept` (what we want to hear), or both".to_owned();
+        let finding = Finding::fault(table.span_of("auth"), title);
+        table.sink.add(finding.help(help));
+        return;
+    }
+    useless(table, policy);
+    if policy.tls == TlsMode::Disabled {
+        in_clear(table, policy, &passwords);
+    }
+}
+
+/// A word in `auth` that neither what we say nor what we know of the peer does for.
+fn useless(table: &Reader<'_>, policy: &Policy) {
+    if policy.credentials.is_some() {
+        return; // a password, which does for all of them
+    }
+    let Some(accept) = &policy.accept else { return };
+    for (span, group) in table.list("auth", word(METHODS)).unwrap_or_default() {
+        if let Some(method) = group.first().filter(|method| method.is_password())
+            && !group.iter().any(|method| accept.known.does_for(*method))
+        {
+            let title = format!(
+                "\"{}\" in `auth` of [[peer]], but `scram_file` has no keys for it",
+                method.word()
+            );
+            table.sink.add(Finding::fault(Some(span), title));
+        }
+    }
+}
+
+fn in_clear(table: &Reader<'_>, policy: &Policy, passwords: &[Method]) {
+    if policy.allows(Method::Plain) {
+        let title = "\"plain\" in `auth`, and `tls` is \"disabled\": the password itself would be sent in clear";
+        let finding = Finding::fault(table.span_of("auth"), title);
+        table.sink.add(finding.help("write \"scram\""));
+        return;
+    }
+    let Some(method) = passwords.iter().find(|m| m.over() == Over::TlsOrAgreed) else {
+        return;
+    };
+    let name = method.word();
+    table.sink.add(match table.span_of("tls") {
+        Some(span) => Finding::warning(
+            Some(span),
+            format!("\"{name}\" without TLS: whoever is on the way hears everything"),
+        ),
+        None => Finding::fault(
+            table.span_of("auth"),
+            format!("\"{name}\" without TLS, which [policy] disables"),
+        )
+        .help("if that is meant, write tls = \"disabled\" in this entry too"),
+    });
 }
 
 /// Where TLS is required, our side needs a certificate.

@@ -85,6 +85,7 @@ pub const KEYS: &[Key] = &[
     key("peer.accept", "username", "text", ""),
     key("peer.accept", "password", "secret", ""),
     key("peer.accept", "password_file", "path", ""),
+    key("peer.accept", "scram_file", "path", ""),
     key("peer.accept", "realm", "text", ""),
 
     key("dialback", "secret", "secret", ""),

@@ -9,6 +9,7 @@ mod check;
 mod findings;
 mod house;
 mod keys;
+mod method;
 mod places;
 mod policy;
 mod proxy;
@@ -33,9 +34,10 @@ pub use self::{
     findings::{Finding, Findings, Severity},
     house::{Dialback, Dns, Limits, Listen, Log, LogFormat, LogLevel, Queue},
     keys::{KEYS, Key},
+    method::{Method, Over},
     policy::{
-        Connect, Method, MinTls, Pattern, Peer, PeerAccept, PeerCredentials, Policy, TlsMode,
-        Trust, Verify,
+        Connect, Known, MinTls, Pattern, Peer, PeerAccept, PeerCredentials, Policy, TlsMode, Trust,
+        Verify,
     },
     proxy::{Login, Proxy},
     secret::Secret,

@@ -5,10 +5,10 @@
 
 use std::{fmt, net::IpAddr, path::PathBuf, sync::Arc};
 
-use xmpp_sasl::Password;
+use xmpp_sasl::{Password, ScramKeys};
 use xmpp_stream::Domain;
 
-use super::{Limits, Proxy};
+use super::{Limits, Method, Over, Proxy};
 
 /// How the streams with one peer are secured and proved.
 #[derive(Clone, Debug)]
@@ -72,6 +72,25 @@ impl Policy {
     pub fn allows(&self, method: Method) -> bool {
         self.auth.contains(&method)
     }
+
+    /// May it on a stream like this one, with or without TLS?
+    pub fn allows_over(&self, method: Method, tls: bool) -> bool {
+        self.allows(method)
+            && match method.over() {
+                Over::Anything => true,
+                // Without TLS only where the peer entry itself switches TLS off; with `optional` after TLS only.
+                Over::TlsOrAgreed => tls != (self.tls == TlsMode::Disabled),
+                Over::Tls => tls && self.tls != TlsMode::Disabled,
+            }
+    }
+
+    /// May the peer prove itself by this password mechanism on such a stream, and do we have what it takes to see it?
+    pub fn accepts_over(&self, method: Method, tls: bool) -> bool {
+        let accepts = |accept: &PeerAccept| accept.known.does_for(method);
+        method.is_password()
+            && self.accept.as_ref().is_some_and(accepts)
+            && self.allows_over(method, tls)
+    }
 }
 
 /// Whether TLS is used with a peer.
@@ -111,45 +130,6 @@ impl MinTls {
         match self {
             Self::V1_2 => "1.2",
             Self::V1_3 => "1.3",
-        }
-    }
-}
-
-/// A way to prove which domain a peer speaks for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
-pub enum Method {
-    /// SASL EXTERNAL with the certificate of the TLS handshake (XEP-0178).
-    External,
-    /// SASL DIGEST-MD5 (RFC 2831).
-    DigestMd5,
-    /// Server dialback (XEP-0220).
-    Dialback,
-}
-
-impl Method {
-    /// The word in the configuration.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::External => "external",
-            Self::DigestMd5 => "digest-md5",
-            Self::Dialback => "dialback",
-        }
-    }
-
-    /// The SASL mechanism, if it is one.
-    pub fn mechanism(self) -> Option<&'static str> {
-        match self {
-            Self::External => Some("EXTERNAL"),
-            Self::DigestMd5 => Some("DIGEST-MD5"),
-            Self::Dialback => None,
-        }
-    }
-
-    /// Does it need a password on both sides?
-    pub fn is_password(self) -> bool {
-        match self {
-            Self::DigestMd5 => true,
-            Self::External | Self::Dialback => false,
         }
     }
 }
@@ -222,10 +202,32 @@ pub struct PeerCredentials {
 pub struct PeerAccept {
     /// The authentication identity.
     pub username: String,
-    /// Its password.
-    pub password: Password,
+    /// What we know of its password.
+    pub known: Known,
     /// The realm it must name; none: any realm that we offered.
     pub realm: Option<String>,
+}
+
+/// What we know of the password of a peer.
+#[derive(Clone, Debug)]
+pub enum Known {
+    /// The password.
+    Password(Password),
+    /// The keys that SCRAM makes of it, at most one for each hash function.
+    Keys(Vec<ScramKeys>),
+}
+
+impl Known {
+    /// Is it enough for this mechanism?
+    pub fn does_for(&self, method: Method) -> bool {
+        match self {
+            Self::Password(_) => method.is_password(),
+            Self::Keys(keys) => match method.hash() {
+                Some(hash) => keys.iter().any(|keys| keys.hash() == hash),
+                None => method == Method::Plain,
+            },
+        }
+    }
 }
 
 /// One `[[peer]]` entry: for whom, and what.

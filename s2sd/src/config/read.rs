@@ -3,15 +3,15 @@
 use std::{collections::HashMap, ops::Range, path::PathBuf, sync::Arc, time::Duration};
 
 use toml::de::DeValue;
-use xmpp_sasl::Password;
+use xmpp_sasl::{Password, ScramKeys};
 
 use super::{
-    Access, CertificateFiles, ComponentAccount, Config, Dialback, Dns, Limits, Listen, Log, Peer,
-    PeerAccept, PeerCredentials, Policy, Proxy, Queue, Secret, ServedDomain, Trust, check,
+    Access, CertificateFiles, ComponentAccount, Config, Dialback, Dns, Known, Limits, Listen, Log,
+    Peer, PeerAccept, PeerCredentials, Policy, Proxy, Queue, Secret, ServedDomain, Trust, check,
     findings::Finding,
     places,
     reader::{Reader, Sink},
-    secret::{read_secret_file, warn_if_public},
+    secret::{read_secret_file, read_secret_lines, warn_if_public},
     values::{self, LOG_FORMATS, LOG_LEVELS, METHODS, MIN_TLS, TLS_MODES, VERIFY, Wrong},
 };
 
@@ -318,14 +318,14 @@ fn policy(table: &Reader<'_>, base: Policy) -> Policy {
     );
     if let Some(methods) = table.list("auth", values::word(METHODS)) {
         policy.auth.clear();
-        for (span, method) in methods {
-            if policy.allows(method) {
-                let title = format!("\"{}\" is in `auth` twice", method.name());
+        for (span, group) in methods {
+            if let Some(method) = group.iter().find(|method| policy.allows(**method)) {
+                let title = format!("\"{}\" is in `auth` twice", method.word());
                 table
                     .sink
                     .add(Finding::fault(Some(span), title).label("its first place is its rank"));
             } else {
-                policy.auth.push(method);
+                policy.auth.extend_from_slice(group);
             }
         }
     }
@@ -475,11 +475,14 @@ fn credentials(table: &Reader<'_>, whole: bool) -> Option<PeerCredentials> {
 
 fn accept(table: &Reader<'_>, whole: bool) -> Option<PeerAccept> {
     let username = required(table, "username", whole, values::text);
-    let password = password(table);
+    let known = match table.span_of("scram_file") {
+        Some(_) => scram_keys(table).map(Known::Keys),
+        None => password(table).map(Known::Password),
+    };
     let realm = table.get("realm", values::text);
     Some(PeerAccept {
         username: username?,
-        password: password?,
+        known: known?,
         realm,
     })
 }
@@ -487,6 +490,42 @@ fn accept(table: &Reader<'_>, whole: bool) -> Option<PeerAccept> {
 fn password(table: &Reader<'_>) -> Option<Password> {
     let secret = secret(table, "password", "password_file");
     secret.map(|secret| Password::new(secret.as_str()))
+}
+
+/// Stored keys: a file with a line for each hash function (RFC 5803).
+fn scram_keys(table: &Reader<'_>) -> Option<Vec<ScramKeys>> {
+    let named = table.get("scram_file", values::path);
+    let span = table.span_of("scram_file")?;
+    for other in ["password", "password_file"] {
+        if let Some(other_span) = table.span_of(other) {
+            let title = format!("`scram_file` and `{other}` in {}: which one?", table.name());
+            let finding = Finding::fault(Some(span), title);
+            table.sink.add(finding.other(other_span, "the other"));
+            return None;
+        }
+    }
+    let path = table.sink.base.join(named?);
+    let lines = read_secret_lines(&path, span.clone(), table.sink)?;
+    let fault = |line: usize, why: &str| {
+        let title = format!("{}, line {line}: {why}", path.display());
+        table.sink.add(Finding::fault(Some(span.clone()), title));
+    };
+    let mut all: Vec<ScramKeys> = Vec::new();
+    let mut sound = true;
+    for (line, text) in lines {
+        match ScramKeys::parse(text.as_str()) {
+            Ok(keys) if all.iter().any(|other| other.hash() == keys.hash()) => {
+                fault(line, "a second line for the same hash function");
+                sound = false;
+            }
+            Ok(keys) => all.push(keys),
+            Err(why) => {
+                fault(line, &why.to_string());
+                sound = false;
+            }
+        }
+    }
+    sound.then_some(all)
 }
 
 fn required<T>(

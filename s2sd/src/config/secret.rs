@@ -30,30 +30,45 @@ impl fmt::Debug for Secret {
 
 /// Reads a file with one secret: its first line, which must be its only one. `span` is where the file is named.
 pub(super) fn read_secret_file(path: &Path, span: Range<usize>, sink: &Sink<'_>) -> Option<Secret> {
-    let fault = |why: String| {
-        sink.add(Finding::fault(
-            Some(span.clone()),
-            format!("{}: {why}", path.display()),
-        ));
-        None
-    };
-    let text = match fs::read_to_string(path) {
-        Ok(text) => Zeroizing::new(text),
-        Err(why) if why.kind() == io::ErrorKind::InvalidData => {
-            return fault("not a text in UTF-8".to_owned());
-        }
-        Err(why) => return fault(format!("cannot be read: {}", reason(&why))),
-    };
+    let text = read_text(path, &span, sink)?;
     let line = text.strip_suffix('\n').unwrap_or(&text);
     let line = line.strip_suffix('\r').unwrap_or(line);
-    if line.trim().is_empty() {
-        return fault("is empty".to_owned());
-    }
     if line.contains('\n') {
-        return fault("has more than one line".to_owned());
+        let title = format!("{}: has more than one line", path.display());
+        sink.add(Finding::fault(Some(span), title));
+        return None;
     }
     warn_if_public(path, Some(span), sink);
     Some(Secret::new(line))
+}
+
+/// Reads a file with a secret on each line; blank lines do not count. Each comes with the number of its line.
+pub(super) fn read_secret_lines(
+    path: &Path,
+    span: Range<usize>,
+    sink: &Sink<'_>,
+) -> Option<Vec<(usize, Secret)>> {
+    let text = read_text(path, &span, sink)?;
+    warn_if_public(path, Some(span), sink);
+    let lines = text.lines().enumerate();
+    Some(
+        lines
+            .filter(|(_, line)| !line.trim().is_empty())
+            .map(|(at, line)| (at + 1, Secret::new(line.trim())))
+            .collect(),
+    )
+}
+
+fn read_text(path: &Path, span: &Range<usize>, sink: &Sink<'_>) -> Option<Zeroizing<String>> {
+    let why = match fs::read_to_string(path).map(Zeroizing::new) {
+        Ok(text) if !text.trim().is_empty() => return Some(text),
+        Ok(_) => "is empty".to_owned(),
+        Err(why) if why.kind() == io::ErrorKind::InvalidData => "not a text in UTF-8".to_owned(),
+        Err(why) => format!("cannot be read: {}", reason(&why)),
+    };
+    let title = format!("{}: {why}", path.display());
+    sink.add(Finding::fault(Some(span.clone()), title));
+    None
 }
 
 /// Says so if a file with something secret in it can be read by everybody.

@@ -231,10 +231,18 @@ pub(super) const TLS_MODES: &[(&str, TlsMode)] = &[
     ("required", TlsMode::Required),
 ];
 pub(super) const MIN_TLS: &[(&str, MinTls)] = &[("1.2", MinTls::V1_2), ("1.3", MinTls::V1_3)];
-pub(super) const METHODS: &[(&str, Method)] = &[
-    ("external", Method::External),
-    ("digest-md5", Method::DigestMd5),
-    ("dialback", Method::Dialback),
+pub(super) const METHODS: &[(&str, &[Method])] = &[
+    ("external", &[Method::External]),
+    ("scram", &Method::SCRAM),
+    ("scram-sha-512-plus", &[Method::ScramSha512Plus]),
+    ("scram-sha-256-plus", &[Method::ScramSha256Plus]),
+    ("scram-sha-1-plus", &[Method::ScramSha1Plus]),
+    ("scram-sha-512", &[Method::ScramSha512]),
+    ("scram-sha-256", &[Method::ScramSha256]),
+    ("scram-sha-1", &[Method::ScramSha1]),
+    ("digest-md5", &[Method::DigestMd5]),
+    ("plain", &[Method::Plain]),
+    ("dialback", &[Method::Dialback]),
 ];
 pub(super) const VERIFY: &[(&str, Verify)] =
     &[("strict", Verify::Strict), ("dialback", Verify::Dialback)];

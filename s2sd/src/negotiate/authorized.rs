@@ -5,6 +5,8 @@ use std::fmt;
 use xmpp_dialback::Pair;
 use xmpp_stream::Domain;
 
+use crate::config::Method;
+
 /// A domain served here and a domain served elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct DomainPair {
@@ -29,37 +31,6 @@ impl DomainPair {
 impl fmt::Display for DomainPair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} <-> {}", self.local, self.remote)
-    }
-}
-
-/// What proved a domain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Method {
-    /// SASL EXTERNAL: the certificate shown in the TLS handshake.
-    External,
-    /// SASL DIGEST-MD5: a shared password.
-    DigestMd5,
-    /// Server dialback (XEP-0220).
-    Dialback,
-}
-
-impl Method {
-    /// The name for people and logs.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::External => "EXTERNAL",
-            Self::DigestMd5 => "DIGEST-MD5",
-            Self::Dialback => "dialback",
-        }
-    }
-
-    /// The method a finished SASL exchange stands for.
-    pub(crate) fn of_mechanism(name: &str) -> Option<Self> {
-        match name {
-            "EXTERNAL" => Some(Self::External),
-            "DIGEST-MD5" => Some(Self::DigestMd5),
-            _ => None,
-        }
     }
 }
 

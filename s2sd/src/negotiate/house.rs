@@ -4,7 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
-use xmpp_dialback::Secret;
+use xmpp_dialback::{Pair, Secret};
+use xmpp_sasl::ServerSecret;
 use xmpp_stream::{Domain, Limits};
 
 use crate::config::{Config, Denied, Policy, ServedDomain};
@@ -15,6 +16,8 @@ pub struct House {
     pub config: Arc<Config>,
     /// Keys for server dialback are made from it (XEP-0185).
     pub secret: Secret,
+    /// SCRAM shows salts made from it for names that nobody has.
+    pub salts: ServerSecret,
     served: HashMap<Domain, usize>,
     with_certificate: HashSet<Domain>,
 }
@@ -32,6 +35,7 @@ impl House {
         Self {
             with_certificate: names.filter(|name| certified(name)).collect(),
             served,
+            salts: salts(&secret),
             secret,
             config,
         }
@@ -87,6 +91,12 @@ impl House {
             ..Limits::after_authentication()
         }
     }
+}
+
+/// A secret for another purpose than dialback. No dialback key is made from the same words: a domain has no colon.
+fn salts(secret: &Secret) -> ServerSecret {
+    let words = Pair::new("s2sd:scram:salts", "s2sd:scram:salts");
+    ServerSecret::new(secret.key(&words, "").as_str().as_bytes())
 }
 
 impl fmt::Debug for House {

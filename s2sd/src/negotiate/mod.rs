@@ -10,15 +10,20 @@ mod house;
 mod inbound;
 mod offer;
 mod outbound;
+mod seeded;
 
+pub use crate::config::Method;
 pub use attach::{Attach, Attached, Attaching};
-pub use authorized::{Authorized, DomainPair, Method};
+pub use authorized::{Authorized, DomainPair};
 pub use house::House;
-pub use inbound::{Inbound, InboundEffect, InboundEvent};
-pub use outbound::{Call, Outbound, OutboundEffect, OutboundEvent, Purpose};
+pub use inbound::{Computation, Computed, Inbound, InboundEffect, InboundEvent};
+pub use outbound::{
+    Calculated, Calculation, Call, Outbound, OutboundEffect, OutboundEvent, Purpose,
+};
 
 use crate::tls::facts::TlsFacts;
 use crate::tls::trust::Certificate;
+use xmpp_sasl::ChannelBindings;
 
 /// What carries the stream.
 #[derive(Clone, Debug)]
@@ -36,12 +41,22 @@ pub struct Secured {
     pub facts: TlsFacts,
     /// Whether the peer showed a certificate. Whose it is, is judged per domain.
     pub certificate_shown: bool,
+    /// What a SASL exchange can be bound to (RFC 5056).
+    pub channel_bindings: ChannelBindings,
 }
 
 impl Transport {
     /// Whether the bytes are encrypted.
     pub fn is_tls(&self) -> bool {
         matches!(self, Self::Tls(_))
+    }
+
+    /// What a SASL exchange can be bound to: nothing without TLS.
+    pub fn channel_bindings(&self) -> ChannelBindings {
+        match self {
+            Self::Plain => ChannelBindings::none(),
+            Self::Tls(secured) => secured.channel_bindings.clone(),
+        }
     }
 
     /// For the log: `plain`, or the TLS version.
@@ -79,3 +94,6 @@ fn describe(verdict: &xmpp_dialback::Verdict) -> String {
         xmpp_dialback::Verdict::Error(error) => error.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,12 +1,15 @@
 //! What a receiving entity offers on a stream, or why it refuses it: DESIGN's rules for proof, in one place.
 //!
 //! RFC 6120 §4.3.2 (features), §5.3.1 (required TLS is offered alone), XEP-0178 §3 (EXTERNAL only once the certificate
-//! was found good), XEP-0220 §2.4.1 (the dialback feature).
+//! was found good), XEP-0220 §2.4.1 (the dialback feature), XEP-0440 §3
+//! (the channel-binding types).
 
 use xmpp_stream::{DialbackFeature, Domain, Features, StreamLimits};
 
-use super::{House, Transport};
-use crate::config::{self, Policy, TlsMode, Verify};
+use xmpp_sasl::ChannelBindingType;
+
+use super::{House, Method, Transport};
+use crate::config::{Config, Policy, TlsMode, Verify};
 use crate::tls::trust::Certificate;
 
 /// What is offered, and kept so that only what was offered is accepted.
@@ -16,6 +19,8 @@ pub(super) struct Offer {
     /// TLS is required and not there yet: nothing else is offered, nothing else accepted.
     pub(super) tls_first: bool,
     pub(super) mechanisms: Vec<&'static str>,
+    /// The channel-binding types that go with them.
+    pub(super) channel_bindings: Option<Vec<&'static str>>,
     pub(super) dialback: bool,
 }
 
@@ -46,7 +51,7 @@ pub(super) fn offer(asked: &Asked<'_>) -> Result<Offer, NoOffer> {
     if asked.authenticated {
         // Further pairs may be proved by dialback; nothing else is left to negotiate.
         return Ok(Offer {
-            dialback: policy.auth.contains(&config::Method::Dialback),
+            dialback: policy.allows(Method::Dialback),
             ..Offer::default()
         });
     }
@@ -73,32 +78,35 @@ pub(super) fn offer(asked: &Asked<'_>) -> Result<Offer, NoOffer> {
     {
         return Err(NoOffer::BadCertificate(bad.to_string()));
     }
-    let mut mechanisms = Vec::new();
-    let dialback = policy.auth.contains(&config::Method::Dialback);
-    for method in &policy.auth {
-        match method {
-            config::Method::External => {
-                if tls && matches!(asked.certificate, Certificate::Good { .. }) {
-                    mechanisms.push("EXTERNAL");
-                }
-            }
-            config::Method::DigestMd5 => {
-                // Without TLS only where the peer entry itself switches TLS off; with `optional` after TLS only.
-                if policy.accept.is_some() && tls != (policy.tls == TlsMode::Disabled) {
-                    mechanisms.push("DIGEST-MD5");
-                }
-            }
-            config::Method::Dialback => {}
-        }
-    }
-    if asked.remote.is_none()
-        && !mechanisms.contains(&"DIGEST-MD5")
-        && asked.house.config.accepting().any(|(_, policy)| {
-            policy.allows(config::Method::DigestMd5) && tls != (policy.tls == TlsMode::Disabled)
-        })
-    {
-        mechanisms.push("DIGEST-MD5");
-    }
+    let dialback = policy.allows(Method::Dialback);
+    let bindings = asked.transport.channel_bindings();
+    let external = |method| {
+        method == Method::External
+            && matches!(asked.certificate, Certificate::Good { .. })
+            && policy.allows_over(method, tls)
+    };
+    let password = |method: &Method| {
+        (!method.is_plus() || !bindings.is_empty())
+            && (policy.accepts_over(*method, tls)
+                // Without `from` the username will say whose rules they are.
+                || asked.remote.is_none()
+                    && asked
+                        .house
+                        .config
+                        .accepting()
+                        .any(|(_, policy)| policy.accepts_over(*method, tls)))
+    };
+    let own = policy.auth.iter().copied();
+    let methods = match asked.remote {
+        Some(_) => own.collect(),
+        None => in_order(own, &asked.house.config),
+    };
+    let mechanisms: Vec<&'static str> = methods
+        .into_iter()
+        .filter(|method| external(*method) || password(method))
+        .filter_map(Method::mechanism)
+        .collect();
+    let bound = methods_bound(&mechanisms).then(|| bindings.types().map(ChannelBindingType::name));
     if mechanisms.is_empty() && !dialback && !starttls {
         return Err(NoOffer::Nothing(
             "no certificate was shown, and nothing else is accepted as proof here",
@@ -107,12 +115,43 @@ pub(super) fn offer(asked: &Asked<'_>) -> Result<Offer, NoOffer> {
     Ok(Offer {
         starttls,
         tls_first: false,
+        channel_bindings: bound.map(Iterator::collect),
         mechanisms,
         dialback,
     })
 }
 
+/// What `[policy]` allows in its order, then what the peer entries allow that may be meant, strongest first.
+fn in_order(own: impl Iterator<Item = Method>, config: &Config) -> Vec<Method> {
+    let mut methods: Vec<Method> = own.collect();
+    let entries = || config.accepting().flat_map(|(_, policy)| &policy.auth);
+    for name in xmpp_sasl::STRENGTH {
+        if let Some(method) = Method::of_mechanism(name)
+            && entries().any(|allowed| *allowed == method)
+            && !methods.contains(&method)
+        {
+            methods.push(method);
+        }
+    }
+    methods
+}
+
+/// XEP-0440 §3: the types are announced where a mechanism is that can use them.
+fn methods_bound(mechanisms: &[&str]) -> bool {
+    let plus = |name: &&str| Method::of_mechanism(name).is_some_and(Method::is_plus);
+    mechanisms.iter().any(plus)
+}
+
 impl Offer {
+    /// What the mechanisms are told was advertised, so that they can show whether it arrived (XEP-0474).
+    pub(super) fn advertised(&self) -> xmpp_sasl::Offer {
+        let offer = xmpp_sasl::Offer::new(self.mechanisms.iter().copied());
+        match &self.channel_bindings {
+            Some(types) => offer.with_channel_bindings(types.iter().copied()),
+            None => offer,
+        }
+    }
+
     pub(super) fn features(&self, max_stanza: usize) -> Features {
         let limits = StreamLimits {
             max_bytes: u64::try_from(max_stanza).ok(),
@@ -125,6 +164,10 @@ impl Offer {
                 .iter()
                 .map(|&name| name.to_owned())
                 .collect(),
+            channel_bindings: self
+                .channel_bindings
+                .as_ref()
+                .map(|types| types.iter().map(|&kind| kind.to_owned()).collect()),
             dialback: self.dialback.then_some(DialbackFeature { errors: true }),
             limits: (!self.tls_first).then_some(limits),
             ..Features::default()

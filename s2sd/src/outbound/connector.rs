@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::net::TcpStream;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::{sleep_until, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use tracing::{debug, trace};
 use xmpp_dialback::Verdict;
@@ -174,7 +174,7 @@ impl Attempt<'_> {
         } else {
             Conn::new(Io::Plain(tcp), peer, self.codec())
         };
-        let transport = Means::secured(&conn).map_or(Transport::Plain, Transport::Tls);
+        let transport = Means::secured(&conn, None).map_or(Transport::Plain, Transport::Tls);
         self.negotiate(conn, transport, purpose, tried).await
     }
 
@@ -233,6 +233,15 @@ impl Attempt<'_> {
                     OutboundEffect::Judge(domain) => {
                         answer = Some(OutboundEvent::Judged(self.means.judge(&conn, Some(domain))));
                     }
+                    OutboundEffect::Calculate(calculation) => {
+                        let calculated = self.means.compute(|| calculation.run());
+                        let deadline = outbound.deadline().unwrap_or_else(Instant::now);
+                        answer = Some(match timeout_at(deadline.into(), calculated).await {
+                            Ok(Some(calculated)) => OutboundEvent::Calculated(calculated),
+                            Ok(None) => OutboundEvent::Shutdown,
+                            Err(_) => OutboundEvent::Tick,
+                        });
+                    }
                     OutboundEffect::Restart(limits) => conn.restart(limits),
                     OutboundEffect::SetLimits(limits) => conn.set_limits(limits),
                     OutboundEffect::Established(authorized) => outcome = Some(Ok(authorized)),
@@ -275,7 +284,7 @@ impl Attempt<'_> {
             return Ok(OutboundEvent::TlsFailed("TLS within TLS".to_owned()));
         };
         *conn = self.handshake(tcp, false).await?;
-        Ok(match Means::secured(conn) {
+        Ok(match Means::secured(conn, None) {
             Some(secured) => OutboundEvent::TlsReady(secured),
             None => OutboundEvent::TlsFailed("no session".to_owned()),
         })

@@ -317,6 +317,7 @@ impl LaneTask {
                 }
                 OutboundEffect::StartTls
                 | OutboundEffect::Judge(_)
+                | OutboundEffect::Calculate(_)
                 | OutboundEffect::Established(_)
                 | OutboundEffect::PairRefused(..)
                 | OutboundEffect::Answered(_) => {}

@@ -11,7 +11,7 @@ use rustls::{
     ClientConfig, ServerConfig, SupportedProtocolVersion,
     client::Resumption,
     crypto::CryptoProvider,
-    pki_types::{DnsName, ServerName, UnixTime},
+    pki_types::{CertificateDer, DnsName, ServerName, UnixTime},
     server::{ClientHello, NoServerSessionStorage, ResolvesServerCert},
     sign::{CertifiedKey, SingleCertAndKey},
     version::{TLS12, TLS13},
@@ -168,11 +168,21 @@ impl Tls {
     /// Asks the peer for a certificate and accepts any, and none: see [`judge`](super::judge). A peer may name the
     /// protocol (ALPN `xmpp-server`) or not.
     pub fn server(&self, fallback: Option<&Domain>, min: MinTls) -> Arc<ServerConfig> {
+        self.accepting(fallback, min).0
+    }
+
+    /// The same, with the choice of the certificate, for asking afterwards which one was shown.
+    pub fn accepting(
+        &self,
+        fallback: Option<&Domain>,
+        min: MinTls,
+    ) -> (Arc<ServerConfig>, Arc<ByName>) {
         let loaded = self.loaded.load_full();
         let mut config = self.servers.get(min).clone();
         let fallback = fallback.map(|domain| domain.ascii().to_owned());
-        config.cert_resolver = Arc::new(ByName { loaded, fallback });
-        Arc::new(config)
+        let by_name = Arc::new(ByName { loaded, fallback });
+        config.cert_resolver = Arc::clone(&by_name) as Arc<dyn ResolvesServerCert>;
+        (Arc::new(config), by_name)
     }
 
     /// For a connection that we open as `local`, whose certificate is shown if it has one. Accepts any
@@ -277,21 +287,30 @@ fn client_config(
 
 /// Chooses the certificate we show.
 #[derive(Debug)]
-struct ByName {
+pub struct ByName {
     loaded: Arc<Loaded>,
     fallback: Option<String>,
 }
 
-impl ResolvesServerCert for ByName {
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+impl ByName {
+    /// The certificate that is shown to a peer that asks for this name (SNI).
+    pub fn leaf(&self, asked: Option<&str>) -> Option<&CertificateDer<'static>> {
+        self.key(asked)?.cert.first()
+    }
+
+    fn key(&self, asked: Option<&str>) -> Option<&Arc<CertifiedKey>> {
         let keys = &self.loaded.keys;
-        let named = hello
-            .server_name()
-            .and_then(|name| keys.get(&name.to_ascii_lowercase()));
-        let asked = || keys.get(self.fallback.as_deref()?);
+        let named = asked.and_then(|name| keys.get(&name.to_ascii_lowercase()));
+        let fallback = || keys.get(self.fallback.as_deref()?);
         // RFC 6066 §3 allows to go on with a name we do not know. The stream header will be answered by
         // `host-unknown`, which says more than a failed handshake.
         let first = || keys.get(self.loaded.sources.certificates.first()?.0.ascii());
-        named.or_else(asked).or_else(first).cloned()
+        named.or_else(fallback).or_else(first)
+    }
+}
+
+impl ResolvesServerCert for ByName {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.key(hello.server_name()).cloned()
     }
 }

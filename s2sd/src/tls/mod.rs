@@ -5,6 +5,7 @@
 //! purpose: 0-RTT, session resumption (see `config.rs`), OCSP.
 
 mod accept_any;
+pub mod binding;
 mod config;
 pub mod facts;
 mod files;
@@ -14,7 +15,7 @@ mod revocation;
 mod troubles;
 pub mod trust;
 
-pub use config::{OwnCertificate, Tls, server_name};
+pub use config::{ByName, OwnCertificate, Tls, server_name};
 pub use facts::{TlsFacts, describe};
 pub use identity::{Identity, Unreadable, identities};
 pub use reload::Reloaded;

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use serde_json::{Map, Value, json};
 use xmpp_stream::Domain;
 
-use crate::config::{Config, PeerAccept, PeerCredentials, Policy, Trust, size_text};
+use crate::config::{Config, Known, PeerAccept, PeerCredentials, Policy, Trust, size_text};
 
 /// What is said of a domain.
 #[derive(Debug)]
@@ -97,7 +97,7 @@ fn values(policy: &Policy) -> Vec<Effective> {
     vec![
         word("tls", tls.name()),
         word("min_tls", min_tls.name()),
-        list("auth", auth.iter().map(|method| method.name()), "nothing"),
+        list("auth", auth.iter().map(|method| method.word()), "nothing"),
         word("verify", verify.name()),
         trust,
         list("crl", crl.iter().map(|file| file.display()), "none"),
@@ -186,13 +186,20 @@ fn said(credentials: &PeerCredentials) -> Effective {
 fn heard(accept: &PeerAccept) -> Effective {
     let PeerAccept {
         username,
-        password: _,
+        known,
         realm,
     } = accept;
+    let keys = match known {
+        Known::Password(_) => None,
+        Known::Keys(keys) => {
+            let names: Vec<&str> = keys.iter().map(|keys| keys.hash().mechanism()).collect();
+            Some(names.join(" and "))
+        }
+    };
     Effective {
         key: "accept",
-        value: json!({ "username": username, "realm": realm }),
-        text: login(username, &[("realm", realm)]),
+        value: json!({ "username": username, "realm": realm, "keys": keys }),
+        text: login(username, &[("realm", realm), ("keys for", &keys)]),
     }
 }
 

@@ -18,6 +18,9 @@ fn examples(page: &str) -> Vec<&str> {
         .collect()
 }
 
+/// RFC 7677 §3.
+pub(super) const KEYS_OF_PENCIL: &str = "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=\n";
+
 #[test]
 fn every_example_of_the_page_loads() {
     let page = page();
@@ -28,7 +31,13 @@ fn every_example_of_the_page_loads() {
             .chain(example.split("_file=\""))
             .skip(1)
         {
-            directory.write(named.split('"').next().unwrap(), CONTENT);
+            let name = named.split('"').next().unwrap();
+            let text = if name.ends_with(".scram") {
+                KEYS_OF_PENCIL
+            } else {
+                CONTENT
+            };
+            directory.write(name, text);
         }
         // Aligned keys have more blanks before the `=`.
         for line in example.lines().filter(|line| line.contains("_file ")) {

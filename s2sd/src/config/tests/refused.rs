@@ -82,7 +82,7 @@ error: `verify` in [policy] must be "strict" or "dialback"
 8 | verify = "none"
   |          ^^^^^^ found "none"
 
-error: `auth` in [policy] must be "external", "digest-md5" or "dialback"
+error: `auth` in [policy] must be "external", "scram", "scram-sha-512-plus", "scram-sha-256-plus", "scram-sha-1-plus", "scram-sha-512", "scram-sha-256", "scram-sha-1", "digest-md5", "plain" or "dialback"
  --> s2sd.toml:9:21
   |
 9 | auth = ["external", "dailback"]
@@ -362,7 +362,7 @@ fn a_password_mechanism_is_for_one_peer_with_a_password() {
     fault(
         "[[peer]]\ndomain = 'a.example'\ncredentials = { username = 'u', password = 'p' }",
         "s2sd.toml:7:1: `credentials` in [[peer]], but `auth` has no mechanism that uses a password \
-         (add \"digest-md5\" to `auth` of this entry)",
+         (add \"scram\" to `auth` of this entry)",
     );
 }
 
@@ -373,6 +373,75 @@ fn a_password_without_tls_is_said_in_the_entry_itself() {
          accept = { username = 'u', password = 'p' }",
         "s2sd.toml:9:1: \"digest-md5\" without TLS, which [policy] disables \
          (if that is meant, write tls = \"disabled\" in this entry too)",
+    );
+}
+
+#[test]
+fn plain_is_never_without_tls() {
+    fault(
+        "[[peer]]\ndomain = 'a.example'\ntls = 'disabled'\nauth = ['plain']\n\
+         accept = { username = 'u', password = 'p' }",
+        "s2sd.toml:8:1: \"plain\" in `auth`, and `tls` is \"disabled\": the password itself would be sent in \
+         clear (write \"scram\")",
+    );
+    fault(
+        "[[peer]]\ndomain = 'a.example'\ntls = 'disabled'\nauth = ['external', 'scram-sha-1-plus']\n\
+         accept = { username = 'u', password = 'p' }",
+        "s2sd.toml:7:1: `auth` has only \"external\", \"scram-sha-1-plus\", which need TLS, and `tls` is \
+         \"disabled\"",
+    );
+}
+
+#[test]
+fn a_method_is_in_the_list_once() {
+    fault(
+        "[[peer]]\ndomain = 'a.example'\nauth = ['scram-sha-1', 'scram']\n\
+         accept = { username = 'u', password = 'p' }",
+        "s2sd.toml:7:24: \"scram-sha-1\" is in `auth` twice",
+    );
+}
+
+#[test]
+fn stored_keys_are_for_a_mechanism_in_the_list_and_whole() {
+    let directory = Directory::new();
+    let file = |text: &str| {
+        let file = directory.write("keys", text);
+        #[cfg(unix)]
+        set_mode(&file, 0o600);
+        file.display().to_string()
+    };
+    let entry = |auth: &str, file: &str| {
+        format!(
+            "[[peer]]\ndomain = 'a.example'\nauth = [{auth}]\naccept = {{ username = 'u', scram_file = {file:?} }}"
+        )
+    };
+    let keys = super::documented::KEYS_OF_PENCIL;
+    let name = file(keys);
+    fault(
+        &entry("'digest-md5'", &name),
+        "s2sd.toml:8:1: `accept` in [[peer]], but `auth` has no mechanism that its keys are for \
+         (add \"scram\" to `auth` of this entry)",
+    );
+    fault(
+        &entry("'scram', 'digest-md5'", &name),
+        "s2sd.toml:7:18: \"digest-md5\" in `auth` of [[peer]], but `scram_file` has no keys for it",
+    );
+    file(&format!("{keys}\n{keys}"));
+    fault(
+        &entry("'scram'", &name),
+        &format!("s2sd.toml:8:28: {name}, line 3: a second line for the same hash function"),
+    );
+    file("SCRAM-SHA-256$1:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d=:wfPL=");
+    fault(
+        &entry("'scram'", &name),
+        &format!(
+            "s2sd.toml:8:28: {name}, line 1: the iteration count is not between 4096 and 1000000"
+        ),
+    );
+    fault(
+        "[[peer]]\ndomain = 'a.example'\nauth = ['scram']\n\
+         accept = { username = 'u', scram_file = 'x', password = 'p' }",
+        "s2sd.toml:8:28: `scram_file` and `password` in `accept` of [[peer]]: which one?",
     );
 }
 

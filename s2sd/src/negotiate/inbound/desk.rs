@@ -1,90 +1,194 @@
 //! What SASL mechanisms on the receiving side are told about this server and the peer.
 
-use xmpp_sasl::{Failure, Host, Identity, Password, Random};
+use std::sync::Arc;
+
+use xmpp_sasl::{
+    Failure, Host, Identity, Password, Random as _, ScramKeys, ScramParameters, Server, ServerStep,
+};
 use xmpp_stream::Domain;
 
-use crate::config::{self, Policy, TlsMode, Verify};
+use crate::config::{Known, Method, PeerAccept, Policy, TlsMode, Verify};
+use crate::negotiate::seeded::Seeded;
 use crate::negotiate::{House, Transport};
 
-/// Answers a mechanism's questions, and remembers which domain the answer was for.
-pub(super) struct Desk<'a> {
-    pub(super) house: &'a House,
-    pub(super) random: &'a mut (dyn Random + Send),
-    pub(super) transport: &'a Transport,
-    /// `from` of the stream header.
-    pub(super) remote: Option<&'a Domain>,
-    /// The domain the certificate was found good for.
-    pub(super) certified: Option<&'a Domain>,
-    /// The domain whose proof is being given.
-    pub(super) proving: &'a mut Option<Domain>,
+/// One step of an exchange that is still to be made. It may take long, and can be made on any thread.
+#[derive(Debug)]
+pub struct Computation {
+    pub(super) exchange: Box<dyn Server>,
+    pub(super) input: Option<Vec<u8>>,
+    pub(super) desk: Desk,
 }
 
-impl Desk<'_> {
+/// What came of it.
+#[derive(Debug)]
+pub struct Computed {
+    pub(super) step: ServerStep,
+    /// The domain whose proof is being given.
+    pub(super) proving: Option<Domain>,
+}
+
+impl Computation {
+    /// Makes the step.
+    pub fn run(self) -> Computed {
+        let mut desk = self.desk;
+        let step = self.exchange.step(self.input.as_deref(), &mut desk);
+        Computed {
+            step,
+            proving: desk.proving,
+        }
+    }
+
+    /// Whether it may take long, as the derivation of a key from a password does by intent.
+    pub(super) fn is_heavy(&self) -> bool {
+        // With stored keys PLAIN derives keys, too.
+        self.exchange.is_heavy() || self.desk.method == Method::Plain
+    }
+}
+
+/// Answers a mechanism's questions, and remembers which domain the answer was for.
+#[derive(Debug)]
+pub(super) struct Desk {
+    pub(super) house: Arc<House>,
+    pub(super) random: Seeded,
+    pub(super) transport: Transport,
+    pub(super) method: Method,
+    /// `from` of the stream header.
+    pub(super) remote: Option<Domain>,
+    /// The domain the certificate was found good for.
+    pub(super) certified: Option<Domain>,
+    /// The domain whose proof is being given.
+    pub(super) proving: Option<Domain>,
+}
+
+impl Desk {
     /// Whether the peer entry behind a username may be used on this stream: what the header would have decided
     /// had it carried `from`.
     fn entry_fits(&self, domain: &Domain, policy: &Policy) -> bool {
-        let tls_fits = self.transport.is_tls() != (policy.tls == TlsMode::Disabled);
-        let certificate_fits = match self.transport {
+        let certificate_fits = match &self.transport {
             Transport::Tls(secured)
                 if secured.certificate_shown && policy.verify == Verify::Strict =>
             {
-                self.certified == Some(domain)
+                self.certified.as_ref() == Some(domain)
             }
             _ => true,
         };
-        tls_fits && certificate_fits && policy.auth.contains(&config::Method::DigestMd5)
-    }
-}
-
-/// The realms to choose from: what the peer entries that may be meant ask for, or `host` where one asks for none.
-pub(super) fn realms(house: &House, remote: Option<&Domain>, host: &str) -> Vec<String> {
-    let mut realms = Vec::new();
-    let mut add = |policy: &Policy| {
-        if let Some(accept) = &policy.accept {
-            let realm = accept.realm.as_deref().unwrap_or(host);
-            if !realms.iter().any(|known| known == realm) {
-                realms.push(realm.to_owned());
-            }
-        }
-    };
-    match remote {
-        Some(remote) => add(&house.policy(remote)),
-        None => house.config.accepting().for_each(|(_, policy)| add(policy)),
-    }
-    realms
-}
-
-impl Host for Desk<'_> {
-    fn random(&mut self, out: &mut [u8]) {
-        self.random.fill(out);
+        let tls_fits = self.transport.is_tls() || policy.tls == TlsMode::Disabled;
+        tls_fits && certificate_fits && policy.accepts_over(self.method, self.transport.is_tls())
     }
 
-    fn password(&mut self, authcid: &str, realm: Option<&str>) -> Option<Password> {
-        let (domain, accept) = match self.remote {
-            Some(remote) => {
-                let policy = self.house.policy(remote);
-                (
-                    remote.clone(),
-                    policy
-                        .accept
-                        .clone()
-                        .filter(|accept| accept.username == authcid)?,
-                )
-            }
+    /// The peer that this username stands for, and what we know of it.
+    fn account(&self, authcid: &str) -> Option<(Domain, PeerAccept)> {
+        let (domain, accept) = match &self.remote {
+            Some(remote) => (remote, self.house.policy(remote).accept.clone()?),
             None => {
                 let (domain, policy) = self.house.config.peer_accepting(authcid)?;
                 if !self.entry_fits(domain, policy) {
                     return None;
                 }
-                (domain.clone(), policy.accept.clone()?)
+                (domain, policy.accept.clone()?)
             }
         };
-        // Another peer's realm is among those offered where the header does not say who asks.
-        if accept.realm.is_some() && accept.realm.as_deref() != realm {
+        (accept.username == authcid).then(|| (domain.clone(), accept))
+    }
+
+    /// Whether anybody whom the username may mean has a password here, and no keys made of it.
+    fn has_passwords(&self) -> bool {
+        candidates(&self.house, self.remote.as_ref())
+            .iter()
+            .any(|accept| matches!(accept.known, Known::Password(_)))
+    }
+}
+
+/// Who may be meant: the peer that the header names, or each peer that has a username.
+fn candidates(house: &House, remote: Option<&Domain>) -> Vec<PeerAccept> {
+    match remote {
+        Some(remote) => house.policy(remote).accept.clone().into_iter().collect(),
+        None => {
+            let all = house.config.accepting();
+            all.filter_map(|(_, policy)| policy.accept.clone())
+                .collect()
+        }
+    }
+}
+
+/// The realms to choose from: what the peer entries that may be meant ask for, or `host` where one asks for none.
+pub(super) fn realms(house: &House, remote: Option<&Domain>, host: &str) -> Vec<String> {
+    let mut realms: Vec<String> = Vec::new();
+    for accept in candidates(house, remote) {
+        let realm = accept.realm.as_deref().unwrap_or(host);
+        if !realms.iter().any(|known| known == realm) {
+            realms.push(realm.to_owned());
+        }
+    }
+    realms
+}
+
+/// The count that SCRAM shows for a name that nobody has: that of the stored keys, where there are some, so that it
+/// looks like one of them.
+pub(super) fn iterations(house: &House, remote: Option<&Domain>, method: Method) -> Option<u32> {
+    let hash = method.hash()?;
+    candidates(house, remote)
+        .iter()
+        .find_map(|accept| match &accept.known {
+            Known::Keys(keys) => keys.iter().find(|keys| keys.hash() == hash),
+            Known::Password(_) => None,
+        })
+        .map(ScramKeys::iterations)
+}
+
+impl Host for Desk {
+    fn random(&mut self, out: &mut [u8]) {
+        self.random.fill(out);
+    }
+
+    fn password(&mut self, authcid: &str, realm: Option<&str>) -> Option<Password> {
+        let (domain, accept) = self.account(authcid)?;
+        // Another peer's realm is among those offered where the header does not say who asks. Only DIGEST-MD5 has one.
+        if self.method == Method::DigestMd5
+            && accept.realm.is_some()
+            && accept.realm.as_deref() != realm
+        {
             return None;
         }
-        *self.proving = Some(domain);
-        Some(accept.password)
+        match accept.known {
+            Known::Password(password) => {
+                self.proving = Some(domain);
+                Some(password)
+            }
+            Known::Keys(_) => None,
+        }
+    }
+
+    fn scram_keys(&mut self, authcid: &str, unknown: &ScramParameters) -> Option<ScramKeys> {
+        let (known, password) = match self.account(authcid) {
+            Some((domain, accept)) => {
+                self.proving = Some(domain);
+                match accept.known {
+                    Known::Keys(keys) => {
+                        return keys.into_iter().find(|keys| keys.hash() == unknown.hash);
+                    }
+                    Known::Password(password) => (true, password),
+                }
+            }
+            // As slowly for a name that nobody has, where others are as slow.
+            None if self.has_passwords() => (false, Password::new("")),
+            None => return None,
+        };
+        unknown.derive(&password).ok().filter(|_| known)
+    }
+
+    fn check_password(&mut self, authcid: &str, given: &Password) -> bool {
+        let Some((domain, accept)) = self.account(authcid) else {
+            return false;
+        };
+        let right = match &accept.known {
+            Known::Password(password) => password.is_same_as(given),
+            Known::Keys(keys) => keys.first().is_some_and(|keys| keys.is_of(given)),
+        };
+        if right {
+            self.proving = Some(domain);
+        }
+        right
     }
 
     fn authorize(&mut self, _authcid: &str, authzid: Option<&str>) -> Result<(), Failure> {
@@ -99,11 +203,11 @@ impl Host for Desk<'_> {
     }
 
     fn external(&mut self, authzid: Option<&str>) -> Result<Identity, Failure> {
-        let certified = self.certified.ok_or(Failure::NotAuthorized)?;
+        let certified = self.certified.as_ref().ok_or(Failure::NotAuthorized)?;
         match authzid {
             Some(authzid) if !certified.is_named_by(authzid) => Err(Failure::InvalidAuthzid),
             _ => {
-                *self.proving = Some(certified.clone());
+                self.proving = Some(certified.clone());
                 Ok(Identity {
                     authcid: None,
                     authzid: Some(certified.as_str().to_owned()),

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! ExpectHeader -> [AwaitJudgement] -> Open -> starttls -> AwaitTls -> ExpectHeader …
-//!                                     Open -> auth -> Sasl -> success -> ExpectHeader …
+//!                                     Open -> auth -> [AwaitComputation] -> Sasl -> success -> ExpectHeader …
 //!                                     Open -> db:result -> question -> verdict -> Open, one pair proved
 //! ```
 //!
@@ -13,19 +13,22 @@ mod desk;
 mod dialback;
 mod sasl;
 
+pub use desk::{Computation, Computed};
+
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use xmpp_dialback::{Pair, Question, Receiving, Request, Verdict};
-use xmpp_sasl::{Random, Server};
+use xmpp_sasl::Random;
 use xmpp_stream::{
     Condition, ContentNamespace, DecodeError, Domain, Element, Frame, Limits, StreamError,
     StreamHeader, Version, ns,
 };
 
+use self::sasl::Exchange;
 use super::offer::{Asked, NoOffer, Offer, offer};
-use super::{Authorized, DomainPair, House, Judged, Secured, Transport};
+use super::{Authorized, DomainPair, House, Judged, Method, Secured, Transport};
 use crate::closed::{By, Cause, Closed};
 use crate::config::{Policy, TlsMode};
 use crate::stanza::{Refused, Stanza};
@@ -48,6 +51,8 @@ pub enum InboundEvent {
     Judged(Judged),
     /// The answer to [`InboundEffect::Ask`].
     Verdict(Pair, Verdict),
+    /// The answer to [`InboundEffect::Compute`].
+    Computed(Computed),
     /// The deadline passed.
     Tick,
     /// The peer was silent for longer than an open stream may be.
@@ -72,6 +77,8 @@ pub enum InboundEffect {
     Judge(Option<Domain>),
     /// Ask the authoritative server of the pair's remote domain.
     Ask(DomainPair, Question),
+    /// Make this step of a SASL exchange. It may take long: not on a thread that serves other streams.
+    Compute(Box<Computation>),
     /// Expect a new stream (RFC 6120 §4.3.3), under these limits.
     Restart(Limits),
     /// The limits change.
@@ -116,7 +123,9 @@ enum Stage {
     AwaitTls,
     AwaitJudgement,
     Open(Offer),
-    Sasl(Offer, Box<dyn Server>),
+    Sasl(Offer, Exchange),
+    /// A step of this method is being computed.
+    AwaitComputation(Offer, Method),
 }
 
 /// What a domain is told that may not federate with us: for its operator, and nothing of our lists.
@@ -207,6 +216,7 @@ impl Inbound {
                 cause: Cause::Tls(what),
             }),
             InboundEvent::Judged(judged) => self.on_judged(judged, out),
+            InboundEvent::Computed(computed) => self.on_computed(computed, out),
             InboundEvent::Verdict(pair, verdict) => self.on_verdict(&pair, verdict, out),
             InboundEvent::Tick => {
                 if self.is_authenticated() {
@@ -260,9 +270,14 @@ impl Inbound {
                     Stage::Open(offer) => self.on_element(offer, element, out),
                     Stage::Sasl(offer, exchange) => self.on_sasl(offer, exchange, &element, out),
                     // The codec yields no element before a header; what comes while the driver is busy is the peer's haste.
-                    Stage::ExpectHeader | Stage::AwaitTls | Stage::AwaitJudgement => Err(
-                        self.refuse_with(Condition::PolicyViolation, "data before its time", out)
-                    ),
+                    Stage::ExpectHeader
+                    | Stage::AwaitTls
+                    | Stage::AwaitJudgement
+                    | Stage::AwaitComputation(..) => Err(self.refuse_with(
+                        Condition::PolicyViolation,
+                        "data before its time",
+                        out,
+                    )),
                 }
             }
         }

@@ -1,16 +1,54 @@
 //! SASL on the receiving side (RFC 6120 §6.4): what the peer proves, and what it gets for failing.
 
+use std::sync::Arc;
+
 use xmpp_sasl::{Server, ServerOptions, ServerStep, wire as sasl};
 use xmpp_stream::{Condition, Domain, Element, StreamError};
 
-use super::desk::{self, Desk};
+use super::desk::{self, Computation, Computed, Desk};
 use super::{Inbound, InboundEffect, Out, Stage, Step};
 use crate::closed::{By, Cause, Closed};
 use crate::negotiate::offer::Offer;
+use crate::negotiate::seeded::Seeded;
 use crate::negotiate::{DomainPair, Method};
 use crate::tls::trust::Certificate;
 
+/// An exchange that goes on.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    server: Box<dyn Server>,
+    method: Method,
+    /// The domain that the username stands for, as far as one was named.
+    proving: Option<Domain>,
+}
+
 impl Inbound {
+    /// The asking side of a mechanism that was offered.
+    fn exchange(&self, offer: &Offer, mechanism: &str) -> Option<Exchange> {
+        let method =
+            Method::of_mechanism(mechanism).filter(|_| offer.mechanisms.contains(&mechanism))?;
+        let host = self
+            .local
+            .as_ref()
+            .map(|local| local.as_str().to_owned())
+            .unwrap_or_default();
+        let remote = self.remote.as_ref();
+        let mut options = ServerOptions {
+            realms: desk::realms(&self.house, remote, &host),
+            channel_bindings: self.transport.channel_bindings(),
+            offer: offer.advertised(),
+            secret: Some(self.house.salts.clone()),
+            ..ServerOptions::new("xmpp", host)
+        };
+        options.iterations =
+            desk::iterations(&self.house, remote, method).unwrap_or(options.iterations);
+        Some(Exchange {
+            server: xmpp_sasl::server(mechanism, &options)?,
+            method,
+            proving: None,
+        })
+    }
+
     pub(super) fn on_auth(
         mut self: Box<Self>,
         offer: Offer,
@@ -26,22 +64,8 @@ impl Inbound {
         }
         match sasl::Nonza::from_element(element) {
             Some(Ok(sasl::Nonza::Auth { mechanism, initial })) => {
-                let offered = offer.mechanisms.iter().any(|name| *name == mechanism);
-                let host = self
-                    .local
-                    .as_ref()
-                    .map(|local| local.as_str().to_owned())
-                    .unwrap_or_default();
-                let realms = desk::realms(&self.house, self.remote.as_ref(), &host);
-                let options = ServerOptions {
-                    realms,
-                    ..ServerOptions::new("xmpp", host)
-                };
-                match offered
-                    .then(|| xmpp_sasl::server(&mechanism, &options))
-                    .flatten()
-                {
-                    Some(exchange) => self.sasl_step(offer, exchange, initial.as_deref(), out),
+                match self.exchange(&offer, &mechanism) {
+                    Some(exchange) => self.sasl_step(offer, exchange, initial, out),
                     None => self.sasl_failed(offer, xmpp_sasl::Failure::InvalidMechanism, out),
                 }
             }
@@ -58,13 +82,13 @@ impl Inbound {
     pub(super) fn on_sasl(
         mut self: Box<Self>,
         offer: Offer,
-        exchange: Box<dyn Server>,
+        exchange: Exchange,
         element: &Element,
         out: &mut Out,
     ) -> Step {
         match sasl::Nonza::from_element(element) {
             Some(Ok(sasl::Nonza::Response(response))) => {
-                self.sasl_step(offer, exchange, Some(&response), out)
+                self.sasl_step(offer, exchange, Some(response), out)
             }
             Some(Ok(sasl::Nonza::Abort)) => {
                 self.sasl_failed(offer, xmpp_sasl::Failure::Aborted, out)
@@ -86,49 +110,81 @@ impl Inbound {
         }
     }
 
-    pub(super) fn sasl_step(
+    fn sasl_step(
         mut self: Box<Self>,
         offer: Offer,
-        exchange: Box<dyn Server>,
-        input: Option<&[u8]>,
+        exchange: Exchange,
+        input: Option<Vec<u8>>,
         out: &mut Out,
     ) -> Step {
-        let mut proving = None;
         let certified = match &self.remote {
             Some(remote) => self.is_certified(remote).then(|| remote.clone()),
             None => self.identity.clone(),
         };
-        let mut desk = Desk {
-            house: &self.house,
-            random: self.random.as_mut(),
-            transport: &self.transport,
-            remote: self.remote.as_ref(),
-            certified: certified.as_ref(),
-            proving: &mut proving,
+        let method = exchange.method;
+        let computation = Computation {
+            exchange: exchange.server,
+            input,
+            desk: Desk {
+                house: Arc::clone(&self.house),
+                random: Seeded::from(self.random.as_mut()),
+                transport: self.transport.clone(),
+                method,
+                remote: self.remote.clone(),
+                certified,
+                proving: exchange.proving,
+            },
         };
-        match exchange.step(input, &mut desk) {
-            ServerStep::Challenge(challenge, next) => {
-                // The username chose the peer; it stays chosen (the mechanism asks for the password once).
-                self.identity = proving.or(self.identity);
+        if computation.is_heavy() {
+            out.push(InboundEffect::Compute(Box::new(computation)));
+            self.stage = Stage::AwaitComputation(offer, method);
+            return Ok(self);
+        }
+        self.after_step(offer, method, computation.run(), out)
+    }
+
+    /// An answer that nobody waits for is forgotten.
+    pub(super) fn on_computed(mut self: Box<Self>, computed: Computed, out: &mut Out) -> Step {
+        match std::mem::replace(&mut self.stage, Stage::ExpectHeader) {
+            Stage::AwaitComputation(offer, method) => self.after_step(offer, method, computed, out),
+            stage => {
+                self.stage = stage;
+                Ok(self)
+            }
+        }
+    }
+
+    fn after_step(
+        mut self: Box<Self>,
+        offer: Offer,
+        method: Method,
+        computed: Computed,
+        out: &mut Out,
+    ) -> Step {
+        match computed.step {
+            ServerStep::Challenge(challenge, server) => {
                 out.push(InboundEffect::Send(
                     sasl::Nonza::Challenge(challenge).to_bytes(),
                 ));
-                self.stage = Stage::Sasl(offer, next);
+                // The username chose the peer, and it stays chosen: for this exchange, not for another mechanism's.
+                let exchange = Exchange {
+                    server,
+                    method,
+                    proving: computed.proving,
+                };
+                self.stage = Stage::Sasl(offer, exchange);
                 Ok(self)
             }
-            ServerStep::Success { identity, data } => {
-                let method = Method::of_mechanism(identity.mechanism);
-                let remote = proving
-                    .or_else(|| self.identity.clone())
-                    .or_else(|| self.remote.clone());
+            ServerStep::Success { data, .. } => {
+                let remote = computed.proving;
                 // Without `from` it is known only now who it is.
                 if let Some(remote) = &remote
                     && let Some(closed) = self.denied(remote, out)
                 {
                     return Err(closed);
                 }
-                match (method, remote, self.local.clone()) {
-                    (Some(method), Some(remote), Some(local)) => {
+                match (remote, self.local.clone()) {
+                    (Some(remote), Some(local)) => {
                         out.push(InboundEffect::Send(sasl::Nonza::Success(data).to_bytes()));
                         self.policy = self.house.policy(&remote);
                         self.remote = Some(remote.clone());

@@ -13,6 +13,8 @@
 mod dialback;
 mod sasl;
 
+pub use sasl::{Calculated, Calculation};
+
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -66,6 +68,8 @@ pub enum OutboundEvent {
     TlsFailed(String),
     /// The answer to [`OutboundEffect::Judge`].
     Judged(Judged),
+    /// The answer to [`OutboundEffect::Calculate`].
+    Calculated(Calculated),
     /// Another pair wants to use this stream (XEP-0220 §2.6).
     AddPair(DomainPair),
     /// The deadline passed.
@@ -85,6 +89,8 @@ pub enum OutboundEffect {
     StartTls,
     /// Judge the certificate shown in the handshake for this domain.
     Judge(Domain),
+    /// Make this step of a SASL exchange. It may take long: not on a thread that serves other streams.
+    Calculate(Box<Calculation>),
     /// Expect a new stream (RFC 6120 §4.3.3), under these limits.
     Restart(Limits),
     /// The limits change.
@@ -133,6 +139,8 @@ enum Stage {
     Sasl(Method, Box<dyn Client>),
     /// We said `<abort/>`; why is in `refusal`.
     Aborting,
+    /// A step of this method is being computed.
+    AwaitCalculation(Method),
     Dialback,
     Verifying(Verifying),
     Established,
@@ -237,6 +245,7 @@ impl Outbound {
                 cause: Cause::Tls(what),
             }),
             OutboundEvent::Judged(judged) => self.on_judged(&judged, out),
+            OutboundEvent::Calculated(calculated) => self.on_calculated(calculated, out),
             OutboundEvent::AddPair(pair) => self.add_pair(pair, out),
             OutboundEvent::Tick if self.established => Ok(self),
             OutboundEvent::Tick if matches!(self.stage, Stage::Aborting) => self.on_aborted(out),
@@ -246,7 +255,7 @@ impl Outbound {
                     Stage::ExpectHeader | Stage::AwaitJudgement => "no answer to the stream header",
                     Stage::ExpectFeatures => "no stream features",
                     Stage::AwaitProceed | Stage::AwaitTls => "STARTTLS",
-                    Stage::Sasl(..) | Stage::Aborting => "SASL",
+                    Stage::Sasl(..) | Stage::AwaitCalculation(_) | Stage::Aborting => "SASL",
                     Stage::Dialback => "no answer to the dialback key",
                     Stage::Verifying(_) => "no answer from the authoritative server",
                     Stage::Established => "idle",
@@ -305,9 +314,14 @@ impl Outbound {
                     Stage::Dialback => self.on_dialback(&element, out),
                     Stage::Verifying(verifying) => self.on_answer(verifying, &element, out),
                     Stage::Established => self.on_established(&element, out),
-                    Stage::ExpectHeader | Stage::AwaitJudgement | Stage::AwaitTls => Err(
-                        self.refuse_with(Condition::PolicyViolation, "data before its time", out)
-                    ),
+                    Stage::ExpectHeader
+                    | Stage::AwaitJudgement
+                    | Stage::AwaitTls
+                    | Stage::AwaitCalculation(_) => Err(self.refuse_with(
+                        Condition::PolicyViolation,
+                        "data before its time",
+                        out,
+                    )),
                 }
             }
         }

@@ -15,7 +15,7 @@ use s2sd::{
 };
 use tokio_util::codec::Decoder;
 use xmpp_dialback::{DialbackError, ErrorCondition, Pair, Question, Verdict};
-use xmpp_sasl::Random;
+use xmpp_sasl::{ChannelBindings, Random};
 use xmpp_stream::{Codec, ContentNamespace, Domain, Frame, Limits};
 
 use super::super::{
@@ -200,6 +200,7 @@ impl Player {
                 group: None,
             },
             certificate_shown: self.stage.identity.is_some(),
+            channel_bindings: ChannelBindings::none(),
         }
     }
 
@@ -250,6 +251,9 @@ impl Player {
                 }
                 InboundEffect::Judge(domain) => {
                     answers.push_back(InboundEvent::Judged(self.judge(domain)));
+                }
+                InboundEffect::Compute(computation) => {
+                    answers.push_back(InboundEvent::Computed(computation.run()));
                 }
                 InboundEffect::Ask(pair, question) => questions.push((pair, question)),
                 InboundEffect::Restart(limits) => self.restart(Stream::Main, limits),
@@ -304,6 +308,9 @@ impl Player {
                 OutboundEffect::Judge(domain) => {
                     answer = Some(OutboundEvent::Judged(self.judge(Some(domain))));
                 }
+                OutboundEffect::Calculate(calculation) => {
+                    answer = Some(OutboundEvent::Calculated(calculation.run()));
+                }
                 OutboundEffect::Restart(limits) => self.restart(stream, limits),
                 OutboundEffect::SetLimits(limits) => {
                     self.lines
@@ -346,9 +353,7 @@ impl Player {
     fn outbound_closed(&mut self, cause: Cause) -> anyhow::Result<()> {
         let (before, mut tried) = std::mem::take(&mut self.main()?.tried);
         if let Cause::Refused { mechanism, .. } = &cause {
-            let method = [Method::External, Method::DigestMd5, Method::Dialback]
-                .into_iter()
-                .find(|method| method.name() == *mechanism);
+            let method = Method::of_mechanism(mechanism);
             tried.extend(method.filter(|method| !tried.contains(method)));
         }
         self.closed(&cause);
