@@ -23,6 +23,9 @@ use super::{Outcome, Time, run::say};
 ///   lab sasl client --style gsasl --mechanism PLAIN --username alice --password secret --host s2sd.test -- \
 ///     gsasl -d --server --quiet -m PLAIN -a alice -p secret --service xmpp --hostname s2sd.test
 ///
+/// GSSAPI needs a build with the feature `gssapi`, takes keys and tickets from where the libraries look, and a principal
+/// as --username.
+///
 /// A program that asks for the password on its terminal gets one from `script -qec 'PROGRAM …' /dev/null`.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]

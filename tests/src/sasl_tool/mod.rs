@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use xmpp_sasl::{
     Client, ClientCredentials, ClientInput, ClientStep, Failure, Host, Identity, Password, Server,
-    ServerOptions, ServerStep, client, server,
+    ServerOptions, ServerStep, client, gssapi, server,
 };
 
 use self::dialect::{Dialect, Heard};
@@ -23,7 +23,7 @@ pub use self::{dialect::Style, program::Prompt};
 pub struct Exchange {
     /// The registered name of the mechanism.
     pub mechanism: String,
-    /// Whose account it is.
+    /// Whose account it is. GSSAPI: the principal.
     pub username: String,
     /// The password that we know.
     pub password: Option<Password>,
@@ -112,6 +112,8 @@ pub fn prove(exchange: &Exchange, tool: &Tool, deadline: Instant) -> Result<Outc
         password: exchange.password.clone(),
         authzid: exchange.authzid.clone(),
         certificate: exchange.external.is_some(),
+        // What the libraries find by themselves.
+        gssapi: Some(gssapi::Initiator::default()),
         ..ClientCredentials::new("xmpp", &exchange.host)
     };
     let client = client(&exchange.mechanism, &credentials).context("we cannot do that")?;
@@ -122,7 +124,8 @@ pub fn prove(exchange: &Exchange, tool: &Tool, deadline: Instant) -> Result<Outc
 
 /// The program proves itself to us.
 pub fn ask(exchange: &Exchange, tool: &Tool, deadline: Instant) -> Result<Outcome> {
-    let options = ServerOptions::new("xmpp", &exchange.host);
+    let mut options = ServerOptions::new("xmpp", &exchange.host);
+    options.gssapi = Some(gssapi::Acceptor::default());
     let server = server(&exchange.mechanism, &options).context("we cannot do that")?;
     let mut dialect = Dialect::start(tool, deadline)?;
     let mut host = Account(exchange);
@@ -212,6 +215,23 @@ impl Host for Account<'_> {
 
     fn authorize(&mut self, authcid: &str, authzid: Option<&str>) -> Result<(), Failure> {
         match authzid.is_none_or(|authzid| authzid == authcid) {
+            true => Ok(()),
+            false => Err(Failure::InvalidAuthzid),
+        }
+    }
+
+    fn authorize_principal(
+        &mut self,
+        principal: &str,
+        _ours: &str,
+        authzid: Option<&str>,
+    ) -> Result<(), Failure> {
+        if principal != self.0.username {
+            return Err(Failure::NotAuthorized);
+        }
+        // In its realm it may be called by its name alone.
+        let name = principal.split('@').next();
+        match authzid.is_none_or(|authzid| Some(authzid) == name || authzid == principal) {
             true => Ok(()),
             false => Err(Failure::InvalidAuthzid),
         }
