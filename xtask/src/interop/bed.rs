@@ -4,6 +4,7 @@ use super::{namespace::RESOLVER, ours, peers, process::Process, setup::Certifica
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use std::{
+    ffi::OsString,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -18,8 +19,12 @@ pub(super) struct Programs {
 }
 
 impl Programs {
-    /// Builds them, in the same profile that the tests use.
-    pub(super) fn build() -> Result<Self> {
+    /// Builds them, in the same profile that the tests use; with Kerberos where a row needs it.
+    pub(super) fn build(kerberos: bool) -> Result<Self> {
+        let features: &[&str] = match kerberos {
+            true => &["--features", "s2sd-tests/gssapi"],
+            false => &[],
+        };
         let output = crate::workspace::cargo()
             .args([
                 "build",
@@ -29,6 +34,7 @@ impl Programs {
                 "s2sd-tests",
                 "--bins",
             ])
+            .args(features)
             .args(["--message-format", "json-render-diagnostics"])
             .stderr(std::process::Stdio::inherit())
             .output()
@@ -138,8 +144,19 @@ impl Bed {
         arguments: &[&str],
         directory: &Path,
     ) -> Result<Value> {
+        self.verdict_with(name, arguments, directory, &[])
+    }
+
+    /// The same with more in its environment.
+    pub(super) fn verdict_with(
+        &self,
+        name: &str,
+        arguments: &[&str],
+        directory: &Path,
+        environment: &[(&'static str, OsString)],
+    ) -> Result<Value> {
         let mut command = Command::new(&self.programs.lab);
-        command.args(arguments);
+        command.args(arguments).envs(environment.iter().cloned());
         let mut process = Process::start(name, command, directory)?;
         process.finish(Duration::from_secs(180))?;
         serde_json::from_str(&process.output())

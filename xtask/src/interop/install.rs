@@ -30,7 +30,13 @@ pub(super) fn missing_packages(peers: &[&Counterpart]) -> Vec<&'static str> {
         .iter()
         .filter(|peer| !peer.is_installed())
         .flat_map(|peer| peer.packages().iter().copied());
-    tools.chain(of_peers).collect()
+    let mut packages = Vec::new();
+    for package in tools.chain(of_peers) {
+        if !packages.contains(&package) {
+            packages.push(package);
+        }
+    }
+    packages
 }
 
 /// Installs packages. Asks first unless that was answered already.

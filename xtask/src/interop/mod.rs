@@ -98,7 +98,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         list(&peers, &scenarios);
         return Ok(true);
     }
-    let programs = Programs::build()?;
+    let tools = peers
+        .iter()
+        .any(|peer| matches!(peer, Counterpart::Tool(_)));
+    let kerberos = scenarios.with_tools.iter().any(|one| one.needs_kerberos());
+    let programs = Programs::build(tools && kerberos)?;
     let (directory, passing) = match &arguments.keep {
         Some(directory) => (absolute(directory)?, true),
         None => (of_this_run(&programs.beside("interop")?), false),

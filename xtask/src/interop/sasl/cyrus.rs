@@ -14,9 +14,23 @@ use std::{
 pub(super) const TOOL: Tool = Tool {
     name: "cyrus",
     title: "Cyrus SASL",
-    packages: &["sasl2-bin", "libsasl2-modules"],
+    packages: &[
+        "sasl2-bin",
+        "libsasl2-modules",
+        "libsasl2-modules-gssapi-mit",
+        "krb5-kdc",
+        "krb5-admin-server",
+        "libkrb5-dev",
+        "pkg-config",
+        "clang",
+        "libclang-dev",
+    ],
     programs: &["sasl-sample-client", "sasl-sample-server", "saslpasswd2"],
-    libraries: &["sasl2/libdigestmd5.so.2", "sasl2/libscram.so.2"],
+    libraries: &[
+        "sasl2/libdigestmd5.so.2",
+        "sasl2/libscram.so.2",
+        "sasl2/libgssapiv2.so.2",
+    ],
     command: |part| match part.direction {
         Direction::FromPeer => Ok(client(part)),
         Direction::ToPeer => server(part),
@@ -33,9 +47,10 @@ fn client(part: &Part<'_>) -> Vec<String> {
     if mechanism == "EXTERNAL" {
         command += &proved();
     } else {
-        command += &format!(" -r {HOST} -u {USER} -a {USER}");
+        command += &format!(" -r {HOST} -a {USER}");
     }
-    if let Some(authzid) = part.authzid {
+    let itself = (mechanism != "EXTERNAL").then_some(USER);
+    if let Some(authzid) = part.authzid.or(itself) {
         command += &format!(" -u {authzid}");
     }
     let mut words = words("env SHELL=/bin/sh script --quiet --return --flush --command");

@@ -6,7 +6,15 @@ use crate::interop::setup::Direction;
 pub(super) const TOOL: Tool = Tool {
     name: "gsasl",
     title: "GNU SASL",
-    packages: &["gsasl"],
+    packages: &[
+        "gsasl",
+        "krb5-kdc",
+        "krb5-admin-server",
+        "libkrb5-dev",
+        "pkg-config",
+        "clang",
+        "libclang-dev",
+    ],
     programs: &["gsasl"],
     libraries: &[],
     command: |part| Ok(words(&command(part))),
@@ -17,6 +25,9 @@ pub(super) const TOOL: Tool = Tool {
         ("EXTERNAL", Direction::ToPeer) => {
             Some("as a server has nothing to check EXTERNAL with: \"No callback specified\"")
         }
+        ("GSSAPI", Direction::ToPeer) => Some(
+            "as a server offers a size for security layers that it does not offer (RFC 4752 §3.1)",
+        ),
         _ => None,
     },
 };
@@ -36,6 +47,7 @@ fn command(part: &Part<'_>) -> String {
         format!("gsasl -d {side} --quiet -m {mechanism} --service xmpp --hostname {HOST}");
     match *mechanism {
         "EXTERNAL" => command += &format!(" -z {}", part.authzid.unwrap_or(super::PROVED)),
+        "GSSAPI" => command += &format!(" -a {USER} -z {}", part.authzid.unwrap_or(USER)),
         _ => command += &format!(" -a {USER} -p {password}"),
     }
     match *mechanism {

@@ -3,7 +3,9 @@
 
 mod cyrus;
 mod gsasl;
+mod realm;
 
+use self::realm::Realm;
 use super::{
     bed::Bed,
     peers::{find, has_library, packaged},
@@ -39,7 +41,7 @@ pub(super) const TOOLS: [Tool; 2] = [gsasl::TOOL, cyrus::TOOL];
 pub(super) struct Exchange {
     pub(super) name: &'static str,
     mechanism: &'static str,
-    /// Is the password right, or, with EXTERNAL, the identity the one that is proved?
+    /// Is the password right, or, with EXTERNAL and GSSAPI, the identity the one that is proved?
     right: bool,
 }
 
@@ -59,14 +61,16 @@ const fn wrong(name: &'static str, mechanism: &'static str) -> Exchange {
     }
 }
 
-pub(super) const ALL: [Exchange; 12] = [
+pub(super) const ALL: [Exchange; 14] = [
     right("external", "EXTERNAL"),
+    right("gssapi", "GSSAPI"),
     right("scram-sha-512", "SCRAM-SHA-512"),
     right("scram-sha-256", "SCRAM-SHA-256"),
     right("scram-sha-1", "SCRAM-SHA-1"),
     right("digest-md5", "DIGEST-MD5"),
     right("plain", "PLAIN"),
     wrong("wrong-external", "EXTERNAL"),
+    wrong("wrong-gssapi", "GSSAPI"),
     wrong("wrong-scram-sha-512", "SCRAM-SHA-512"),
     wrong("wrong-scram-sha-256", "SCRAM-SHA-256"),
     wrong("wrong-scram-sha-1", "SCRAM-SHA-1"),
@@ -84,6 +88,23 @@ const WRONG_PASSWORD: &str = "other";
 const PROVED: &str = "prosody.test";
 const NOT_PROVED: &str = "ejabberd.test";
 
+/// The libraries and programs that Kerberos needs: `krb5kdc` for the realm, the others to build `lab` with it.
+const KERBEROS: [&str; 5] = [
+    "krb5kdc",
+    "kadmin.local",
+    "krb5-config",
+    "pkg-config",
+    "clang",
+];
+const LIBCLANG: &str = "lib/libclang.so";
+
+impl Exchange {
+    /// Does it need a `lab` with the feature `gssapi`?
+    pub(super) fn needs_kerberos(&self) -> bool {
+        self.mechanism == "GSSAPI"
+    }
+}
+
 /// The program's part in an exchange.
 struct Part<'a> {
     mechanism: &'static str,
@@ -98,7 +119,9 @@ struct Part<'a> {
 
 impl Tool {
     pub(super) fn is_installed(&self) -> bool {
-        self.programs.iter().all(|program| find(program).is_some())
+        let mut programs = self.programs.iter().chain(&KERBEROS);
+        programs.all(|program| find(program).is_some())
+            && has_library(LIBCLANG)
             && self.libraries.iter().all(|library| has_library(library))
     }
 
@@ -124,9 +147,15 @@ impl Tool {
             mechanism, right, ..
         } = exchange;
         let external = mechanism == "EXTERNAL";
-        // Who proves himself has the wrong one, and asks for more than EXTERNAL proves.
+        let realm = match exchange.needs_kerberos() {
+            true => Some(Realm::start(directory)?),
+            false => None,
+        };
+        // Who proves himself has the wrong one, or asks for more than is proved outside.
+        let by_password = !external && realm.is_none();
         let shown = if right { PASSWORD } else { WRONG_PASSWORD };
-        let wanted = (external && !right).then_some(NOT_PROVED);
+        let wanted = (!by_password && !right).then_some(NOT_PROVED);
+        let user = realm.as_ref().map_or(USER, |_| realm::PRINCIPAL);
         let (side, ours, theirs) = match direction {
             Direction::FromPeer => ("server", PASSWORD, shown),
             Direction::ToPeer => ("client", shown, PASSWORD),
@@ -139,24 +168,28 @@ impl Tool {
             authzid: wanted,
         })?;
         let mut arguments = vec!["sasl", side, "--style", self.name];
-        arguments.extend(["--mechanism", mechanism, "--host", HOST, "--username", USER]);
+        arguments.extend(["--mechanism", mechanism, "--host", HOST, "--username", user]);
         if external {
             arguments.extend(["--external", PROVED]);
-        } else {
+        }
+        if by_password {
             arguments.extend(["--password", ours]);
         }
         match (direction, wanted) {
             (Direction::ToPeer, Some(wanted)) => arguments.extend(["--authzid", wanted]),
-            (Direction::FromPeer, None) if !external => arguments.extend(["--prompt", theirs]),
+            (Direction::FromPeer, None) if by_password => arguments.extend(["--prompt", theirs]),
             _ => {}
         }
         arguments.push("--");
         arguments.extend(command.iter().map(String::as_str));
-        let verdict = Verdict(bed.verdict("sasl", &arguments, directory)?);
-        let identity = if external { PROVED } else { USER };
+        let environment = realm.as_ref().map(|realm| realm.environment.as_slice());
+        let environment = environment.unwrap_or_default();
+        let verdict = bed.verdict_with("sasl", &arguments, directory, environment)?;
+        let verdict = Verdict(verdict);
+        let identity = if external { PROVED } else { user };
         match (direction, right) {
             (Direction::FromPeer, true) => verdict.let_in(identity),
-            (Direction::FromPeer, false) => verdict.we_refuse(external),
+            (Direction::FromPeer, false) => verdict.we_refuse(by_password),
             (Direction::ToPeer, true) => verdict.lets_us_in(self.belief),
             (Direction::ToPeer, false) => verdict.refuses_us(self.disbelief),
         }
@@ -182,10 +215,10 @@ impl Verdict {
         belief.map_or(Ok(()), |text| self.says(text))
     }
 
-    fn we_refuse(&self, external: bool) -> Result<()> {
-        let failure = match external {
-            true => "invalid-authzid",
-            false => "not-authorized",
+    fn we_refuse(&self, password: bool) -> Result<()> {
+        let failure = match password {
+            true => "not-authorized",
+            false => "invalid-authzid",
         };
         ensure!(self.text("ours") == failure, "not refused: {}", self.0);
         Ok(())
@@ -251,7 +284,7 @@ mod tests {
         assert!(well.let_in("bob").is_err());
         assert!(well.lets_us_in(Some("Username: alice")).is_ok());
         assert!(well.lets_us_in(Some("Username: bob")).is_err());
-        assert!(well.we_refuse(false).is_err());
+        assert!(well.we_refuse(true).is_err());
         assert!(well.refuses_us("Username").is_err());
         assert!(
             verdict(false, "authenticated", &[])
@@ -263,14 +296,14 @@ mod tests {
         assert!(refused.refuses_us("no mechanism available").is_err());
         assert!(
             verdict(false, "not-authorized", &[])
-                .we_refuse(false)
+                .we_refuse(true)
                 .is_ok()
         );
         assert!(
             verdict(false, "not-authorized", &[])
-                .we_refuse(true)
+                .we_refuse(false)
                 .is_err()
         );
-        assert!(verdict(false, "broken: x", &[]).we_refuse(false).is_err());
+        assert!(verdict(false, "broken: x", &[]).we_refuse(true).is_err());
     }
 }
