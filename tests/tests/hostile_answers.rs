@@ -1,0 +1,247 @@
+//! Whatever a server says to us that we connected to: the stream error that fits and the end, one error for whoever
+//! wrote there, and no trouble for anybody else.
+#![allow(clippy::unwrap_used)]
+
+use s2sd_tests::{
+    bystander::Bystander,
+    peer::{Peer, answering_header, header_text},
+    wire::Event,
+    world::{SOON, World},
+};
+use xmpp_stream::{Condition, DialbackFeature, Features, StreamError, StreamHeader, ns};
+
+/// When it misbehaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum At {
+    /// Instead of a header.
+    Header,
+    /// Instead of features.
+    Features,
+    /// Instead of an answer to our key.
+    Answer,
+    /// On the stream that it believes.
+    Open,
+}
+
+use At::{Answer, Header, Open};
+
+/// What the daemon says to these bytes.
+async fn answered(peer: &mut Peer, at: At, bytes: &[u8]) -> anyhow::Result<Condition> {
+    let header = peer.expect_header().await?;
+    if at != Header {
+        let header = answering_header(&header, "there");
+        peer.send(header_text(&header)).await?;
+    }
+    if matches!(at, Answer | Open) {
+        let features = Features {
+            dialback: Some(DialbackFeature { errors: true }),
+            ..Features::default()
+        };
+        peer.send(features.to_bytes()).await?;
+        let key = peer.expect(ns::DIALBACK, "result").await?;
+        if at == Open {
+            let (from, to) = (key.to().unwrap(), key.from().unwrap());
+            let valid = format!("<db:result from='{from}' to='{to}' type='valid'/>");
+            peer.send(valid).await?;
+        }
+    }
+    // The daemon need not read all of it.
+    let _ = peer.send(bytes).await;
+    loop {
+        match peer.next().await? {
+            Event::Element(element) => {
+                if let Some(error) = StreamError::from_element(&element) {
+                    peer.expect_end().await?;
+                    return Ok(error.condition);
+                }
+            }
+            other => anyhow::bail!("no stream error but {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_the_other_server_may_not_say_ends_the_stream() {
+    let mut world = World::new().unwrap();
+    let daemon = Bystander::daemon("here.test").policy("tls = 'optional'\nauth = ['dialback']");
+    world.start(daemon).await.unwrap();
+    let mut bystander = Bystander::beside(&mut world, "here.test").await.unwrap();
+    let mut component = world.component("here.test").await.unwrap();
+    let header = |change: fn(&mut StreamHeader)| {
+        let mut header = StreamHeader {
+            id: Some("there".to_owned()),
+            ..s2sd_tests::peer::initial_header(None, "here.test")
+        };
+        change(&mut header);
+        header_text(&header).to_vec()
+    };
+    let features = |bytes: &str| bytes.as_bytes().to_vec();
+    let everywhere = [At::Features, Answer, Open];
+    let negotiating = [At::Features, Answer];
+    let mut number = 0;
+    for (at, bytes, condition) in [
+        (
+            &[Header][..],
+            b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(),
+            Condition::NotWellFormed,
+        ),
+        (
+            &[Header],
+            b"220 mail.test ESMTP\r\n".to_vec(),
+            Condition::NotWellFormed,
+        ),
+        (
+            &[Header],
+            b"\x15\x03\x01\0\x02\x02\x46".to_vec(),
+            Condition::NotWellFormed,
+        ),
+        (
+            &[Header],
+            b"\0\0\0\0".to_vec(),
+            Condition::UnsupportedEncoding,
+        ),
+        (
+            &[Header],
+            features("<stream:features/>"),
+            Condition::NotWellFormed,
+        ),
+        (
+            &[Header],
+            features("<features xmlns='http://etherx.jabber.org/streams'/>"),
+            Condition::BadFormat,
+        ),
+        (
+            &[Header],
+            "x".repeat(10_000_000).into_bytes(),
+            Condition::NotWellFormed,
+        ),
+        (
+            &[Header],
+            ("<".to_owned() + &"x".repeat(10_000_000)).into_bytes(),
+            Condition::PolicyViolation,
+        ),
+        (
+            &[Header],
+            " ".repeat(10_000_000).into_bytes(),
+            Condition::PolicyViolation,
+        ),
+        (
+            &[Header],
+            header(|header| header.content = xmpp_stream::ContentNamespace::Client),
+            Condition::InvalidNamespace,
+        ),
+        (
+            &[Header],
+            // Perhaps only to say that it does not know the domain: with the features it is too much.
+            [
+                header(|header| header.from = Some("another.test".to_owned())),
+                features("<stream:features/>"),
+            ]
+            .concat(),
+            Condition::InvalidFrom,
+        ),
+        (
+            &everywhere,
+            b"<message>\xc3\x28</message>".to_vec(),
+            Condition::UnsupportedEncoding,
+        ),
+        (&everywhere, features("<!-- -->"), Condition::RestrictedXml),
+        (
+            &everywhere,
+            features("<!DOCTYPE x>"),
+            Condition::RestrictedXml,
+        ),
+        (
+            &everywhere,
+            features("<a>&lol;</a>"),
+            Condition::RestrictedXml,
+        ),
+        (&everywhere, features("hello"), Condition::BadFormat),
+        (&everywhere, features("<a></b>"), Condition::NotWellFormed),
+        (&everywhere, features("<x:a/>"), Condition::NotWellFormed),
+        (
+            &everywhere,
+            "<a>".repeat(1_000_000).into_bytes(),
+            Condition::PolicyViolation,
+        ),
+        (
+            &everywhere,
+            ("<stream:features>".to_owned() + &"x".repeat(10_000_000)).into_bytes(),
+            Condition::PolicyViolation,
+        ),
+        (
+            &negotiating,
+            features("<x xmlns='urn:x'/>"),
+            Condition::UnsupportedStanzaType,
+        ),
+        (
+            &negotiating,
+            "<message/>".repeat(2).into_bytes(),
+            Condition::NotAuthorized,
+        ),
+        (
+            &[Open],
+            features("<x xmlns='urn:x'/>"),
+            Condition::UnsupportedStanzaType,
+        ),
+        (&[Open], features("<message/>"), Condition::NotAuthorized),
+    ] {
+        for &at in at {
+            number += 1;
+            let domain = format!("evil{number}.test");
+            let what: String = String::from_utf8_lossy(&bytes).chars().take(80).collect();
+            let server = world.listen(&domain).await.unwrap();
+            let message = format!("<message from='here.test' to='{domain}' id='{domain}'/>");
+            component.send(message).await.unwrap();
+            let mut peer = server.accept().await.unwrap();
+            match answered(&mut peer, at, &bytes).await {
+                Ok(found) => assert_eq!(found, condition, "{at:?}: {what}"),
+                Err(error) => panic!("{at:?}: {what}: {error:#}\n{:#?}", peer.transcript()),
+            }
+            if at != Open {
+                let next = component.expect("an error", SOON, |_| true).await.unwrap();
+                assert_eq!(
+                    next.id().as_deref(),
+                    Some(&*domain),
+                    "{at:?}: {what}: {next:?}"
+                );
+                assert_eq!(next.kind().as_deref(), Some("error"));
+            }
+            bystander.is_well().await.unwrap();
+        }
+    }
+    bystander.was_well().await.unwrap();
+}
+
+/// A zone that leads back to us, or round in a circle, is a server that does not serve the domain.
+#[tokio::test]
+async fn a_domain_that_leads_back_to_us_is_refused_by_us() {
+    let mut world = World::new().unwrap();
+    let daemon = Bystander::daemon("here.test").policy("tls = 'optional'\nauth = ['dialback']");
+    world.start(daemon).await.unwrap();
+    let bystander = Bystander::beside(&mut world, "here.test").await.unwrap();
+    let mut component = world.component("here.test").await.unwrap();
+    let own = world.daemon("here.test").unwrap().s2s[0];
+    world.lead("_xmpp-server", "mirror.test", own);
+    component
+        .send("<message from='here.test' to='mirror.test' id='1'/>")
+        .await
+        .unwrap();
+    let error = component.expect("an error", SOON, |_| true).await.unwrap();
+    assert_eq!(error.kind().as_deref(), Some("error"));
+    // As one who proves itself, too.
+    let mut peer = world.connect("here.test").await.unwrap();
+    peer.open("mirror.test", "here.test").await.unwrap();
+    let verdict = peer
+        .dialback("mirror.test", "here.test", "key")
+        .await
+        .unwrap();
+    assert_eq!(verdict, "error");
+    for from in ["here.test", "calm.here.test"] {
+        let mut peer = world.connect("here.test").await.unwrap();
+        peer.open("evil.test", "here.test").await.unwrap();
+        let verdict = peer.dialback(from, "here.test", "key").await.unwrap();
+        assert_eq!(verdict, "error", "{from}");
+    }
+    bystander.was_well().await.unwrap();
+}

@@ -1,0 +1,273 @@
+//! Passwords: each proves the peer whose it is, to the server that asked, once (RFC 2831, RFC 6120 §6).
+#![allow(clippy::unwrap_used)]
+
+use s2sd_tests::{
+    bystander::Bystander,
+    party::Party,
+    peer::{Peer, initial_header},
+    world::{SOON, World},
+};
+use xmpp_sasl::{
+    Client, ClientCredentials, ClientInput, ClientStep, Failure, Password, wire::Nonza,
+};
+use xmpp_stream::{Condition, Element, ns};
+
+const TABLES: &str = "\
+    [limits]\nsasl_retries = 3\n\
+    [[peer]]\ndomain = 'a.test'\ntls = 'disabled'\nauth = ['digest-md5']\n\
+    accept = { username = 'user-a', password = 'pass-a' }\n\
+    credentials = { username = 'x', password = 'x' }\n\
+    [[peer]]\ndomain = 'b.test'\ntls = 'disabled'\nauth = ['digest-md5']\n\
+    accept = { username = 'user-b', password = 'pass-b', realm = 'b-realm' }\n\
+    credentials = { username = 'x', password = 'x' }\n\
+    [[peer]]\ndomain = 'secure.test'\ntls = 'required'\nauth = ['digest-md5']\n\
+    accept = { username = 'user-s', password = 'pass-s' }\n\
+    credentials = { username = 'x', password = 'x' }\n";
+
+async fn here() -> (World, Bystander, Party) {
+    let mut world = World::new().unwrap();
+    let policy = "tls = 'optional'\nauth = ['external', 'dialback']";
+    let daemon = Bystander::daemon("here.test").policy(policy).tables(TABLES);
+    world.start(daemon).await.unwrap();
+    let bystander = Bystander::beside(&mut world, "here.test").await.unwrap();
+    let component = world.component("here.test").await.unwrap();
+    (world, bystander, component)
+}
+
+fn random(out: &mut [u8]) {
+    // Nobody attacks the attacker.
+    out.fill(7);
+}
+
+fn credentials(username: &str, password: &str) -> ClientCredentials {
+    ClientCredentials {
+        username: Some(username.to_owned()),
+        password: Some(Password::new(password)),
+        service: "xmpp".to_owned(),
+        host: "here.test".to_owned(),
+        ..ClientCredentials::default()
+    }
+}
+
+async fn open(world: &World, from: Option<&str>) -> Peer {
+    let mut peer = world.connect("here.test").await.unwrap();
+    peer.send_header(from, "here.test").await.unwrap();
+    peer.expect_header().await.unwrap();
+    let features = peer.expect_features().await.unwrap();
+    assert_eq!(features.mechanisms, ["DIGEST-MD5"]);
+    peer
+}
+
+async fn nonza(peer: &mut Peer) -> Nonza {
+    let next = peer.next().await.unwrap();
+    let s2sd_tests::wire::Event::Element(element) = next else {
+        panic!("nothing of SASL but {next:?}");
+    };
+    Nonza::from_element(&element).unwrap().unwrap()
+}
+
+/// The whole exchange. `Ok`: success, and the stream is new.
+async fn log_in(peer: &mut Peer, credentials: &ClientCredentials) -> Result<(), Failure> {
+    let mut client: Box<dyn Client> = xmpp_sasl::client("DIGEST-MD5", credentials).unwrap();
+    let mut random = random;
+    let auth = Nonza::Auth {
+        mechanism: "DIGEST-MD5".to_owned(),
+        initial: None,
+    };
+    peer.send(auth.to_bytes()).await.unwrap();
+    if let ClientStep::Wait(next) = client.step(ClientInput::Start, &mut random) {
+        client = next;
+    } else {
+        panic!("DIGEST-MD5 begins with the server");
+    }
+    loop {
+        match nonza(peer).await {
+            Nonza::Challenge(challenge) => {
+                let input = ClientInput::Challenge(&challenge);
+                let ClientStep::Respond(response, next) = client.step(input, &mut random) else {
+                    panic!("no response");
+                };
+                client = next;
+                peer.send(Nonza::Response(response).to_bytes())
+                    .await
+                    .unwrap();
+            }
+            Nonza::Success(_) => {
+                peer.restart();
+                return Ok(());
+            }
+            Nonza::Failure { failure, .. } => return Err(failure),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn message(from: &str, id: &str) -> String {
+    format!("<message from='{from}' to='here.test' id='{id}'/>")
+}
+
+async fn reopen(peer: &mut Peer, from: Option<&str>) {
+    peer.send_header(from, "here.test").await.unwrap();
+    peer.expect_header().await.unwrap();
+    peer.expect_features().await.unwrap();
+}
+
+async fn arrives(component: &mut Party, id: &str) -> Element {
+    let next = component.expect("a stanza", SOON, |_| true).await.unwrap();
+    assert_eq!(next.id().as_deref(), Some(id), "{next:?}");
+    next
+}
+
+async fn is_refused(peer: &mut Peer, condition: Condition) {
+    match peer.expect_stream_error().await {
+        Ok(error) => assert_eq!(error.condition, condition, "{:#?}", peer.transcript()),
+        Err(error) => panic!("{error:#}\n{:#?}", peer.transcript()),
+    }
+}
+
+#[tokio::test]
+async fn a_password_proves_the_peer_whose_it_is_and_no_other() {
+    let (world, bystander, mut component) = here().await;
+    for from in [None, Some("a.test")] {
+        let mut peer = open(&world, from).await;
+        log_in(&mut peer, &credentials("user-a", "pass-a"))
+            .await
+            .unwrap();
+        reopen(&mut peer, from).await;
+        peer.send(message("a.test", "mine")).await.unwrap();
+        arrives(&mut component, "mine").await;
+        peer.send(message("b.test", "forged")).await.unwrap();
+        is_refused(&mut peer, Condition::InvalidFrom).await;
+    }
+    // A realm belongs to it.
+    for (realm, proved) in [("b-realm", true), ("here.test", false)] {
+        let mut peer = open(&world, None).await;
+        let credentials = ClientCredentials {
+            realm: Some(realm.to_owned()),
+            ..credentials("user-b", "pass-b")
+        };
+        let result = log_in(&mut peer, &credentials).await;
+        assert_eq!(result.is_ok(), proved, "{realm}");
+    }
+    // The right password of the wrong peer,
+    for (from, credentials) in [
+        (Some("a.test"), credentials("user-b", "pass-b")),
+        (Some("b.test"), credentials("user-a", "pass-a")),
+        (Some("a.test"), credentials("user-a", "pass-b")),
+        (None, credentials("user-a", "pass-b")),
+        (None, credentials("a.test", "pass-a")),
+        (None, credentials("", "")),
+        // of a peer that may not come without TLS,
+        (None, credentials("user-s", "pass-s")),
+    ] {
+        let mut peer = open(&world, from).await;
+        let failed = log_in(&mut peer, &credentials).await;
+        assert_eq!(failed, Err(Failure::NotAuthorized), "{credentials:?}");
+        peer.send(message("a.test", "forged")).await.unwrap();
+        is_refused(&mut peer, Condition::NotAuthorized).await;
+    }
+    // and to act as another.
+    for from in [None, Some("a.test")] {
+        for authzid in ["b.test", "here.test", "x@a.test", "xa.test"] {
+            let mut peer = open(&world, from).await;
+            let credentials = ClientCredentials {
+                authzid: Some(authzid.to_owned()),
+                ..credentials("user-a", "pass-a")
+            };
+            let failed = log_in(&mut peer, &credentials).await;
+            assert_eq!(failed, Err(Failure::InvalidAuthzid), "{authzid}");
+            peer.expect_end().await.unwrap();
+        }
+    }
+    bystander.was_well().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_new_stream_is_that_of_whom_the_password_proved() {
+    let (world, bystander, _component) = here().await;
+    for from in [None, Some("a.test")] {
+        let mut peer = open(&world, from).await;
+        log_in(&mut peer, &credentials("user-a", "pass-a"))
+            .await
+            .unwrap();
+        peer.send_header(Some("b.test"), "here.test").await.unwrap();
+        peer.expect_header().await.unwrap();
+        is_refused(&mut peer, Condition::InvalidFrom).await;
+    }
+    // Nor is it to another domain than the first.
+    let mut peer = open(&world, None).await;
+    log_in(&mut peer, &credentials("user-a", "pass-a"))
+        .await
+        .unwrap();
+    let header = initial_header(Some("a.test"), "calm.here.test");
+    peer.send(s2sd_tests::peer::header_text(&header))
+        .await
+        .unwrap();
+    peer.expect_header().await.unwrap();
+    is_refused(&mut peer, Condition::HostUnknown).await;
+    bystander.was_well().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_response_is_good_once_for_the_challenge_it_answers() {
+    let (world, bystander, mut component) = here().await;
+    // Somebody listened to a whole exchange.
+    let mut peer = open(&world, Some("a.test")).await;
+    log_in(&mut peer, &credentials("user-a", "pass-a"))
+        .await
+        .unwrap();
+    let heard = peer
+        .transcript()
+        .iter()
+        .filter_map(|line| line.strip_prefix("> <response"))
+        .map(|rest| format!("<response{rest}"))
+        .next()
+        .unwrap();
+    drop(peer);
+    let auth = format!("<auth xmlns='{}' mechanism='DIGEST-MD5'/>", ns::SASL);
+    for from in [None, Some("a.test"), Some("b.test")] {
+        let mut peer = open(&world, from).await;
+        peer.send(&auth).await.unwrap();
+        peer.expect(ns::SASL, "challenge").await.unwrap();
+        peer.send(&heard).await.unwrap();
+        let failure = peer.expect(ns::SASL, "failure").await.unwrap();
+        let named = failure.tree().elements().next().unwrap().name.clone();
+        assert!(
+            ["not-authorized", "malformed-request"].contains(&&*named),
+            "{named}"
+        );
+        // Not without a challenge either.
+        let mut peer = open(&world, from).await;
+        peer.send(&heard).await.unwrap();
+        peer.expect(ns::SASL, "failure").await.unwrap();
+    }
+    let mut peer = open(&world, Some("a.test")).await;
+    log_in(&mut peer, &credentials("user-a", "pass-a"))
+        .await
+        .unwrap();
+    reopen(&mut peer, Some("a.test")).await;
+    peer.send(message("a.test", "the first")).await.unwrap();
+    arrives(&mut component, "the first").await;
+    bystander.was_well().await.unwrap();
+}
+
+#[tokio::test]
+async fn guessing_ends_after_a_few_attempts() {
+    let (world, bystander, _component) = here().await;
+    let mut peer = open(&world, Some("a.test")).await;
+    for attempt in 0..4 {
+        let guess = credentials("user-a", &format!("guess {attempt}"));
+        let failed = log_in(&mut peer, &guess).await;
+        assert_eq!(failed, Err(Failure::NotAuthorized));
+    }
+    is_refused(&mut peer, Condition::PolicyViolation).await;
+    // One who mistypes may still get in.
+    let mut peer = open(&world, Some("a.test")).await;
+    let failed = log_in(&mut peer, &credentials("user-a", "guess")).await;
+    assert_eq!(failed, Err(Failure::NotAuthorized));
+    log_in(&mut peer, &credentials("user-a", "pass-a"))
+        .await
+        .unwrap();
+    reopen(&mut peer, Some("a.test")).await;
+    bystander.was_well().await.unwrap();
+}
