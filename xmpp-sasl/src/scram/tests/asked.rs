@@ -195,3 +195,42 @@ fn debug_shows_no_secret() {
         assert!(!shown.contains(secret), "{shown}");
     }
 }
+
+#[test]
+fn each_check_holds_by_itself() {
+    // Signed as it should be, by somebody who knows the password.
+    let vector = &VECTORS[0];
+    let sign = |without_proof: &str| {
+        let waiting = await_proof(vector);
+        let password = Password::new(vector.password);
+        let (salt, count) = (waiting.keys.salt(), waiting.keys.iterations());
+        let salted = SaltedPassword::derive(ScramHash::Sha1, &password, salt, count).unwrap();
+        let keys = salted.keys();
+        let signed = auth_message(&waiting.bare, &waiting.challenge, without_proof);
+        let signature = ScramHash::Sha1.hmac(&keys.stored_key, signed.as_bytes());
+        let proof = STANDARD.encode(xor(&keys.client_key, &signature).as_slice());
+        format!("{without_proof},p={proof}")
+    };
+    let end = |message: &str, known: u8| {
+        let mut waiting = Box::new(await_proof(vector));
+        waiting.known = known.into();
+        match waiting.step(Some(message.as_bytes()), &mut Accounts::default()) {
+            ServerStep::Success { .. } => Ok(()),
+            ServerStep::Failure(failure) => Err(failure),
+            step => panic!("{step:?}"),
+        }
+    };
+    let nonce = "fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j";
+    let right = sign(&format!("c=biws,r={nonce}"));
+    let no = Err(Failure::NotAuthorized);
+    assert_eq!(right, vector.client_final);
+    assert_eq!(end(&right, 1), Ok(()));
+    assert_eq!(end(&sign(&format!("c=biws,r={nonce},x=y")), 1), Ok(()));
+    assert_eq!(end(&sign(&format!("c=biws,r={nonce}4")), 1), no);
+    assert_eq!(end(&sign("c=biws,r=fyko+d2lbbFgONRv9qkxdawL"), 1), no);
+    // "y" instead of "n", and the base64 of "n,," in another form.
+    assert_eq!(end(&sign(&format!("c=eSws,r={nonce}")), 1), no);
+    assert_eq!(end(&sign(&format!("c=biwt,r={nonce}")), 1), no);
+    // The keys are nobody's, even if they fit.
+    assert_eq!(end(&right, 0), no);
+}

@@ -1,0 +1,8 @@
+//! `<auth/>` and the other elements of RFC 6120 §6.4: read or refused, and written as they were read.
+
+#![no_main]
+
+#[path = "../../xmpp-sasl/tests/attack/mod.rs"]
+mod attack;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| attack::bodies::wire(data));

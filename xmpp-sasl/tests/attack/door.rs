@@ -1,0 +1,142 @@
+//! Applications: one that lets nobody in, for a reason, and one that lets in who is right.
+
+use xmpp_sasl::{
+    ChannelBindingType, ChannelBindings, ClientCredentials, Failure, Host, Identity,
+    IterationBounds, Password, Random, ServerOptions, ServerSecret,
+};
+
+use super::{HOST, PASSWORD, USER};
+
+/// Random enough for a test, and the same each time.
+pub(crate) struct Counter(pub(crate) u64);
+
+impl Random for Counter {
+    fn fill(&mut self, out: &mut [u8]) {
+        for byte in out {
+            self.0 = self
+                .0
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            *byte = self.0.to_be_bytes()[0];
+        }
+    }
+}
+
+/// Why an application lets nobody in. One reason at a time, so that each has to hold by itself.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Why {
+    /// What is proved does not allow anything.
+    NotAllowed,
+    OtherSecret(&'static str),
+    Unknown,
+    /// The server is at the end of another connection than the client.
+    OtherConnection,
+}
+
+/// Answers the questions of mechanisms, and counts how often it had to give its reason.
+pub(crate) struct Door {
+    random: Counter,
+    why: Option<Why>,
+    pub(crate) asked: u32,
+}
+
+impl Door {
+    pub(crate) fn closed(seed: u64, why: Why) -> Self {
+        Self {
+            random: Counter(seed),
+            why: Some(why),
+            asked: 0,
+        }
+    }
+
+    pub(crate) fn open(seed: u64) -> Self {
+        Self {
+            random: Counter(seed),
+            why: None,
+            asked: 0,
+        }
+    }
+
+    fn says_no(&mut self, why: Why) -> bool {
+        let no = self.why == Some(why);
+        self.asked += u32::from(no);
+        no
+    }
+}
+
+impl Host for Door {
+    fn random(&mut self, out: &mut [u8]) {
+        self.random.fill(out);
+    }
+
+    fn password(&mut self, authcid: &str, _: Option<&str>) -> Option<Password> {
+        if authcid != USER || self.says_no(Why::Unknown) {
+            return None;
+        }
+        // It is asked of the exchange and not of the host.
+        self.says_no(Why::OtherConnection);
+        if let Some(Why::OtherSecret(password)) = self.why {
+            self.asked += 1;
+            return Some(Password::new(password));
+        }
+        Some(Password::new(PASSWORD))
+    }
+
+    fn authorize(&mut self, authcid: &str, authzid: Option<&str>) -> Result<(), Failure> {
+        if self.says_no(Why::NotAllowed) || authzid.is_some_and(|authzid| authzid != authcid) {
+            Err(Failure::InvalidAuthzid)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn external(&mut self, authzid: Option<&str>) -> Result<Identity, Failure> {
+        if self.says_no(Why::NotAllowed) || authzid != Some(USER) {
+            return Err(Failure::NotAuthorized);
+        }
+        Ok(Identity {
+            authcid: None,
+            authzid: authzid.map(str::to_owned),
+            mechanism: "EXTERNAL",
+        })
+    }
+
+    fn anonymous(&mut self, trace: Option<&str>) -> Result<Identity, Failure> {
+        if self.says_no(Why::NotAllowed) {
+            return Err(Failure::NotAuthorized);
+        }
+        Ok(Identity {
+            authcid: None,
+            authzid: trace.map(str::to_owned),
+            mechanism: "ANONYMOUS",
+        })
+    }
+}
+
+fn bindings(data: u8) -> ChannelBindings {
+    ChannelBindings::none()
+        .with(ChannelBindingType::TlsExporter, [data; 32])
+        .with(ChannelBindingType::TlsServerEndPoint, [data; 32])
+}
+
+pub(crate) fn credentials() -> ClientCredentials {
+    ClientCredentials {
+        username: Some(USER.to_owned()),
+        password: Some(Password::new(PASSWORD)),
+        authzid: Some(USER.to_owned()),
+        certificate: true,
+        channel_bindings: bindings(1),
+        // Computing is not what is tested here.
+        iterations: IterationBounds { min: 1, max: 9 },
+        ..ClientCredentials::new("xmpp", HOST)
+    }
+}
+
+pub(crate) fn options(why: Why) -> ServerOptions {
+    ServerOptions {
+        channel_bindings: bindings(if why == Why::OtherConnection { 2 } else { 1 }),
+        secret: Some(ServerSecret::new(*b"of the server")),
+        iterations: 1,
+        ..ServerOptions::new("xmpp", HOST)
+    }
+}
