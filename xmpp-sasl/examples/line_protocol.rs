@@ -1,14 +1,15 @@
 //! Both sides of an exchange over a line protocol of its own, through a real socket.
 //!
 //! ```text
-//! S: * EXTERNAL DIGEST-MD5        what is offered
-//! C: AUTH DIGEST-MD5 [data]       data in base64, "=" for none at all
-//! S: + data                       a challenge
-//! C: data                         the response
+//! S: * EXTERNAL SCRAM-SHA-256 DIGEST-MD5    what is offered
+//! C: AUTH SCRAM-SHA-256 [data]              data in base64, "=" for none at all
+//! S: + data                                 a challenge
+//! C: data                                   the response
 //! S: OK [data] | NO reason
 //! ```
 //!
-//! Run it with `cargo run -p xmpp-sasl --example line_protocol`, and once more with a wrong password as argument.
+//! Run it with `cargo run -p xmpp-sasl --example line_protocol`, and once more with a wrong password, or with the right
+//! one ("open sesame") and DIGEST-MD5 or PLAIN, as arguments.
 
 use std::error::Error;
 use std::io::{BufRead, BufReader, Write};
@@ -18,22 +19,24 @@ use std::thread;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use xmpp_sasl::{
-    ClientCredentials, ClientInput, ClientStep, Failure, Host, Identity, Password, Server,
-    ServerOptions, ServerStep, select, server,
+    ClientCredentials, ClientInput, ClientStep, Failure, Host, Identity, Offer, Password, STRENGTH,
+    ScramKeys, ScramParameters, Server, ServerOptions, ServerSecret, ServerStep, select, server,
 };
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 fn main() -> Result<()> {
-    let password = std::env::args()
-        .nth(1)
-        .unwrap_or_else(|| "open sesame".to_owned());
+    let mut arguments = std::env::args().skip(1);
+    let password = arguments.next().unwrap_or_else(|| "open sesame".to_owned());
+    // Without one we take whatever is strongest.
+    let only = arguments.next();
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     let asking = thread::spawn(move || serve(Lines::new(listener.accept()?.0, "S")?));
     let proved = log_in(
         Lines::new(TcpStream::connect(address)?, "C")?,
         Password::new(password),
+        only.as_deref(),
     );
     if let Ok(Err(error)) = asking.join() {
         println!("the server ended with: {error}");
@@ -41,17 +44,27 @@ fn main() -> Result<()> {
     proved
 }
 
+/// What the server offers. PLAIN has no place on a wire that anybody can read; it is here to be looked at.
+const OFFER: [&str; 4] = ["EXTERNAL", "SCRAM-SHA-256", "DIGEST-MD5", "PLAIN"];
+
 /// The side that asks.
 fn serve(mut lines: Lines) -> Result<()> {
-    lines.send("* EXTERNAL DIGEST-MD5")?;
+    lines.send(&format!("* {}", OFFER.join(" ")))?;
     let request = lines.receive()?;
     let mut words = request.split(' ');
     let mechanism = words
         .next()
         .filter(|word| *word == "AUTH")
         .and_then(|_| words.next());
-    let options = ServerOptions::new("demo", "cave.example");
-    let Some(mut exchange) = mechanism.and_then(|name| server(name, &options)) else {
+    let options = ServerOptions {
+        // SCRAM proves what was offered, and shows the same salt each time to a name that nobody has.
+        offer: Offer::new(OFFER),
+        secret: Some(ServerSecret::new(*b"forty thieves")),
+        iterations: 4096,
+        ..ServerOptions::new("demo", "cave.example")
+    };
+    let offered = mechanism.filter(|name| OFFER.contains(name));
+    let Some(mut exchange) = offered.and_then(|name| server(name, &options)) else {
         return lines.send("NO invalid-mechanism");
     };
     let mut input = words.next().map(decode).transpose()?;
@@ -92,6 +105,12 @@ impl Host for Accounts {
         (authcid == "ali").then(|| Password::new("open sesame"))
     }
 
+    /// What a server should have instead of passwords. `ScramKeys::derive` made it.
+    fn scram_keys(&mut self, authcid: &str, _: &ScramParameters) -> Option<ScramKeys> {
+        const KEPT: &str = "SCRAM-SHA-256$4096:c2VzYW1lIHNlZWRzIDEyMw==$f0/K7Av/vZpUc5dfwaAW3afQfeuk9HyaoQrygzaBOCg=:t7RsWLkgzM52RsDV75t6tBzaFxb0IEEuoB0rBCZZm3g=";
+        (authcid == "ali").then(|| ScramKeys::parse(KEPT).expect("it is well-formed"))
+    }
+
     fn authorize(
         &mut self,
         authcid: &str,
@@ -112,7 +131,7 @@ impl Host for Accounts {
 }
 
 /// The side that proves who it is.
-fn log_in(mut lines: Lines, password: Password) -> Result<()> {
+fn log_in(mut lines: Lines, password: Password, only: Option<&str>) -> Result<()> {
     let greeting = lines.receive()?;
     let offered: Vec<&str> = greeting.trim_start_matches("* ").split(' ').collect();
     let credentials = ClientCredentials {
@@ -120,8 +139,16 @@ fn log_in(mut lines: Lines, password: Password) -> Result<()> {
         password: Some(password),
         ..ClientCredentials::new("demo", "cave.example")
     };
-    // EXTERNAL is stronger, but there is no certificate to use it with.
-    let exchange = select(&offered, &["EXTERNAL", "DIGEST-MD5"], &credentials, None)?;
+    // EXTERNAL is stronger, but there is no certificate to use it with; and PLAIN only if we are told to.
+    let allowed: Vec<&str> = match &only {
+        Some(name) => vec![name],
+        None => STRENGTH
+            .iter()
+            .copied()
+            .take_while(|name| *name != "DIGEST-MD5")
+            .collect(),
+    };
+    let exchange = select(&offered, &allowed, &credentials, None)?;
     let name = exchange.name();
     let mut exchange = match exchange.step(ClientInput::Start, &mut random) {
         ClientStep::Respond(data, next) => {
