@@ -10,19 +10,57 @@
 //! | mechanism | specification | what it proves | when to use it |
 //! |---|---|---|---|
 //! | `EXTERNAL` | RFC 4422 appendix A, XEP-0178 | what the outer layer proved, a TLS certificate as a rule | between servers, always first |
-//! | `DIGEST-MD5` | RFC 2831 (historic: RFC 6331) | that both sides know a password, without sending it | only with old peers, by agreement |
 //! | `GSSAPI` | RFC 4752, XEP-0233 | that a Kerberos KDC knows both sides | where there is a realm; cargo feature `gssapi` |
+//! | `SCRAM-SHA-512-PLUS`, `SCRAM-SHA-256-PLUS`, `SCRAM-SHA-1-PLUS` | RFC 5802, RFC 7677, RFC 9266 | that both sides know a password, the server without keeping it, and that they are the two ends of one TLS connection | with a password, wherever there is TLS |
+//! | `SCRAM-SHA-512`, `SCRAM-SHA-256`, `SCRAM-SHA-1` | RFC 5802, RFC 7677 | that both sides know a password, the server without keeping it | with a password, where the other side or the outer layer has no channel binding |
+//! | `DIGEST-MD5` | RFC 2831 (historic: RFC 6331) | that both sides know a password, without sending it | only with old peers, by agreement |
 //! | `KERBEROS_V4` | RFC 2222 §7.1, historic and breakable | that both sides have a DES key | never by itself; see [`kerberos_v4`] |
+//! | `PLAIN` | RFC 4616 | that the client knows a password, which it gives away; nothing about the server | inside TLS to a server that is known, where nothing better is |
+//! | `ANONYMOUS` | RFC 4505 | nothing | for guests, where guests are wanted; never between servers |
 //!
 //! [`client()`] and [`server()`] make one by its registered name, [`select`] chooses among the names that a server
 //! offers. The module `wire` has the XML forms of RFC 6120 §6.4 (cargo feature `xmpp`, on by default); without it the crate
 //! knows nothing of XMPP.
 //!
+//! # Passwords on the server
+//!
+//! For SCRAM a server keeps [`ScramKeys`] (RFC 5803) and answers [`Host::scram_keys`] with them; whoever steals them
+//! cannot log in with them. A host that knows passwords need not do anything: keys are derived from
+//! [`Host::password`] each time. With [`ServerOptions::secret`] a name that nobody has cannot be told from one that
+//! somebody has: it is shown the same kind of salt each time, and fails at the same place.
+//!
+//! # Channel binding and changed offers
+//!
+//! [`ClientCredentials::channel_bindings`] and [`ServerOptions::channel_bindings`] say what there is to bind to; without
+//! it the names in `-PLUS` do not exist. [`select`] tells the exchange what was offered, and [`ServerOptions::offer`]
+//! tells the server's side; SCRAM then notices on either side when somebody took something off the list on its way
+//! (RFC 5802 §6, XEP-0474), and the exchange fails.
+//!
 //! # Long computations
 //!
-//! `step` runs to its end in the calling thread. The values are `Send + 'static` and passed by value, so a driver
-//! that must not block can move one, its input and its host to another thread for that step and get back what
-//! comes next. Neither mechanism that exists now needs this: they compute for microseconds.
+//! `step` runs to its end in the calling thread. Most steps take microseconds; SCRAM's take as long as the iteration
+//! count says, from milliseconds to about a second, and GSSAPI's may ask a KDC. [`Client::is_heavy`] and
+//! [`Server::is_heavy`] say so before. The values are `Send + 'static` and passed by value, so a driver that must not
+//! block moves one, its input and its host to another thread for that step and gets back what comes next:
+//!
+//! ```
+//! use xmpp_sasl::*;
+//!
+//! /// With tokio, `spawn_blocking` in the place of `spawn`, and `.await` in that of `join`.
+//! fn step(client: Box<dyn Client>, challenge: Vec<u8>) -> ClientStep {
+//!     let step = move || {
+//!         let mut random = |out: &mut [u8]| getrandom::fill(out).expect("the system has random numbers");
+//!         client.step(ClientInput::Challenge(&challenge), &mut random)
+//!     };
+//!     std::thread::spawn(step).join().expect("a step does not panic")
+//! }
+//! ```
+//!
+//! On the server only deriving keys from a password is heavy. A client may keep a [`SaltedPassword`] for the next time.
+//!
+//! # Code written for the crate `sasl`
+//!
+//! [`adapter`] has our mechanisms behind the traits of that crate, and says what is different.
 //!
 //! # Example
 //!
