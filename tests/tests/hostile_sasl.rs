@@ -2,15 +2,16 @@
 #![allow(clippy::unwrap_used)]
 
 use s2sd_tests::{
+    attacked::{self, arrives, is_refused, message},
     bystander::Bystander,
     party::Party,
     peer::{Peer, initial_header},
-    world::{SOON, World},
+    world::World,
 };
 use xmpp_sasl::{
     Client, ClientCredentials, ClientInput, ClientStep, Failure, Password, wire::Nonza,
 };
-use xmpp_stream::{Condition, Element, ns};
+use xmpp_stream::{Condition, ns};
 
 const TABLES: &str = "\
     [limits]\nsasl_retries = 3\n\
@@ -25,13 +26,9 @@ const TABLES: &str = "\
     credentials = { username = 'x', password = 'x' }\n";
 
 async fn here() -> (World, Bystander, Party) {
-    let mut world = World::new().unwrap();
     let policy = "tls = 'optional'\nauth = ['external', 'dialback']";
-    let daemon = Bystander::daemon("here.test").policy(policy).tables(TABLES);
-    world.start(daemon).await.unwrap();
-    let bystander = Bystander::beside(&mut world, "here.test").await.unwrap();
-    let component = world.component("here.test").await.unwrap();
-    (world, bystander, component)
+    let daemon = attacked::daemon().policy(policy).tables(TABLES);
+    attacked::start(daemon).await.unwrap()
 }
 
 fn random(out: &mut [u8]) {
@@ -102,27 +99,10 @@ async fn log_in(peer: &mut Peer, credentials: &ClientCredentials) -> Result<(), 
     }
 }
 
-fn message(from: &str, id: &str) -> String {
-    format!("<message from='{from}' to='here.test' id='{id}'/>")
-}
-
 async fn reopen(peer: &mut Peer, from: Option<&str>) {
     peer.send_header(from, "here.test").await.unwrap();
     peer.expect_header().await.unwrap();
     peer.expect_features().await.unwrap();
-}
-
-async fn arrives(component: &mut Party, id: &str) -> Element {
-    let next = component.expect("a stanza", SOON, |_| true).await.unwrap();
-    assert_eq!(next.id().as_deref(), Some(id), "{next:?}");
-    next
-}
-
-async fn is_refused(peer: &mut Peer, condition: Condition) {
-    match peer.expect_stream_error().await {
-        Ok(error) => assert_eq!(error.condition, condition, "{:#?}", peer.transcript()),
-        Err(error) => panic!("{error:#}\n{:#?}", peer.transcript()),
-    }
 }
 
 #[tokio::test]
@@ -135,9 +115,9 @@ async fn a_password_proves_the_peer_whose_it_is_and_no_other() {
             .unwrap();
         reopen(&mut peer, from).await;
         peer.send(message("a.test", "mine")).await.unwrap();
-        arrives(&mut component, "mine").await;
+        arrives(&mut component, "mine").await.unwrap();
         peer.send(message("b.test", "forged")).await.unwrap();
-        is_refused(&mut peer, Condition::InvalidFrom).await;
+        is_refused(&mut peer, Condition::InvalidFrom).await.unwrap();
     }
     // A realm belongs to it.
     for (realm, proved) in [("b-realm", true), ("here.test", false)] {
@@ -164,7 +144,9 @@ async fn a_password_proves_the_peer_whose_it_is_and_no_other() {
         let failed = log_in(&mut peer, &credentials).await;
         assert_eq!(failed, Err(Failure::NotAuthorized), "{credentials:?}");
         peer.send(message("a.test", "forged")).await.unwrap();
-        is_refused(&mut peer, Condition::NotAuthorized).await;
+        is_refused(&mut peer, Condition::NotAuthorized)
+            .await
+            .unwrap();
     }
     // and to act as another.
     for from in [None, Some("a.test")] {
@@ -192,7 +174,7 @@ async fn the_new_stream_is_that_of_whom_the_password_proved() {
             .unwrap();
         peer.send_header(Some("b.test"), "here.test").await.unwrap();
         peer.expect_header().await.unwrap();
-        is_refused(&mut peer, Condition::InvalidFrom).await;
+        is_refused(&mut peer, Condition::InvalidFrom).await.unwrap();
     }
     // Nor is it to another domain than the first.
     let mut peer = open(&world, None).await;
@@ -204,7 +186,7 @@ async fn the_new_stream_is_that_of_whom_the_password_proved() {
         .await
         .unwrap();
     peer.expect_header().await.unwrap();
-    is_refused(&mut peer, Condition::HostUnknown).await;
+    is_refused(&mut peer, Condition::HostUnknown).await.unwrap();
     bystander.was_well().await.unwrap();
 }
 
@@ -247,7 +229,7 @@ async fn a_response_is_good_once_for_the_challenge_it_answers() {
         .unwrap();
     reopen(&mut peer, Some("a.test")).await;
     peer.send(message("a.test", "the first")).await.unwrap();
-    arrives(&mut component, "the first").await;
+    arrives(&mut component, "the first").await.unwrap();
     bystander.was_well().await.unwrap();
 }
 
@@ -260,7 +242,9 @@ async fn guessing_ends_after_a_few_attempts() {
         let failed = log_in(&mut peer, &guess).await;
         assert_eq!(failed, Err(Failure::NotAuthorized));
     }
-    is_refused(&mut peer, Condition::PolicyViolation).await;
+    is_refused(&mut peer, Condition::PolicyViolation)
+        .await
+        .unwrap();
     // One who mistypes may still get in.
     let mut peer = open(&world, Some("a.test")).await;
     let failed = log_in(&mut peer, &credentials("user-a", "guess")).await;

@@ -1,0 +1,62 @@
+//! A daemon that is attacked: what its component gets, and a bystander who must not notice.
+
+use anyhow::{Context, ensure};
+use xmpp_stream::{Condition, Element};
+
+use crate::{
+    bystander::Bystander,
+    neighbour::Neighbour,
+    party::Party,
+    peer::Peer,
+    world::{Daemon, SOON, World},
+};
+
+/// The domain that is attacked.
+pub const HERE: &str = "here.test";
+
+/// A daemon for [`HERE`], to be described further.
+pub fn daemon() -> Daemon {
+    Bystander::daemon(HERE)
+}
+
+/// The daemon in its world, with a bystander, and its component.
+pub async fn start(daemon: Daemon) -> anyhow::Result<(World, Bystander, Party)> {
+    let mut world = World::new()?;
+    world.start(daemon).await?;
+    let bystander = Bystander::beside(&mut world, HERE).await?;
+    let component = world.component(HERE).await?;
+    Ok((world, bystander, component))
+}
+
+/// A message to [`HERE`].
+pub fn message(from: &str, id: &str) -> String {
+    format!("<message from='{from}' to='{HERE}' id='{id}'/>")
+}
+
+/// What arrives next at the component is this, so nothing did before it.
+pub async fn arrives(component: &mut Party, id: &str) -> anyhow::Result<Element> {
+    let next = component.expect("a stanza", SOON, |_| true).await?;
+    ensure!(next.id().as_deref() == Some(id), "not {id} but {next:?}");
+    Ok(next)
+}
+
+/// Nothing that was not proved arrived: the message of a peer that proves itself is the first. It does so in clear, so
+/// the daemon has to allow that.
+pub async fn nothing_arrived(world: &mut World, component: &mut Party) -> anyhow::Result<()> {
+    let good = Neighbour::at(world, "good.test").await?;
+    let mut peer = good.proved(world, HERE, HERE).await?;
+    peer.send(message("good.test", "the first")).await?;
+    arrives(component, "the first").await.map(drop)
+}
+
+/// The peer's stream ends with this stream error.
+pub async fn is_refused(peer: &mut Peer, condition: Condition) -> anyhow::Result<()> {
+    let error = peer.expect_stream_error().await;
+    let error = error.with_context(|| format!("{:#?}", peer.transcript()))?;
+    ensure!(
+        error.condition == condition,
+        "not {condition:?} but {error:?} after {:#?}",
+        peer.transcript()
+    );
+    Ok(())
+}
