@@ -23,6 +23,10 @@ const TABLES: &str = "\
     credentials = { username = 'x', password = 'x' }\n\
     [[peer]]\ndomain = 'secure.test'\ntls = 'required'\nauth = ['digest-md5']\n\
     accept = { username = 'user-s', password = 'pass-s' }\n\
+    credentials = { username = 'x', password = 'x' }\n\
+    [[peer]]\ndomain = 'victim.test'\ntls = 'required'\nverify = 'dialback'\n\
+    auth = ['scram-sha-256', 'dialback']\n\
+    accept = { username = 'user-v', password = 'pass-v' }\n\
     credentials = { username = 'x', password = 'x' }\n";
 
 async fn here() -> (World, Bystander, Party) {
@@ -253,5 +257,54 @@ async fn guessing_ends_after_a_few_attempts() {
         .await
         .unwrap();
     reopen(&mut peer, Some("a.test")).await;
+    bystander.was_well().await.unwrap();
+}
+
+/// SCRAM looks a username up before anything is proved. Whose it is must not outlive the exchange.
+#[tokio::test]
+async fn a_name_that_was_only_named_is_no_name_for_the_next_mechanism() {
+    let (world, bystander, mut component) = here().await;
+    let evil = world.identity("evil.test");
+    let external = |authzid: &str| {
+        format!(
+            "<auth xmlns='{}' mechanism='EXTERNAL'>{authzid}</auth>",
+            ns::SASL
+        )
+    };
+    for authzid in ["=", "dmljdGltLnRlc3Q="] {
+        let mut peer = world.connect("here.test").await.unwrap();
+        peer.send_header(None, "here.test").await.unwrap();
+        peer.expect_header().await.unwrap();
+        peer.expect_features().await.unwrap();
+        peer.starttls("here.test", Some(&evil)).await.unwrap();
+        peer.send_header(None, "here.test").await.unwrap();
+        peer.expect_header().await.unwrap();
+        let offered = peer.expect_features().await.unwrap().mechanisms;
+        for mechanism in ["EXTERNAL", "SCRAM-SHA-256"] {
+            assert!(offered.iter().any(|name| name == mechanism), "{offered:?}");
+        }
+        // "n,,n=user-v,r=rOprNGfwEbeRWgbNEkqO"
+        let named = "biwsbj11c2VyLXYscj1yT3ByTkdmd0ViZVJXZ2JORWtxTw==";
+        let auth = format!(
+            "<auth xmlns='{}' mechanism='SCRAM-SHA-256'>{named}</auth>",
+            ns::SASL
+        );
+        peer.send(auth).await.unwrap();
+        peer.expect(ns::SASL, "challenge").await.unwrap();
+        peer.send(external(authzid)).await.unwrap();
+        if authzid != "=" {
+            let failure = peer.expect(ns::SASL, "failure").await.unwrap();
+            let named = failure.tree().child(ns::SASL, "invalid-authzid").is_some();
+            assert!(named, "{failure:?}");
+            continue;
+        }
+        peer.expect(ns::SASL, "success").await.unwrap();
+        peer.restart();
+        reopen(&mut peer, None).await;
+        peer.send(message("evil.test", "mine")).await.unwrap();
+        arrives(&mut component, "mine").await.unwrap();
+        peer.send(message("victim.test", "forged")).await.unwrap();
+        is_refused(&mut peer, Condition::InvalidFrom).await.unwrap();
+    }
     bystander.was_well().await.unwrap();
 }
