@@ -124,3 +124,14 @@ async fn a_stream_that_pauses_hears_that_the_server_stops() {
     assert_eq!(said.unwrap().condition, Condition::SystemShutdown);
     assert!(begin.elapsed() < SOON);
 }
+
+/// More than all socket buffers hold: the rest stays with the peer, not in our memory.
+#[tokio::test]
+async fn a_peer_that_is_too_fast_is_held_back() {
+    let (mut world, mut component) = world("stanzas_per_second = 1").await;
+    let mut peer = proved(&mut world, "a.test").await;
+    let much = messages("a.test", 0..400, &"x".repeat(100 << 10));
+    let sending = tokio::time::timeout(Duration::from_secs(1), peer.send(much));
+    assert!(sending.await.is_err(), "40 MiB were read");
+    arrive(&mut component, "a.test", 0..2).await;
+}
