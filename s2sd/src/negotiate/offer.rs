@@ -10,7 +10,7 @@ use xmpp_sasl::ChannelBindingType;
 
 use super::{House, Method, Transport};
 use crate::config::{Config, Policy, TlsMode, Verify};
-use crate::tls::trust::Certificate;
+use crate::tls::trust::{BadCertificate, Certificate};
 
 /// What is offered, and kept so that only what was offered is accepted.
 #[derive(Clone, Debug, Default)]
@@ -41,7 +41,7 @@ pub(super) struct Asked<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum NoOffer {
     /// `not-authorized`: the certificate is bad and policy is strict. The text is for the peer's operator.
-    BadCertificate(String),
+    BadCertificate(BadCertificate),
     /// `policy-violation`: nothing the peer could do would count as proof.
     Nothing(&'static str),
 }
@@ -76,7 +76,7 @@ pub(super) fn offer(asked: &Asked<'_>) -> Result<Offer, NoOffer> {
     if let Certificate::Bad(bad) = asked.certificate
         && policy.verify == Verify::Strict
     {
-        return Err(NoOffer::BadCertificate(bad.to_string()));
+        return Err(NoOffer::BadCertificate(bad.clone()));
     }
     let dialback = policy.allows(Method::Dialback);
     let bindings = asked.transport.channel_bindings();

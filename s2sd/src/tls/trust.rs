@@ -178,6 +178,20 @@ pub enum BadCertificate {
     Other(String),
 }
 
+impl BadCertificate {
+    /// The same for others than the operator of that server: in our log, and in what comes back to a sender.
+    pub fn of_it(&self) -> String {
+        let text = self.to_string();
+        // The names in it are the peer's own words, and may be any.
+        let end = text.find([':', '"', '(']).unwrap_or(text.len());
+        let (ours, rest) = text.split_at(end);
+        let ours = ours
+            .replace("above yours", "above its own")
+            .replace("your ", "its ");
+        ours + &rest.replace(" you sent", " it sent")
+    }
+}
+
 /// Whose certificate is out of its time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Whose {

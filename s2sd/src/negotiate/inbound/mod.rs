@@ -385,14 +385,14 @@ impl Inbound {
                 ));
                 self.open(offer)
             }
-            Err(NoOffer::BadCertificate(text)) => {
+            Err(NoOffer::BadCertificate(bad)) => {
                 self.send_error(
-                    &StreamError::new(Condition::NotAuthorized).with_text(text.clone()),
+                    &StreamError::new(Condition::NotAuthorized).with_text(bad.to_string()),
                     out,
                 );
                 Err(Closed {
                     by: By::Us,
-                    cause: Cause::Certificate(text),
+                    cause: Cause::Certificate(bad.of_it()),
                 })
             }
             Err(NoOffer::Nothing(text)) => {

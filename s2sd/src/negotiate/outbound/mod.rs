@@ -442,7 +442,7 @@ impl Outbound {
         // The server always shows a certificate; none at all is as bad as a wrong one.
         let bad = match &judged.certificate {
             Certificate::Good { .. } => None,
-            Certificate::Bad(bad) => Some(bad.to_string()),
+            Certificate::Bad(bad) => Some(bad.of_it()),
             Certificate::Missing => Some("no certificate was shown".to_owned()),
         };
         match bad {

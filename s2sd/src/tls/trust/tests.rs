@@ -461,3 +461,47 @@ fn damaged_certificates_prove_nothing_new() {
         }
     }
 }
+
+/// The operator of the other server is told of "your" certificate; everybody else is not.
+#[test]
+fn what_is_wrong_can_be_said_to_others() {
+    let day = || Day::of(UnixTime::since_unix_epoch(Duration::from_secs(0)));
+    for (bad, want) in [
+        (
+            BadCertificate::Expired {
+                whose: Whose::Own,
+                on: day(),
+            },
+            "its certificate expired on 1970-01-01",
+        ),
+        (
+            BadCertificate::NotYetValid {
+                whose: Whose::Issuer,
+                from: day(),
+            },
+            "a certificate in the chain above its own is not valid before 1970-01-01",
+        ),
+        (
+            BadCertificate::UnknownIssuer {
+                issuer: "your CA".to_owned(),
+                sent: 1,
+            },
+            "no authority trusted here signed its certificate (its issuer is \"your CA\"): either that authority is \
+             not trusted, or an intermediate certificate is missing from the 1 it sent",
+        ),
+        (
+            BadCertificate::WrongName {
+                domain: "a.example".to_owned(),
+                found: vec!["dNSName your.example".to_owned()],
+            },
+            "its certificate is not for a.example: it has dNSName your.example",
+        ),
+        (BadCertificate::SelfSigned, "its certificate is self-signed"),
+        (
+            BadCertificate::Revoked,
+            "its certificate, or one in the chain above it, has been revoked by its issuer",
+        ),
+    ] {
+        assert_eq!(bad.of_it(), want);
+    }
+}
