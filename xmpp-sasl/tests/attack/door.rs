@@ -1,5 +1,6 @@
 //! Applications: one that lets nobody in, for a reason, and one that lets in who is right.
 
+use xmpp_sasl::kerberos_v4::{Clock, Keys};
 use xmpp_sasl::{
     ChannelBindingType, ChannelBindings, ClientCredentials, Failure, Host, Identity,
     IterationBounds, Password, Random, ServerOptions, ServerSecret,
@@ -83,7 +84,8 @@ impl Host for Door {
     }
 
     fn authorize(&mut self, authcid: &str, authzid: Option<&str>) -> Result<(), Failure> {
-        if self.says_no(Why::NotAllowed) || authzid.is_some_and(|authzid| authzid != authcid) {
+        let name = if authcid == PRINCIPAL { USER } else { authcid };
+        if self.says_no(Why::NotAllowed) || authzid.is_some_and(|authzid| authzid != name) {
             Err(Failure::InvalidAuthzid)
         } else {
             Ok(())
@@ -113,6 +115,17 @@ impl Host for Door {
     }
 }
 
+/// KERBEROS_V4: the name of the proving side.
+const PRINCIPAL: &str = "xmpp.capulet@CAPULET.EXAMPLE";
+
+fn kerberos_v4(key: &str) -> Option<Keys> {
+    let keys = format!("{PRINCIPAL} xmpp.montague@MONTAGUE.EXAMPLE 1 {key}");
+    let keys = Keys::parse(&keys).expect("it is well-formed");
+    Some(keys.with_clock(Clock(|| 1_700_000_000)))
+}
+
+const KEY: &str = "133457799bbcdff1";
+
 fn bindings(data: u8) -> ChannelBindings {
     ChannelBindings::none()
         .with(ChannelBindingType::TlsExporter, [data; 32])
@@ -128,6 +141,7 @@ pub(crate) fn credentials() -> ClientCredentials {
         channel_bindings: bindings(1),
         // Computing is not what is tested here.
         iterations: IterationBounds { min: 1, max: 9 },
+        kerberos_v4: kerberos_v4(KEY),
         ..ClientCredentials::new("xmpp", HOST)
     }
 }
@@ -137,6 +151,10 @@ pub(crate) fn options(why: Why) -> ServerOptions {
         channel_bindings: bindings(if why == Why::OtherConnection { 2 } else { 1 }),
         secret: Some(ServerSecret::new(*b"of the server")),
         iterations: 1,
+        kerberos_v4: kerberos_v4(match why {
+            Why::OtherSecret(_) => "0123456789abcdef",
+            Why::NotAllowed | Why::Unknown | Why::OtherConnection => KEY,
+        }),
         ..ServerOptions::new("xmpp", HOST)
     }
 }

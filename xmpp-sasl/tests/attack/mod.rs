@@ -177,7 +177,7 @@ pub(crate) fn attack_client(mechanism: &str, script: &[(Move, bool)]) -> (bool, 
         step => panic!("{step:?}"),
     };
     let first = said.clone().unwrap_or_default();
-    let mut server = asking(mechanism, &options(Why::NotAllowed));
+    let mut server = asking(mechanism, &options(Why::OtherSecret("guess")));
     let mut messages = Vec::new();
     let (mut before, mut answers) = (Vec::new(), 0);
     for (step, with_success) in script {
