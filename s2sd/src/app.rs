@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rustls::pki_types::UnixTime;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
@@ -81,6 +82,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         tls,
         dns,
         paces: Paces::default(),
+        reloads: watch::Sender::default(),
         stop: CancellationToken::new(),
         house: ArcSwap::from_pointee(house),
     };
@@ -204,7 +206,7 @@ impl Running {
     }
 
     /// Takes a new configuration: rules, domains, certificates. Listeners, limits of the resolver and open streams stay
-    /// as they are. What changed and what could not be taken is said line by line.
+    /// as they are, but for the streams of domains that are not admitted any more. What changed and what could not be taken is said line by line.
     pub fn reload(&self, config: Config) -> Result<Vec<String>, StartError> {
         let means = self.router.means();
         let old = means.house();
@@ -222,6 +224,7 @@ impl Running {
         }
         let house = house(config, &means.tls)?;
         means.house.store(Arc::new(house));
+        means.reloads.send_replace(());
         self.warn_of_certificates();
         Ok(said)
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
@@ -51,6 +52,7 @@ struct Driver {
     /// When it was accepted: the time for negotiation counts from here, handshakes included.
     began: Instant,
     heard: Instant,
+    reloads: watch::Receiver<()>,
     /// How fast the domains proved here may send.
     paces: Kept,
     /// What was read before a pause is still to be decoded.
@@ -72,6 +74,7 @@ pub(crate) async fn serve(
         let closed = match accept(&router, &house, tcp, peer, direct_tls, began).await {
             Ok((conn, transport)) => {
                 let driver = Driver {
+                    reloads: router.means().reloads.subscribe(),
                     questions: JoinSet::new(),
                     router,
                     conn,
@@ -199,6 +202,7 @@ impl Driver {
             () = sleep_until(until.into()) => {
                 Some(if deadline.is_some() { InboundEvent::Tick } else { InboundEvent::Idle })
             }
+            Ok(()) = self.reloads.changed() => Some(InboundEvent::Reloaded(self.router.means().house())),
             () = self.router.means().stop.cancelled() => Some(InboundEvent::Shutdown),
         }
     }

@@ -6,6 +6,7 @@ use arc_swap::ArcSwap;
 use rustls::pki_types::UnixTime;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
+use tokio::sync::watch;
 use tokio_rustls::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -31,6 +32,8 @@ pub(crate) struct Means {
     pub(crate) paces: Paces,
     /// Turns for what takes long to compute: whoever waits for one makes nobody else wait.
     pub(crate) computing: Arc<Semaphore>,
+    /// Told when the rules were replaced: who is not admitted any more loses its streams.
+    pub(crate) reloads: watch::Sender<()>,
     /// Cancelled when the server begins to drain.
     pub(crate) stop: CancellationToken,
 }

@@ -21,6 +21,17 @@ async fn world(daemon: Daemon) -> (World, Party) {
     (world, component)
 }
 
+async fn pass(a: &mut Party, b: &mut Party) {
+    let plan = Plan {
+        checks: vec![Check::Message, Check::Ping],
+        within: SOON,
+        ..Plan::default()
+    };
+    for finding in checks::run(a, Other::Party(b), &plan).await {
+        assert_eq!(finding.outcome, Ok(()));
+    }
+}
+
 /// A message and a ping to `a.test` come back with `policy-violation`, and nobody looks for it.
 async fn nothing_gets_out(policy: &str, because: &str) {
     let (mut world, mut b) = world(Daemon::serving("b.test").policy(policy)).await;
@@ -61,14 +72,7 @@ async fn who_is_allowed_federates() {
     }
     let mut a = world.component("a.test").await.unwrap();
     let mut b = world.component("b.test").await.unwrap();
-    let plan = Plan {
-        checks: vec![Check::Message, Check::Ping],
-        within: SOON,
-        ..Plan::default()
-    };
-    for finding in checks::run(&mut a, Other::Party(&mut b), &plan).await {
-        assert_eq!(finding.outcome, Ok(()));
-    }
+    pass(&mut a, &mut b).await;
 }
 
 async fn is_refused(mut peer: Peer, header: &StreamHeader) {
@@ -150,6 +154,61 @@ async fn a_denied_domain_without_from_is_refused_once_its_certificate_names_it()
     peer.send(auth.finish()).await.unwrap();
     let error = peer.expect_stream_error().await.unwrap();
     assert_eq!(error.condition, Condition::PolicyViolation);
+}
+
+/// A raw peer that has proved a domain to `b.test`.
+async fn proved(world: &mut World, domain: &str) -> Peer {
+    let authority = world.authoritative(domain, Says::Valid, None).await;
+    let _authority = authority.unwrap();
+    let mut peer = world.connect("b.test").await.unwrap();
+    peer.open(domain, "b.test").await.unwrap();
+    let answer = peer.dialback(domain, "b.test", "a key").await.unwrap();
+    assert_eq!(answer, "valid");
+    peer
+}
+
+#[tokio::test]
+async fn a_denial_that_is_reloaded_ends_incoming_streams_and_no_others() {
+    let daemon = || Daemon::serving("b.test").without_tls();
+    let (mut world, mut b) = world(daemon()).await;
+    let mut denied = proved(&mut world, "a.test").await;
+    let mut other = proved(&mut world, "c.test").await;
+    world.reload(&daemon().policy("deny = ['a.test']")).unwrap();
+    let error = denied.expect_stream_error().await.unwrap();
+    assert_eq!(error.condition, Condition::PolicyViolation);
+    let message = Writer::new("message")
+        .attr("from", "c.test")
+        .attr("to", "b.test")
+        .attr("id", "one");
+    other.send(message.finish()).await.unwrap();
+    let came = b.expect("the message", SOON, |_| true).await.unwrap();
+    assert_eq!(came.from().as_deref(), Some("c.test"));
+}
+
+#[tokio::test]
+async fn a_denial_that_is_reloaded_ends_outgoing_streams_and_no_others() {
+    let mut world = World::new().unwrap();
+    for domain in ["a.test", "b.test", "c.test"] {
+        world.start(Daemon::serving(domain)).await.unwrap();
+    }
+    let mut a = world.component("a.test").await.unwrap();
+    let mut b = world.component("b.test").await.unwrap();
+    let mut c = world.component("c.test").await.unwrap();
+    pass(&mut a, &mut b).await;
+    pass(&mut c, &mut b).await;
+    let running = world.daemon("b.test").unwrap();
+    assert_eq!(running.lanes(), 2);
+    let asked = world.dns().asked().len();
+    let denying = Daemon::serving("b.test").policy("deny = ['a.test']");
+    world.reload(&denying).unwrap();
+    let closed = async {
+        while running.lanes() > 1 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(SOON, closed).await.unwrap();
+    pass(&mut c, &mut b).await;
+    assert_eq!(world.dns().asked().len(), asked, "a new stream was made");
 }
 
 /// A lane that waits for its next attempt when the domain is denied does not make it.

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep_until, timeout};
 use tracing::{Instrument, debug, info, info_span, trace, warn};
@@ -38,6 +38,7 @@ pub(super) struct LaneTask {
     connecting: Option<JoinHandle<Result<Outcome, Cause>>>,
     stream: Option<Stream>,
     stopping: Option<Instant>,
+    reloads: watch::Receiver<()>,
 }
 
 /// An open stream and what was given to it.
@@ -58,6 +59,7 @@ enum Happened {
     Idle,
     Tick,
     Alive,
+    Reloaded,
     Stop,
     DrainOver,
 }
@@ -76,7 +78,9 @@ impl LaneTask {
             first: own.backoff_first,
             max: own.backoff_max,
         };
+        let reloads = router.means().reloads.subscribe();
         Self {
+            reloads,
             router,
             pair,
             queue,
@@ -116,6 +120,7 @@ impl LaneTask {
                     Happened::Idle => self.say(OutboundEvent::Idle).await,
                     Happened::Tick => self.tell(LaneEvent::Tick),
                     Happened::Alive => self.tell(LaneEvent::PeerAlive),
+                    Happened::Reloaded => self.on_reload().await,
                     Happened::Stop => {
                         self.stopping = Some(Instant::now() + self.house.config.limits.drain);
                     }
@@ -160,9 +165,23 @@ impl LaneTask {
             () = until(idle) => Happened::Idle,
             () = until(deadline) => Happened::Tick,
             () = self.alive.notified() => Happened::Alive,
+            Ok(()) = self.reloads.changed() => Happened::Reloaded,
             () = self.router.means().stop.cancelled(), if stopping.is_none() => Happened::Stop,
             () = until(stopping) => Happened::DrainOver,
         }
+    }
+
+    /// A domain that is not admitted any more gets nothing more: neither what waits, nor a stream.
+    async fn on_reload(&mut self) {
+        let house = self.router.means().house();
+        let Err(denied) = house.admits(&self.pair.remote) else {
+            return;
+        };
+        self.tell(LaneEvent::GiveUp(Cause::denied(&self.pair.remote, &denied)));
+        if let Some(connecting) = self.connecting.take() {
+            connecting.abort();
+        }
+        self.say(OutboundEvent::Idle).await;
     }
 
     /// One event for the lane, and what follows from it.

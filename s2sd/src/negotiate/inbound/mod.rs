@@ -30,7 +30,7 @@ use self::sasl::Exchange;
 use super::offer::{Asked, NoOffer, Offer, offer};
 use super::{Authorized, DomainPair, House, Judged, Method, Secured, Transport};
 use crate::closed::{By, Cause, Closed};
-use crate::config::{Policy, TlsMode};
+use crate::config::{Denied, Policy, TlsMode};
 use crate::stanza::{Refused, Stanza};
 use crate::tls::trust::Certificate;
 
@@ -57,6 +57,8 @@ pub enum InboundEvent {
     Tick,
     /// The peer was silent for longer than an open stream may be.
     Idle,
+    /// There are new rules. The stream keeps those it began with, but for one question: who may federate at all.
+    Reloaded(Arc<House>),
     /// This server is going down.
     Shutdown,
 }
@@ -237,6 +239,10 @@ impl Inbound {
                     cause: Cause::Idle,
                 })
             }
+            InboundEvent::Reloaded(house) => match self.not_admitted_by(&house, out) {
+                Some(closed) => Err(closed),
+                None => Ok(self),
+            },
             InboundEvent::Shutdown => {
                 self.send_error(&StreamError::new(Condition::SystemShutdown), out);
                 Err(Closed {
@@ -555,17 +561,35 @@ impl Inbound {
         Ok(self)
     }
 
+    /// The domain of the header, and those that were proved.
+    fn not_admitted_by(&mut self, house: &House, out: &mut Out) -> Option<Closed> {
+        let proved = self
+            .proved
+            .iter()
+            .map(|authorized| &authorized.pair().remote);
+        let mut domains = self.remote.iter().chain(proved);
+        let remote = domains
+            .find(|domain| house.admits(domain).is_err())?
+            .clone();
+        let denied = house.admits(&remote).err()?;
+        Some(self.refuse_to_federate(&remote, &denied, out))
+    }
+
     /// Whoever is not admitted is told so, and nothing more is said. `Some`: the stream ends.
     fn denied(&mut self, remote: &Domain, out: &mut Out) -> Option<Closed> {
         let denied = self.house.admits(remote).err()?;
+        Some(self.refuse_to_federate(remote, &denied, out))
+    }
+
+    fn refuse_to_federate(&mut self, remote: &Domain, denied: &Denied, out: &mut Out) -> Closed {
         self.send_error(
             &StreamError::new(Condition::PolicyViolation).with_text(NOT_ADMITTED),
             out,
         );
-        Some(Closed {
+        Closed {
             by: By::Us,
-            cause: Cause::denied(remote, &denied),
-        })
+            cause: Cause::denied(remote, denied),
+        }
     }
 
     fn limits(&self) -> Limits {
