@@ -10,6 +10,7 @@ mod evidence;
 mod install;
 mod namespace;
 mod ours;
+mod page;
 mod peers;
 mod process;
 mod report;
@@ -60,6 +61,9 @@ pub(crate) struct Arguments {
     /// Writes the outcome of every row here
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Writes the outcome here as a page for a browser
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// Keeps all configurations and logs here, not only those of rows that failed
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
@@ -252,6 +256,10 @@ fn run_inside(
             rows: &rows,
         })?;
         fs::write(path, report + "\n").with_context(|| format!("writing {}", path.display()))?;
+    }
+    if let Some(path) = &arguments.html {
+        let page = page::html(&versions, &rows);
+        fs::write(path, page).with_context(|| format!("writing {}", path.display()))?;
     }
     Ok(rows.iter().all(|row| row.result != Verdict::Failed))
 }
