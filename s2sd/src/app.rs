@@ -22,7 +22,8 @@ use xmpp_dialback::Secret;
 use xmpp_sasl::Random;
 
 use crate::config::Config;
-use crate::listen::{self, Door, Guests};
+use crate::guests::Guests;
+use crate::listen::{self, Door};
 use crate::means::{Dice, Means, processors};
 use crate::negotiate::House;
 use crate::pace::Paces;
@@ -95,14 +96,15 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         components: Vec::new(),
     };
     let addresses = running.router.means().house().config.listen.clone();
-    let guests = Arc::new(Guests::default());
-    running.s2s = running.open(&addresses.s2s, Door::S2s, "s2s", &guests)?;
-    running.s2s_tls = running.open(&addresses.s2s_tls, Door::S2sTls, "s2s_tls", &guests)?;
+    // However many servers come, our own components still get in.
+    let (servers, components) = (Arc::default(), Arc::default());
+    running.s2s = running.open(&addresses.s2s, Door::S2s, "s2s", &servers)?;
+    running.s2s_tls = running.open(&addresses.s2s_tls, Door::S2sTls, "s2s_tls", &servers)?;
     running.components = running.open(
         &addresses.components,
         Door::Components,
         "components",
-        &guests,
+        &components,
     )?;
     running.warn_of_certificates();
     Ok(running)

@@ -18,7 +18,7 @@ use xmpp_stream::{
 
 use crate::closed::{By, Cause, Closed};
 use crate::conn::{Conn, Io, Progress};
-use crate::inbound::Admission;
+use crate::guests::Admission;
 use crate::means::Dice;
 use crate::negotiate::{Attach, Attached, Attaching, House};
 use crate::queue::{self, Bound, Receiver, Sender};

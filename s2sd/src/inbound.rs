@@ -17,6 +17,7 @@ use xmpp_stream::{Codec, ContentNamespace, Domain};
 
 use crate::closed::{By, Cause, Closed};
 use crate::conn::{Conn, Io, Progress};
+use crate::guests::Admission;
 use crate::means::{Dice, Means};
 use crate::negotiate::{House, Inbound, InboundEffect, InboundEvent, Secured, Transport};
 use crate::outbound;
@@ -26,19 +27,6 @@ use crate::stanza::{Origin, Stanza};
 
 /// A connection that sends nothing of its own any more gets this long to take our last words.
 const LAST_WORDS: Duration = Duration::from_secs(5);
-
-/// A permit that counts the connection until it ends, and another until it is authenticated.
-pub(crate) struct Admission {
-    pub(crate) _total: crate::listen::Ticket,
-    pub(crate) unauthenticated: Option<crate::listen::Ticket>,
-}
-
-impl Admission {
-    /// From now on it counts among the known.
-    pub(crate) fn authenticated(&mut self) {
-        self.unauthenticated = None;
-    }
-}
 
 struct Driver {
     router: Arc<Router>,

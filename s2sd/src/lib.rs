@@ -11,7 +11,7 @@
 //! |---|---|---|
 //! | 0 words | `config`, `closed` | what is configured; why a stream ended |
 //! | 1 pure | `negotiate`, `stanza`, `lane`, `pace`, `services`, `tls::facts`, `tls::identity`, `tls::revocation`, `tls::trust`, `resolve::plan` | decisions: no tokio, no clock, no file |
-//! | 2 io | `conn`, `tls`, `resolve`, `queue`, `means` | bytes, certificates, the DNS |
+//! | 2 io | `conn`, `tls`, `resolve`, `queue`, `guests`, `means` | bytes, certificates, the DNS |
 //! | 3 flow | `router`, `inbound`, `outbound`, `component`, `listen` | who passes what to whom |
 //! | 4 house | `app`, `logging`, `cli`, `demo` | the assembly and its commands |
 
@@ -25,6 +25,7 @@ pub mod config;
 mod conn;
 #[cfg(feature = "demo")]
 pub mod demo;
+mod guests;
 mod inbound;
 pub mod lane;
 mod listen;

@@ -1,10 +1,8 @@
-//! Accepts connections, counts them, and gives each to its task.
+//! Accepts connections, and gives each that is admitted to its task.
 
-use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{Domain as Family, Protocol, Socket, Type};
@@ -13,7 +11,8 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use crate::component;
-use crate::inbound::{self, Admission};
+use crate::guests::Guests;
+use crate::inbound;
 use crate::router::Router;
 
 /// What a listener is for.
@@ -25,62 +24,6 @@ pub(crate) enum Door {
     S2sTls,
     /// Components (XEP-0114).
     Components,
-}
-
-/// The connections there are.
-#[derive(Debug, Default)]
-pub(crate) struct Guests {
-    total: Arc<AtomicUsize>,
-    unauthenticated: Mutex<HashMap<IpAddr, Arc<AtomicUsize>>>,
-}
-
-/// Counts one connection until it is dropped.
-#[derive(Debug)]
-pub(crate) struct Ticket(Arc<AtomicUsize>);
-
-impl Ticket {
-    fn take(count: &Arc<AtomicUsize>, most: usize) -> Option<Self> {
-        count
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| {
-                (now < most).then_some(now + 1)
-            })
-            .ok()?;
-        Some(Self(Arc::clone(count)))
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-impl Guests {
-    /// Admits a connection, or says which bound it is over.
-    fn admit(
-        &self,
-        address: IpAddr,
-        most: usize,
-        most_per_address: usize,
-    ) -> Result<Admission, &'static str> {
-        let total = Ticket::take(&self.total, most).ok_or("too many connections")?;
-        let mut strangers = self
-            .unauthenticated
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        // Addresses that nobody holds a ticket of are forgotten, so the map is bounded by the connections.
-        if strangers.len() > 1024 {
-            strangers.retain(|_, count| count.load(Ordering::Acquire) > 0);
-        }
-        let count = Arc::clone(strangers.entry(address).or_default());
-        drop(strangers);
-        let unauthenticated = Ticket::take(&count, most_per_address)
-            .ok_or("too many unauthenticated connections from this address")?;
-        Ok(Admission {
-            _total: total,
-            unauthenticated: Some(unauthenticated),
-        })
-    }
 }
 
 /// Binds a listener. IPv6 listeners take IPv6 only where an IPv4 listener could stand beside them.
@@ -134,7 +77,11 @@ fn admit(
 ) {
     let house = router.means().house.load();
     let limits = &house.config.limits;
-    match guests.admit(peer.ip(), limits.inbound, limits.inbound_per_address) {
+    let most = match door {
+        Door::S2s | Door::S2sTls => limits.inbound,
+        Door::Components => limits.components,
+    };
+    match guests.admit(peer.ip(), most, limits.inbound_per_address) {
         Ok(admission) => {
             let router = Arc::clone(router);
             match door {

@@ -50,6 +50,20 @@ async fn open_soon(addr: SocketAddr) -> Peer {
     }
 }
 
+/// The connection of a component up to the daemon's header; `None`: closed before a word.
+async fn component(world: &World) -> Option<Wire> {
+    let door = world.daemon("here.test").unwrap().components[0];
+    let mut wire = Wire::connect(door, SOON).await.unwrap();
+    let header = "<stream:stream xmlns:stream='http://etherx.jabber.org/streams' \
+         xmlns='jabber:component:accept' to='here.test'>";
+    let _ = wire.send(header).await;
+    match wire.next(SOON).await {
+        Ok(Event::Header(_)) => Some(wire),
+        Ok(Event::Closed) | Err(_) => None,
+        other => panic!("{other:?}"),
+    }
+}
+
 #[tokio::test]
 async fn an_address_has_so_many_connections_that_are_not_authenticated() {
     let (mut world, mut bystander, addr) = here("inbound_per_address = 8").await;
@@ -62,10 +76,8 @@ async fn an_address_has_so_many_connections_that_are_not_authenticated() {
         assert!(open(addr).await.is_none());
     }
     bystander.is_well().await.unwrap();
-    // The address is what counts, not what it says.
-    let door = world.daemon("here.test").unwrap().components[0];
-    let mut wire = Wire::connect(door, SOON).await.unwrap();
-    assert!(matches!(wire.next(SOON).await, Ok(Event::Closed) | Err(_)));
+    // Our own components are counted apart.
+    assert!(component(&world).await.is_some());
     // Who leaves makes room,
     held.pop();
     held.push(open_soon(addr).await);
@@ -92,8 +104,8 @@ async fn an_address_has_so_many_connections_that_are_not_authenticated() {
 
 #[tokio::test]
 async fn the_daemon_has_so_many_connections_in_all() {
-    // Two of them are the bystander's peer and component.
-    let (mut world, mut bystander, addr) = here("inbound = 6").await;
+    // One of them is the bystander's peer.
+    let (mut world, mut bystander, addr) = here("inbound = 5").await;
     let neighbour = Neighbour::at(&mut world, "evil.test").await.unwrap();
     let mut held = Vec::new();
     for _ in 0..4 {
@@ -108,6 +120,7 @@ async fn the_daemon_has_so_many_connections_in_all() {
     for _ in 0..20 {
         assert!(open(addr).await.is_none());
     }
+    assert!(component(&world).await.is_some());
     bystander.is_well().await.unwrap();
     held.pop();
     held.push(open_soon(addr).await);
@@ -116,6 +129,21 @@ async fn the_daemon_has_so_many_connections_in_all() {
         peer.expect_nothing(Duration::ZERO).await.unwrap();
     }
     drop(neighbour);
+    bystander.was_well().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_daemon_has_so_many_connections_of_components() {
+    // Two of them are the bystander's: its own, and its component's.
+    let (world, bystander, addr) = here("components = 4").await;
+    let mut held = Vec::new();
+    while let Some(wire) = component(&world).await {
+        held.push(wire);
+        assert!(held.len() < 4);
+    }
+    assert!(!held.is_empty());
+    // Servers are counted apart.
+    let _peer = open_soon(addr).await;
     bystander.was_well().await.unwrap();
 }
 

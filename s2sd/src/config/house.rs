@@ -78,10 +78,12 @@ pub struct Limits {
     pub dialback_failures: usize,
     /// Failed SASL attempts on one stream that are forgiven (RFC 6120 §6.4.5).
     pub sasl_retries: usize,
-    /// Incoming connections in all.
+    /// Incoming connections of servers in all.
     pub inbound: usize,
     /// Incoming connections of one address that are not authenticated.
     pub inbound_per_address: usize,
+    /// Connections of components in all.
+    pub components: usize,
 }
 
 impl Default for Limits {
@@ -104,6 +106,7 @@ impl Default for Limits {
             sasl_retries: 3,
             inbound: 20_000,
             inbound_per_address: 256,
+            components: 1000,
         }
     }
 }

@@ -110,6 +110,7 @@ pub const KEYS: &[Key] = &[
     key("limits", "sasl_retries", "number", "3"),
     key("limits", "inbound", "number", "20000"),
     key("limits", "inbound_per_address", "number", "256"),
+    key("limits", "components", "number", "1000"),
 
     key("queue", "stanzas", "number", "10000"),
     key("queue", "bytes", "size", "\"16MiB\""),

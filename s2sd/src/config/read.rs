@@ -151,6 +151,7 @@ fn limits(table: &Reader<'_>) -> Limits {
         &mut limits.inbound_per_address,
         many(1),
     );
+    table.set("components", &mut limits.components, many(1));
     limits
 }
 
