@@ -133,8 +133,8 @@ impl Router {
             local: stanza.sender().clone(),
             remote: stanza.target().clone(),
         };
-        if let Err(stanza) = self.lanes.send(self, pair, stanza) {
-            self.bounce(&stanza, &full("the queue for this domain is full"));
+        if let Err((stanza, what)) = self.lanes.send(self, pair, stanza) {
+            self.bounce(&stanza, &full(what));
         }
     }
 

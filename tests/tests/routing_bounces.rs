@@ -227,6 +227,37 @@ async fn mute(server: &RawServer) -> Peer {
 }
 
 #[tokio::test]
+async fn more_domains_than_there_may_be_lanes() {
+    let daemon = Bystander::daemon("here.test")
+        .policy(PLAIN)
+        .tables("[queue]\nlanes = 2\n");
+    // One lane is the bystander's.
+    let (mut world, mut bystander, mut component) = here(daemon).await;
+    let server = world.listen("b.test").await.unwrap();
+    component
+        .send("<message from='here.test' to='b.test' id='waits'/>")
+        .await
+        .unwrap();
+    let mut peer = mute(&server).await;
+    let want = Want {
+        condition: "resource-constraint",
+        kind: "wait",
+        cause: "queue-full",
+    };
+    bounces(&mut component, "c.test", want).await;
+    // Those that have one keep it.
+    bystander.is_well().await.unwrap();
+    let valid = "<db:result from='b.test' to='here.test' type='valid'/>";
+    peer.send(valid).await.unwrap();
+    let waited = peer
+        .expect_stanza(xmpp_stream::StanzaKind::Message)
+        .await
+        .unwrap();
+    assert_eq!(waited.id().as_deref(), Some("waits"));
+    bystander.was_well().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_full_queue() {
     for (tables, fit) in [
         ("[queue]\nstanzas = 10\n", 10),

@@ -118,6 +118,8 @@ pub struct Queue {
     pub stanzas: usize,
     /// Bytes waiting for one pair of domains.
     pub bytes: usize,
+    /// Pairs of domains that stanzas wait for, or have a stream for, at one time.
+    pub lanes: usize,
     /// After this time without a stream what waits is bounced.
     pub give_up: Duration,
     /// The pause after the first failure; it doubles with each further one.
@@ -131,6 +133,7 @@ impl Default for Queue {
         Self {
             stanzas: 10_000,
             bytes: 16 << 20,
+            lanes: 10_000,
             give_up: Duration::from_secs(120),
             backoff_first: Duration::from_secs(1),
             backoff_max: Duration::from_secs(300),

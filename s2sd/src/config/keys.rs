@@ -114,6 +114,7 @@ pub const KEYS: &[Key] = &[
 
     key("queue", "stanzas", "number", "10000"),
     key("queue", "bytes", "size", "\"16MiB\""),
+    key("queue", "lanes", "number", "10000"),
     key("queue", "give_up", "duration", "\"120s\""),
     key("queue", "backoff", "table", ""),
 

@@ -159,6 +159,7 @@ fn queue(table: &Reader<'_>) -> Queue {
     let mut queue = Queue::default();
     table.set("stanzas", &mut queue.stanzas, values::number(1, MANY));
     table.set("bytes", &mut queue.bytes, values::size(LEAST_STANZA));
+    table.set("lanes", &mut queue.lanes, values::number(1, MANY));
     table.set("give_up", &mut queue.give_up, values::duration(SECOND));
     if let Some(backoff) = table.table("backoff", "queue.backoff") {
         let least = Duration::from_millis(10);

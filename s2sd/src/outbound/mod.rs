@@ -30,24 +30,30 @@ struct Handle {
     alive: Arc<Notify>,
 }
 
+const FULL: &str = "the queue for this domain is full";
+const TOO_MANY: &str = "this server is busy with as many other domains as it may be";
+
 impl Lanes {
-    /// Queues a stanza for a pair, waking or making its lane. A full queue gives it back.
+    /// Queues a stanza for a pair, waking or making its lane. What has no room comes back, with what is full.
     pub(crate) fn send(
         &self,
         router: &Arc<Router>,
         pair: DomainPair,
         stanza: Stanza,
-    ) -> Result<(), Stanza> {
+    ) -> Result<(), (Stanza, &'static str)> {
         let mut busy = self.lock();
         let stanza = match busy.get(&pair) {
             None => stanza,
             Some(handle) => match handle.sender.send(stanza) {
                 Ok(()) => return Ok(()),
-                Err(Rejected::Full(stanza)) => return Err(stanza),
+                Err(Rejected::Full(stanza)) => return Err((stanza, FULL)),
                 Err(Rejected::Gone(stanza)) => stanza,
             },
         };
         let own = &router.means().house.load().config.queue;
+        if busy.len() >= own.lanes && !busy.contains_key(&pair) {
+            return Err((stanza, TOO_MANY));
+        }
         let (sender, receiver) = queue::bounded(Bound {
             stanzas: own.stanzas,
             bytes: own.bytes,
@@ -65,7 +71,7 @@ impl Lanes {
         busy.insert(pair, handle);
         tokio::spawn(task.run());
         sender.send(stanza).map_err(|rejected| match rejected {
-            Rejected::Full(stanza) | Rejected::Gone(stanza) => stanza,
+            Rejected::Full(stanza) | Rejected::Gone(stanza) => (stanza, FULL),
         })
     }
 
