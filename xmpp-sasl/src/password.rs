@@ -5,7 +5,7 @@ use std::fmt;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use crate::saslprep;
+use crate::saslprep::{self, Unassigned};
 
 /// A shared secret in characters.
 ///
@@ -28,6 +28,11 @@ impl Password {
     /// Whether this is the one that was given, both prepared with SASLprep (RFC 4616 §2): what PLAIN asks.
     pub fn is_same_as(&self, given: &Self) -> bool {
         saslprep::same_password(Some(self), given)
+    }
+
+    /// Whether SASLprep (RFC 4013) allows it, as a stored string: SCRAM and PLAIN can do nothing with another.
+    pub fn is_preparable(&self) -> bool {
+        saslprep::saslprep(self.as_str(), Unassigned::Refused).is_ok()
     }
 
     /// Whether there is nothing in it.
@@ -63,6 +68,24 @@ mod tests {
     #[test]
     fn debug_shows_nothing_of_it() {
         assert_eq!(format!("{:?}", Password::new("secret")), "Password(…)");
+    }
+
+    #[test]
+    fn what_saslprep_does_not_allow_is_known_before() {
+        for (text, want) in [
+            ("secret", true),
+            ("I\u{ad}X", true),
+            ("\u{7}", false),
+            ("\u{1f511}", false),
+            ("\u{627}1", false),
+        ] {
+            assert_eq!(
+                Password::new(text).is_preparable(),
+                want,
+                "{}",
+                text.escape_unicode()
+            );
+        }
     }
 
     #[test]

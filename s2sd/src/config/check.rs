@@ -2,8 +2,10 @@
 
 use std::ops::Range;
 
+use xmpp_sasl::Password;
+
 use super::{
-    Access, Method, Over, Pattern, Peer, Policy, ServedDomain, TlsMode, Verify,
+    Access, Known, Method, Over, Pattern, Peer, Policy, ServedDomain, TlsMode, Verify,
     findings::Finding,
     reader::Reader,
     values::{METHODS, word},
@@ -158,6 +160,7 @@ fn passwords(table: &Reader<'_>, policy: &Policy) {
         return;
     }
     useless(table, policy);
+    unpreparable(table, policy, &passwords);
     if policy.tls == TlsMode::Disabled {
         in_clear(table, policy, &passwords);
     }
@@ -179,6 +182,33 @@ fn useless(table: &Reader<'_>, policy: &Policy) {
             );
             table.sink.add(Finding::fault(Some(span), title));
         }
+    }
+}
+
+/// A password that SASLprep (RFC 4013) refuses, for a mechanism that has it prepare every one. DIGEST-MD5 does not ask it.
+fn unpreparable(table: &Reader<'_>, policy: &Policy, passwords: &[Method]) {
+    let Some(method) = passwords.iter().find(|m| **m != Method::DigestMd5) else {
+        return;
+    };
+    let said = policy.credentials.as_ref().map(|it| &it.password);
+    let heard = policy.accept.as_ref().and_then(|it| match &it.known {
+        Known::Password(password) => Some(password),
+        Known::Keys(_) => None,
+    });
+    for (key, password) in [("credentials", said), ("accept", heard)] {
+        if password.is_none_or(Password::is_preparable) {
+            continue;
+        }
+        let title = format!(
+            "the password in `{key}` of [[peer]] has characters that SASLprep (RFC 4013) does not allow: \"{}\" cannot use it",
+            method.word()
+        );
+        let finding = Finding::fault(table.span_of(key), title);
+        table
+            .sink
+            .add(finding.help(
+                "take another; the characters of ASCII but for control characters always do",
+            ));
     }
 }
 

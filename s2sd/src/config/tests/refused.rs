@@ -377,6 +377,35 @@ fn a_password_without_tls_is_said_in_the_entry_itself() {
 }
 
 #[test]
+fn a_password_that_saslprep_refuses_is_none_for_scram_and_plain() {
+    let entry = |auth: &str, key: &str, password: &str| {
+        format!(
+            "[[peer]]\ndomain = 'a.example'\nauth = [{auth}]\n{key} = {{ username = 'u', password = \"{password}\" }}"
+        )
+    };
+    for (auth, key, password, word) in [
+        ("'scram'", "accept", "\u{1f511}", "scram-sha-512-plus"),
+        ("'plain'", "credentials", "\\u0007", "plain"),
+        (
+            "'digest-md5', 'scram-sha-1'",
+            "credentials",
+            "\u{627}1",
+            "scram-sha-1",
+        ),
+    ] {
+        let want = format!(
+            "s2sd.toml:8:1: the password in `{key}` of [[peer]] has characters that SASLprep (RFC 4013) does not \
+             allow: \"{word}\" cannot use it (take another; the characters of ASCII but for control characters always do)"
+        );
+        fault(&entry(auth, key, password), &want);
+    }
+    let digest = entry("'digest-md5'", "accept", "\u{1f511}");
+    read(&format!("{MINIMAL}{digest}")).unwrap();
+    let both = entry("'scram'", "accept", "p\u{e8}ncil");
+    read(&format!("{MINIMAL}{both}")).unwrap();
+}
+
+#[test]
 fn plain_is_never_without_tls() {
     fault(
         "[[peer]]\ndomain = 'a.example'\ntls = 'disabled'\nauth = ['plain']\n\
