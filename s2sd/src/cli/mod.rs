@@ -5,6 +5,7 @@ mod check;
 #[cfg(feature = "demo")]
 mod demo;
 mod run;
+mod secret;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
@@ -48,6 +49,7 @@ enum Command {
     #[cfg(feature = "demo")]
     Demo(Demo),
     Check(Check),
+    Secret(secret::SecretArguments),
 }
 
 /// Serve until SIGTERM; SIGHUP reloads
@@ -117,6 +119,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Command::Check(check) => {
                 check::check(&check.configuration.config, check.domain, check.json).into()
             }
+            Command::Secret(arguments) => secret::secret(&arguments).into(),
         },
         Err(usage) => {
             // Help goes to standard output and is no mistake; a mistake goes to standard error and is 2.
@@ -150,6 +153,12 @@ mod tests {
             let help = command.clone().render_long_help().to_string();
             let example = format!("Example:\n  s2sd {}", command.get_name());
             assert!(help.contains(&example), "{help}");
+            for below in command.get_subcommands() {
+                let help = below.clone().render_long_help().to_string();
+                let example = format!("s2sd {} {}", command.get_name(), below.get_name());
+                let (_, examples) = help.split_once("Example:\n").unwrap();
+                assert!(examples.contains(&example), "{help}");
+            }
         }
     }
 
