@@ -268,9 +268,14 @@ impl Driver {
             InboundEffect::StartTls { proceed, fallback } => {
                 self.start_tls(&proceed, fallback).await.map(Some)
             }
-            InboundEffect::Judge(domain) => Ok(Some(InboundEvent::Judged(
-                self.router.means().judge(&self.conn, domain),
-            ))),
+            InboundEffect::Judge(domain) => {
+                let deadline = self.began + self.house.config.limits.negotiation;
+                let judged = self.router.means().judge(&self.conn, domain, None);
+                Ok(Some(match timeout_at(deadline.into(), judged).await {
+                    Ok(judged) => InboundEvent::Judged(judged),
+                    Err(_) => InboundEvent::Tick,
+                }))
+            }
             InboundEffect::Ask(pair, question) => {
                 let means = Arc::clone(self.router.means());
                 let asked = question.pair.clone();
@@ -302,6 +307,8 @@ impl Driver {
                     local = %authorized.pair().local,
                     remote = %authorized.pair().remote,
                     method = authorized.method().name(),
+                    trust = authorized.judgement().trust().name(),
+                    because = authorized.judgement().because().to_string(),
                     tls,
                     "incoming stream authenticated"
                 );

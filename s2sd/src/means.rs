@@ -16,8 +16,8 @@ use xmpp_stream::Domain;
 use crate::conn::Conn;
 use crate::negotiate::{House, Judged, Secured};
 use crate::pace::Paces;
-use crate::resolve::Dns;
-use crate::tls::{self, ByName, Certificate, PeerChain, Tls, binding};
+use crate::resolve::{Dns, Target};
+use crate::tls::{self, Because, ByName, Evidence, PeerChain, Tls, binding};
 
 /// Shared by all tasks.
 #[derive(Debug)]
@@ -100,40 +100,42 @@ impl Means {
     }
 
     /// Judges the certificate a peer showed, for one domain or for whatever single domain it names.
-    pub(crate) fn judge(&self, conn: &Conn, domain: Option<Domain>) -> Judged {
+    ///
+    /// `target` is the place that we connected to, where we did: what the DNS says of it counts. It may take as long as
+    /// the DNS does, so whoever waits sets a limit.
+    pub(crate) async fn judge(
+        &self,
+        conn: &Conn,
+        domain: Option<Domain>,
+        _target: Option<&Target>,
+    ) -> Judged {
         let chain = conn
             .tls()
             .and_then(|tls| tls.get_ref().1.peer_certificates())
             .and_then(PeerChain::new);
-        let house = self.house.load();
+        let chain = chain.as_ref();
+        let house = self.house.load_full();
         let now = UnixTime::now();
-        match domain {
-            Some(domain) => {
-                let roots = self.tls.roots(&house.policy(&domain));
-                let certificate = tls::judge(chain.as_ref(), &roots, &domain, now);
-                said(&domain, &certificate);
-                Judged {
-                    domain: Some(domain),
-                    certificate,
-                    identity: None,
-                }
-            }
+        let (identity, roots) = match &domain {
+            Some(domain) => (None, self.tls.roots(&house.policy(domain))),
             None => {
                 let roots = self.tls.roots(&house.config.policy);
-                let identity = tls::sole_identity(chain.as_ref(), &roots, now);
-                let certificate = match &identity {
-                    Some(identity) => tls::judge(chain.as_ref(), &roots, identity, now),
-                    None => Certificate::Missing,
-                };
-                if let Some(identity) = &identity {
-                    said(identity, &certificate);
-                }
-                Judged {
-                    domain: None,
-                    certificate,
-                    identity,
-                }
+                (tls::sole_identity(chain, &roots, now), roots)
             }
+        };
+        let judgement = match domain.as_ref().or(identity.as_ref()) {
+            Some(domain) => {
+                let judgement = tls::judge(&Evidence::new(chain, &roots, domain, now));
+                debug!(remote = %domain, trust = judgement.trust().name(), because = judgement.because().to_string(),
+                    "certificate judged");
+                judgement
+            }
+            None => Because::NoCertificate.into(),
+        };
+        Judged {
+            domain,
+            judgement,
+            identity,
         }
     }
 
@@ -167,17 +169,4 @@ fn channel_bindings(tls: &TlsStream<TcpStream>, own: Option<&ByName>) -> Channel
 pub(crate) fn processors() -> Arc<Semaphore> {
     let all = std::thread::available_parallelism().map_or(1, usize::from);
     Arc::new(Semaphore::new(all))
-}
-
-/// Why a certificate was believed, or not.
-fn said(remote: &Domain, certificate: &Certificate) {
-    match certificate {
-        Certificate::Good { matched } => {
-            debug!(%remote, matched, "the certificate proves the domain");
-        }
-        Certificate::Bad(fault) => {
-            debug!(%remote, %fault, "the certificate does not prove the domain");
-        }
-        Certificate::Missing => debug!(%remote, "no certificate was shown"),
-    }
 }

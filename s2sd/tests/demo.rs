@@ -74,7 +74,8 @@ fn dialback_is_told_in_its_eight_steps_and_once_more_the_other_way_round() {
         &[
             "ok: the key is that of step 3, and the id that of step 2.",
             "ok: made again by the demo",
-            "incoming stream authenticated method=\"dialback\"",
+            "because=\"its authoritative server knows the key\"",
+            "method=\"dialback\"",
             "juliet@capulet.example has it",
             "   8  montague.example -> capulet.example   <db:result type='valid'/>",
             "romeo@montague.example has it",
@@ -93,7 +94,7 @@ fn digest_md5_is_told_in_its_eleven_steps_and_decoded() {
             "digest-uri=\"xmpp/capulet.example\"",
             "rspauth=",
             "ok: its id is not that of step 2.",
-            "incoming stream authenticated method=\"DIGEST-MD5\"",
+            "incoming stream authenticated because=\"DIGEST-MD5\"",
             "juliet@capulet.example has it",
         ],
     );
@@ -110,9 +111,10 @@ fn external_is_told_as_far_as_it_can_be_seen_and_then_by_the_daemons() {
         &[
             "<required/>",
             "Encrypted from here on",
-            "matched=\"dNSName capulet.example\"",
-            "matched=\"dNSName montague.example\"",
-            "incoming stream authenticated method=\"EXTERNAL\"",
+            "certificate judged because=\"dNSName capulet.example\"",
+            "certificate judged because=\"dNSName montague.example\"",
+            "incoming stream authenticated",
+            "method=\"EXTERNAL\"",
             "juliet@capulet.example has it",
         ],
     );

@@ -115,6 +115,11 @@ impl Method {
         }
     }
 
+    /// Does the server that it is used with prove itself, too?
+    pub fn is_mutual(self) -> bool {
+        self.is_password() && self != Self::Plain
+    }
+
     /// Is the exchange bound to the TLS connection below?
     pub fn is_plus(self) -> bool {
         matches!(

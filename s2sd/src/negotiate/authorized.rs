@@ -6,6 +6,7 @@ use xmpp_dialback::Pair;
 use xmpp_stream::Domain;
 
 use crate::config::Method;
+use crate::tls::judgement::Judgement;
 
 /// A domain served here and a domain served elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -39,11 +40,16 @@ impl fmt::Display for DomainPair {
 pub struct Authorized {
     pair: DomainPair,
     method: Method,
+    judgement: Judgement,
 }
 
 impl Authorized {
-    pub(super) fn new(pair: DomainPair, method: Method) -> Self {
-        Self { pair, method }
+    pub(super) fn new(pair: DomainPair, method: Method, judgement: Judgement) -> Self {
+        Self {
+            pair,
+            method,
+            judgement,
+        }
     }
 
     /// The pair.
@@ -51,8 +57,13 @@ impl Authorized {
         &self.pair
     }
 
-    /// What proved it.
+    /// By what whoever opened the stream proved itself.
     pub fn method(&self) -> Method {
         self.method
+    }
+
+    /// Why the other server is believed to be the pair's remote domain's.
+    pub fn judgement(&self) -> &Judgement {
+        &self.judgement
     }
 }

@@ -22,7 +22,7 @@ pub use outbound::{
 };
 
 use crate::tls::facts::TlsFacts;
-use crate::tls::trust::Certificate;
+use crate::tls::judgement::Judgement;
 use xmpp_sasl::ChannelBindings;
 
 /// What carries the stream.
@@ -73,8 +73,8 @@ impl Transport {
 pub struct Judged {
     /// The domain asked about; `None`: whatever single domain the certificate names.
     pub domain: Option<xmpp_stream::Domain>,
-    /// The verdict for that domain.
-    pub certificate: Certificate,
+    /// The verdict for that domain, or for the identity below.
+    pub judgement: Judgement,
     /// For a question without a domain: the certificate's single identity.
     pub identity: Option<xmpp_stream::Domain>,
 }

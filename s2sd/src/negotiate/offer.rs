@@ -10,7 +10,8 @@ use xmpp_sasl::ChannelBindingType;
 
 use super::{House, Method, Transport};
 use crate::config::{Config, Policy, TlsMode, Verify};
-use crate::tls::trust::{BadCertificate, Certificate};
+use crate::tls::judgement::Judgement;
+use crate::tls::trust::BadCertificate;
 
 /// What is offered, and kept so that only what was offered is accepted.
 #[derive(Clone, Debug, Default)]
@@ -32,7 +33,7 @@ pub(super) struct Asked<'a> {
     pub(super) policy: &'a Policy,
     pub(super) transport: &'a Transport,
     /// The verdict on the certificate for `remote`, or for its single identity.
-    pub(super) certificate: &'a Certificate,
+    pub(super) judgement: &'a Judgement,
     /// Whether this stream is already authenticated by SASL.
     pub(super) authenticated: bool,
 }
@@ -73,7 +74,7 @@ pub(super) fn offer(asked: &Asked<'_>) -> Result<Offer, NoOffer> {
             ))
         };
     }
-    if let Certificate::Bad(bad) = asked.certificate
+    if let Some(bad) = asked.judgement.bad()
         && policy.verify == Verify::Strict
     {
         return Err(NoOffer::BadCertificate(bad.clone()));
@@ -82,7 +83,7 @@ pub(super) fn offer(asked: &Asked<'_>) -> Result<Offer, NoOffer> {
     let bindings = asked.transport.channel_bindings();
     let external = |method| {
         method == Method::External
-            && matches!(asked.certificate, Certificate::Good { .. })
+            && asked.judgement.is_certified()
             && policy.allows_over(method, tls)
     };
     let password = |method: &Method| {

@@ -15,6 +15,7 @@ use xmpp_stream::{Codec, ContentNamespace, Context, Domain, Element, Frame, Limi
 use super::*;
 use crate::closed::{Cause, Closed};
 use crate::config::Config;
+use crate::tls::judgement::Because;
 
 struct Counting(u64);
 
@@ -51,6 +52,12 @@ fn tls(exported: &[u8]) -> Transport {
         certificate_shown: false,
         channel_bindings: ChannelBindings::none().with(ChannelBindingType::TlsExporter, exported),
     })
+}
+
+/// What a good certificate is judged to be.
+fn proved() -> Judgement {
+    let matched = String::new();
+    Because::Name { matched }.into()
 }
 
 /// What comes out of one side, or why it ended.
@@ -128,9 +135,7 @@ fn federate(a: &Arc<House>, b: &Arc<House>, transports: [Transport; 2]) -> Ends 
                 OutboundEffect::Judge(domain) => {
                     answer = Some(OutboundEvent::Judged(Judged {
                         domain: Some(domain),
-                        certificate: Certificate::Good {
-                            matched: String::new(),
-                        },
+                        judgement: proved(),
                         identity: None,
                     }));
                 }
@@ -414,9 +419,7 @@ fn said_to(house: &Arc<House>, transport: Transport, judged: Option<&str>, words
             effects.clear();
             let judged = Judged {
                 domain: None,
-                certificate: Certificate::Good {
-                    matched: String::new(),
-                },
+                judgement: proved(),
                 identity: Some(Domain::parse(identity).unwrap()),
             };
             inbound = inbound

@@ -231,7 +231,12 @@ impl Attempt<'_> {
                     OutboundEffect::Send(bytes) => conn.send(&bytes),
                     OutboundEffect::StartTls => answer = Some(self.start_tls(&mut conn).await?),
                     OutboundEffect::Judge(domain) => {
-                        answer = Some(OutboundEvent::Judged(self.means.judge(&conn, Some(domain))));
+                        let judged = self.means.judge(&conn, Some(domain), Some(self.target));
+                        let deadline = outbound.deadline().unwrap_or_else(Instant::now);
+                        answer = Some(match timeout_at(deadline.into(), judged).await {
+                            Ok(judged) => OutboundEvent::Judged(judged),
+                            Err(_) => OutboundEvent::Tick,
+                        });
                     }
                     OutboundEffect::Calculate(calculation) => {
                         let calculated = self.means.compute(|| calculation.run());

@@ -218,6 +218,8 @@ impl LaneTask {
                 } = *ready;
                 info!(
                     method = authorized.method().name(),
+                    trust = authorized.judgement().trust().name(),
+                    because = authorized.judgement().because().to_string(),
                     tls = outbound.transport().version(),
                     peer = %conn.peer(),
                     id = outbound.stream_id(),

@@ -10,6 +10,7 @@ mod config;
 pub mod facts;
 mod files;
 pub mod identity;
+pub mod judgement;
 mod reload;
 mod revocation;
 mod troubles;
@@ -18,10 +19,11 @@ pub mod trust;
 pub use config::{ByName, OwnCertificate, Tls, server_name};
 pub use facts::{TlsFacts, describe};
 pub use identity::{Identity, Unreadable, identities};
+pub use judgement::{Because, Evidence, Judgement, Trust, judge};
 pub use reload::Reloaded;
 pub use revocation::Revocations;
 pub use troubles::Trouble;
-pub use trust::{BadCertificate, Certificate, Day, PeerChain, Roots, Whose, judge, sole_identity};
+pub use trust::{BadCertificate, Day, PeerChain, Roots, Whose, sole_identity};
 
 #[cfg(test)]
 mod tests;

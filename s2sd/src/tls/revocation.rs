@@ -127,7 +127,9 @@ mod tests {
     use super::*;
     use crate::{
         demo::ca::{Authority, Issued, Leaf, Validity},
-        tls::{BadCertificate, Certificate, PeerChain, Roots, judge, sole_identity},
+        tls::{
+            BadCertificate, Because, Evidence, Judgement, PeerChain, Roots, judge, sole_identity,
+        },
     };
 
     fn lists(pems: &[&str]) -> Revocations {
@@ -143,30 +145,32 @@ mod tests {
     }
 
     /// Under this root and these lists.
-    fn judged(issued: &Issued, root: &Authority, pems: &[&str]) -> Certificate {
+    fn judged(issued: &Issued, root: &Authority, pems: &[&str]) -> Judgement {
         let (roots, _) = Roots::new([root.der().clone()]);
         let roots = roots.without(lists(pems));
         let chain = PeerChain::new(&issued.chain());
         let (domain, now) = (Domain::parse("a.example").unwrap(), UnixTime::now());
-        let judged = judge(chain.as_ref(), &roots, &domain, now);
+        let judged = judge(&Evidence::new(chain.as_ref(), &roots, &domain, now));
         // EXTERNAL without `from` is under the same law.
         let sole = sole_identity(chain.as_ref(), &roots, now);
-        assert_eq!(sole.is_some(), judged.is_good());
+        assert_eq!(sole.is_some(), judged.is_certified());
         judged
     }
 
-    const REVOKED: Certificate = Certificate::Bad(BadCertificate::Revoked);
+    fn revoked() -> Judgement {
+        Because::Bad(BadCertificate::Revoked).into()
+    }
 
     #[test]
     fn what_its_issuer_revoked_is_bad_and_nothing_else() {
         let (root, other) = (Authority::new("root"), Authority::new("other"));
         let (bad, good) = (leaf(&root), leaf(&root));
         let list = root.revoke(&[&bad, &leaf(&root)], Validity::Now);
-        assert_eq!(judged(&bad, &root, &[&list]), REVOKED);
-        assert!(judged(&good, &root, &[&list]).is_good());
-        assert!(judged(&bad, &root, &[]).is_good());
+        assert_eq!(judged(&bad, &root, &[&list]), revoked());
+        assert!(judged(&good, &root, &[&list]).is_certified());
+        assert!(judged(&bad, &root, &[]).is_certified());
         // Of an authority without a list nothing is asked.
-        assert!(judged(&leaf(&other), &other, &[&list]).is_good());
+        assert!(judged(&leaf(&other), &other, &[&list]).is_certified());
         let text = BadCertificate::Revoked.to_string();
         assert!(text.contains("has been revoked by its issuer"), "{text}");
     }
@@ -181,11 +185,11 @@ mod tests {
             key_pem: String::new(),
         };
         let by_root = root.revoke(&[&itself], Validity::Now);
-        assert_eq!(judged(&issued, &root, &[&by_root]), REVOKED);
+        assert_eq!(judged(&issued, &root, &[&by_root]), revoked());
         let by_middle = middle.revoke(&[&issued], Validity::Now);
-        assert_eq!(judged(&issued, &root, &[&by_middle]), REVOKED);
+        assert_eq!(judged(&issued, &root, &[&by_middle]), revoked());
         let nobody = middle.revoke(&[], Validity::Now);
-        assert!(judged(&issued, &root, &[&nobody]).is_good());
+        assert!(judged(&issued, &root, &[&nobody]).is_certified());
     }
 
     #[test]
@@ -194,10 +198,10 @@ mod tests {
         let issued = leaf(&root);
         let older = root.revoke(&[], Validity::Expired);
         let newer = root.revoke(&[&issued], Validity::Now);
-        assert_eq!(judged(&issued, &root, &[&older, &newer]), REVOKED);
-        assert_eq!(judged(&issued, &root, &[&newer, &older]), REVOKED);
+        assert_eq!(judged(&issued, &root, &[&older, &newer]), revoked());
+        assert_eq!(judged(&issued, &root, &[&newer, &older]), revoked());
         let both = format!("{older}{newer}");
-        assert_eq!(judged(&issued, &root, &[&both]), REVOKED);
+        assert_eq!(judged(&issued, &root, &[&both]), revoked());
     }
 
     #[test]
@@ -205,7 +209,7 @@ mod tests {
         let root = Authority::new("root");
         let issued = leaf(&root);
         let list = root.revoke(&[&issued], Validity::Expired);
-        assert_eq!(judged(&issued, &root, &[&list]), REVOKED);
+        assert_eq!(judged(&issued, &root, &[&list]), revoked());
         let now = UnixTime::now();
         assert_eq!(lists(&[&list]).stale(now).count(), 1);
         let fresh = root.revoke(&[], Validity::Now);
@@ -216,10 +220,8 @@ mod tests {
     fn a_list_that_its_issuer_did_not_sign_proves_nobody() {
         let (root, forger) = (Authority::new("root"), Authority::new("root"));
         let issued = leaf(&root);
-        let Certificate::Bad(bad) = judged(&issued, &root, &[&forger.revoke(&[], Validity::Now)])
-        else {
-            panic!("believed");
-        };
+        let judged = judged(&issued, &root, &[&forger.revoke(&[], Validity::Now)]);
+        let bad = judged.bad().expect("not believed");
         assert!(bad.to_string().contains("cannot be told"), "{bad}");
     }
 
@@ -230,12 +232,15 @@ mod tests {
         let (roots, _) = Roots::new([issued.chain()[0].clone()]);
         let chain = PeerChain::new(&issued.chain());
         let (domain, now) = (Domain::parse("a.example").unwrap(), UnixTime::now());
-        assert!(judge(chain.as_ref(), &roots, &domain, now).is_good());
+        assert!(judge(&Evidence::new(chain.as_ref(), &roots, &domain, now)).is_certified());
         let other = Authority::new("other").revoke(&[&issued], Validity::Now);
         let roots = roots.without(lists(&[&other]));
-        assert!(judge(chain.as_ref(), &roots, &domain, now).is_good());
+        assert!(judge(&Evidence::new(chain.as_ref(), &roots, &domain, now)).is_certified());
         let roots = roots.without(lists(&[&root.revoke(&[&issued], Validity::Now)]));
-        assert_eq!(judge(chain.as_ref(), &roots, &domain, now), REVOKED);
+        assert_eq!(
+            judge(&Evidence::new(chain.as_ref(), &roots, &domain, now)),
+            revoked()
+        );
     }
 
     #[test]

@@ -102,27 +102,6 @@ impl fmt::Debug for Roots {
     }
 }
 
-/// What a certificate says about one domain.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Certificate {
-    /// None was shown.
-    Missing,
-    /// It proves the domain.
-    Good {
-        /// By which name: `dNSName *.example.org`.
-        matched: String,
-    },
-    /// It does not.
-    Bad(BadCertificate),
-}
-
-impl Certificate {
-    /// Does it prove the domain?
-    pub fn is_good(&self) -> bool {
-        matches!(self, Self::Good { .. })
-    }
-}
-
 /// What is wrong with a certificate. The text speaks to the operator of the server that showed it.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum BadCertificate {
@@ -250,27 +229,20 @@ fn names(found: &[String]) -> String {
     text
 }
 
-/// Does the chain prove that the peer is `domain`? First everything that PKIX asks, then the name.
-pub fn judge(
-    chain: Option<&PeerChain>,
+/// The name by which the chain proves that the peer is `domain`. First everything that PKIX asks, then the name.
+pub(super) fn matched(
+    chain: &PeerChain,
     roots: &Roots,
     domain: &Domain,
     now: UnixTime,
-) -> Certificate {
-    let Some(chain) = chain else {
-        return Certificate::Missing;
-    };
-    match verified(chain, roots, now) {
-        Err(bad) => Certificate::Bad(bad),
-        Ok(found) => match found.iter().find(|identity| identity.names(domain)) {
-            Some(identity) => Certificate::Good {
-                matched: identity.to_string(),
-            },
-            None => Certificate::Bad(BadCertificate::WrongName {
-                domain: domain.to_string(),
-                found: found.iter().map(Identity::to_string).collect(),
-            }),
-        },
+) -> Result<String, BadCertificate> {
+    let found = verified(chain, roots, now)?;
+    match found.iter().find(|identity| identity.names(domain)) {
+        Some(identity) => Ok(identity.to_string()),
+        None => Err(BadCertificate::WrongName {
+            domain: domain.to_string(),
+            found: found.iter().map(Identity::to_string).collect(),
+        }),
     }
 }
 

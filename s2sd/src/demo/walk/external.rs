@@ -50,7 +50,7 @@ async fn walk(scene: &mut Scene<'_, '_>) -> Result<(), Trouble> {
     ))?;
     scene.tell_reports(|report| {
         report.message == "TLS handshake finished"
-            || report.message == "the certificate proves the domain"
+            || report.message == "certificate judged"
             || report.message.ends_with("stream authenticated")
     })?;
     scene.show.page.why(

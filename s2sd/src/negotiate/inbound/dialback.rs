@@ -13,7 +13,7 @@ use crate::closed::{By, Cause, Closed};
 use crate::config::{self, TlsMode, Verify};
 use crate::negotiate::offer::Offer;
 use crate::negotiate::{Authorized, DomainPair, Method, Transport, describe};
-use crate::tls::trust::Certificate;
+use crate::tls::judgement::Because;
 
 impl Inbound {
     pub(super) fn on_dialback(
@@ -119,7 +119,7 @@ impl Inbound {
             key: request.key,
         };
         let shown = matches!(&self.transport, Transport::Tls(secured) if secured.certificate_shown);
-        let judged = self.judged.iter().any(|(domain, _)| *domain == pair.remote);
+        let judged = self.judgement_of(&pair.remote).is_some();
         if shown && !judged && policy.verify == Verify::Strict {
             if self.unjudged.len() >= self.house.config.limits.pairs_per_stream {
                 return Some(self.refuse_with(
@@ -143,18 +143,11 @@ impl Inbound {
         out: &mut Out,
     ) -> Option<Closed> {
         let policy = self.house.policy(&pair.remote);
-        let bad = self
-            .judged
-            .iter()
-            .find_map(|(domain, verdict)| match verdict {
-                Certificate::Bad(bad)
-                    if *domain == pair.remote && policy.verify == Verify::Strict =>
-                {
-                    Some(bad.to_string())
-                }
-                _ => None,
-            });
-        if let Some(text) = bad {
+        let bad = self.judgement_of(&pair.remote).and_then(|it| it.bad());
+        if let Some(bad) = bad
+            && policy.verify == Verify::Strict
+        {
+            let text = bad.to_string();
             let reply = self
                 .receiving
                 .refuse(DialbackError::new(ErrorCondition::NotAuthorized).with_text(text));
@@ -251,7 +244,15 @@ impl Inbound {
     pub(super) fn prove(&mut self, pair: DomainPair, method: Method, out: &mut Out) {
         self.receiving
             .proved_by_other_means(&pair.remote_to_local());
-        let authorized = Authorized::new(pair, method);
+        let judgement = match method {
+            Method::Dialback => Because::Dialback.into(),
+            Method::External => {
+                let judged = self.judgement_of(&pair.remote).cloned();
+                judged.unwrap_or(Because::NoCertificate.into())
+            }
+            password => Because::Mechanism(password.name()).into(),
+        };
+        let authorized = Authorized::new(pair, method, judgement);
         self.proved.push(authorized.clone());
         out.push(InboundEffect::Proved(authorized));
     }

@@ -32,7 +32,7 @@ use super::{Authorized, DomainPair, House, Judged, Method, Secured, Transport};
 use crate::closed::{By, Cause, Closed};
 use crate::config::{Denied, Policy, TlsMode};
 use crate::stanza::{Refused, Stanza};
-use crate::tls::trust::Certificate;
+use crate::tls::judgement::{Because, Judgement};
 
 /// What can happen to an incoming stream.
 #[derive(Debug)]
@@ -108,7 +108,7 @@ pub struct Inbound {
     addressee: Option<Domain>,
     policy: Arc<Policy>,
     /// Verdicts so far, one per domain asked about.
-    judged: Vec<(Domain, Certificate)>,
+    judged: Vec<(Domain, Judgement)>,
     /// The certificate's single identity, where the header named none.
     identity: Option<Domain>,
     receiving: Receiving,
@@ -369,11 +369,11 @@ impl Inbound {
                 self.stage = Stage::AwaitJudgement;
                 Ok(self)
             }
-            _ => self.answer_header(&Certificate::Missing, out),
+            _ => self.answer_header(&Because::NoCertificate.into(), out),
         }
     }
 
-    fn answer_header(mut self: Box<Self>, certificate: &Certificate, out: &mut Out) -> Step {
+    fn answer_header(mut self: Box<Self>, judgement: &Judgement, out: &mut Out) -> Step {
         self.send_header(out);
         let asked = Asked {
             house: &self.house,
@@ -381,7 +381,7 @@ impl Inbound {
             remote: self.remote.as_ref(),
             policy: &self.policy,
             transport: &self.transport,
-            certificate,
+            judgement,
             authenticated: self.by_sasl,
         };
         match offer(&asked) {
@@ -420,13 +420,12 @@ impl Inbound {
     }
 
     fn on_judged(mut self: Box<Self>, judged: Judged, out: &mut Out) -> Step {
-        if let Some(domain) = &judged.domain {
-            self.judged
-                .push((domain.clone(), judged.certificate.clone()));
+        if let Some(domain) = judged.domain.as_ref().or(judged.identity.as_ref()) {
+            self.judged.push((domain.clone(), judged.judgement.clone()));
         }
         self.identity = judged.identity.or(self.identity);
         if matches!(self.stage, Stage::AwaitJudgement) {
-            return self.answer_header(&judged.certificate, out);
+            return self.answer_header(&judged.judgement, out);
         }
         let domain = judged.domain;
         let (ready, rest) = std::mem::take(&mut self.unjudged)
@@ -440,6 +439,14 @@ impl Inbound {
             }
         }
         Ok(self)
+    }
+
+    /// What was found about the certificate for this domain, if that was asked.
+    fn judgement_of(&self, domain: &Domain) -> Option<&Judgement> {
+        let mut judged = self.judged.iter();
+        judged
+            .find(|(judged, _)| judged == domain)
+            .map(|(_, judgement)| judgement)
     }
 
     fn on_element(mut self: Box<Self>, offer: Offer, element: Element, out: &mut Out) -> Step {

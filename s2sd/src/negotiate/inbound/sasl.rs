@@ -11,7 +11,7 @@ use crate::closed::{By, Cause, Closed};
 use crate::negotiate::offer::Offer;
 use crate::negotiate::seeded::Seeded;
 use crate::negotiate::{DomainPair, Method};
-use crate::tls::trust::Certificate;
+use crate::tls::judgement::Judgement;
 
 /// An exchange that goes on.
 #[derive(Debug)]
@@ -247,8 +247,7 @@ impl Inbound {
     }
 
     pub(super) fn is_certified(&self, domain: &Domain) -> bool {
-        self.judged.iter().any(|(judged, verdict)| {
-            judged == domain && matches!(verdict, Certificate::Good { .. })
-        })
+        self.judgement_of(domain)
+            .is_some_and(Judgement::is_certified)
     }
 }

@@ -29,7 +29,7 @@ use xmpp_stream::{
 use super::{Authorized, DomainPair, House, Judged, Method, Secured, Transport};
 use crate::closed::{By, Cause, Closed};
 use crate::config::{Policy, TlsMode, Verify};
-use crate::tls::trust::Certificate;
+use crate::tls::judgement::{Because, Judgement};
 
 /// What the stream is for.
 #[derive(Clone, Debug)]
@@ -111,6 +111,8 @@ pub struct Outbound {
     purpose: Purpose,
     policy: Arc<Policy>,
     transport: Transport,
+    /// What the certificate says of the pair's remote domain.
+    judgement: Judgement,
     stage: Stage,
     /// The id of the peer's stream, for the dialback key.
     stream_id: String,
@@ -174,6 +176,7 @@ impl Outbound {
             purpose,
             policy,
             transport,
+            judgement: Because::NoTls.into(),
             stage: Stage::ExpectHeader,
             stream_id: String::new(),
             from_elsewhere: false,
@@ -244,7 +247,7 @@ impl Outbound {
                 by: By::World,
                 cause: Cause::Tls(what),
             }),
-            OutboundEvent::Judged(judged) => self.on_judged(&judged, out),
+            OutboundEvent::Judged(judged) => self.on_judged(judged.judgement, out),
             OutboundEvent::Calculated(calculated) => self.on_calculated(calculated, out),
             OutboundEvent::AddPair(pair) => self.add_pair(pair, out),
             OutboundEvent::Tick if self.established => Ok(self),
@@ -435,27 +438,29 @@ impl Outbound {
         self.stage = Stage::AwaitJudgement;
     }
 
-    fn on_judged(mut self: Box<Self>, judged: &Judged, out: &mut Out) -> Step {
+    fn on_judged(mut self: Box<Self>, judgement: Judgement, out: &mut Out) -> Step {
         if !matches!(self.stage, Stage::AwaitJudgement) {
             return Ok(self);
         }
         // The server always shows a certificate; none at all is as bad as a wrong one.
-        let bad = match &judged.certificate {
-            Certificate::Good { .. } => None,
-            Certificate::Bad(bad) => Some(bad.of_it()),
-            Certificate::Missing => Some("no certificate was shown".to_owned()),
-        };
-        match bad {
+        if !judgement.is_certified() && self.policy.verify == Verify::Strict {
             // Nothing is sent to a server that is not the one we mean.
-            Some(text) if self.policy.verify == Verify::Strict => Err(Closed {
+            return Err(Closed {
                 by: By::Us,
-                cause: Cause::Certificate(text),
-            }),
-            _ => {
-                self.send_header(out);
-                self.stage = Stage::ExpectHeader;
-                Ok(self)
-            }
+                cause: Cause::Certificate(judgement.because().to_string()),
+            });
+        }
+        self.judgement = judgement;
+        self.send_header(out);
+        self.stage = Stage::ExpectHeader;
+        Ok(self)
+    }
+
+    /// Who the peer is: a mechanism in which it proved itself too says more than a certificate, anything else nothing.
+    fn judgement_by(&self, method: Method) -> Judgement {
+        match method.is_mutual() {
+            true => Because::Mechanism(method.name()).into(),
+            false => self.judgement.clone(),
         }
     }
 
@@ -467,6 +472,7 @@ impl Outbound {
         out.push(OutboundEffect::Established(Authorized::new(
             self.pair.clone(),
             method,
+            self.judgement_by(method),
         )));
         Ok(self)
     }
@@ -488,7 +494,11 @@ impl Outbound {
         };
         let pair = DomainPair { local, remote };
         out.push(match verdict {
-            Verdict::Valid => OutboundEffect::Established(Authorized::new(pair, Method::Dialback)),
+            Verdict::Valid => OutboundEffect::Established(Authorized::new(
+                pair,
+                Method::Dialback,
+                self.judgement.clone(),
+            )),
             Verdict::Invalid | Verdict::Error(_) => {
                 OutboundEffect::PairRefused(pair, dialback::unproved(&verdict))
             }

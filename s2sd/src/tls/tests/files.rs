@@ -87,7 +87,11 @@ fn roots_are_reloaded_too() {
     let tls = house.tls();
     let issued = house.authority.issue(&Leaf::domain("a.example"));
     let chain = PeerChain::new(&issued.chain());
-    assert!(house.judged(&tls, chain.as_ref(), "a.example").is_good());
+    assert!(
+        house
+            .judged(&tls, chain.as_ref(), "a.example")
+            .is_certified()
+    );
     fs::write(house.path("root.pem"), Authority::new("another").pem()).unwrap();
     assert_eq!(
         tls.reload(),
@@ -95,7 +99,11 @@ fn roots_are_reloaded_too() {
             "the trusted certificate authorities".to_owned()
         )]
     );
-    assert!(!house.judged(&tls, chain.as_ref(), "a.example").is_good());
+    assert!(
+        !house
+            .judged(&tls, chain.as_ref(), "a.example")
+            .is_certified()
+    );
     fs::write(house.path("root.pem"), "nothing").unwrap();
     assert!(matches!(&tls.reload()[..], [Reloaded::Kept(_)]));
     assert_eq!(tls.roots(&house.config.policy).len(), 1);
@@ -115,12 +123,12 @@ fn lists_of_revoked_certificates_are_reloaded_too() {
     let issued = house.authority.issue(&Leaf::domain("a.example"));
     let chain = PeerChain::new(&issued.chain());
     let judged = || house.judged(&tls, chain.as_ref(), "a.example");
-    assert!(judged().is_good());
+    assert!(judged().is_certified());
     let revoking = house.authority.revoke(&[&issued], Validity::Expired);
     fs::write(&list, revoking).unwrap();
     assert!(tls.has_changed());
     assert!(matches!(&tls.reload()[..], [Reloaded::Changed(_)]));
-    assert_eq!(judged(), Certificate::Bad(BadCertificate::Revoked));
+    assert_eq!(judged(), Because::Bad(BadCertificate::Revoked).into());
     let troubles = tls.troubles(UnixTime::now());
     let [Trouble::Soon(text)] = &troubles[..] else {
         panic!("{troubles:?}");
@@ -132,7 +140,7 @@ fn lists_of_revoked_certificates_are_reloaded_too() {
     // What cannot be read does not undo what was read.
     fs::write(&list, "nothing").unwrap();
     assert!(matches!(&tls.reload()[..], [Reloaded::Kept(_)]));
-    assert_eq!(judged(), Certificate::Bad(BadCertificate::Revoked));
+    assert_eq!(judged(), Because::Bad(BadCertificate::Revoked).into());
     assert_eq!(
         house.faults(),
         [

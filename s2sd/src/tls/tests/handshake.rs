@@ -38,10 +38,10 @@ async fn both_sides_show_their_certificate_and_judge_the_others() {
     let seen_by_client = PeerChain::of(client.get_ref().1);
     let seen_by_server = PeerChain::of(server.get_ref().1);
     let judged = |chain: &Option<PeerChain>, name| house.judged(&tls, chain.as_ref(), name);
-    assert!(judged(&seen_by_client, "b.example").is_good());
-    assert!(judged(&seen_by_server, "a.example").is_good());
-    assert!(!judged(&seen_by_client, "a.example").is_good());
-    assert!(!judged(&seen_by_server, "b.example").is_good());
+    assert!(judged(&seen_by_client, "b.example").is_certified());
+    assert!(judged(&seen_by_server, "a.example").is_certified());
+    assert!(!judged(&seen_by_client, "a.example").is_certified());
+    assert!(!judged(&seen_by_server, "b.example").is_certified());
     let facts = describe(server.get_ref().1);
     assert_eq!(
         facts.to_string(),
@@ -83,7 +83,11 @@ async fn a_client_with_a_higher_floor_refuses_an_old_server() {
         if let Ok(server) = server {
             // Over TLS 1.2 too, the certificate was asked for and shown.
             let chain = PeerChain::of(server.get_ref().1);
-            assert!(house.judged(&tls, chain.as_ref(), "a.example").is_good());
+            assert!(
+                house
+                    .judged(&tls, chain.as_ref(), "a.example")
+                    .is_certified()
+            );
         }
     }
 }
@@ -102,7 +106,7 @@ async fn a_client_without_a_certificate_is_let_in_and_proves_nothing() {
     let chain = PeerChain::of(server.get_ref().1);
     assert_eq!(
         house.judged(&tls, chain.as_ref(), "bare.example"),
-        Certificate::Missing
+        Judgement::from(Because::NoCertificate)
     );
 }
 
@@ -126,7 +130,7 @@ async fn a_bad_certificate_does_not_break_the_handshake() {
     ] {
         assert_eq!(
             house.judged(&tls, chain.as_ref(), "a.example"),
-            Certificate::Bad(BadCertificate::SelfSigned)
+            Because::Bad(BadCertificate::SelfSigned).into()
         );
     }
 }

@@ -106,9 +106,14 @@ impl House {
         Tls::load(&self.config).unwrap()
     }
 
-    fn judged(&self, tls: &Tls, chain: Option<&PeerChain>, name: &str) -> Certificate {
+    fn judged(&self, tls: &Tls, chain: Option<&PeerChain>, name: &str) -> Judgement {
         let roots = tls.roots(&self.config.policy);
-        judge(chain, &roots, &domain(name), UnixTime::now())
+        judge(&Evidence::new(
+            chain,
+            &roots,
+            &domain(name),
+            UnixTime::now(),
+        ))
     }
 }
 

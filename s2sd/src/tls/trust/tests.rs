@@ -4,6 +4,7 @@ use rcgen::{ExtendedKeyUsagePurpose, GeneralSubtree, NameConstraints};
 
 use super::*;
 use crate::demo::ca::{Authority, Issued, Leaf, Purpose, Validity};
+use crate::tls::judgement::{self, Because, Evidence, Judgement};
 
 fn domain(text: &str) -> Domain {
     Domain::parse(text).unwrap()
@@ -19,43 +20,44 @@ fn chain(issued: &Issued) -> PeerChain {
     PeerChain::new(&issued.chain()).unwrap()
 }
 
-fn judged(issued: &Issued, roots: &Roots, name: &str) -> Certificate {
+fn judge(chain: Option<&PeerChain>, roots: &Roots, domain: &Domain, now: UnixTime) -> Judgement {
+    judgement::judge(&Evidence::new(chain, roots, domain, now))
+}
+
+fn refused(what: BadCertificate) -> Judgement {
+    Because::Bad(what).into()
+}
+
+fn judged(issued: &Issued, roots: &Roots, name: &str) -> Judgement {
     judge(Some(&chain(issued)), roots, &domain(name), UnixTime::now())
 }
 
 /// What is wrong with it for `a.example`, as its operator will read it.
 #[track_caller]
 fn fault(issued: &Issued, roots: &Roots) -> (BadCertificate, String) {
-    match judged(issued, roots, "a.example") {
-        Certificate::Bad(bad) => {
-            let text = bad.to_string();
-            (bad, text)
-        }
-        other => panic!("{other:?}"),
-    }
+    let judged = judged(issued, roots, "a.example");
+    let bad = judged.bad().unwrap_or_else(|| panic!("{judged:?}"));
+    (bad.clone(), bad.to_string())
 }
 
-fn good(matched: &str) -> Certificate {
-    Certificate::Good {
+fn good(matched: &str) -> Judgement {
+    Because::Name {
         matched: matched.to_owned(),
     }
+    .into()
 }
 
 /// A root, and the judgement of a leaf of it for `a.example`.
-fn under_root(leaf: &Leaf) -> Certificate {
+fn under_root(leaf: &Leaf) -> Judgement {
     let root = Authority::new("root");
     judged(&root.issue(leaf), &roots(&[&root]), "a.example")
 }
 
 #[test]
 fn no_certificate_is_missing_and_not_bad() {
-    let judged = judge(
-        None,
-        &Roots::default(),
-        &domain("a.example"),
-        UnixTime::now(),
-    );
-    assert_eq!(judged, Certificate::Missing);
+    let (roots, name) = (Roots::default(), domain("a.example"));
+    let judged = judge(None, &roots, &name, UnixTime::now());
+    assert_eq!(judged, Judgement::from(Because::NoCertificate));
     assert_eq!(PeerChain::new(&[]), None);
 }
 
@@ -85,7 +87,7 @@ fn a_wildcard_proves_a_subdomain() {
         judged(&issued, &roots, "chat.a.example"),
         good("dNSName *.a.example")
     );
-    assert!(!judged(&issued, &roots, "a.example").is_good());
+    assert!(!judged(&issued, &roots, "a.example").is_certified());
 }
 
 #[test]
@@ -97,9 +99,9 @@ fn server_auth_is_the_purpose_that_counts() {
         (Purpose::Client, false),
     ] {
         let judged = under_root(&Leaf::domain("a.example").purpose(purpose));
-        assert_eq!(judged.is_good(), is_good, "{purpose:?}");
+        assert_eq!(judged.is_certified(), is_good, "{purpose:?}");
         if !is_good {
-            assert_eq!(judged, Certificate::Bad(BadCertificate::WrongPurpose));
+            assert_eq!(judged, refused(BadCertificate::WrongPurpose));
         }
     }
     assert_eq!(
@@ -145,19 +147,19 @@ fn the_clock_is_the_callers() {
     let at = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds));
     let at = |seconds| judge(Some(&chain), &roots, &domain("a.example"), at(seconds));
     let now = UnixTime::now().as_secs();
-    assert!(at(now).is_good());
+    assert!(at(now).is_certified());
     assert!(matches!(
-        at(0),
-        Certificate::Bad(BadCertificate::NotYetValid { .. })
+        at(0).bad(),
+        Some(BadCertificate::NotYetValid { .. })
     ));
     let year = 365 * 24 * 60 * 60;
     assert!(matches!(
-        at(now + year),
-        Certificate::Bad(BadCertificate::Expired { .. })
+        at(now + year).bad(),
+        Some(BadCertificate::Expired { .. })
     ));
     let never = at(u64::MAX);
     assert!(
-        matches!(never, Certificate::Bad(BadCertificate::Expired { .. })),
+        matches!(never.bad(), Some(BadCertificate::Expired { .. })),
         "{never:?}"
     );
 }
@@ -231,8 +233,8 @@ fn the_subject_is_not_searched_for_a_name() {
     for subject in ["x, CN=a.example", "a.example", "O=x/CN=a.example"] {
         let judged = under_root(&Leaf::domain("evil.example").common_name(subject));
         assert!(matches!(
-            judged,
-            Certificate::Bad(BadCertificate::WrongName { .. })
+            judged.bad(),
+            Some(BadCertificate::WrongName { .. })
         ));
     }
 }
@@ -253,7 +255,7 @@ fn a_self_signed_certificate_is_told_as_such() {
         &domain("a.example"),
         UnixTime::now(),
     );
-    assert_eq!(judged, Certificate::Bad(BadCertificate::SelfSigned));
+    assert_eq!(judged.bad(), Some(&BadCertificate::SelfSigned));
 }
 
 #[test]
@@ -275,14 +277,14 @@ fn an_unknown_authority_is_named() {
         &roots(&[&known]),
         "a.example",
     );
-    assert!(matches!(judged, Certificate::Bad(_)), "{judged:?}");
+    assert!(judged.bad().is_some(), "{judged:?}");
 }
 
 #[test]
 fn nobody_is_trusted_by_default() {
     let root = Authority::new("root");
     let issued = root.issue(&Leaf::domain("a.example"));
-    assert!(!judged(&issued, &Roots::default(), "a.example").is_good());
+    assert!(!judged(&issued, &Roots::default(), "a.example").is_certified());
 }
 
 #[test]
@@ -291,7 +293,7 @@ fn an_intermediate_leads_to_the_root_if_it_is_sent() {
     let middle = root.intermediate("middle");
     let issued = middle.issue(&Leaf::domain("a.example"));
     let roots = roots(&[&root]);
-    assert!(judged(&issued, &roots, "a.example").is_good());
+    assert!(judged(&issued, &roots, "a.example").is_certified());
     let leaf_only = PeerChain::new(&issued.chain()[..1]).unwrap();
     let judged = judge(
         Some(&leaf_only),
@@ -299,7 +301,7 @@ fn an_intermediate_leads_to_the_root_if_it_is_sent() {
         &domain("a.example"),
         UnixTime::now(),
     );
-    let Certificate::Bad(BadCertificate::UnknownIssuer { issuer, sent: 1 }) = judged else {
+    let Some(BadCertificate::UnknownIssuer { issuer, sent: 1 }) = judged.bad() else {
         panic!("{judged:?}");
     };
     assert_eq!(issuer, "CN=middle");
@@ -320,7 +322,7 @@ fn the_order_and_surplus_of_intermediates_does_not_matter() {
         &domain("a.example"),
         UnixTime::now(),
     );
-    assert!(judged.is_good(), "{judged:?}");
+    assert!(judged.is_certified(), "{judged:?}");
 }
 
 #[test]
@@ -354,7 +356,7 @@ fn a_constrained_authority_proves_nothing_by_other_names() {
     });
     let roots = roots(&[&root]);
     let allowed = middle.issue(&Leaf::domain("x.allowed.example"));
-    assert!(judged(&allowed, &roots, "x.allowed.example").is_good());
+    assert!(judged(&allowed, &roots, "x.allowed.example").is_certified());
     let outside = middle.issue(&Leaf::domain("a.example"));
     let (bad, text) = fault(&outside, &roots);
     assert!(matches!(bad, BadCertificate::Other(_)), "{bad:?}");
@@ -366,8 +368,8 @@ fn a_constrained_authority_proves_nothing_by_other_names() {
     ] {
         let judged = judged(&middle.issue(&leaf), &roots, "a.example");
         assert!(matches!(
-            judged,
-            Certificate::Bad(BadCertificate::WrongName { .. })
+            judged.bad(),
+            Some(BadCertificate::WrongName { .. })
         ));
     }
 }
@@ -383,20 +385,20 @@ fn a_certificate_among_the_roots_counts_by_itself() {
     assert_eq!(pinned(&leaf), good("dNSName a.example"));
     assert_eq!(
         pinned(&leaf.clone().purpose(Purpose::Client)),
-        Certificate::Bad(BadCertificate::WrongPurpose)
+        refused(BadCertificate::WrongPurpose)
     );
     assert!(matches!(
-        pinned(&leaf.clone().validity(Validity::Expired)),
-        Certificate::Bad(BadCertificate::Expired { .. })
+        pinned(&leaf.clone().validity(Validity::Expired)).bad(),
+        Some(BadCertificate::Expired { .. })
     ));
     assert!(matches!(
-        pinned(&leaf.clone().validity(Validity::NotYet)),
-        Certificate::Bad(BadCertificate::NotYetValid { .. })
+        pinned(&leaf.clone().validity(Validity::NotYet)).bad(),
+        Some(BadCertificate::NotYetValid { .. })
     ));
     // It is no authority: another certificate of the same name and another key is not it.
     let (one, other) = (Issued::self_signed(&leaf), Issued::self_signed(&leaf));
     let (roots, _) = Roots::new(one.chain());
-    assert!(!judged(&other, &roots, "a.example").is_good());
+    assert!(!judged(&other, &roots, "a.example").is_certified());
 }
 
 #[test]
@@ -431,7 +433,7 @@ fn garbage_is_malformed() {
         &domain("a.example"),
         UnixTime::now(),
     );
-    assert_eq!(judged, Certificate::Bad(BadCertificate::Malformed));
+    assert_eq!(judged, refused(BadCertificate::Malformed));
 }
 
 /// No cut and no changed byte of a good chain makes a better one, and none panics.
@@ -447,17 +449,10 @@ fn damaged_certificates_prove_nothing_new() {
         for bytes in [changed, good[..position].to_vec()] {
             let chain = PeerChain::new(&[CertificateDer::from(bytes)]);
             let judged = judge(chain.as_ref(), &roots, &names, UnixTime::now());
-            assert!(
-                matches!(judged, Certificate::Bad(_)),
-                "at {position}: {judged:?}"
-            );
-            let own = judge(
-                chain.as_ref(),
-                &roots,
-                &domain("a.example"),
-                UnixTime::now(),
-            );
-            assert!(!own.is_good(), "at {position}");
+            assert!(judged.bad().is_some(), "at {position}: {judged:?}");
+            let own = domain("a.example");
+            let own = judge(chain.as_ref(), &roots, &own, UnixTime::now());
+            assert!(!own.is_certified(), "at {position}");
         }
     }
 }

@@ -11,7 +11,7 @@ use s2sd::{
         Authorized, Call, DomainPair, Inbound, InboundEffect, InboundEvent, Judged, Method,
         Outbound, OutboundEffect, OutboundEvent, Purpose, Secured, Transport,
     },
-    tls::{self, Certificate, PeerChain, TlsFacts},
+    tls::{self, Because, Evidence, PeerChain, TlsFacts},
 };
 use tokio_util::codec::Decoder;
 use xmpp_dialback::{DialbackError, ErrorCondition, Pair, Question, Verdict};
@@ -467,10 +467,11 @@ impl Player {
         let chain = self.stage.identity.as_ref();
         let chain = chain.and_then(|identity| PeerChain::new(&identity.chain()));
         let now = UnixTime::now();
-        let judge = |domain: &Domain| tls::judge(chain.as_ref(), &self.roots, domain, now);
+        let judge =
+            |domain: &Domain| tls::judge(&Evidence::new(chain.as_ref(), &self.roots, domain, now));
         match domain {
             Some(domain) => Judged {
-                certificate: judge(&domain),
+                judgement: judge(&domain),
                 domain: Some(domain),
                 identity: None,
             },
@@ -478,7 +479,9 @@ impl Player {
                 let identity = tls::sole_identity(chain.as_ref(), &self.roots, now);
                 Judged {
                     domain: None,
-                    certificate: identity.as_ref().map_or(Certificate::Missing, judge),
+                    judgement: identity
+                        .as_ref()
+                        .map_or(Because::NoCertificate.into(), judge),
                     identity,
                 }
             }
