@@ -46,6 +46,8 @@ pub enum Cause {
     NoWay(String),
     /// The look-up itself failed.
     Dns(String),
+    /// The look-up had an answer that is not what DNSSEC vouches for.
+    Dnssec(String),
     /// No TCP connection.
     Connect(String),
     /// The TLS handshake failed.
@@ -107,6 +109,7 @@ impl Cause {
             Self::NoService => "no-service",
             Self::NoWay(_) => "no-way",
             Self::Dns(_) => "dns",
+            Self::Dnssec(_) => "dnssec",
             Self::Connect(_) => "connect",
             Self::Tls(_) => "tls",
             Self::Lost(_) => "lost",
@@ -156,6 +159,7 @@ impl Cause {
             ),
             Self::Dialback(_)
             | Self::Dns(_)
+            | Self::Dnssec(_)
             | Self::Connect(_)
             | Self::Tls(_)
             | Self::Lost(_)
@@ -175,9 +179,11 @@ impl Cause {
     /// The stanza error a sender gets for a stanza that could not be delivered for this cause.
     pub fn stanza_error(&self) -> StanzaError {
         let condition = match self {
-            Self::NoSuchHost(_) | Self::NoService | Self::NoWay(_) | Self::Dns(_) => {
-                StanzaCondition::RemoteServerNotFound
-            }
+            Self::NoSuchHost(_)
+            | Self::NoService
+            | Self::NoWay(_)
+            | Self::Dns(_)
+            | Self::Dnssec(_) => StanzaCondition::RemoteServerNotFound,
             Self::Policy(_) => StanzaCondition::PolicyViolation,
             _ => StanzaCondition::RemoteServerTimeout,
         };
@@ -212,6 +218,11 @@ impl fmt::Display for Cause {
                 f.write_str("the domain's DNS says that it has no server-to-server service")
             }
             Self::Dns(what) => write!(f, "the DNS look-up failed ({what})"),
+            Self::Dnssec(what) => write!(
+                f,
+                "an answer of the DNS is not what its DNSSEC signatures vouch for ({what}): the zone has to be signed \
+                 anew, unless somebody changes its answers on the way"
+            ),
             Self::Connect(what) => write!(f, "no connection ({what})"),
             Self::Tls(what) => write!(f, "the TLS handshake failed ({what})"),
             Self::Lost(what) => write!(f, "the connection was lost ({what})"),

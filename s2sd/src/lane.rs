@@ -95,7 +95,9 @@ impl Lane {
             LaneEvent::Stanza(stanza) => self.on_stanza(now, stanza, out),
             LaneEvent::Connected => self.state = State::Up { since: now },
             LaneEvent::Failed(cause, dice) => {
-                if cause.is_permanent() || matches!(cause, Cause::Dns(_)) && self.failures > 0 {
+                if cause.is_permanent()
+                    || matches!(cause, Cause::Dns(_) | Cause::Dnssec(_)) && self.failures > 0
+                {
                     self.bounce_all(&cause, out);
                 }
                 self.rest(now, cause, dice);

@@ -91,7 +91,11 @@ pub(super) async fn connect(
 /// How far an attempt got before it failed.
 fn reach(cause: &Cause) -> u8 {
     match cause {
-        Cause::NoSuchHost(_) | Cause::NoService | Cause::NoWay(_) | Cause::Dns(_) => 0,
+        Cause::NoSuchHost(_)
+        | Cause::NoService
+        | Cause::NoWay(_)
+        | Cause::Dns(_)
+        | Cause::Dnssec(_) => 0,
         Cause::Connect(_) => 1,
         Cause::Lost(_)
         | Cause::Timeout(_)
@@ -128,6 +132,8 @@ fn unresolved(error: ResolveError) -> Cause {
         ResolveError::NotFound => Cause::NoSuchHost("neither SRV nor address records".to_owned()),
         ResolveError::Onion => Cause::NoWay(error.to_string()),
         ResolveError::Failed(what) => Cause::Dns(what),
+        ResolveError::Bogus(what) => Cause::Dnssec(what),
+        ResolveError::Unsigned(_) => Cause::Policy(error.to_string()),
     }
 }
 

@@ -124,9 +124,11 @@ pub(crate) async fn ask(means: &Means, pair: DomainPair, question: Question) -> 
         Ok(Err(cause)) => {
             info!(%remote, cause = cause.name(), "the authoritative server could not be asked: {cause}");
             let condition = match &cause {
-                Cause::NoSuchHost(_) | Cause::NoService | Cause::NoWay(_) | Cause::Dns(_) => {
-                    ErrorCondition::RemoteServerNotFound
-                }
+                Cause::NoSuchHost(_)
+                | Cause::NoService
+                | Cause::NoWay(_)
+                | Cause::Dns(_)
+                | Cause::Dnssec(_) => ErrorCondition::RemoteServerNotFound,
                 Cause::Connect(_)
                 | Cause::Tls(_)
                 | Cause::TlsNotOffered

@@ -63,6 +63,7 @@ async fn by_proxy(
         host: Host::parse(&proxy.host),
         port: proxy.port,
         direct_tls: false,
+        secure: false,
     };
     let addresses = dns.addresses(&place).await?;
     let mut tcp = dial(&addresses, &policy.source, within).await?;

@@ -18,6 +18,7 @@ use xmpp_stream::Domain;
 
 use super::plan::{Answer, Host, ResolveError, Srv, Target, fallback, is_onion, plan};
 use crate::config::{self, TlsMode};
+use crate::tls::TlsaSet;
 
 /// Whoever repairs a zone should not wait long until we look again.
 const NEGATIVE_TTL: Duration = Duration::from_secs(60);
@@ -124,6 +125,18 @@ impl Dns {
         }
     }
 
+    /// The TLSA records of a place (RFC 6698 §3, RFC 7673 §3.3). They are asked for only where all that led to the place
+    /// is proved by DNSSEC, its addresses too; `None` where it is not, and where there are no usable ones.
+    ///
+    /// # Errors
+    ///
+    /// The answer is not proved, or there is none: the place must not be used (RFC 7673 §3.4).
+    pub async fn tlsa(&self, target: &Target) -> Result<Option<TlsaSet>, ResolveError> {
+        // Nothing is validated, so nothing is proved.
+        debug_assert!(!target.secure);
+        Ok(None)
+    }
+
     async fn srv(&self, service: &str, domain: &Domain) -> Answer {
         let Some(name) = absolute(&format!("{service}._tcp.{}", domain.ascii())) else {
             return Answer::Absent;
@@ -223,6 +236,7 @@ mod tests {
             host: Host::parse(host),
             port: 5269,
             direct_tls: false,
+            secure: false,
         }
     }
 

@@ -74,6 +74,9 @@ pub struct Target {
     pub port: u16,
     /// TLS from the first byte (XEP-0368) instead of STARTTLS.
     pub direct_tls: bool,
+    /// The answer that led here is proved by DNSSEC: the SRV records, or that there are none. What the configuration
+    /// says is proved by nothing.
+    pub secure: bool,
 }
 
 impl Target {
@@ -93,6 +96,7 @@ impl From<&Connect> for Target {
             host: Host::parse(&connect.host),
             port: connect.port,
             direct_tls: connect.direct_tls,
+            secure: false,
         }
     }
 }
@@ -120,14 +124,21 @@ pub enum ResolveError {
     /// The DNS gave no answer; another time it may.
     #[error("the DNS gave no answer: {0}")]
     Failed(String),
+    /// An answer is not what its zone has signed (RFC 4033 §5, "Bogus"): somebody changed it on the way, or the zone is
+    /// not signed as it says. The name, and what is wrong with it.
+    #[error("its DNS answers are not what its DNSSEC signatures vouch for: {0}")]
+    Bogus(String),
+    /// An answer is not signed, and `dns.dnssec` requires that. The name.
+    #[error("its DNS answers are not signed by DNSSEC ({0}), and `dns.dnssec` requires that here")]
+    Unsigned(String),
 }
 
 impl ResolveError {
     /// Is this what the DNS says, as opposed to the DNS saying nothing?
     pub fn is_permanent(&self) -> bool {
         match self {
-            Self::NoService | Self::NotFound | Self::Onion => true,
-            Self::Failed(_) => false,
+            Self::NoService | Self::NotFound | Self::Onion | Self::Unsigned(_) => true,
+            Self::Failed(_) | Self::Bogus(_) => false,
         }
     }
 }
@@ -229,6 +240,7 @@ pub fn plan(
             host: Host::parse(&record.target),
             port: record.port,
             direct_tls,
+            secure: false,
         })
         .collect())
 }
@@ -239,6 +251,7 @@ pub fn fallback(domain: &Domain) -> Target {
         host: Host::parse(domain.ascii()),
         port: DEFAULT_PORT,
         direct_tls: false,
+        secure: false,
     }
 }
 

@@ -159,6 +159,7 @@ mod tests {
             host: Host::parse(host),
             port: 5269,
             direct_tls: false,
+            secure: false,
         }
     }
 

@@ -7,6 +7,7 @@
 mod accept_any;
 pub mod binding;
 mod config;
+pub mod dane;
 pub mod facts;
 mod files;
 pub mod identity;
@@ -17,6 +18,7 @@ mod troubles;
 pub mod trust;
 
 pub use config::{ByName, OwnCertificate, Tls, server_name};
+pub use dane::{Matched, Tlsa, TlsaSet};
 pub use facts::{TlsFacts, describe};
 pub use identity::{Identity, Unreadable, identities};
 pub use judgement::{Because, Evidence, Judgement, Trust, judge};

@@ -73,6 +73,16 @@ impl Roots {
         Self { revoked, ..self }
     }
 
+    /// What paths may end in.
+    pub(super) fn anchors(&self) -> &[TrustAnchor<'static>] {
+        &self.anchors
+    }
+
+    /// The same as certificates.
+    pub(super) fn certificates(&self) -> impl Iterator<Item = &CertificateDer<'static>> {
+        self.certificates.iter()
+    }
+
     /// The lists of what was taken back.
     pub(super) fn revoked(&self) -> &Revocations {
         &self.revoked
@@ -262,7 +272,7 @@ pub fn sole_identity(chain: Option<&PeerChain>, roots: &Roots, now: UnixTime) ->
 }
 
 /// The identities of a chain that a root vouches for.
-fn verified(
+pub(super) fn verified(
     chain: &PeerChain,
     roots: &Roots,
     now: UnixTime,
@@ -275,26 +285,40 @@ fn verified(
             _ => Ok(identities(chain.leaf())?),
         };
     }
+    let (found, ()) = vouched(chain, &roots.anchors, &roots.revoked, now, |_| Some(()))?;
+    Ok(found)
+}
+
+/// The identities of a chain that one of the anchors vouches for by a path that is accepted, and what it is accepted as.
+pub(super) fn vouched<T>(
+    chain: &PeerChain,
+    anchors: &[TrustAnchor<'_>],
+    revoked: &Revocations,
+    now: UnixTime,
+    accept: impl Fn(&VerifiedPath<'_>) -> Option<T>,
+) -> Result<(Vec<Identity>, T), BadCertificate> {
     let leaf = EndEntityCert::try_from(chain.leaf()).map_err(|error| bad(error, chain))?;
-    let path = roots.revoked.asked(|revocation| {
+    let accepted = |path: &VerifiedPath<'_>| accept(path).ok_or(webpki::Error::UnknownIssuer);
+    let path = revoked.asked(|revocation| {
         leaf.verify_for_usage(
             webpki::ALL_VERIFICATION_ALGS,
-            &roots.anchors,
+            anchors,
             chain.intermediates(),
             now,
             KeyUsage::server_auth(),
             revocation,
-            None,
+            Some(&|path| accepted(path).map(|_| ())),
         )
     });
     let path = path.map_err(|error| bad(error, chain))?;
+    let accepted = accepted(&path).map_err(|error| bad(error, chain))?;
     let mut found = identities(chain.leaf())?;
     // An authority that was only allowed to sign certain DNS names has had that checked for dNSNames. Nothing
     // checks it for the otherNames, so below such an authority they do not count.
     if is_constrained(&path) {
         found.retain(|identity| matches!(identity, Identity::Dns(_)));
     }
-    Ok(found)
+    Ok((found, accepted))
 }
 
 /// What can be said of a certificate without its chain: time and purpose. This is all for a peer's own
