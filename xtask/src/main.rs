@@ -3,6 +3,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod ci;
+mod fuzz;
 mod interop;
 mod tidy;
 mod workspace;
@@ -23,6 +24,8 @@ enum Command {
     Tidy,
     /// Everything CI runs, part by part, with the time each part took
     Ci(ci::Arguments),
+    /// The fuzz targets, each for a bounded time; needs a nightly toolchain and cargo-fuzz
+    Fuzz(fuzz::Arguments),
     /// s2sd against real servers
     Interop(interop::Arguments),
 }
@@ -31,6 +34,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Tidy => tidy::run(),
         Command::Ci(arguments) => ci::run(&arguments),
+        Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Interop(arguments) => interop::run(&arguments),
     };
     match outcome {
