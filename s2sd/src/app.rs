@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rustls::pki_types::UnixTime;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
@@ -24,7 +24,7 @@ use xmpp_sasl::Random;
 use crate::config::Config;
 use crate::guests::Guests;
 use crate::listen::{self, Door};
-use crate::means::{Dice, Means, processors};
+use crate::means::{Dice, Means, WAITING, processors};
 use crate::negotiate::House;
 use crate::pace::Paces;
 use crate::resolve::Dns;
@@ -80,6 +80,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let house = house(config, &tls)?;
     let means = Means {
         computing: processors(),
+        waiting: Arc::new(Semaphore::new(WAITING)),
         tls,
         dns,
         paces: Paces::default(),

@@ -77,6 +77,8 @@ pub enum Cause {
         /// What was wrong with it.
         what: String,
     },
+    /// There is no Kerberos ticket to show.
+    Kerberos(String),
     /// Server dialback ended with an error, or could not be tried.
     Dialback(String),
     /// Server dialback ended with `invalid`: whoever speaks for the sender's domain does not know our key.
@@ -118,6 +120,7 @@ impl Cause {
             Self::NoMechanism { .. } => "no-mechanism",
             Self::Refused { .. } => "refused",
             Self::Mechanism { .. } => "mechanism",
+            Self::Kerberos(_) => "kerberos",
             Self::Dialback(_) | Self::DialbackInvalid => "dialback",
             Self::TooManyFailures => "too-many-failures",
             Self::Policy(_) => "policy",
@@ -157,7 +160,9 @@ impl Cause {
                     | Condition::PolicyViolation
                     | Condition::UnsupportedVersion
             ),
-            Self::Dialback(_)
+            // The KDC may not have answered.
+            Self::Kerberos(_)
+            | Self::Dialback(_)
             | Self::Dns(_)
             | Self::Dnssec(_)
             | Self::Connect(_)
@@ -250,6 +255,7 @@ impl fmt::Display for Cause {
                 )
             }
             Self::Mechanism { mechanism, what } => write!(f, "{mechanism} failed: {what}"),
+            Self::Kerberos(what) => write!(f, "no Kerberos ticket for the other server ({what})"),
             Self::Dialback(what) => write!(f, "server dialback failed: {what}"),
             Self::DialbackInvalid => f.write_str(
                 "server dialback failed: the key is not the sender's; does the sender's DNS lead to its own server?",

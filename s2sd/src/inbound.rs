@@ -13,6 +13,7 @@ use tokio::time::{sleep_until, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tracing::{Instrument, debug, info, info_span, trace, warn};
 use xmpp_dialback::{Pair, Verdict};
+use xmpp_sasl::Failure;
 use xmpp_stream::{Codec, ContentNamespace, Domain};
 
 use crate::closed::{By, Cause, Closed};
@@ -285,12 +286,27 @@ impl Driver {
             }
             InboundEffect::Compute(computation) => {
                 let deadline = self.began + self.house.config.limits.negotiation;
-                let computed = self.router.means().compute(|| computation.run());
+                let computed = self.router.means().compute(false, || computation.run());
                 Ok(Some(match timeout_at(deadline.into(), computed).await {
                     Ok(Some(computed)) => InboundEvent::Computed(computed),
                     Ok(None) => InboundEvent::Shutdown,
                     Err(_) => InboundEvent::Tick,
                 }))
+            }
+            InboundEffect::Explain {
+                mechanism,
+                failure,
+                why,
+            } => {
+                let failure_name = failure.name();
+                // What is ours to repair is nobody's attack.
+                match failure {
+                    Failure::TemporaryAuthFailure => {
+                        warn!(mechanism, failure = failure_name, ?why, "SASL failed")
+                    }
+                    _ => info!(mechanism, failure = failure_name, ?why, "SASL failed"),
+                }
+                Ok(None)
             }
             InboundEffect::Restart(limits) => {
                 self.questions = JoinSet::new();

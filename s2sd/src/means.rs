@@ -32,6 +32,8 @@ pub(crate) struct Means {
     pub(crate) paces: Paces,
     /// Turns for what takes long to compute: whoever waits for one makes nobody else wait.
     pub(crate) computing: Arc<Semaphore>,
+    /// Turns for what waits for a KDC, which are no processor's: one that does not answer delays no password.
+    pub(crate) waiting: Arc<Semaphore>,
     /// Told when the rules were replaced: who is not admitted any more loses its streams.
     pub(crate) reloads: watch::Sender<()>,
     /// Cancelled when the server begins to drain.
@@ -78,13 +80,19 @@ impl Means {
         })
     }
 
-    /// Computes what takes long on a thread of its own, but never more at once than there are processors. `None`: this
-    /// server is going down.
+    /// Computes what takes long on a thread of its own, but never more at once than there are processors; of what `waits`
+    /// for others, [`WAITING`]. `None`: this server is going down.
     pub(crate) async fn compute<T: Send + 'static>(
         &self,
+        waits: bool,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
-        let turn = Arc::clone(&self.computing).acquire_owned();
+        let turns = if waits {
+            &self.waiting
+        } else {
+            &self.computing
+        };
+        let turn = Arc::clone(turns).acquire_owned();
         let turn = self.stop.run_until_cancelled(turn).await?.ok()?;
         let computed = tokio::task::spawn_blocking(move || {
             let _turn = turn;
@@ -164,6 +172,9 @@ fn channel_bindings(tls: &TlsStream<TcpStream>, own: Option<&ByName>) -> Channel
     };
     binding::channel_bindings(exported.ok(), shown)
 }
+
+/// How many threads may wait for a KDC at one time.
+pub(crate) const WAITING: usize = 64;
 
 /// Turns for [`Means::compute`].
 pub(crate) fn processors() -> Arc<Semaphore> {

@@ -65,7 +65,7 @@ accept = { username = 'partner', scram_file = 'partner.scram' }
     let loaded = Config::load(&path).unwrap_or_else(|findings| panic!("{findings}"));
     assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
     let accept = loaded.config.peers[0].policy.accept.clone().unwrap();
-    match accept.known {
+    match accept.account.unwrap().known {
         Known::Keys(keys) => keys,
         Known::Password(_) => panic!("there is no password"),
     }

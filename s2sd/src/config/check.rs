@@ -5,8 +5,10 @@ use std::ops::Range;
 use xmpp_sasl::Password;
 
 use super::{
-    Access, Known, Method, Over, Pattern, Peer, Policy, ServedDomain, TlsMode, Verify,
+    Access, Account, Agreement, Known, KnownAccount, Method, Over, Pattern, Peer, PeerAccept,
+    Policy, ServedDomain, TlsMode, Verify,
     findings::Finding,
+    kerberos,
     reader::Reader,
     values::{METHODS, word},
 };
@@ -14,11 +16,13 @@ use super::{
 /// `[policy]` by itself. Without such a table the defaults hold, and they go together.
 pub(super) fn policy(table: Option<&Reader<'_>>, policy: &Policy) {
     let Some(table) = table else { return };
-    for method in policy.auth.iter().filter(|method| method.is_password()) {
-        let title = format!(
-            "\"{}\" in `auth` of [policy]: a password is between us and one peer",
-            method.word()
-        );
+    for method in &policy.auth {
+        let what = match method.agreement() {
+            None => continue,
+            Some(Agreement::Password) => "a password is between us and one peer",
+            Some(Agreement::Realm | Agreement::Key) => "its keys stand in a [[peer]]",
+        };
+        let title = format!("\"{}\" in `auth` of [policy]: {what}", method.word());
         table.sink.add(
             Finding::fault(table.span_of("auth"), title).help("put it in `auth` of a [[peer]]"),
         );
@@ -56,12 +60,12 @@ pub(super) fn access(table: Option<&Reader<'_>>, access: &Access) {
 /// One `[[peer]]`, completed from `[policy]`.
 pub(super) fn peer(table: &Reader<'_>, pattern: &Pattern, policy: &Policy) {
     passwords(table, policy);
-    if policy.accept.is_some() && matches!(pattern, Pattern::Below(_)) {
-        let title = format!("`accept` for \"{pattern}\": a username stands for one domain");
-        let finding = Finding::fault(table.span_of("accept"), title);
-        table
-            .sink
-            .add(finding.help("make an entry for each domain, with a username of its own"));
+    kerberos::check(table, pattern, policy);
+    if policy.tls == TlsMode::Disabled {
+        in_clear(table, policy);
+    }
+    if let (Some(accept), Pattern::Below(_)) = (&policy.accept, pattern) {
+        one_domain(table, pattern, accept);
     }
     // Said once, where it comes from: an entry that has none of these keys has it from [policy].
     if ["auth", "tls", "verify"]
@@ -70,6 +74,35 @@ pub(super) fn peer(table: &Reader<'_>, pattern: &Pattern, policy: &Policy) {
     {
         proof(table, policy);
     }
+}
+
+/// A name stands for one domain, unless it has the domain in it.
+fn one_domain(table: &Reader<'_>, pattern: &Pattern, accept: &PeerAccept) {
+    let (what, help) = if accept.account.is_some() {
+        (
+            "a username stands for one domain",
+            "make an entry for each domain, with a username of its own",
+        )
+    } else if accept.kerberos_v4.is_some() {
+        (
+            "a key stands for one domain",
+            "make an entry for each domain, with a `key_file` of its own",
+        )
+    } else if accept
+        .gssapi
+        .as_ref()
+        .is_some_and(|it| !it.principals.is_empty())
+    {
+        (
+            "each of these principals could speak for all of them",
+            "leave `principals` out: a principal xmpp/DOMAIN speaks for DOMAIN; or make an entry for each domain",
+        )
+    } else {
+        return;
+    };
+    let title = format!("`accept` for \"{pattern}\": {what}");
+    let finding = Finding::fault(table.span_of("accept"), title);
+    table.sink.add(finding.help(help));
 }
 
 /// Can anything prove the peer?
@@ -115,7 +148,7 @@ fn proof(table: &Reader<'_>, policy: &Policy) {
     }
 }
 
-/// A password mechanism needs passwords, passwords need a mechanism, and both need TLS or somebody who says otherwise.
+/// A password mechanism needs passwords, and passwords need a mechanism.
 fn passwords(table: &Reader<'_>, policy: &Policy) {
     let passwords: Vec<Method> = policy
         .auth
@@ -123,12 +156,14 @@ fn passwords(table: &Reader<'_>, policy: &Policy) {
         .copied()
         .filter(|m| m.is_password())
         .collect();
-    for (key, given) in [
-        ("credentials", policy.credentials.is_some()),
-        ("accept", policy.accept.is_some()),
-    ] {
-        let used = |method: &Method| match &policy.accept {
-            Some(accept) if key == "accept" => accept.known.does_for(*method),
+    let said = policy
+        .credentials
+        .as_ref()
+        .and_then(|it| it.account.as_ref());
+    let heard = policy.accept.as_ref().and_then(|it| it.account.as_ref());
+    for (key, given) in [("credentials", said.is_some()), ("accept", heard.is_some())] {
+        let used = |method: &Method| match heard {
+            Some(heard) if key == "accept" => heard.known.does_for(*method),
             _ => true,
         };
         if !given || passwords.iter().any(used) {
@@ -148,7 +183,7 @@ fn passwords(table: &Reader<'_>, policy: &Policy) {
     let Some(first) = passwords.first() else {
         return;
     };
-    if policy.credentials.is_none() && policy.accept.is_none() {
+    if said.is_none() && heard.is_none() {
         let title = format!(
             "\"{}\" in `auth` of [[peer]], but there is no password",
             first.word()
@@ -159,22 +194,18 @@ fn passwords(table: &Reader<'_>, policy: &Policy) {
         table.sink.add(finding.help(help));
         return;
     }
-    useless(table, policy);
-    unpreparable(table, policy, &passwords);
-    if policy.tls == TlsMode::Disabled {
-        in_clear(table, policy, &passwords);
+    // What we say is a password, which does for all of them.
+    if let (None, Some(heard)) = (said, heard) {
+        useless(table, heard);
     }
+    unpreparable(table, said, heard, &passwords);
 }
 
-/// A word in `auth` that neither what we say nor what we know of the peer does for.
-fn useless(table: &Reader<'_>, policy: &Policy) {
-    if policy.credentials.is_some() {
-        return; // a password, which does for all of them
-    }
-    let Some(accept) = &policy.accept else { return };
+/// A word in `auth` that what we know of the peer's password does not do for.
+fn useless(table: &Reader<'_>, heard: &KnownAccount) {
     for (span, group) in table.list("auth", word(METHODS)).unwrap_or_default() {
         if let Some(method) = group.first().filter(|method| method.is_password())
-            && !group.iter().any(|method| accept.known.does_for(*method))
+            && !group.iter().any(|method| heard.known.does_for(*method))
         {
             let title = format!(
                 "\"{}\" in `auth` of [[peer]], but `scram_file` has no keys for it",
@@ -186,12 +217,17 @@ fn useless(table: &Reader<'_>, policy: &Policy) {
 }
 
 /// A password that SASLprep (RFC 4013) refuses, for a mechanism that has it prepare every one. DIGEST-MD5 does not ask it.
-fn unpreparable(table: &Reader<'_>, policy: &Policy, passwords: &[Method]) {
+fn unpreparable(
+    table: &Reader<'_>,
+    said: Option<&Account>,
+    heard: Option<&KnownAccount>,
+    passwords: &[Method],
+) {
     let Some(method) = passwords.iter().find(|m| **m != Method::DigestMd5) else {
         return;
     };
-    let said = policy.credentials.as_ref().map(|it| &it.password);
-    let heard = policy.accept.as_ref().and_then(|it| match &it.known {
+    let said = said.map(|it| &it.password);
+    let heard = heard.and_then(|it| match &it.known {
         Known::Password(password) => Some(password),
         Known::Keys(_) => None,
     });
@@ -212,14 +248,20 @@ fn unpreparable(table: &Reader<'_>, policy: &Policy, passwords: &[Method]) {
     }
 }
 
-fn in_clear(table: &Reader<'_>, policy: &Policy, passwords: &[Method]) {
-    if policy.allows(Method::Plain) {
+/// Without TLS only where the entry itself says so, and the password itself never.
+fn in_clear(table: &Reader<'_>, policy: &Policy) {
+    let agreed = policy.credentials.is_some() || policy.accept.is_some();
+    if policy.allows(Method::Plain) && agreed {
         let title = "\"plain\" in `auth`, and `tls` is \"disabled\": the password itself would be sent in clear";
         let finding = Finding::fault(table.span_of("auth"), title);
         table.sink.add(finding.help("write \"scram\""));
         return;
     }
-    let Some(method) = passwords.iter().find(|m| m.over() == Over::TlsOrAgreed) else {
+    let Some(method) = policy
+        .auth
+        .iter()
+        .find(|m| m.over() == Over::TlsOrAgreed && agreed)
+    else {
         return;
     };
     let name = method.word();
@@ -303,10 +345,8 @@ pub(super) fn order(peers: &[(Reader<'_>, Peer)]) {
 /// A stream without `from` is known by its username alone.
 pub(super) fn usernames(peers: &[(Reader<'_>, Peer)]) {
     fn username(peer: &Peer) -> Option<&str> {
-        peer.policy
-            .accept
-            .as_ref()
-            .map(|accept| accept.username.as_str())
+        let account = peer.policy.accept.as_ref()?.account.as_ref()?;
+        Some(account.username.as_str())
     }
     for (at, (table, peer)) in peers.iter().enumerate() {
         let Some(name) = username(peer) else { continue };

@@ -81,12 +81,27 @@ pub const KEYS: &[Key] = &[
     key("peer.credentials", "password_file", "path", ""),
     key("peer.credentials", "realm", "text", ""),
     key("peer.credentials", "authzid", "domain", ""),
+    key("peer.credentials", "gssapi", "table", ""),
+    key("peer.credentials", "kerberos-v4", "table", ""),
+
+    key("peer.credentials.gssapi", "keytab", "path", ""),
+    key("peer.credentials.gssapi", "principal", "principal", ""),
+    key("peer.credentials.gssapi", "service", "principal", ""),
+
+    key("peer.credentials.kerberos-v4", "key_file", "path", ""),
 
     key("peer.accept", "username", "text", ""),
     key("peer.accept", "password", "secret", ""),
     key("peer.accept", "password_file", "path", ""),
     key("peer.accept", "scram_file", "path", ""),
     key("peer.accept", "realm", "text", ""),
+    key("peer.accept", "principals", "list of principal", ""),
+    key("peer.accept", "gssapi", "table", ""),
+    key("peer.accept", "kerberos-v4", "table", ""),
+
+    key("peer.accept.gssapi", "keytab", "path", ""),
+
+    key("peer.accept.kerberos-v4", "key_file", "path", ""),
 
     key("dialback", "secret", "secret", ""),
     key("dialback", "secret_file", "path", "\"\""),

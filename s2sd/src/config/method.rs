@@ -7,6 +7,8 @@ use xmpp_sasl::ScramHash;
 pub enum Method {
     /// SASL EXTERNAL with the certificate of the TLS handshake (XEP-0178).
     External,
+    /// SASL GSSAPI (RFC 4752): Kerberos 5.
+    Gssapi,
     /// SASL SCRAM-SHA-512-PLUS (RFC 5802): a password, bound to the TLS connection.
     ScramSha512Plus,
     /// SASL SCRAM-SHA-256-PLUS (RFC 7677).
@@ -21,10 +23,23 @@ pub enum Method {
     ScramSha1,
     /// SASL DIGEST-MD5 (RFC 2831).
     DigestMd5,
+    /// SASL KERBEROS_V4 (RFC 2222 §7.1): a shared DES key. Historic.
+    KerberosV4,
     /// SASL PLAIN (RFC 4616): the password itself.
     Plain,
     /// Server dialback (XEP-0220).
     Dialback,
+}
+
+/// What the two servers must have agreed on beforehand. It stands in `credentials` and `accept` of a `[[peer]]`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Agreement {
+    /// A password.
+    Password,
+    /// A Kerberos realm that knows both.
+    Realm,
+    /// A Kerberos 4 key.
+    Key,
 }
 
 /// What a method may not be used without.
@@ -39,8 +54,9 @@ pub enum Over {
 }
 
 /// Each method with its word in the configuration and its name for people, which is the mechanism's for SASL.
-const NAMES: [(Method, &str, &str); 10] = [
+const NAMES: [(Method, &str, &str); 12] = [
     (Method::External, "external", "EXTERNAL"),
+    (Method::Gssapi, "gssapi", "GSSAPI"),
     (
         Method::ScramSha512Plus,
         "scram-sha-512-plus",
@@ -60,6 +76,7 @@ const NAMES: [(Method, &str, &str); 10] = [
     (Method::ScramSha256, "scram-sha-256", "SCRAM-SHA-256"),
     (Method::ScramSha1, "scram-sha-1", "SCRAM-SHA-1"),
     (Method::DigestMd5, "digest-md5", "DIGEST-MD5"),
+    (Method::KerberosV4, "kerberos-v4", "KERBEROS_V4"),
     (Method::Plain, "plain", "PLAIN"),
     (Method::Dialback, "dialback", "dialback"),
 ];
@@ -106,13 +123,26 @@ impl Method {
         }
     }
 
+    /// What must be agreed on with the peer before, if anything must.
+    pub fn agreement(self) -> Option<Agreement> {
+        match self {
+            Self::External | Self::Dialback => None,
+            Self::Gssapi => Some(Agreement::Realm),
+            Self::KerberosV4 => Some(Agreement::Key),
+            Self::ScramSha512Plus
+            | Self::ScramSha256Plus
+            | Self::ScramSha1Plus
+            | Self::ScramSha512
+            | Self::ScramSha256
+            | Self::ScramSha1
+            | Self::DigestMd5
+            | Self::Plain => Some(Agreement::Password),
+        }
+    }
+
     /// Does it need a password on both sides?
     pub fn is_password(self) -> bool {
-        match self {
-            Self::External | Self::Dialback => false,
-            Self::DigestMd5 | Self::Plain => true,
-            scram => scram.hash().is_some(),
-        }
+        self.agreement() == Some(Agreement::Password)
     }
 
     /// Does the server that it is used with prove itself, too?
@@ -134,7 +164,12 @@ impl Method {
             Self::ScramSha512Plus | Self::ScramSha512 => Some(ScramHash::Sha512),
             Self::ScramSha256Plus | Self::ScramSha256 => Some(ScramHash::Sha256),
             Self::ScramSha1Plus | Self::ScramSha1 => Some(ScramHash::Sha1),
-            Self::External | Self::DigestMd5 | Self::Plain | Self::Dialback => None,
+            Self::External
+            | Self::Gssapi
+            | Self::DigestMd5
+            | Self::KerberosV4
+            | Self::Plain
+            | Self::Dialback => None,
         }
     }
 
@@ -142,9 +177,13 @@ impl Method {
     pub fn over(self) -> Over {
         match self {
             Self::Dialback => Over::Anything,
-            Self::DigestMd5 | Self::ScramSha512 | Self::ScramSha256 | Self::ScramSha1 => {
-                Over::TlsOrAgreed
-            }
+            // Kerberos protects its proof, but nothing that follows, since no security layer is used.
+            Self::Gssapi
+            | Self::ScramSha512
+            | Self::ScramSha256
+            | Self::ScramSha1
+            | Self::DigestMd5
+            | Self::KerberosV4 => Over::TlsOrAgreed,
             Self::External
             | Self::Plain
             | Self::ScramSha512Plus
@@ -167,12 +206,28 @@ mod tests {
                 method.mechanism().and(Some(method))
             );
             if let Some(mechanism) = method.mechanism() {
-                assert!(xmpp_sasl::names().any(|known| known == mechanism), "{name}");
+                assert!(xmpp_sasl::STRENGTH.contains(&mechanism), "{name}");
                 assert_eq!(mechanism.ends_with("-PLUS"), method.is_plus());
             }
         }
         assert_eq!(Method::of_mechanism("ANONYMOUS"), None);
         assert_eq!(Method::of_mechanism("dialback"), None);
+    }
+
+    #[test]
+    fn methods_are_in_the_order_of_their_strength() {
+        let mut all = xmpp_sasl::STRENGTH.iter();
+        for name in NAMES.iter().filter_map(|(method, ..)| method.mechanism()) {
+            assert!(all.any(|strong| *strong == name), "{name}");
+        }
+    }
+
+    #[test]
+    fn kerberos_goes_without_tls_only_where_that_is_agreed() {
+        for method in [Method::Gssapi, Method::KerberosV4] {
+            assert_eq!(method.over(), Over::TlsOrAgreed);
+            assert!(!method.is_password() && method.agreement().is_some());
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod access;
 mod check;
 mod findings;
 mod house;
+mod kerberos;
 mod keys;
 mod method;
 mod places;
@@ -34,10 +35,10 @@ pub use self::{
     findings::{Finding, Findings, Severity},
     house::{Dialback, Dns, Limits, Listen, Log, LogFormat, LogLevel, Queue},
     keys::{KEYS, Key},
-    method::{Method, Over},
+    method::{Agreement, Method, Over},
     policy::{
-        Connect, Known, MinTls, Pattern, Peer, PeerAccept, PeerCredentials, Policy, TlsMode, Trust,
-        Verify,
+        Account, Connect, Known, KnownAccount, MinTls, Pattern, Peer, PeerAccept, PeerCredentials,
+        Policy, Tickets, TlsMode, Trust, Verify,
     },
     proxy::{Login, Proxy},
     secret::Secret,
@@ -148,8 +149,8 @@ impl Config {
         self.domains.iter().find(|served| served.name == *domain)
     }
 
-    /// The peers that a username may stand for: the entries with `accept`, which name one domain each. What a stream
-    /// without `from` may be offered follows from these.
+    /// The peers that may be meant where a stream does not say `from`: the entries with `accept` for one domain. What
+    /// such a stream may be offered follows from these.
     pub fn accepting(&self) -> impl Iterator<Item = (&Domain, &Arc<Policy>)> {
         self.peers.iter().filter_map(|peer| match &peer.pattern {
             Pattern::Exactly(domain) if peer.policy.accept.is_some() => {
@@ -162,10 +163,8 @@ impl Config {
     /// The peer that authenticates with this username. There is at most one.
     pub fn peer_accepting(&self, username: &str) -> Option<(&Domain, &Arc<Policy>)> {
         self.accepting().find(|(_, policy)| {
-            policy
-                .accept
-                .as_ref()
-                .is_some_and(|accept| accept.username == username)
+            let account = policy.accept.as_ref().and_then(|it| it.account.as_ref());
+            account.is_some_and(|account| account.username == username)
         })
     }
 }

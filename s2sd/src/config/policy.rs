@@ -5,10 +5,14 @@
 
 use std::{fmt, net::IpAddr, path::PathBuf, sync::Arc};
 
-use xmpp_sasl::{Password, ScramKeys};
+use xmpp_sasl::{
+    Password, ScramKeys,
+    gssapi::{self, Acceptor, Initiator},
+    kerberos_v4,
+};
 use xmpp_stream::Domain;
 
-use super::{Limits, Method, Over, Proxy};
+use super::{Agreement, Limits, Method, Over, Proxy};
 
 /// How the streams with one peer are secured and proved.
 #[derive(Clone, Debug)]
@@ -37,9 +41,9 @@ pub struct Policy {
     pub proxy: Option<Proxy>,
     /// Where to connect instead of asking the DNS; empty: ask the DNS.
     pub connect: Vec<Connect>,
-    /// What we say when the peer asks for a password.
+    /// What we prove ourselves with where something was agreed on with the peer: a password, Kerberos.
     pub credentials: Option<PeerCredentials>,
-    /// What we want to hear from the peer.
+    /// What the peer proves itself with, likewise.
     pub accept: Option<PeerAccept>,
     /// The rule's name, for people: `[policy]` or `[[peer]] legacy.example`.
     pub rule: String,
@@ -84,12 +88,11 @@ impl Policy {
             }
     }
 
-    /// May the peer prove itself by this password mechanism on such a stream, and do we have what it takes to see it?
+    /// May the peer prove itself by this method, which was agreed on, on such a stream, and do we have what it takes to
+    /// see it?
     pub fn accepts_over(&self, method: Method, tls: bool) -> bool {
-        let accepts = |accept: &PeerAccept| accept.known.does_for(method);
-        method.is_password()
-            && self.accept.as_ref().is_some_and(accepts)
-            && self.allows_over(method, tls)
+        let accepts = |accept: &PeerAccept| accept.does_for(method);
+        self.accept.as_ref().is_some_and(accepts) && self.allows_over(method, tls)
     }
 }
 
@@ -184,28 +187,96 @@ impl fmt::Display for Connect {
     }
 }
 
+/// What we prove ourselves with, one thing at least.
+#[derive(Clone, Debug, Default)]
+pub struct PeerCredentials {
+    /// For the mechanisms that use a password.
+    pub account: Option<Account>,
+    /// The identity to act as; none: the one that follows from what is proved.
+    pub authzid: Option<String>,
+    /// For GSSAPI. Without a principal it is that of the domain we speak for.
+    pub gssapi: Option<Initiator>,
+    /// For KERBEROS_V4.
+    pub kerberos_v4: Option<kerberos_v4::Keys>,
+}
+
 /// Who we say we are where the peer wants a password.
 #[derive(Clone, Debug)]
-pub struct PeerCredentials {
+pub struct Account {
     /// The authentication identity.
     pub username: String,
     /// Its password.
     pub password: Password,
     /// The realm to pick; none: the one offered, or the peer's domain.
     pub realm: Option<String>,
-    /// The identity to act as; none: the one that follows from `username`.
-    pub authzid: Option<String>,
+}
+
+impl PeerCredentials {
+    /// Are they enough for this method?
+    pub fn do_for(&self, method: Method) -> bool {
+        method.agreement().is_some_and(|agreement| match agreement {
+            Agreement::Password => self.account.is_some(),
+            Agreement::Realm => self.gssapi.is_some(),
+            Agreement::Key => self.kerberos_v4.is_some(),
+        })
+    }
+}
+
+/// What the peer proves itself with, one thing at least.
+#[derive(Clone, Debug, Default)]
+pub struct PeerAccept {
+    /// For the mechanisms that use a password.
+    pub account: Option<KnownAccount>,
+    /// For GSSAPI.
+    pub gssapi: Option<Tickets>,
+    /// For KERBEROS_V4: whoever has one of these keys is the peer.
+    pub kerberos_v4: Option<kerberos_v4::Keys>,
 }
 
 /// Who the peer says it is where we want a password.
 #[derive(Clone, Debug)]
-pub struct PeerAccept {
+pub struct KnownAccount {
     /// The authentication identity.
     pub username: String,
     /// What we know of its password.
     pub known: Known,
     /// The realm it must name; none: any realm that we offered.
     pub realm: Option<String>,
+}
+
+/// Whose Kerberos tickets are the peer's.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Tickets {
+    /// What they are judged with.
+    pub acceptor: Acceptor,
+    /// The principals, in full. Empty: `xmpp/DOMAIN@REALM` with the peer's domain and the realm of our own principal.
+    pub principals: Vec<String>,
+}
+
+impl PeerAccept {
+    /// Is it enough to see this method's proof?
+    pub fn does_for(&self, method: Method) -> bool {
+        method.agreement().is_some_and(|agreement| match agreement {
+            Agreement::Password => self
+                .account
+                .as_ref()
+                .is_some_and(|account| account.known.does_for(method)),
+            Agreement::Realm => self.gssapi.is_some(),
+            Agreement::Key => self.kerberos_v4.is_some(),
+        })
+    }
+}
+
+impl Tickets {
+    /// May `principal`, who showed a ticket for our principal `ours`, speak for this domain?
+    pub fn are_of(&self, domain: &Domain, principal: &str, ours: &str) -> bool {
+        if self.principals.is_empty() {
+            // Of our own realm only: another one, that ours has keys in common with, may call anybody what it likes.
+            gssapi::is_service_of(principal, ours, "xmpp", domain.ascii())
+        } else {
+            self.principals.iter().any(|known| known == principal)
+        }
+    }
 }
 
 /// What we know of the password of a peer.

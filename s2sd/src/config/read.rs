@@ -10,7 +10,7 @@ use super::{
     CertificateFiles, ComponentAccount, Config, Dialback, Dns, Limits, Listen, Log, Policy, Queue,
     Secret, ServedDomain, check,
     findings::Finding,
-    places,
+    kerberos, places,
     reader::{Reader, Sink},
     secret::{read_secret_file, warn_if_public},
     values::{self, LOG_FORMATS, LOG_LEVELS, Wrong},
@@ -73,11 +73,12 @@ pub(super) fn config(root: &Reader<'_>, whole: bool) -> Config {
     if sound {
         check::certificates(&domains, table.as_ref(), &general, &peers);
     }
+    config.domains = domains.into_iter().map(|(_, domain)| domain).collect();
     if whole {
         check::order(&peers);
         check::usernames(&peers);
+        kerberos::clients(&peers, &config.domains);
     }
-    config.domains = domains.into_iter().map(|(_, domain)| domain).collect();
     config.policy = Arc::new(general);
     config.peers = peers.into_iter().map(|(_, peer)| peer).collect();
     config

@@ -59,7 +59,12 @@ pub(super) fn read_secret_lines(
     )
 }
 
-fn read_text(path: &Path, span: &Range<usize>, sink: &Sink<'_>) -> Option<Zeroizing<String>> {
+/// A text file with something in it, which is wiped when it was used.
+pub(super) fn read_text(
+    path: &Path,
+    span: &Range<usize>,
+    sink: &Sink<'_>,
+) -> Option<Zeroizing<String>> {
     let why = match fs::read_to_string(path).map(Zeroizing::new) {
         Ok(text) if !text.trim().is_empty() => return Some(text),
         Ok(_) => "is empty".to_owned(),

@@ -233,6 +233,7 @@ pub(super) const TLS_MODES: &[(&str, TlsMode)] = &[
 pub(super) const MIN_TLS: &[(&str, MinTls)] = &[("1.2", MinTls::V1_2), ("1.3", MinTls::V1_3)];
 pub(super) const METHODS: &[(&str, &[Method])] = &[
     ("external", &[Method::External]),
+    ("gssapi", &[Method::Gssapi]),
     ("scram", &Method::SCRAM),
     ("scram-sha-512-plus", &[Method::ScramSha512Plus]),
     ("scram-sha-256-plus", &[Method::ScramSha256Plus]),
@@ -241,6 +242,7 @@ pub(super) const METHODS: &[(&str, &[Method])] = &[
     ("scram-sha-256", &[Method::ScramSha256]),
     ("scram-sha-1", &[Method::ScramSha1]),
     ("digest-md5", &[Method::DigestMd5]),
+    ("kerberos-v4", &[Method::KerberosV4]),
     ("plain", &[Method::Plain]),
     ("dialback", &[Method::Dialback]),
 ];

@@ -8,8 +8,9 @@ use xmpp_stream::{DialbackFeature, Domain, Features, StreamLimits};
 
 use xmpp_sasl::ChannelBindingType;
 
+use super::inbound::kerberos;
 use super::{House, Method, Transport};
-use crate::config::{Config, Policy, TlsMode, Verify};
+use crate::config::{Agreement, Config, Policy, TlsMode, Verify};
 use crate::tls::judgement::Judgement;
 use crate::tls::trust::BadCertificate;
 
@@ -86,10 +87,17 @@ pub(super) fn offer(asked: &Asked<'_>) -> Result<Offer, NoOffer> {
             && asked.judgement.is_certified()
             && policy.allows_over(method, tls)
     };
-    let password = |method: &Method| {
-        (!method.is_plus() || !bindings.is_empty())
+    let host = asked.local.map(Domain::ascii).unwrap_or_default();
+    let provided = |method: &Method| match method.agreement() {
+        Some(Agreement::Realm) => kerberos::acceptor(asked.house, asked.remote).is_some(),
+        Some(Agreement::Key) => kerberos::keys(asked.house, asked.remote, host).is_some(),
+        Some(Agreement::Password) => !method.is_plus() || !bindings.is_empty(),
+        None => false,
+    };
+    let agreed = |method: &Method| {
+        provided(method)
             && (policy.accepts_over(*method, tls)
-                // Without `from` the username will say whose rules they are.
+                // Without `from` the username or the principal will say whose rules they are.
                 || asked.remote.is_none()
                     && asked
                         .house
@@ -104,7 +112,7 @@ pub(super) fn offer(asked: &Asked<'_>) -> Result<Offer, NoOffer> {
     };
     let mechanisms: Vec<&'static str> = methods
         .into_iter()
-        .filter(|method| external(*method) || password(method))
+        .filter(|method| external(*method) || agreed(method))
         .filter_map(Method::mechanism)
         .collect();
     let bound = methods_bound(&mechanisms).then(|| bindings.types().map(ChannelBindingType::name));

@@ -17,6 +17,8 @@ use crate::closed::{Cause, Closed};
 use crate::config::Config;
 use crate::tls::judgement::Because;
 
+mod kerberos;
+
 struct Counting(u64);
 
 impl Random for Counting {

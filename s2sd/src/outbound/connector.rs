@@ -109,6 +109,7 @@ fn reach(cause: &Cause) -> u8 {
         Cause::NoMechanism { .. }
         | Cause::Refused { .. }
         | Cause::Mechanism { .. }
+        | Cause::Kerberos(_)
         | Cause::Dialback(_)
         | Cause::DialbackInvalid
         | Cause::TooManyFailures => 6,
@@ -245,7 +246,8 @@ impl Attempt<'_> {
                         });
                     }
                     OutboundEffect::Calculate(calculation) => {
-                        let calculated = self.means.compute(|| calculation.run());
+                        let waits = calculation.waits();
+                        let calculated = self.means.compute(waits, || calculation.run());
                         let deadline = outbound.deadline().unwrap_or_else(Instant::now);
                         answer = Some(match timeout_at(deadline.into(), calculated).await {
                             Ok(Some(calculated)) => OutboundEvent::Calculated(calculated),

@@ -208,7 +208,8 @@ impl Keys {
         self.clock
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
 }

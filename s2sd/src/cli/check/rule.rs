@@ -3,9 +3,13 @@
 use std::fmt::Display;
 
 use serde_json::{Map, Value, json};
+use xmpp_sasl::{gssapi::Initiator, kerberos_v4::Principal};
 use xmpp_stream::Domain;
 
-use crate::config::{Config, Known, PeerAccept, PeerCredentials, Policy, Trust, size_text};
+use crate::config::{
+    Account, Config, Known, KnownAccount, PeerAccept, PeerCredentials, Policy, Tickets, Trust,
+    size_text,
+};
 
 /// What is said of a domain.
 #[derive(Debug)]
@@ -170,37 +174,106 @@ fn list(key: &'static str, members: impl Iterator<Item = impl Display>, empty: &
 /// Without the password.
 fn said(credentials: &PeerCredentials) -> Effective {
     let PeerCredentials {
+        account,
+        authzid,
+        gssapi,
+        kerberos_v4,
+    } = credentials;
+    let mut ways = Vec::new();
+    let mut value = json!({ "authzid": authzid });
+    if let Some(Account {
         username,
         password: _,
         realm,
-        authzid,
-    } = credentials;
+    }) = account
+    {
+        value["username"] = json!(username);
+        value["realm"] = json!(realm);
+        ways.push(login(username, &[("realm", realm)]));
+    }
+    if let Some(Initiator {
+        principal,
+        keytab,
+        service,
+    }) = gssapi
+    {
+        value["gssapi"] = json!({ "principal": principal, "keytab": keytab, "service": service });
+        let name = principal.as_deref().unwrap_or("xmpp/ and our domain");
+        ways.push(login(name, &[("to", service)]));
+    }
+    if let Some(keys) = kerberos_v4 {
+        let principals = principals(keys.iter().map(|key| &key.client));
+        value["kerberos-v4"] = json!({ "principals": principals });
+        ways.push(format!("as {} (Kerberos 4)", principals.join(", ")));
+    }
+    let mut text = ways.join("; ");
+    if let Some(authzid) = authzid {
+        text.push_str(&format!(", for {authzid}"));
+    }
     Effective {
         key: "credentials",
-        value: json!({ "username": username, "realm": realm, "authzid": authzid }),
-        text: login(username, &[("realm", realm), ("for", authzid)]),
+        value,
+        text,
     }
 }
 
 /// Without the password.
 fn heard(accept: &PeerAccept) -> Effective {
     let PeerAccept {
+        account,
+        gssapi,
+        kerberos_v4,
+    } = accept;
+    let mut ways = Vec::new();
+    let mut value = json!({});
+    if let Some(KnownAccount {
         username,
         known,
         realm,
-    } = accept;
-    let keys = match known {
-        Known::Password(_) => None,
-        Known::Keys(keys) => {
-            let names: Vec<&str> = keys.iter().map(|keys| keys.hash().mechanism()).collect();
-            Some(names.join(" and "))
-        }
-    };
+    }) = account
+    {
+        let keys = match known {
+            Known::Password(_) => None,
+            Known::Keys(keys) => {
+                let names: Vec<&str> = keys.iter().map(|keys| keys.hash().mechanism()).collect();
+                Some(names.join(" and "))
+            }
+        };
+        value["username"] = json!(username);
+        value["realm"] = json!(realm);
+        value["keys"] = json!(keys);
+        ways.push(login(username, &[("realm", realm), ("keys for", &keys)]));
+    }
+    if let Some(Tickets {
+        acceptor,
+        principals,
+    }) = gssapi
+    {
+        value["gssapi"] = json!({ "keytab": acceptor.keytab });
+        value["principals"] = json!(principals);
+        ways.push(match principals.as_slice() {
+            [] => "as xmpp/ and its domain, of our own realm".to_owned(),
+            some => format!("as {}", some.join(", ")),
+        });
+    }
+    if let Some(keys) = kerberos_v4 {
+        let principals = principals(keys.iter().map(|key| &key.client));
+        value["kerberos-v4"] = json!({ "principals": principals });
+        ways.push(format!("as {} (Kerberos 4)", principals.join(", ")));
+    }
     Effective {
         key: "accept",
-        value: json!({ "username": username, "realm": realm, "keys": keys }),
-        text: login(username, &[("realm", realm), ("keys for", &keys)]),
+        value,
+        text: ways.join("; "),
     }
+}
+
+/// Each once, in their order.
+fn principals<'a>(all: impl Iterator<Item = &'a Principal>) -> Vec<String> {
+    let mut names: Vec<String> = all.map(Principal::to_string).collect();
+    names.sort();
+    names.dedup();
+    names
 }
 
 fn login(username: &str, more: &[(&str, &Option<String>)]) -> String {
@@ -275,6 +348,37 @@ legacy.example
         assert_eq!(json["values"]["auth"], json!(["digest-md5", "dialback"]));
         assert_eq!(json["values"]["credentials"]["authzid"], "example.org");
         assert!(!json.to_string().contains("hunter2"), "{json}");
+    }
+
+    #[test]
+    fn kerberos_is_said_by_its_principals() {
+        let directory = std::env::temp_dir();
+        let name = format!("s2sd-rule-{}.keys", std::process::id());
+        let keys = "xmpp.a@A xmpp.example@B 1 133457799bbcdff1\nxmpp.example@B xmpp.a@A 1 0123456789abcdef";
+        std::fs::write(directory.join(&name), keys).unwrap();
+        let text = format!(
+            "[[domain]]\nname = 'example.org'\n[policy]\ntls = 'optional'\n[[peer]]\ndomain = 'a.example'\n\
+             auth = ['kerberos-v4', 'scram-sha-256']\n\
+             credentials = {{ kerberos-v4 = {{ key_file = '{name}' }} }}\n\
+             accept = {{ username = 'u', password = 'hunter2', kerberos-v4 = {{ key_file = '{name}' }} }}\n"
+        );
+        let loaded = Config::from_toml(&text, "s2sd.toml", &directory).unwrap();
+        std::fs::remove_file(directory.join(name)).unwrap();
+        let rule = Rule::of(&loaded.config, Domain::parse("a.example").unwrap());
+        let (text, json) = (rule.for_people(), rule.json().to_string());
+        let principals = "xmpp.a@A, xmpp.example@B (Kerberos 4)";
+        assert!(
+            text.contains(&format!("  credentials         as {principals}\n")),
+            "{text}"
+        );
+        assert!(
+            text.contains(&format!("  accept              as u; as {principals}\n")),
+            "{text}"
+        );
+        assert!(
+            !json.contains("133457799bbcdff1") && !json.contains("hunter2"),
+            "{json}"
+        );
     }
 
     #[test]

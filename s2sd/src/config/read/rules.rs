@@ -6,9 +6,10 @@ use xmpp_sasl::{Password, ScramKeys};
 
 use super::{
     super::{
-        Access, Known, Peer, PeerAccept, PeerCredentials, Policy, Proxy, Trust, check,
+        Access, Account, Known, KnownAccount, Peer, PeerAccept, PeerCredentials, Policy, Proxy,
+        Trust, check,
         findings::Finding,
-        places,
+        kerberos, places,
         reader::Reader,
         secret::{read_secret_file, read_secret_lines},
         values::{self, METHODS, MIN_TLS, TLS_MODES, VERIFY, Wrong},
@@ -182,31 +183,70 @@ pub(super) fn peers<'a>(
 }
 
 fn credentials(table: &Reader<'_>, whole: bool) -> Option<PeerCredentials> {
-    let username = required(table, "username", whole, values::text);
-    let password = password(table);
-    let realm = table.get("realm", values::text);
+    let gssapi = table.table("gssapi", "peer.credentials.gssapi");
+    let kerberos_v4 = table.table("kerberos-v4", "peer.credentials.kerberos-v4");
+    let account = has_account(table).then(|| {
+        let username = required(table, "username", whole, values::text);
+        let password = password(table);
+        let realm = table.get("realm", values::text);
+        Some(Account {
+            username: username?,
+            password: password?,
+            realm,
+        })
+    });
     let authzid = table.get("authzid", places::domain);
-    let authzid = authzid.map(|domain| domain.as_str().to_owned());
     Some(PeerCredentials {
-        username: username?,
-        password: password?,
-        realm,
-        authzid,
+        account: sound(account)?,
+        authzid: authzid.map(|domain| domain.as_str().to_owned()),
+        gssapi: sound(gssapi.map(|it| kerberos::initiator(&it, whole)))?,
+        kerberos_v4: sound(kerberos_v4.map(|it| kerberos::keys(&it, whole)))?,
     })
 }
 
 fn accept(table: &Reader<'_>, whole: bool) -> Option<PeerAccept> {
-    let username = required(table, "username", whole, values::text);
-    let known = match table.span_of("scram_file") {
-        Some(_) => scram_keys(table).map(Known::Keys),
-        None => password(table).map(Known::Password),
-    };
-    let realm = table.get("realm", values::text);
+    let kerberos_v4 = table.table("kerberos-v4", "peer.accept.kerberos-v4");
+    let account = has_account(table).then(|| {
+        let username = required(table, "username", whole, values::text);
+        let known = match table.span_of("scram_file") {
+            Some(_) => scram_keys(table).map(Known::Keys),
+            None => password(table).map(Known::Password),
+        };
+        let realm = table.get("realm", values::text);
+        Some(KnownAccount {
+            username: username?,
+            known: known?,
+            realm,
+        })
+    });
     Some(PeerAccept {
-        username: username?,
-        known: known?,
-        realm,
+        account: sound(account)?,
+        gssapi: kerberos::tickets(table, whole),
+        kerberos_v4: sound(kerberos_v4.map(|it| kerberos::keys(&it, whole)))?,
     })
+}
+
+/// Is a password meant? A table with nothing in it lacks one.
+fn has_account(table: &Reader<'_>) -> bool {
+    let has = |key: &&str| table.span_of(key).is_some();
+    let account = [
+        "username",
+        "password",
+        "password_file",
+        "scram_file",
+        "realm",
+    ];
+    let kerberos = ["gssapi", "kerberos-v4", "principals"];
+    account.iter().any(has) || !kerberos.iter().any(has)
+}
+
+/// What is there must be right; what is not there may be left out.
+fn sound<T>(read: Option<Option<T>>) -> Option<Option<T>> {
+    match read {
+        Some(None) => None,
+        Some(Some(value)) => Some(Some(value)),
+        None => Some(None),
+    }
 }
 
 fn password(table: &Reader<'_>) -> Option<Password> {

@@ -82,7 +82,7 @@ error: `verify` in [policy] must be "strict" or "dialback"
 8 | verify = "none"
   |          ^^^^^^ found "none"
 
-error: `auth` in [policy] must be "external", "scram", "scram-sha-512-plus", "scram-sha-256-plus", "scram-sha-1-plus", "scram-sha-512", "scram-sha-256", "scram-sha-1", "digest-md5", "plain" or "dialback"
+error: `auth` in [policy] must be "external", "gssapi", "scram", "scram-sha-512-plus", "scram-sha-256-plus", "scram-sha-1-plus", "scram-sha-512", "scram-sha-256", "scram-sha-1", "digest-md5", "kerberos-v4", "plain" or "dialback"
  --> s2sd.toml:9:21
   |
 9 | auth = ["external", "dailback"]

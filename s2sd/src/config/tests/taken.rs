@@ -188,12 +188,11 @@ fn passwords_are_found_by_the_username() {
         .config;
     let (name, policy) = config.peer_accepting("legacy").unwrap();
     assert_eq!(name.as_str(), "legacy.example");
-    let known = &policy.accept.as_ref().unwrap().known;
+    let account = policy.accept.as_ref().unwrap().account.as_ref();
+    let known = &account.unwrap().known;
     assert!(matches!(known, Known::Password(password) if password.as_str() == "hunter2"));
-    assert_eq!(
-        policy.credentials.as_ref().unwrap().password.as_str(),
-        "mine"
-    );
+    let account = policy.credentials.as_ref().unwrap().account.as_ref();
+    assert_eq!(account.unwrap().password.as_str(), "mine");
     assert!(config.peer_accepting("me").is_none());
     let shown = format!("{config:?}");
     assert!(

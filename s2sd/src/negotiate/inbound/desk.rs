@@ -7,7 +7,7 @@ use xmpp_sasl::{
 };
 use xmpp_stream::Domain;
 
-use crate::config::{Known, Method, PeerAccept, Policy, TlsMode, Verify};
+use crate::config::{Known, KnownAccount, Method, PeerAccept, Policy, TlsMode, Verify};
 use crate::negotiate::seeded::Seeded;
 use crate::negotiate::{House, Transport};
 
@@ -25,6 +25,8 @@ pub struct Computed {
     pub(super) step: ServerStep,
     /// The domain whose proof is being given.
     pub(super) proving: Option<Domain>,
+    /// Why it failed, where the peer is told less.
+    pub(super) explained: Option<String>,
 }
 
 impl Computation {
@@ -35,6 +37,7 @@ impl Computation {
         Computed {
             step,
             proving: desk.proving,
+            explained: desk.explained,
         }
     }
 
@@ -58,12 +61,17 @@ pub(super) struct Desk {
     pub(super) certified: Option<Domain>,
     /// The domain whose proof is being given.
     pub(super) proving: Option<Domain>,
+    /// Why a step fails, for our own eyes.
+    pub(super) explained: Option<String>,
 }
+
+/// What a peer may make us write into the log about one failure.
+const EXPLAINED: usize = 512;
 
 impl Desk {
     /// Whether the peer entry behind a username may be used on this stream: what the header would have decided
     /// had it carried `from`.
-    fn entry_fits(&self, domain: &Domain, policy: &Policy) -> bool {
+    pub(super) fn entry_fits(&self, domain: &Domain, policy: &Policy) -> bool {
         let certificate_fits = match &self.transport {
             Transport::Tls(secured)
                 if secured.certificate_shown && policy.verify == Verify::Strict =>
@@ -77,7 +85,7 @@ impl Desk {
     }
 
     /// The peer that this username stands for, and what we know of it.
-    fn account(&self, authcid: &str) -> Option<(Domain, PeerAccept)> {
+    fn account(&self, authcid: &str) -> Option<(Domain, KnownAccount)> {
         let (domain, accept) = match &self.remote {
             Some(remote) => (remote, self.house.policy(remote).accept.clone()?),
             None => {
@@ -88,19 +96,19 @@ impl Desk {
                 (domain, policy.accept.clone()?)
             }
         };
-        (accept.username == authcid).then(|| (domain.clone(), accept))
+        let account = accept.account?;
+        (account.username == authcid).then(|| (domain.clone(), account))
     }
 
     /// Whether anybody whom the username may mean has a password here, and no keys made of it.
     fn has_passwords(&self) -> bool {
-        candidates(&self.house, self.remote.as_ref())
-            .iter()
-            .any(|accept| matches!(accept.known, Known::Password(_)))
+        accounts(&self.house, self.remote.as_ref())
+            .any(|account| matches!(account.known, Known::Password(_)))
     }
 }
 
-/// Who may be meant: the peer that the header names, or each peer that has a username.
-fn candidates(house: &House, remote: Option<&Domain>) -> Vec<PeerAccept> {
+/// Who may be meant: the peer that the header names, or each peer that may leave that to its proof.
+pub(super) fn candidates(house: &House, remote: Option<&Domain>) -> Vec<PeerAccept> {
     match remote {
         Some(remote) => house.policy(remote).accept.clone().into_iter().collect(),
         None => {
@@ -111,11 +119,16 @@ fn candidates(house: &House, remote: Option<&Domain>) -> Vec<PeerAccept> {
     }
 }
 
+fn accounts(house: &House, remote: Option<&Domain>) -> impl Iterator<Item = KnownAccount> {
+    let all = candidates(house, remote).into_iter();
+    all.filter_map(|accept| accept.account)
+}
+
 /// The realms to choose from: what the peer entries that may be meant ask for, or `host` where one asks for none.
 pub(super) fn realms(house: &House, remote: Option<&Domain>, host: &str) -> Vec<String> {
     let mut realms: Vec<String> = Vec::new();
-    for accept in candidates(house, remote) {
-        let realm = accept.realm.as_deref().unwrap_or(host);
+    for account in accounts(house, remote) {
+        let realm = account.realm.as_deref().unwrap_or(host);
         if !realms.iter().any(|known| known == realm) {
             realms.push(realm.to_owned());
         }
@@ -127,13 +140,13 @@ pub(super) fn realms(house: &House, remote: Option<&Domain>, host: &str) -> Vec<
 /// looks like one of them.
 pub(super) fn iterations(house: &House, remote: Option<&Domain>, method: Method) -> Option<u32> {
     let hash = method.hash()?;
-    candidates(house, remote)
-        .iter()
-        .find_map(|accept| match &accept.known {
-            Known::Keys(keys) => keys.iter().find(|keys| keys.hash() == hash),
-            Known::Password(_) => None,
-        })
-        .map(ScramKeys::iterations)
+    accounts(house, remote).find_map(|account| match &account.known {
+        Known::Keys(keys) => keys
+            .iter()
+            .find(|keys| keys.hash() == hash)
+            .map(ScramKeys::iterations),
+        Known::Password(_) => None,
+    })
 }
 
 impl Host for Desk {
@@ -142,15 +155,15 @@ impl Host for Desk {
     }
 
     fn password(&mut self, authcid: &str, realm: Option<&str>) -> Option<Password> {
-        let (domain, accept) = self.account(authcid)?;
+        let (domain, account) = self.account(authcid)?;
         // Another peer's realm is among those offered where the header does not say who asks. Only DIGEST-MD5 has one.
         if self.method == Method::DigestMd5
-            && accept.realm.is_some()
-            && accept.realm.as_deref() != realm
+            && account.realm.is_some()
+            && account.realm.as_deref() != realm
         {
             return None;
         }
-        match accept.known {
+        match account.known {
             Known::Password(password) => {
                 self.proving = Some(domain);
                 Some(password)
@@ -161,9 +174,9 @@ impl Host for Desk {
 
     fn scram_keys(&mut self, authcid: &str, unknown: &ScramParameters) -> Option<ScramKeys> {
         let (known, password) = match self.account(authcid) {
-            Some((domain, accept)) => {
+            Some((domain, account)) => {
                 self.proving = Some(domain);
-                match accept.known {
+                match account.known {
                     Known::Keys(keys) => {
                         return keys.into_iter().find(|keys| keys.hash() == unknown.hash);
                     }
@@ -178,10 +191,10 @@ impl Host for Desk {
     }
 
     fn check_password(&mut self, authcid: &str, given: &Password) -> bool {
-        let Some((domain, accept)) = self.account(authcid) else {
+        let Some((domain, account)) = self.account(authcid) else {
             return false;
         };
-        let right = match &accept.known {
+        let right = match &account.known {
             Known::Password(password) => password.is_same_as(given),
             Known::Keys(keys) => keys.first().is_some_and(|keys| keys.is_of(given)),
         };
@@ -200,6 +213,30 @@ impl Host for Desk {
             Some(authzid) if !domain.is_named_by(authzid) => Err(Failure::InvalidAuthzid),
             _ => Ok(()),
         }
+    }
+
+    fn authorize_principal(
+        &mut self,
+        principal: &str,
+        ours: &str,
+        authzid: Option<&str>,
+    ) -> Result<(), Failure> {
+        match self.speaks_for(principal, ours, authzid) {
+            Ok(domain) => {
+                self.proving = Some(domain);
+                Ok(())
+            }
+            Err(failure) => {
+                let whom = authzid.or(self.remote.as_ref().map(Domain::as_str));
+                let whom = whom.unwrap_or("any one peer");
+                self.explain(&format!("{principal} does not speak for {whom} here"));
+                Err(failure)
+            }
+        }
+    }
+
+    fn explain(&mut self, why: &str) {
+        self.explained = Some(why.chars().take(EXPLAINED).collect());
     }
 
     fn external(&mut self, authzid: Option<&str>) -> Result<Identity, Failure> {

@@ -11,6 +11,7 @@
 
 mod desk;
 mod dialback;
+pub(super) mod kerberos;
 mod sasl;
 
 pub use desk::{Computation, Computed};
@@ -81,6 +82,15 @@ pub enum InboundEffect {
     Ask(DomainPair, Question),
     /// Make this step of a SASL exchange. It may take long: not on a thread that serves other streams.
     Compute(Box<Computation>),
+    /// Tell the operator why a mechanism failed, of which the peer hears less. It holds no secret.
+    Explain {
+        /// The mechanism.
+        mechanism: &'static str,
+        /// What the peer hears.
+        failure: xmpp_sasl::Failure,
+        /// What it was. There may be words of the peer's in it.
+        why: String,
+    },
     /// Expect a new stream (RFC 6120 §4.3.3), under these limits.
     Restart(Limits),
     /// The limits change.

@@ -6,8 +6,9 @@ use xmpp_sasl::{Server, ServerOptions, ServerStep, wire as sasl};
 use xmpp_stream::{Condition, Domain, Element, StreamError};
 
 use super::desk::{self, Computation, Computed, Desk};
-use super::{Inbound, InboundEffect, Out, Stage, Step};
+use super::{Inbound, InboundEffect, Out, Stage, Step, kerberos};
 use crate::closed::{By, Cause, Closed};
+use crate::config::Agreement;
 use crate::negotiate::offer::Offer;
 use crate::negotiate::seeded::Seeded;
 use crate::negotiate::{DomainPair, Method};
@@ -27,17 +28,21 @@ impl Inbound {
     fn exchange(&self, offer: &Offer, mechanism: &str) -> Option<Exchange> {
         let method =
             Method::of_mechanism(mechanism).filter(|_| offer.mechanisms.contains(&mechanism))?;
-        let host = self
-            .local
-            .as_ref()
-            .map(|local| local.as_str().to_owned())
-            .unwrap_or_default();
+        let is_kerberos = matches!(method.agreement(), Some(Agreement::Realm | Agreement::Key));
+        let name = |local: &Domain| match is_kerberos {
+            // A principal is written in ASCII.
+            true => local.ascii().to_owned(),
+            false => local.as_str().to_owned(),
+        };
+        let host = self.local.as_ref().map(name).unwrap_or_default();
         let remote = self.remote.as_ref();
         let mut options = ServerOptions {
             realms: desk::realms(&self.house, remote, &host),
             channel_bindings: self.transport.channel_bindings(),
             offer: offer.advertised(),
             secret: Some(self.house.salts.clone()),
+            gssapi: kerberos::acceptor(&self.house, remote),
+            kerberos_v4: kerberos::keys(&self.house, remote, &host),
             ..ServerOptions::new("xmpp", host)
         };
         options.iterations =
@@ -133,6 +138,7 @@ impl Inbound {
                 remote: self.remote.clone(),
                 certified,
                 proving: exchange.proving,
+                explained: None,
             },
         };
         if computation.is_heavy() {
@@ -205,7 +211,17 @@ impl Inbound {
                     _ => self.sasl_failed(offer, xmpp_sasl::Failure::NotAuthorized, out),
                 }
             }
-            ServerStep::Failure(failure) => self.sasl_failed(offer, failure, out),
+            ServerStep::Failure(failure) => {
+                if let Some(why) = computed.explained {
+                    let mechanism = method.name();
+                    out.push(InboundEffect::Explain {
+                        mechanism,
+                        failure,
+                        why,
+                    });
+                }
+                self.sasl_failed(offer, failure, out)
+            }
         }
     }
 

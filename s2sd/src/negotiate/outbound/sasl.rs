@@ -1,17 +1,21 @@
 //! Authentication by the initiating entity: which method, and SASL (RFC 6120 §6.4).
 
-use xmpp_sasl::{Client, ClientCredentials, ClientInput, ClientStep, Failure, Offer, wire as sasl};
+use bytes::Bytes;
+use xmpp_sasl::gssapi::Initiator;
+use xmpp_sasl::{
+    Client, ClientCredentials, ClientError, ClientInput, ClientStep, Failure, Offer, wire as sasl,
+};
 use xmpp_stream::{Condition, Element, ns};
 
 use super::{Out, Outbound, OutboundEffect, Stage, Step};
 use crate::closed::{By, Cause, Closed};
+use crate::config::Agreement;
 use crate::negotiate::Method;
 use crate::negotiate::seeded::Seeded;
 
 impl Outbound {
     /// The first method that policy allows, the peer offers, and was not tried.
     pub(super) fn authenticate(mut self: Box<Self>, out: &mut Out) -> Step {
-        let credentials = self.credentials();
         let tls = self.transport.is_tls();
         for method in self.policy.auth.clone() {
             if self.tried.contains(&method) {
@@ -29,8 +33,9 @@ impl Outbound {
                 .iter()
                 .map(String::as_str)
                 .collect();
+            let credentials = self.credentials(method);
             if let Ok(exchange) = xmpp_sasl::select(&offered, &[mechanism], &credentials, None) {
-                return self.start_sasl(method, exchange, out);
+                return self.step(method, exchange, Input::Start, out);
             }
         }
         self.send_footer(out);
@@ -40,68 +45,40 @@ impl Outbound {
         Err(Closed { by: By::Us, cause })
     }
 
-    pub(super) fn credentials(&self) -> ClientCredentials {
+    fn credentials(&self, method: Method) -> ClientCredentials {
+        let (local, remote) = (&self.pair.local, &self.pair.remote);
         let own = self.policy.credentials.as_ref();
-        let local = self.pair.local.as_str().to_owned();
+        let account = own.and_then(|own| own.account.as_ref());
+        let gssapi = own.and_then(|own| own.gssapi.clone());
+        let named = own.and_then(|own| own.authzid.clone());
+        let (authzid, host) = match method.agreement() {
+            // EXTERNAL names the domain it speaks for (XEP-0178 §3).
+            None => (Some(local.as_str().to_owned()), remote.as_str()),
+            // A password speaks for its user's domain,
+            Some(Agreement::Password) => (named, remote.as_str()),
+            // a ticket for its principal's. Principals are written in ASCII.
+            Some(Agreement::Realm | Agreement::Key) => (named, remote.ascii()),
+        };
         ClientCredentials {
-            username: own.map(|own| own.username.clone()),
-            password: own.map(|own| own.password.clone()),
-            realm: own.and_then(|own| own.realm.clone()),
-            // EXTERNAL names the domain it speaks for (XEP-0178 §3); a password speaks for its user's domain.
-            authzid: own.map_or(Some(local), |own| own.authzid.clone()),
-            certificate: self.house.has_certificate(&self.pair.local),
+            username: account.map(|account| account.username.clone()),
+            password: account.map(|account| account.password.clone()),
+            realm: account.and_then(|account| account.realm.clone()),
+            authzid,
+            certificate: self.house.has_certificate(local),
             channel_bindings: self.transport.channel_bindings(),
             offer: Offer {
                 mechanisms: self.features.mechanisms.clone(),
                 channel_bindings: self.features.channel_bindings.clone(),
             },
-            ..ClientCredentials::new("xmpp", self.pair.remote.as_str())
-        }
-    }
-
-    pub(super) fn start_sasl(
-        mut self: Box<Self>,
-        method: Method,
-        exchange: Box<dyn Client>,
-        out: &mut Out,
-    ) -> Step {
-        let mechanism = exchange.name().to_owned();
-        match exchange.step(ClientInput::Start, self.random.as_mut()) {
-            ClientStep::Respond(initial, next) => {
-                out.push(OutboundEffect::Send(
-                    sasl::Nonza::Auth {
-                        mechanism,
-                        initial: Some(initial),
-                    }
-                    .to_bytes(),
-                ));
-                self.stage = Stage::Sasl(method, next);
-                Ok(self)
-            }
-            ClientStep::Wait(next) => {
-                out.push(OutboundEffect::Send(
-                    sasl::Nonza::Auth {
-                        mechanism,
-                        initial: None,
-                    }
-                    .to_bytes(),
-                ));
-                self.stage = Stage::Sasl(method, next);
-                Ok(self)
-            }
-            // No mechanism finishes before it was answered; should one claim to, it is not believed.
-            ClientStep::Authenticated => {
-                Err(self.cannot_start(method, "it ends before it begins", out))
-            }
-            ClientStep::Abort(error) => Err(self.cannot_start(method, &error.to_string(), out)),
-        }
-    }
-
-    fn cannot_start(&mut self, method: Method, what: &str, out: &mut Out) -> Closed {
-        self.send_footer(out);
-        Closed {
-            by: By::Us,
-            cause: mistrust(method, what),
+            gssapi: gssapi.map(|initiator| Initiator {
+                // In the realm that krb5.conf has as the default one.
+                principal: initiator
+                    .principal
+                    .or_else(|| Some(format!("xmpp/{}", local.ascii()))),
+                ..initiator
+            }),
+            kerberos_v4: own.and_then(|own| own.kerberos_v4.clone()),
+            ..ClientCredentials::new("xmpp", host)
         }
     }
 
@@ -129,6 +106,17 @@ impl Outbound {
                 ));
             }
         };
+        self.step(method, exchange, input, out)
+    }
+
+    /// One step, here or where waiting is allowed.
+    fn step(
+        mut self: Box<Self>,
+        method: Method,
+        exchange: Box<dyn Client>,
+        input: Input,
+        out: &mut Out,
+    ) -> Step {
         let is_heavy = exchange.is_heavy();
         let calculation = Calculation {
             exchange,
@@ -164,17 +152,26 @@ impl Outbound {
         calculated: Calculated,
         out: &mut Out,
     ) -> Step {
+        let at = calculated.at;
         match calculated.step {
             ClientStep::Respond(response, next) => {
-                out.push(OutboundEffect::Send(
-                    sasl::Nonza::Response(response).to_bytes(),
-                ));
+                out.push(OutboundEffect::Send(match at {
+                    At::Start => auth(method, Some(response)),
+                    At::Challenge | At::Outcome => sasl::Nonza::Response(response).to_bytes(),
+                }));
                 self.stage = Stage::Sasl(method, next);
                 Ok(self)
             }
             ClientStep::Wait(next) => {
+                if at == At::Start {
+                    out.push(OutboundEffect::Send(auth(method, None)));
+                }
                 self.stage = Stage::Sasl(method, next);
                 Ok(self)
+            }
+            // No mechanism finishes before it was answered; should one claim to, it is not believed.
+            ClientStep::Authenticated if at == At::Start => {
+                self.abort(method, at, "it ends before it begins", out)
             }
             ClientStep::Authenticated => {
                 self.authenticated = Some(method);
@@ -183,7 +180,13 @@ impl Outbound {
                 self.stage = Stage::ExpectHeader;
                 Ok(self)
             }
-            ClientStep::Abort(error) => self.abort(method, calculated.at, &error.to_string(), out),
+            // Nothing was said yet, so nothing was refused, and what else policy allows is as good as it was.
+            ClientStep::Abort(ClientError::Kerberos(what)) if at == At::Start => {
+                self.tried.push(method);
+                self.refusal = Some(Cause::Kerberos(what));
+                self.authenticate(out)
+            }
+            ClientStep::Abort(error) => self.abort(method, at, &error.to_string(), out),
         }
     }
 
@@ -243,6 +246,12 @@ fn mistrust(method: Method, what: &str) -> Cause {
     }
 }
 
+/// RFC 6120 §6.4.2.
+fn auth(method: Method, initial: Option<Vec<u8>>) -> Bytes {
+    let mechanism = method.name().to_owned();
+    sasl::Nonza::Auth { mechanism, initial }.to_bytes()
+}
+
 /// One step of an exchange that is still to be made. It may take long, and can be made on any thread.
 #[derive(Debug)]
 pub struct Calculation {
@@ -259,10 +268,16 @@ pub struct Calculated {
 }
 
 impl Calculation {
+    /// Whether it waits for others, a KDC, and not for the processor.
+    pub fn waits(&self) -> bool {
+        matches!(self.input, Input::Start)
+    }
+
     /// Makes the step.
     pub fn run(self) -> Calculated {
         let mut random = self.random;
         let (at, input) = match &self.input {
+            Input::Start => (At::Start, ClientInput::Start),
             Input::Challenge(challenge) => (At::Challenge, ClientInput::Challenge(challenge)),
             Input::Success(data) => (At::Outcome, ClientInput::Success(data.as_deref())),
         };
@@ -274,6 +289,8 @@ impl Calculation {
 /// How far the exchange is in the eyes of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum At {
+    /// It knows nothing of it yet.
+    Start,
     /// It waits for an answer.
     Challenge,
     /// For the server it is over.
@@ -289,8 +306,9 @@ impl At {
     }
 }
 
-/// What the server said, decoded.
+/// What the server said, decoded; at first nothing.
 enum Input {
+    Start,
     Challenge(Vec<u8>),
     Success(Option<Vec<u8>>),
 }
@@ -299,6 +317,7 @@ enum Input {
 impl std::fmt::Debug for Input {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
+            Self::Start => "Start",
             Self::Challenge(_) => "Challenge(…)",
             Self::Success(_) => "Success(…)",
         })

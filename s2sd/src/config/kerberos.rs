@@ -1,0 +1,274 @@
+//! Kerberos in `credentials` and `accept` of a `[[peer]]`: keytabs for GSSAPI (RFC 4752), key files for KERBEROS_V4
+//! (RFC 2222 §7.1), and what goes together.
+
+use std::{fs::File, path::PathBuf};
+
+use toml::de::DeValue;
+use xmpp_sasl::{
+    built_without,
+    gssapi::{Acceptor, Initiator},
+    kerberos_v4::{Keys, SharedKey},
+};
+
+use super::{
+    Method, Pattern, Peer, PeerAccept, PeerCredentials, Policy, ServedDomain, Tickets,
+    findings::Finding,
+    reader::Reader,
+    secret::{read_text, reason, warn_if_public},
+    values::{self, Wrong},
+};
+
+/// Principals of Kerberos 5 in full, as the libraries print them; what they would have to quote is in no domain.
+fn principal(value: &DeValue<'_>) -> Result<String, Wrong> {
+    let wrong = || {
+        Wrong::new(
+            "a principal such as \"xmpp/example.org@EXAMPLE.ORG\"",
+            value,
+        )
+    };
+    let text = value.as_str().ok_or_else(wrong)?;
+    let plain = |part: &str| !part.is_empty() && !part.contains(['@', '\\', '\0']);
+    match text.split_once('@') {
+        Some((name, realm)) if plain(name) && plain(realm) => Ok(text.to_owned()),
+        Some(_) => Err(wrong()),
+        None => Err(wrong().because("with its realm")),
+    }
+}
+
+/// `gssapi` of `credentials`.
+pub(super) fn initiator(table: &Reader<'_>, whole: bool) -> Option<Initiator> {
+    let principal_name = table.get("principal", principal);
+    let service = table.get("service", principal);
+    Some(Initiator {
+        keytab: Some(keytab(table, whole)?),
+        principal: principal_name,
+        service,
+    })
+}
+
+/// `gssapi` and `principals` of `accept`.
+pub(super) fn tickets(accept: &Reader<'_>, whole: bool) -> Option<Tickets> {
+    let principals = accept.list("principals", principal);
+    let table = accept.table("gssapi", "peer.accept.gssapi");
+    if let (Some(span), None) = (accept.span_of("principals"), accept.span_of("gssapi")) {
+        let title = format!("`principals` in {} without `gssapi`", accept.name());
+        let finding = Finding::fault(Some(span), title);
+        accept.sink.add(finding.help(
+            "add gssapi = { keytab = \"…\" }: what the tickets of these principals are judged with",
+        ));
+    }
+    if principals.as_ref().is_some_and(Vec::is_empty) {
+        let title = format!(
+            "`principals` in {} is empty: nobody would be believed",
+            accept.name()
+        );
+        let finding = Finding::fault(accept.span_of("principals"), title);
+        accept
+            .sink
+            .add(finding.help("leave it out, or name a principal"));
+    }
+    let keytab = keytab(&table?, whole)?;
+    Some(Tickets {
+        acceptor: Acceptor {
+            keytab: Some(keytab),
+            service: None,
+        },
+        principals: principals
+            .into_iter()
+            .flatten()
+            .map(|(_, name)| name)
+            .collect(),
+    })
+}
+
+/// A keytab that can be read and has keys. Without the libraries nothing is said of it: they are what is missing.
+fn keytab(table: &Reader<'_>, whole: bool) -> Option<PathBuf> {
+    let path = file(table, "keytab", whole)?;
+    let span = table.span_of("keytab");
+    if built_without("GSSAPI").is_some() {
+        return Some(path);
+    }
+    let checked = File::open(&path)
+        .map_err(|why| format!("cannot be read: {}", reason(&why)))
+        .and_then(|_| {
+            let acceptor = Acceptor {
+                keytab: Some(path.clone()),
+                service: None,
+            };
+            acceptor.check()
+        });
+    if let Err(why) = checked {
+        let title = format!("{}: {why}", path.display());
+        table.sink.add(Finding::fault(span, title));
+        return None;
+    }
+    warn_if_public(&path, span, table.sink);
+    Some(path)
+}
+
+/// `kerberos-v4`: keys that two sides share.
+pub(super) fn keys(table: &Reader<'_>, whole: bool) -> Option<Keys> {
+    let path = file(table, "key_file", whole)?;
+    let span = table.span_of("key_file")?;
+    let text = read_text(&path, &span, table.sink)?;
+    warn_if_public(&path, Some(span.clone()), table.sink);
+    let keys = Keys::parse(&text).map_err(|bad| format!("line {}: {}", bad.line, bad.what));
+    match keys {
+        Ok(keys) if !keys.is_empty() => Some(keys),
+        Ok(_) => {
+            let title = format!("{}: has no key", path.display());
+            table.sink.add(Finding::fault(Some(span), title));
+            None
+        }
+        Err(why) => {
+            let title = format!("{}, {why}", path.display());
+            table.sink.add(Finding::fault(Some(span), title));
+            None
+        }
+    }
+}
+
+fn file(table: &Reader<'_>, key: &str, whole: bool) -> Option<PathBuf> {
+    if whole && table.value(key).is_none() {
+        let title = format!("`{key}` is missing in {}", table.name());
+        table.sink.add(Finding::fault(Some(table.span()), title));
+    }
+    let name = table.get(key, values::path)?;
+    Some(table.sink.base.join(name))
+}
+
+/// One entry: each of the two mechanisms has what it needs, and nothing is there for nothing.
+pub(super) fn check(table: &Reader<'_>, pattern: &Pattern, policy: &Policy) {
+    for (method, key) in [
+        (Method::Gssapi, "gssapi"),
+        (Method::KerberosV4, "kerberos-v4"),
+    ] {
+        let said = policy.credentials.as_ref();
+        let heard = policy.accept.as_ref();
+        let said = said.is_some_and(|it: &PeerCredentials| it.do_for(method));
+        let heard = heard.is_some_and(|it: &PeerAccept| it.does_for(method));
+        let auth = table.span_of("auth");
+        match (policy.allows(method), said || heard) {
+            (false, true) => {
+                let place = if said { "credentials" } else { "accept" };
+                let title =
+                    format!("`{key}` in `{place}` of [[peer]], but `auth` has no \"{key}\"");
+                let finding = Finding::fault(table.span_of(place), title);
+                table
+                    .sink
+                    .add(finding.help(format!("add \"{key}\" to `auth` of this entry")));
+            }
+            (true, false) => {
+                let title = format!("\"{key}\" in `auth` of [[peer]], but there is no key for it");
+                let finding = Finding::fault(auth, title);
+                table.sink.add(finding.help(format!(
+                    "add `{key}` to `credentials` (what we say), `accept` (what we want to hear), or both"
+                )));
+            }
+            (true, true) => usable(table, pattern, policy, method),
+            (false, false) => {}
+        }
+    }
+}
+
+fn usable(table: &Reader<'_>, pattern: &Pattern, policy: &Policy, method: Method) {
+    let auth = table.span_of("auth");
+    if let Some(how) = method.mechanism().and_then(built_without) {
+        let title = format!("\"{}\" in `auth` cannot be used", method.word());
+        table.sink.add(Finding::fault(auth, title).help(how));
+        return;
+    }
+    if method != Method::KerberosV4 {
+        return;
+    }
+    let title = "\"kerberos-v4\" is historic, and breakable: its DES keys are found in hours from one exchange";
+    table.sink.add(
+        Finding::warning(auth, title)
+            .help("only for a peer that has nothing else, on a wire that you trust otherwise"),
+    );
+    let keys = policy
+        .credentials
+        .as_ref()
+        .and_then(|it| it.kerberos_v4.as_ref());
+    if let (Some(keys), Pattern::Exactly(peer)) = (keys, pattern)
+        && keys.to("xmpp", peer.ascii()).is_none()
+    {
+        let title = format!(
+            "`key_file` in `credentials` has no key for {} (a service xmpp.{}@…)",
+            peer,
+            first_label(peer.ascii())
+        );
+        table
+            .sink
+            .add(Finding::fault(table.span_of("credentials"), title));
+    }
+}
+
+/// A service of Kerberos 4 has the first part of its host's name (RFC 2222 §7.1).
+fn first_label(domain: &str) -> &str {
+    domain.split('.').next().unwrap_or_default()
+}
+
+/// All entries: whoever shows a ticket for a domain served here is one peer.
+pub(super) fn clients(peers: &[(Reader<'_>, Peer)], domains: &[ServedDomain]) {
+    let mut all = Keys::default();
+    for (at, (table, peer)) in peers.iter().enumerate() {
+        let span = || table.span_of("accept");
+        if domains.is_empty() || heard(peer).is_none() {
+            continue;
+        }
+        let ours = shown(peer, domains);
+        if ours.is_empty() {
+            let services: Vec<String> = domains
+                .iter()
+                .map(|served| format!("xmpp.{}@…", first_label(served.name.ascii())))
+                .collect();
+            let title = format!(
+                "`key_file` in `accept` has no key for a domain served here (a service {})",
+                services.join(" or ")
+            );
+            table.sink.add(Finding::fault(span(), title));
+        }
+        for key in ours {
+            let same = |(_, earlier): &&(Reader<'_>, Peer)| {
+                shown(earlier, domains)
+                    .iter()
+                    .any(|it| it.client == key.client)
+            };
+            if let Some((first, _)) = peers[..at].iter().find(same) {
+                let title = format!(
+                    "two peers have the principal {}: which one is it?",
+                    key.client
+                );
+                let other = first.span_of("accept").unwrap_or(first.span());
+                let finding = Finding::fault(span(), title);
+                table.sink.add(finding.other(other, "the other"));
+                return;
+            }
+            if let Err(why) = all.add(key.clone()) {
+                let title = format!("`key_file` in `accept`, with those of other entries: {why}");
+                table.sink.add(Finding::fault(span(), title));
+                return;
+            }
+        }
+    }
+}
+
+fn heard(peer: &Peer) -> Option<&Keys> {
+    peer.policy.accept.as_ref()?.kerberos_v4.as_ref()
+}
+
+/// The keys under which a peer shows tickets to domains served here. Those of the other direction may stand in the same
+/// file.
+fn shown<'a>(peer: &'a Peer, domains: &[ServedDomain]) -> Vec<&'a SharedKey> {
+    let ours = |key: &&SharedKey| {
+        domains
+            .iter()
+            .any(|served| key.service.is_service("xmpp", served.name.ascii()))
+    };
+    heard(peer)
+        .into_iter()
+        .flat_map(Keys::iter)
+        .filter(ours)
+        .collect()
+}
