@@ -81,6 +81,8 @@ pub enum Cause {
     Kerberos(String),
     /// Server dialback ended with an error, or could not be tried.
     Dialback(String),
+    /// Server dialback ended with an error that will not pass by itself.
+    DialbackRefused(String),
     /// Server dialback ended with `invalid`: whoever speaks for the sender's domain does not know our key.
     DialbackInvalid,
     /// The peer failed too often to authenticate.
@@ -121,7 +123,7 @@ impl Cause {
             Self::Refused { .. } => "refused",
             Self::Mechanism { .. } => "mechanism",
             Self::Kerberos(_) => "kerberos",
-            Self::Dialback(_) | Self::DialbackInvalid => "dialback",
+            Self::Dialback(_) | Self::DialbackRefused(_) | Self::DialbackInvalid => "dialback",
             Self::TooManyFailures => "too-many-failures",
             Self::Policy(_) => "policy",
             Self::StreamError(_) => "stream-error",
@@ -144,6 +146,7 @@ impl Cause {
             | Self::Certificate(_)
             | Self::NoMechanism { .. }
             | Self::Mechanism { .. }
+            | Self::DialbackRefused(_)
             | Self::DialbackInvalid
             | Self::TooManyFailures
             | Self::Policy(_)
@@ -256,7 +259,9 @@ impl fmt::Display for Cause {
             }
             Self::Mechanism { mechanism, what } => write!(f, "{mechanism} failed: {what}"),
             Self::Kerberos(what) => write!(f, "no Kerberos ticket for the other server ({what})"),
-            Self::Dialback(what) => write!(f, "server dialback failed: {what}"),
+            Self::Dialback(what) | Self::DialbackRefused(what) => {
+                write!(f, "server dialback failed: {what}")
+            }
             Self::DialbackInvalid => f.write_str(
                 "server dialback failed: the key is not the sender's; does the sender's DNS lead to its own server?",
             ),

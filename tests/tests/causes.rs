@@ -186,6 +186,37 @@ async fn a_server_that_refuses_the_certificate() {
     check(&came.await, CANCEL, "refused", words);
 }
 
+/// XEP-0220 §2.5: what waits is returned. Only what is temporary by its own words is waited for.
+#[tokio::test]
+async fn a_key_that_is_answered_with_an_error() {
+    use xmpp_dialback::{DialbackError, ErrorCondition, Pair, Verdict, wire::Nonza};
+    for (condition, kind, tables) in [
+        (ErrorCondition::PolicyViolation, CANCEL, ""),
+        (ErrorCondition::RemoteConnectionFailed, CANCEL, ""),
+        (ErrorCondition::RemoteServerNotFound, CANCEL, ""),
+        (ErrorCondition::RemoteServerTimeout, WAIT, HASTE),
+        (ErrorCondition::ResourceConstraint, WAIT, HASTE),
+    ] {
+        let answer = Nonza::Result {
+            pair: Pair::new("a.test", "b.test"),
+            verdict: Verdict::Error(DialbackError::new(condition).with_text("their words")),
+        };
+        let plain = "tls = 'disabled'\nauth = ['dialback']";
+        let daemon = Daemon::serving("a.test").policy(plain).tables(tables);
+        let came = comes_back(daemon, async |listener, _| {
+            loop {
+                let mut peer = listener.accept_at_leisure().await.unwrap();
+                peer.answer_open("1", &Features::default()).await.unwrap();
+                peer.expect(ns::DIALBACK, "result").await.unwrap();
+                peer.send(answer.to_bytes()).await.unwrap();
+                let _ = peer.next().await;
+            }
+        });
+        let words = format!("server dialback failed: {condition}: their words");
+        check(&came.await, kind, "dialback", &words);
+    }
+}
+
 #[tokio::test]
 async fn a_domain_that_our_own_lists_do_not_admit() {
     let came = comes_back(a_test("deny = ['b.test']"), async |_, _| for_ever().await);

@@ -111,6 +111,7 @@ fn reach(cause: &Cause) -> u8 {
         | Cause::Mechanism { .. }
         | Cause::Kerberos(_)
         | Cause::Dialback(_)
+        | Cause::DialbackRefused(_)
         | Cause::DialbackInvalid
         | Cause::TooManyFailures => 6,
     }

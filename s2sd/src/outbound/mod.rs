@@ -124,16 +124,20 @@ pub(crate) async fn ask(means: &Means, pair: DomainPair, question: Question) -> 
         Ok(Err(cause)) => {
             info!(%remote, cause = cause.name(), "the authoritative server could not be asked: {cause}");
             let condition = match &cause {
-                Cause::NoSuchHost(_)
-                | Cause::NoService
-                | Cause::NoWay(_)
-                | Cause::Dns(_)
-                | Cause::Dnssec(_) => ErrorCondition::RemoteServerNotFound,
+                Cause::NoSuchHost(_) | Cause::NoService | Cause::NoWay(_) | Cause::Dnssec(_) => {
+                    ErrorCondition::RemoteServerNotFound
+                }
                 Cause::Connect(_)
                 | Cause::Tls(_)
                 | Cause::TlsNotOffered
                 | Cause::Certificate(_)
                 | Cause::Policy(_) => ErrorCondition::RemoteConnectionFailed,
+                // It refuses us, and would again.
+                Cause::StreamError(_) if cause.is_permanent() => {
+                    ErrorCondition::RemoteConnectionFailed
+                }
+                // A look-up without an answer among them: of a domain of which nothing is known it is not said that it
+                // is not there.
                 _ => ErrorCondition::RemoteServerTimeout,
             };
             no(condition, &cause.to_string())

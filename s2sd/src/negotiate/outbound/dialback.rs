@@ -50,6 +50,9 @@ impl Outbound {
                     (Some(refusal), Cause::Dialback(what)) => {
                         Cause::Dialback(format!("{what}; before that, {refusal}"))
                     }
+                    (Some(refusal), Cause::DialbackRefused(what)) => {
+                        Cause::DialbackRefused(format!("{what}; before that, {refusal}"))
+                    }
                     (_, cause) => cause,
                 };
                 Err(Closed {
@@ -174,6 +177,10 @@ impl Outbound {
 pub(super) fn unproved(verdict: &Verdict) -> Cause {
     match verdict {
         Verdict::Invalid => Cause::DialbackInvalid,
+        // XEP-0220 §2.5: what waits is returned to its senders. Only what is temporary by its own words is tried again.
+        Verdict::Error(error) if error.condition.kind() != "wait" => {
+            Cause::DialbackRefused(describe(verdict))
+        }
         Verdict::Valid | Verdict::Error(_) => Cause::Dialback(describe(verdict)),
     }
 }
