@@ -117,9 +117,12 @@ pub(super) fn offer(asked: &Asked<'_>) -> Result<Offer, NoOffer> {
         .collect();
     let bound = methods_bound(&mechanisms).then(|| bindings.types().map(ChannelBindingType::name));
     if mechanisms.is_empty() && !dialback && !starttls {
-        return Err(NoOffer::Nothing(
-            "no certificate was shown, and nothing else is accepted as proof here",
-        ));
+        return Err(NoOffer::Nothing(match tls {
+            true => "no certificate was shown, and nothing else is accepted as proof here",
+            false => {
+                "what is accepted here as proof needs encryption, which this domain does not offer"
+            }
+        }));
     }
     Ok(Offer {
         starttls,
