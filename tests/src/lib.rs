@@ -12,10 +12,12 @@ pub mod bystander;
 pub mod checks;
 pub mod cli;
 pub mod component;
+pub mod encounters;
 pub mod endpoint;
 pub mod forge;
 #[cfg(test)]
 mod hub;
+pub mod journal;
 pub mod neighbour;
 pub mod party;
 pub mod peer;

@@ -34,7 +34,8 @@ use s2sd::{
         zone::{Zone, ZoneServer},
     },
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::JoinSet};
+use xmpp_stream::Domain;
 
 use crate::{
     authoritative::{Authoritative, Says},
@@ -103,15 +104,20 @@ impl Daemon {
         }
     }
 
+    /// Without a certificate.
+    #[must_use]
+    pub fn without_certificate(self) -> Self {
+        Self {
+            certificate: Certificate::None,
+            ..self
+        }
+    }
+
     /// Without TLS: no certificate, and `tls = "disabled"`.
     #[must_use]
     pub fn without_tls(self) -> Self {
-        let certificate = Certificate::None;
-        Self {
-            certificate,
-            ..self
-        }
-        .policy("tls = 'disabled'\nauth = ['dialback']")
+        self.without_certificate()
+            .policy("tls = 'disabled'\nauth = ['dialback']")
     }
 
     /// Takes direct TLS, and the zone offers nothing else (XEP-0368).
@@ -272,6 +278,15 @@ impl World {
         Ok(())
     }
 
+    /// Stops all of them.
+    pub async fn stop_all(&mut self) {
+        let mut stopping = JoinSet::new();
+        for (_, running) in std::mem::take(&mut self.daemons) {
+            stopping.spawn(running.stop());
+        }
+        stopping.join_all().await;
+    }
+
     /// The daemon that was started to serve this domain.
     pub fn daemon(&self, domain: &str) -> anyhow::Result<&Running> {
         let daemon = self.daemons.get(domain);
@@ -355,13 +370,25 @@ impl World {
         self.authority.issue(leaf)
     }
 
-    /// The same for a scripted peer.
+    /// An authority that the world's authority signed.
+    pub fn intermediate(&self, name: &str) -> Authority {
+        self.authority.intermediate(name)
+    }
+
+    /// The same, for this domain and those below it only.
+    pub fn intermediate_for(&self, name: &str, domain: &str) -> Authority {
+        self.authority.intermediate_for(name, domain)
+    }
+
+    /// A certificate of a domain for a scripted peer.
     pub fn identity(&self, domain: &str) -> Identity {
         Identity::from(&self.issue(&Leaf::domain(domain)))
     }
 
     /// From now on the zone leads for this domain to this address, and nowhere else.
     pub fn lead(&mut self, service: &str, domain: &str, addr: SocketAddr) {
+        let domain = Domain::parse(domain);
+        let domain = domain.as_ref().map_or("", Domain::ascii);
         let host = format!("host-{}.{domain}", addr.port());
         self.change_zone(|zone| {
             zone.without(&format!("_xmpp-server._tcp.{domain}"))

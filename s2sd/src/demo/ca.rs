@@ -6,8 +6,8 @@
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CustomExtension,
-    DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair,
-    KeyUsagePurpose, RevokedCertParams, SerialNumber,
+    DistinguishedName, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyIdMethod,
+    KeyPair, KeyUsagePurpose, NameConstraints, RevokedCertParams, SerialNumber,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use time::{Duration, OffsetDateTime};
@@ -215,18 +215,20 @@ impl Authority {
 
     /// An authority signed by this one. Its leaves come with its certificate in their chain.
     pub fn intermediate(&self, name: &str) -> Self {
-        let (params, key) = authority_params(name);
-        let certificate = params.signed_by(&key, &self.issuer).expect(SIGNING);
-        Self {
-            above_leaf: certificate.pem() + &self.above_leaf,
-            pem: certificate.pem(),
-            certificate: certificate.der().clone(),
-            issuer: Issuer::new(params, key),
-        }
+        self.intermediate_with(name, |_| {})
     }
 
-    /// The same with parameters of the caller's, for what only tests want to see.
-    #[cfg(test)]
+    /// The same, that may sign only for this domain and those below it (RFC 5280 §4.2.1.10).
+    pub fn intermediate_for(&self, name: &str, domain: &str) -> Self {
+        self.intermediate_with(name, |params| {
+            params.name_constraints = Some(NameConstraints {
+                permitted_subtrees: vec![GeneralSubtree::DnsName(domain.to_owned())],
+                excluded_subtrees: Vec::new(),
+            });
+        })
+    }
+
+    /// The same with parameters of the caller's.
     pub(crate) fn intermediate_with(
         &self,
         name: &str,
@@ -329,6 +331,15 @@ impl std::fmt::Debug for Issued {
 }
 
 impl Issued {
+    /// The same without what is above the leaf: a chain as it is shown by who forgot the intermediate.
+    #[must_use]
+    pub fn without_intermediates(self) -> Self {
+        const END: &str = "-----END CERTIFICATE-----";
+        let end = self.chain_pem.find(END).map(|at| at + END.len());
+        let chain_pem = self.chain_pem[..end.unwrap_or(0)].to_owned();
+        Self { chain_pem, ..self }
+    }
+
     /// A certificate signed by its own key.
     pub fn self_signed(leaf: &Leaf) -> Self {
         let key = new_key();
