@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -38,11 +39,28 @@ pub struct Dialback {
     pub secret: Option<Secret>,
 }
 
-/// `[dns]`: whom we ask.
+/// `[dns]`: whom we ask, and what we believe.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Dns {
     /// Name servers; empty: those of the system.
     pub servers: Vec<SocketAddr>,
+    /// Whether answers are validated.
+    pub dnssec: Dnssec,
+    /// The keys that validation begins with, a file of DNSKEY records. None: those of the root.
+    pub trust_anchor: Option<PathBuf>,
+}
+
+/// Whether the answers of the DNS are validated by DNSSEC.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Dnssec {
+    /// Nothing is.
+    #[default]
+    Off,
+    /// An answer that is refuted is none; one that is not signed counts. If the name server does not pass on what is
+    /// needed, it is as if this were off.
+    Use,
+    /// An answer that is not proved is none.
+    Require,
 }
 
 /// `[limits]`: how much and how long. Sizes in bytes.

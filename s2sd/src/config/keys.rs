@@ -107,6 +107,8 @@ pub const KEYS: &[Key] = &[
     key("dialback", "secret_file", "path", "\"\""),
 
     key("dns", "servers", "list of address", "[]"),
+    key("dns", "dnssec", "word", "\"off\""),
+    key("dns", "trust_anchor", "path", "\"\""),
 
     key("limits", "max_stanza", "size", "\"512KiB\""),
     key("limits", "preauth_stanza", "size", "\"16KiB\""),

@@ -33,7 +33,7 @@ pub(crate) use self::values::size_text;
 pub use self::{
     access::{Access, Denied},
     findings::{Finding, Findings, Severity},
-    house::{Dialback, Dns, Limits, Listen, Log, LogFormat, LogLevel, Queue},
+    house::{Dialback, Dns, Dnssec, Limits, Listen, Log, LogFormat, LogLevel, Queue},
     keys::{KEYS, Key},
     method::{Agreement, Method, Over},
     policy::{

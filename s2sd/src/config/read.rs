@@ -7,13 +7,13 @@ use std::{collections::HashMap, ops::Range, path::PathBuf, sync::Arc, time::Dura
 use toml::de::DeValue;
 
 use super::{
-    CertificateFiles, ComponentAccount, Config, Dialback, Dns, Limits, Listen, Log, Policy, Queue,
-    Secret, ServedDomain, check,
+    CertificateFiles, ComponentAccount, Config, Dialback, Dns, Dnssec, Limits, Listen, Log, Policy,
+    Queue, Secret, ServedDomain, check,
     findings::Finding,
     kerberos, places,
     reader::{Reader, Sink},
     secret::{read_secret_file, warn_if_public},
-    values::{self, LOG_FORMATS, LOG_LEVELS, Wrong},
+    values::{self, DNSSEC_MODES, LOG_FORMATS, LOG_LEVELS, Wrong},
 };
 
 /// RFC 6120 §13.12: a server must not refuse stanzas smaller than this.
@@ -181,9 +181,25 @@ fn dns(table: &Reader<'_>) -> Dns {
     let servers = table
         .list("servers", places::name_server)
         .unwrap_or_default();
-    Dns {
+    let mut dns = Dns {
         servers: servers.into_iter().map(|(_, server)| server).collect(),
+        ..Dns::default()
+    };
+    table.set("dnssec", &mut dns.dnssec, values::word(DNSSEC_MODES));
+    // The empty name is the default, so that it can be written down.
+    let default = table
+        .value("trust_anchor")
+        .is_some_and(|value| value.get_ref().as_str() == Some(""));
+    if !default {
+        let named = table.get("trust_anchor", values::path);
+        dns.trust_anchor = named.map(|named| table.sink.base.join(named));
     }
+    if dns.trust_anchor.is_some() && dns.dnssec == Dnssec::Off {
+        let title = "`trust_anchor` is of no use while nothing is validated";
+        let finding = Finding::warning(table.span_of("trust_anchor"), title);
+        table.sink.add(finding.help("`dnssec = \"use\"`"));
+    }
+    dns
 }
 
 fn log(table: &Reader<'_>) -> Log {

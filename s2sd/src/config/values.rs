@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use super::{LogFormat, LogLevel, Method, MinTls, Secret, TlsMode, Verify, keys::distance};
+use super::{Dnssec, LogFormat, LogLevel, Method, MinTls, Secret, TlsMode, Verify, keys::distance};
 
 /// Why a value will not do: what it must be, what it is, what to write instead.
 #[derive(Debug, PartialEq, Eq)]
@@ -250,6 +250,11 @@ pub(super) const VERIFY: &[(&str, Verify)] =
     &[("strict", Verify::Strict), ("dialback", Verify::Dialback)];
 pub(super) const LOG_FORMATS: &[(&str, LogFormat)] =
     &[("human", LogFormat::Human), ("json", LogFormat::Json)];
+pub(super) const DNSSEC_MODES: &[(&str, Dnssec)] = &[
+    ("off", Dnssec::Off),
+    ("use", Dnssec::Use),
+    ("require", Dnssec::Require),
+];
 pub(super) const LOG_LEVELS: &[(&str, LogLevel)] = &[
     ("off", LogLevel::Off),
     ("error", LogLevel::Error),

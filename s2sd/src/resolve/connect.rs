@@ -46,7 +46,7 @@ pub async fn connect(
         }
         None => {
             let addresses = dns.addresses(target).await?;
-            Ok(dial(&addresses, &policy.source, within).await?)
+            Ok(dial(&addresses.all, &policy.source, within).await?)
         }
     }
 }
@@ -66,7 +66,7 @@ async fn by_proxy(
         secure: false,
     };
     let addresses = dns.addresses(&place).await?;
-    let mut tcp = dial(&addresses, &policy.source, within).await?;
+    let mut tcp = dial(&addresses.all, &policy.source, within).await?;
     let asked = socks::connect(&mut tcp, target, proxy.login.as_ref());
     match timeout_at(end, asked).await {
         Ok(granted) => granted?,

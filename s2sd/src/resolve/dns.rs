@@ -1,36 +1,22 @@
-//! Asks the DNS: SRV records of a domain, addresses of a host.
-//!
-//! Every name is asked for as it is (no search list, no local hosts file). Answers are kept as long as
-//! their TTL says, absences at most [`NEGATIVE_TTL`].
+//! Asks the DNS for the places of a domain: its SRV records, the addresses of a host, and what they say of its
+//! certificate, each as far as it is proved (RFC 7673 §3).
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::IpAddr, net::Ipv4Addr, net::Ipv6Addr, net::SocketAddr, sync::Arc};
 
-use hickory_resolver::{
-    Resolver, TokioResolver,
-    config::{NameServerConfig, ResolveHosts, ResolverConfig},
-    net::{DnsError, NetError, runtime::TokioRuntimeProvider},
-    proto::{
-        op::ResponseCode,
-        rr::{Name, RData, RecordType},
-    },
-};
+use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use xmpp_stream::Domain;
 
-use super::plan::{Answer, Host, ResolveError, Srv, Target, fallback, is_onion, plan};
-use crate::config::{self, TlsMode};
-use crate::tls::TlsaSet;
-
-/// Whoever repairs a zone should not wait long until we look again.
-const NEGATIVE_TTL: Duration = Duration::from_secs(60);
-/// A record with a TTL of a year is asked for again after a day.
-const POSITIVE_TTL: Duration = Duration::from_secs(24 * 60 * 60);
-/// In answers, not bytes.
-const CACHE: u64 = 8192;
+use super::ask::{self, Resolver};
+use super::kept::Reply;
+use super::plan::{Answer, Host, ResolveError, Security, Srv, Target, fallback, is_onion, plan};
+use crate::config::{self, Dnssec, TlsMode};
+use crate::tls::{Tlsa, TlsaSet};
 
 /// The resolver with its cache.
 #[derive(Clone)]
 pub struct Dns {
-    resolver: TokioResolver,
+    resolver: Arc<Resolver>,
+    dnssec: Dnssec,
 }
 
 impl std::fmt::Debug for Dns {
@@ -39,32 +25,45 @@ impl std::fmt::Debug for Dns {
     }
 }
 
+/// The addresses of a place.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Addresses {
+    /// IPv6 first. Never empty.
+    pub all: Vec<SocketAddr>,
+    /// How far they are proved: as the better proved family, since that is enough for whoever asks for TLSA records
+    /// (RFC 7673 §3.2). An address that was no name is no answer of the DNS.
+    pub security: Security,
+}
+
+/// What the DNS says about the two services of a domain; [`plan()`] makes an order of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Services {
+    /// `_xmpp-server._tcp`.
+    pub xmpp: Answer,
+    /// `_xmpps-server._tcp`.
+    pub xmpps: Answer,
+}
+
 impl Dns {
     /// A resolver that asks the given servers, or the system's if none are given.
     ///
     /// # Errors
     ///
-    /// The system's configuration (`/etc/resolv.conf`) cannot be read, with the reason.
+    /// The system's configuration (`/etc/resolv.conf`) or the trust anchor cannot be read, with the reason.
     pub fn new(config: &config::Dns) -> Result<Self, String> {
-        let mut builder = if config.servers.is_empty() {
-            Resolver::builder_tokio()
-                .map_err(|error| format!("the system's DNS configuration: {error}"))?
-        } else {
-            let servers = config.servers.iter().map(|server| name_server(*server));
-            Resolver::builder_with_config(
-                ResolverConfig::from_name_servers(servers.collect()),
-                TokioRuntimeProvider::default(),
-            )
-        };
-        let options = builder.options_mut();
-        options.use_hosts_file = ResolveHosts::Never;
-        options.cache_size = CACHE;
-        options.negative_max_ttl = Some(NEGATIVE_TTL);
-        options.positive_max_ttl = Some(POSITIVE_TTL);
-        options.try_tcp_on_error = true;
-        options.edns0 = true;
-        let resolver = builder.build().map_err(|error| error.to_string())?;
-        Ok(Self { resolver })
+        Ok(Self {
+            resolver: Arc::new(Resolver::new(config)?),
+            dnssec: config.dnssec,
+        })
+    }
+
+    /// Whether the trust anchor can be used, if one is configured.
+    ///
+    /// # Errors
+    ///
+    /// Why not.
+    pub fn check(config: &config::Dns) -> Result<(), String> {
+        ask::anchors(config).map(|_| ())
     }
 
     /// The places where `domain` can be reached, in the order in which they are to be tried (RFC 6120 §3.2,
@@ -81,47 +80,71 @@ impl Dns {
         if domain.is_ip() || is_onion(domain.ascii()) {
             return Ok(vec![fallback(domain)]);
         }
+        let Services { xmpp, xmpps } = self.services(domain, tls).await;
+        plan(domain, xmpp, xmpps, &mut dice)
+    }
+
+    /// The answers of which [`Dns::targets`] makes its list. An address and a `.onion` name have no services, and are
+    /// not asked for.
+    pub async fn services(&self, domain: &Domain, tls: TlsMode) -> Services {
+        if domain.is_ip() || is_onion(domain.ascii()) {
+            return Services {
+                xmpp: Answer::NotAsked,
+                xmpps: Answer::NotAsked,
+            };
+        }
         let direct = async {
             match tls {
-                TlsMode::Disabled => Answer::Absent,
+                TlsMode::Disabled => Answer::NotAsked,
                 TlsMode::Optional | TlsMode::Required => self.srv("_xmpps-server", domain).await,
             }
         };
-        let (plain, direct) = tokio::join!(self.srv("_xmpp-server", domain), direct);
-        plan(domain, plain, direct, &mut dice)
+        let (xmpp, xmpps) = tokio::join!(self.srv("_xmpp-server", domain), direct);
+        Services { xmpp, xmpps }
     }
 
-    /// The addresses of a place, IPv6 first.
+    /// The addresses of a place.
     ///
     /// # Errors
     ///
     /// [`ResolveError::NotFound`] if the name does not exist or has no address, [`ResolveError::Onion`] if no DNS can
-    /// have one.
-    pub async fn addresses(&self, target: &Target) -> Result<Vec<SocketAddr>, ResolveError> {
+    /// have one. [`ResolveError::Bogus`] if DNSSEC refutes either family: the place must not be used (RFC 7673 §3.2).
+    pub async fn addresses(&self, target: &Target) -> Result<Addresses, ResolveError> {
         let name = match &target.host {
-            Host::Address(address) => return Ok(vec![SocketAddr::new(*address, target.port)]),
+            Host::Address(address) => {
+                return Ok(Addresses {
+                    all: vec![SocketAddr::new(*address, target.port)],
+                    security: Security::Unvalidated,
+                });
+            }
             Host::Name(name) if is_onion(name) => return Err(ResolveError::Onion),
             Host::Name(name) => absolute(name).ok_or(ResolveError::NotFound)?,
         };
         let (v6, v4) = tokio::join!(
-            self.ask(name.clone(), RecordType::AAAA),
-            self.ask(name, RecordType::A)
+            self.ask(&name, RecordType::AAAA),
+            self.ask(&name, RecordType::A)
         );
-        let mut found = Vec::new();
+        let mut all = Vec::new();
+        let mut security = None;
         let mut failure = None;
         for answer in [v6, v4] {
             match answer {
-                Ok(records) => found.extend(records.iter().filter_map(RData::ip_addr)),
+                Ok(reply) => {
+                    let found = reply.records.iter().filter_map(RData::ip_addr);
+                    let before = all.len();
+                    all.extend(found.map(|address| SocketAddr::new(address, target.port)));
+                    if all.len() > before {
+                        security = security.max(Some(reply.security));
+                    }
+                }
+                Err(why @ (ResolveError::Bogus(_) | ResolveError::Unsigned(_))) => return Err(why),
                 Err(why) => failure = Some(why),
             }
         }
-        match (found.is_empty(), failure) {
-            (false, _) => Ok(found
-                .into_iter()
-                .map(|address| SocketAddr::new(address, target.port))
-                .collect()),
-            (true, Some(why)) => Err(ResolveError::Failed(why)),
-            (true, None) => Err(ResolveError::NotFound),
+        match (security, failure) {
+            (Some(security), _) => Ok(Addresses { all, security }),
+            (None, Some(why)) => Err(why),
+            (None, None) => Err(ResolveError::NotFound),
         }
     }
 
@@ -130,19 +153,40 @@ impl Dns {
     ///
     /// # Errors
     ///
-    /// The answer is not proved, or there is none: the place must not be used (RFC 7673 §3.4).
+    /// An answer is not proved, or there is none: the place must not be used (RFC 7673 §3.2, §3.4).
     pub async fn tlsa(&self, target: &Target) -> Result<Option<TlsaSet>, ResolveError> {
-        // Nothing is validated, so nothing is proved.
-        debug_assert!(!target.secure);
-        Ok(None)
+        let Host::Name(host) = &target.host else {
+            return Ok(None);
+        };
+        if !target.secure || self.addresses(target).await?.security < Security::Secure {
+            return Ok(None);
+        }
+        let name = format!("_{}._tcp.{host}", target.port);
+        let Some(asked) = absolute(&name) else {
+            return Ok(None);
+        };
+        let reply = self.ask(&asked, RecordType::TLSA).await?;
+        if reply.security < Security::Secure {
+            return Ok(None);
+        }
+        let usable = reply.records.into_iter().filter_map(|data| match data {
+            RData::TLSA(tlsa) => Tlsa::new(
+                tlsa.cert_usage.into(),
+                tlsa.selector.into(),
+                tlsa.matching.into(),
+                tlsa.cert_data,
+            ),
+            _ => None,
+        });
+        Ok(TlsaSet::new(&name, usable))
     }
 
     async fn srv(&self, service: &str, domain: &Domain) -> Answer {
         let Some(name) = absolute(&format!("{service}._tcp.{}", domain.ascii())) else {
-            return Answer::Absent;
+            return Answer::Absent(Security::Unvalidated);
         };
-        let records = match self.ask(name, RecordType::SRV).await {
-            Ok(records) => records,
+        let Reply { records, security } = match self.ask(&name, RecordType::SRV).await {
+            Ok(reply) => reply,
             Err(why) => return Answer::Failed(why),
         };
         let records: Vec<Srv> = records
@@ -158,36 +202,42 @@ impl Dns {
             })
             .collect();
         match records.is_empty() {
-            true => Answer::Absent,
-            false => Answer::Records(records),
+            true => Answer::Absent(security),
+            false => Answer::Records(records, security),
         }
     }
 
-    /// All records of an answer; none if there are none; an error if there was no answer.
-    async fn ask(&self, name: Name, kind: RecordType) -> Result<Vec<RData>, String> {
-        match self.resolver.lookup(name, kind).await {
-            Ok(lookup) => Ok(lookup
-                .answers()
-                .iter()
-                .map(|record| record.data.clone())
-                .collect()),
-            Err(error) => match is_absence(&error) {
-                true => Ok(Vec::new()),
-                false => Err(error.to_string()),
-            },
+    async fn ask(&self, name: &Name, kind: RecordType) -> Result<Reply, ResolveError> {
+        if let Some(known) = local(name, kind) {
+            return Ok(known);
+        }
+        let reply = self.resolver.ask(name, kind).await?;
+        match self.dnssec {
+            Dnssec::Require if reply.security < Security::Secure => {
+                let name = name.to_ascii();
+                Err(ResolveError::Unsigned(
+                    name.trim_end_matches('.').to_owned(),
+                ))
+            }
+            _ => Ok(reply),
         }
     }
 }
 
-/// NXDOMAIN and NODATA are answers; SERVFAIL, REFUSED and silence are not.
-fn is_absence(error: &NetError) -> bool {
-    match error {
-        NetError::Dns(DnsError::NoRecordsFound(none)) => matches!(
-            none.response_code,
-            ResponseCode::NoError | ResponseCode::NXDomain
-        ),
-        _ => false,
+/// RFC 6761 §6.3: `localhost` is this machine, whoever else may say what of it.
+fn local(name: &Name, kind: RecordType) -> Option<Reply> {
+    if !name.is_localhost() {
+        return None;
     }
+    let address: Option<IpAddr> = match kind {
+        RecordType::A => Some(Ipv4Addr::LOCALHOST.into()),
+        RecordType::AAAA => Some(Ipv6Addr::LOCALHOST.into()),
+        _ => None,
+    };
+    Some(Reply {
+        records: address.into_iter().map(RData::from).collect(),
+        security: Security::Unvalidated,
+    })
 }
 
 /// The name with its final dot, so that no search list applies; `None` for what no DNS name can hold.
@@ -195,14 +245,6 @@ fn absolute(name: &str) -> Option<Name> {
     let mut name = Name::from_ascii(name).ok()?;
     name.set_fqdn(true);
     Some(name)
-}
-
-fn name_server(address: SocketAddr) -> NameServerConfig {
-    let mut server = NameServerConfig::udp_and_tcp(address.ip());
-    for connection in &mut server.connections {
-        connection.port = address.port();
-    }
-    server
 }
 
 /// A number from 0 to `most`. The tiny bias of the remainder is of no consequence for sharing load.
@@ -221,7 +263,11 @@ mod tests {
     fn ask(zone: Zone) -> (ZoneServer, Dns) {
         let server = ZoneServer::start("127.0.0.1:0".parse().unwrap(), zone).unwrap();
         let servers = vec![server.addr()];
-        let dns = Dns::new(&config::Dns { servers }).unwrap();
+        let config = config::Dns {
+            servers,
+            ..config::Dns::default()
+        };
+        let dns = Dns::new(&config).unwrap();
         (server, dns)
     }
 
@@ -242,7 +288,7 @@ mod tests {
 
     async fn addresses(dns: &Dns, host: &str) -> Result<Vec<String>, ResolveError> {
         let found = dns.addresses(&target(host)).await?;
-        Ok(found.iter().map(ToString::to_string).collect())
+        Ok(found.all.iter().map(ToString::to_string).collect())
     }
 
     fn texts(texts: &[&str]) -> Result<Vec<String>, ResolveError> {

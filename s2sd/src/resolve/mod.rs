@@ -5,13 +5,17 @@
 //! What is absent: the file of local hosts, search lists and anything else that could turn a domain
 //! into another name than the one that was asked for.
 
+mod anchor;
+mod ask;
 mod connect;
 mod dial;
 mod dns;
+mod kept;
 pub mod plan;
+mod reply;
 mod socks;
 
 pub use connect::{Unreached, connect};
 pub use dial::dial;
-pub use dns::Dns;
-pub use plan::{Answer, Host, ResolveError, Srv, Target, plan};
+pub use dns::{Addresses, Dns, Services};
+pub use plan::{Answer, Host, ResolveError, Security, Srv, Target, plan};

@@ -162,36 +162,65 @@ impl Srv {
     }
 }
 
+/// How far an answer of the DNS can be relied on (RFC 4033 §5). What is "Bogus" or "Indeterminate" there is no answer.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
+pub enum Security {
+    /// Nobody here looked: `dns.dnssec` is off, or the name server takes the signatures away.
+    Unvalidated,
+    /// Its zone is proved to be without signatures.
+    Insecure,
+    /// It is what its zone has signed, from the root down.
+    Secure,
+}
+
+/// `secure`, `insecure`, `not validated`.
+impl fmt::Display for Security {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unvalidated => "not validated",
+            Self::Insecure => "insecure",
+            Self::Secure => "secure",
+        })
+    }
+}
+
 /// What the DNS said to one SRV question.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Answer {
+    /// Nobody asked: what it leads to would not be used.
+    NotAsked,
     /// There is no such record.
-    Absent,
+    Absent(Security),
     /// These are the records, in any order.
-    Records(Vec<Srv>),
-    /// No answer.
-    Failed(String),
+    Records(Vec<Srv>, Security),
+    /// No answer, or none that can be relied on.
+    Failed(ResolveError),
 }
 
 /// An answer with RFC 2782's `.` told apart from records that can be used.
 enum Service {
-    Absent,
+    Absent { secure: bool },
     Denied,
-    At(Vec<Srv>),
-    Unknown(String),
+    At(Vec<Srv>, bool),
+    Unknown(ResolveError),
 }
 
 impl From<Answer> for Service {
     fn from(answer: Answer) -> Self {
         match answer {
-            Answer::Absent => Self::Absent,
+            Answer::NotAsked => Self::Absent { secure: true },
+            Answer::Absent(security) => Self::Absent {
+                secure: security == Security::Secure,
+            },
             Answer::Failed(why) => Self::Unknown(why),
-            Answer::Records(records) if records.is_empty() => Self::Absent,
-            Answer::Records(mut records) => {
+            Answer::Records(records, security) if records.is_empty() => {
+                Answer::Absent(security).into()
+            }
+            Answer::Records(mut records, security) => {
                 records.retain(|record| !record.is_absence());
                 match records.is_empty() {
                     true => Self::Denied,
-                    false => Self::At(records),
+                    false => Self::At(records, security == Security::Secure),
                 }
             }
         }
@@ -205,30 +234,46 @@ impl From<Answer> for Service {
 /// tried on port 5269 (RFC 6120 §3.2.2); a `.` forbids that too (XEP-0368 §5). A question without
 /// an answer counts as "unknown": it is never taken for "there is none" where that would decide,
 /// except that a domain with no `_xmpp-server` falls back although `_xmpps-server` is unknown, as every server
-/// without XEP-0368 would.
+/// without XEP-0368 would. A signed domain does not: there, whoever keeps an answer from us would lead us elsewhere.
+///
+/// An answer that DNSSEC refutes ends it, whatever the other says (RFC 7673 §3.1).
 ///
 /// `dice(n)` returns a number from 0 to `n`, both included.
+///
+/// # Errors
+///
+/// See [`ResolveError`].
 pub fn plan(
     domain: &Domain,
     xmpp: Answer,
     xmpps: Answer,
     dice: &mut dyn FnMut(u32) -> u32,
 ) -> Result<Vec<Target>, ResolveError> {
-    let (plain, direct) = match (xmpp.into(), xmpps.into()) {
-        (Service::At(plain), Service::At(direct)) => (plain, direct),
-        (Service::At(plain), Service::Absent | Service::Denied | Service::Unknown(_)) => {
-            (plain, Vec::new())
+    use Service::{Absent, At, Denied, Unknown};
+    for answer in [&xmpp, &xmpps] {
+        match answer {
+            Answer::Failed(why @ (ResolveError::Bogus(_) | ResolveError::Unsigned(_))) => {
+                return Err(why.clone());
+            }
+            Answer::Failed(_) | Answer::NotAsked | Answer::Absent(_) | Answer::Records(..) => {}
         }
-        (Service::Absent | Service::Denied | Service::Unknown(_), Service::At(direct)) => {
-            (Vec::new(), direct)
+    }
+    let nowhere = || (Vec::new(), false);
+    let ((plain, plain_is_secure), (direct, direct_is_secure)) = match (xmpp.into(), xmpps.into()) {
+        (At(plain, secure), At(direct, also)) => ((plain, secure), (direct, also)),
+        (At(plain, secure), Absent { .. } | Denied | Unknown(_)) => ((plain, secure), nowhere()),
+        (Absent { .. } | Denied | Unknown(_), At(direct, secure)) => (nowhere(), (direct, secure)),
+        (Absent { secure }, Absent { secure: also }) => {
+            let secure = secure && also;
+            let domain = fallback(domain);
+            return Ok(vec![Target { secure, ..domain }]);
         }
-        (Service::Absent, Service::Absent | Service::Unknown(_)) => {
-            return Ok(vec![fallback(domain)]);
+        (Absent { secure: false }, Unknown(_)) => return Ok(vec![fallback(domain)]),
+        (Absent { secure: true } | Denied, Unknown(why))
+        | (Unknown(why), Absent { .. } | Denied | Unknown(_)) => return Err(why),
+        (Denied, Absent { .. } | Denied) | (Absent { .. }, Denied) => {
+            return Err(ResolveError::NoService);
         }
-        (Service::Unknown(why), Service::Absent | Service::Denied | Service::Unknown(_))
-        | (Service::Denied, Service::Unknown(why)) => return Err(ResolveError::Failed(why)),
-        (Service::Denied, Service::Absent | Service::Denied)
-        | (Service::Absent, Service::Denied) => return Err(ResolveError::NoService),
     };
     let mut records: Vec<(Srv, bool)> = Vec::with_capacity(plain.len() + direct.len());
     records.extend(plain.into_iter().map(|record| (record, false)));
@@ -240,7 +285,10 @@ pub fn plan(
             host: Host::parse(&record.target),
             port: record.port,
             direct_tls,
-            secure: false,
+            secure: match direct_tls {
+                true => direct_is_secure,
+                false => plain_is_secure,
+            },
         })
         .collect())
 }

@@ -204,7 +204,7 @@ impl Whose {
 pub struct Day(UnixTime);
 
 impl Day {
-    pub(super) fn of(time: UnixTime) -> Self {
+    pub(crate) fn of(time: UnixTime) -> Self {
         Self(time)
     }
 }

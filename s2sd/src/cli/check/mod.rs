@@ -81,6 +81,9 @@ fn look_at(file: &Path, now: UnixTime, report: &mut Report) -> Option<Config> {
             .into_iter()
             .for_each(|fault| report.add(Severity::Fault, fault)),
     }
+    if let Err(fault) = Dns::check(&config.dns) {
+        report.add(Severity::Fault, fault);
+    }
     Some(config)
 }
 

@@ -105,6 +105,28 @@ fn a_certificate_that_has_expired_is_a_fault() {
 }
 
 #[test]
+fn a_trust_anchor_that_is_none_is_a_fault() {
+    let directory = Directory::new();
+    let text = "[[domain]]\nname = 'a.example'\n[policy]\ntls = 'optional'\n[dns]\ndnssec = 'use'\ntrust_anchor = 'root.key'\n";
+    let file = directory.write("s2sd.toml", text);
+    let look = || {
+        let mut report = Report::new("s2sd.toml".to_owned(), false);
+        look_at(&file, UnixTime::now(), &mut report);
+        (report.is_well(), directory.text(&report))
+    };
+    directory.write("root.key", "");
+    let (well, text) = look();
+    assert!(!well);
+    assert!(
+        text.contains("error: the trust anchor root.key: it has no DNSKEY record\n"),
+        "{text}"
+    );
+    let key = ". IN DNSKEY 257 3 15 l02Woi0iS8Aa25FQkUd9RMzZHJpBoRQwAQEX1SxZJA4=\n";
+    directory.write("root.key", key);
+    assert!(look().0, "{}", look().1);
+}
+
+#[test]
 fn a_certificate_for_another_domain_is_a_fault() {
     let (directory, authority) = directory();
     directory.certificate(&authority.issue(&Leaf::domain("b.example")));

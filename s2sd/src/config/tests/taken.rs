@@ -271,6 +271,8 @@ fn everything_else() {
         secret = 's'
         [dns]
         servers = ['127.0.0.1:5353']
+        dnssec = 'require'
+        trust_anchor = 'root.key'
         [queue]
         backoff.first = '2s'
         [log]
@@ -295,6 +297,8 @@ fn everything_else() {
     );
     assert_eq!(config.dialback.secret.as_ref().unwrap().as_str(), "s");
     assert_eq!(config.dns.servers, ["127.0.0.1:5353".parse().unwrap()]);
+    assert_eq!(config.dns.dnssec, Dnssec::Require);
+    assert_eq!(config.dns.trust_anchor, Some("/nowhere/root.key".into()));
     assert_eq!(config.queue.backoff_first.as_secs(), 2);
     assert_eq!(config.log.format, LogFormat::Json);
     assert_eq!(
@@ -319,5 +323,26 @@ fn a_private_key_that_everybody_can_read_is_a_warning() {
     assert!(
         title.ends_with("a.key can be read by every user of this machine"),
         "{title}"
+    );
+}
+
+#[test]
+fn dnssec_is_off_and_then_a_trust_anchor_is_of_no_use() {
+    let dns = |lines: &str| {
+        let loaded = read(&format!("{MINIMAL}\n[dns]\n{lines}")).unwrap();
+        (loaded.config.dns, loaded.warnings.to_string())
+    };
+    let (config, warnings) = dns("");
+    assert_eq!(config, Dns::default());
+    assert_eq!(config.dnssec, Dnssec::Off);
+    assert_eq!(warnings, "");
+    assert_eq!(dns("trust_anchor = ''"), (config, String::new()));
+    let (config, warnings) = dns("dnssec = 'use'\ntrust_anchor = 'root.key'");
+    assert_eq!((config.dnssec, warnings.as_str()), (Dnssec::Use, ""));
+    let (config, warnings) = dns("trust_anchor = 'root.key'");
+    assert!(config.trust_anchor.is_some());
+    assert!(
+        warnings.contains("`trust_anchor` is of no use while nothing is validated"),
+        "{warnings}"
     );
 }

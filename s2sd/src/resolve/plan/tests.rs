@@ -17,11 +17,23 @@ fn at(records: &[(u16, u16, u16, &str)]) -> Answer {
             .iter()
             .map(|&(priority, weight, port, target)| srv(priority, weight, port, target))
             .collect(),
+        Security::Unvalidated,
     )
 }
 
+const ABSENT: Answer = Answer::Absent(Security::Unvalidated);
+
 fn failed() -> Answer {
-    Answer::Failed("SERVFAIL".to_owned())
+    Answer::Failed(ResolveError::Failed("SERVFAIL".to_owned()))
+}
+
+/// The same answer, proved.
+fn proved(answer: Answer) -> Answer {
+    match answer {
+        Answer::Absent(_) => Answer::Absent(Security::Secure),
+        Answer::Records(records, _) => Answer::Records(records, Security::Secure),
+        other => other,
+    }
 }
 
 fn domain(text: &str) -> Domain {
@@ -50,7 +62,7 @@ fn lower_priority_comes_first_whatever_the_weight() {
             (10, 0, 5269, "b.example."),
             (5, 1, 5299, "a.example."),
         ]),
-        Answer::Absent,
+        ABSENT,
         &[],
         Ok(&["a.example:5299", "b.example:5269", "c.example:5269"]),
     );
@@ -62,15 +74,10 @@ fn the_dice_choose_by_weight() {
     let foobar = || at(&[(0, 1, 9, "old-slow-box."), (0, 3, 9, "new-fast-box.")]);
     for (shown, first) in [(0, "old"), (1, "old"), (2, "new"), (3, "new"), (4, "new")] {
         let mut dice = [shown, 0].into_iter();
-        let targets = plan(
-            &domain("a.example"),
-            foobar(),
-            Answer::Absent,
-            &mut |most| {
-                assert!([4, 1, 3].contains(&most));
-                dice.next().unwrap()
-            },
-        )
+        let targets = plan(&domain("a.example"), foobar(), ABSENT, &mut |most| {
+            assert!([4, 1, 3].contains(&most));
+            dice.next().unwrap()
+        })
         .unwrap();
         assert_eq!(targets.len(), 2);
         assert!(targets[0].to_string().starts_with(first), "{shown}");
@@ -89,19 +96,19 @@ fn weight_zero_is_drawn_only_by_zero() {
     let last = "light.example:2";
     check(
         records(),
-        Answer::Absent,
+        ABSENT,
         &[0],
         Ok(&["light.example:2", "heavy.example:1", "heavier.example:3"]),
     );
     check(
         records(),
-        Answer::Absent,
+        ABSENT,
         &[1, 1],
         Ok(&["heavy.example:1", "heavier.example:3", last]),
     );
     check(
         records(),
-        Answer::Absent,
+        ABSENT,
         &[30, 10],
         Ok(&["heavier.example:3", "heavy.example:1", last]),
     );
@@ -116,7 +123,7 @@ fn weights_are_kept_in_proportion() {
     };
     let first_of = |dice: &mut dyn FnMut(u32) -> u32| {
         let records = at(&[(0, 100, 1, "one.example."), (0, 300, 3, "three.example.")]);
-        plan(&domain("a.example"), records, Answer::Absent, dice).unwrap()[0].port
+        plan(&domain("a.example"), records, ABSENT, dice).unwrap()[0].port
     };
     let threes = (0..10_000).filter(|_| first_of(&mut dice) == 3).count();
     assert!((7_300..7_700).contains(&threes), "{threes} of 10000");
@@ -148,10 +155,10 @@ fn starttls_and_direct_tls_are_one_list() {
 fn a_dot_means_that_there_is_no_service() {
     let dot = || at(&[(0, 0, 0, ".")]);
     let some = || at(&[(0, 0, 7, "x.example.")]);
-    check(dot(), Answer::Absent, &[], Err(ResolveError::NoService));
+    check(dot(), ABSENT, &[], Err(ResolveError::NoService));
     check(dot(), dot(), &[], Err(ResolveError::NoService));
     // XEP-0368 §5: no fallback to addresses either.
-    check(Answer::Absent, dot(), &[], Err(ResolveError::NoService));
+    check(ABSENT, dot(), &[], Err(ResolveError::NoService));
     // One kind is denied, the other is offered.
     check(some(), dot(), &[], Ok(&["x.example:7"]));
     check(dot(), some(), &[], Ok(&["tls://x.example:7"]));
@@ -161,7 +168,7 @@ fn a_dot_means_that_there_is_no_service() {
 fn a_dot_among_others_is_passed_over() {
     check(
         at(&[(0, 0, 0, "."), (1, 0, 5269, "b.example.")]),
-        Answer::Absent,
+        ABSENT,
         &[],
         Ok(&["b.example:5269"]),
     );
@@ -169,8 +176,8 @@ fn a_dot_among_others_is_passed_over() {
 
 #[test]
 fn without_srv_the_domain_itself_is_tried() {
-    check(Answer::Absent, Answer::Absent, &[], Ok(&["a.example:5269"]));
-    check(at(&[]), Answer::Absent, &[], Ok(&["a.example:5269"]));
+    check(ABSENT, ABSENT, &[], Ok(&["a.example:5269"]));
+    check(at(&[]), ABSENT, &[], Ok(&["a.example:5269"]));
 }
 
 #[test]
@@ -179,14 +186,14 @@ fn silence_is_not_absence() {
     let dot = || at(&[(0, 0, 0, ".")]);
     let silent = || Err(ResolveError::Failed("SERVFAIL".to_owned()));
     check(failed(), failed(), &[], silent());
-    check(failed(), Answer::Absent, &[], silent());
+    check(failed(), ABSENT, &[], silent());
     check(failed(), dot(), &[], silent());
     check(dot(), failed(), &[], silent());
     // What is known can be used.
     check(failed(), some(), &[], Ok(&["tls://x.example:7"]));
     check(some(), failed(), &[], Ok(&["x.example:7"]));
     // RFC 6120 alone would fall back here, and so does whoever does not know XEP-0368.
-    check(Answer::Absent, failed(), &[], Ok(&["a.example:5269"]));
+    check(ABSENT, failed(), &[], Ok(&["a.example:5269"]));
     assert!(!ResolveError::Failed(String::new()).is_permanent());
     assert!(ResolveError::NotFound.is_permanent());
 }
@@ -195,7 +202,7 @@ fn silence_is_not_absence() {
 fn addresses_as_targets_are_understood() {
     check(
         at(&[(1, 0, 5269, "192.0.2.7."), (2, 0, 5269, "2001:db8::7")]),
-        Answer::Absent,
+        ABSENT,
         &[],
         Ok(&["192.0.2.7:5269", "[2001:db8::7]:5269"]),
     );
@@ -243,8 +250,8 @@ fn a_flood_of_records_is_cut_after_ordering() {
     records.push(srv(0, 0, 2, "near.example."));
     let targets = plan(
         &domain("a.example"),
-        Answer::Records(records),
-        Answer::Absent,
+        Answer::Records(records, Security::Insecure),
+        ABSENT,
         &mut |most| most,
     )
     .unwrap();
@@ -255,8 +262,75 @@ fn a_flood_of_records_is_cut_after_ordering() {
 #[test]
 fn dice_beyond_the_range_do_no_harm() {
     let records = at(&[(0, 1, 1, "a."), (0, 65_535, 2, "b.")]);
-    let targets = plan(&domain("a.example"), records, Answer::Absent, &mut |_| {
-        u32::MAX
-    });
+    let targets = plan(&domain("a.example"), records, ABSENT, &mut |_| u32::MAX);
     assert_eq!(targets.unwrap().len(), 2);
+}
+
+#[test]
+fn a_signed_domain_has_no_other_place_while_an_answer_is_missing() {
+    let silent = || Err(ResolveError::Failed("SERVFAIL".to_owned()));
+    check(proved(ABSENT), failed(), &[], silent());
+    check(
+        Answer::Absent(Security::Insecure),
+        failed(),
+        &[],
+        Ok(&["a.example:5269"]),
+    );
+}
+
+#[test]
+fn an_answer_that_is_refuted_ends_it_whatever_the_other_says() {
+    let some = || at(&[(0, 0, 7, "x.example.")]);
+    let bogus = || ResolveError::Bogus("it is not signed".to_owned());
+    let unsigned = || ResolveError::Unsigned("a.example".to_owned());
+    for why in [bogus(), unsigned()] {
+        let refuted = || Answer::Failed(why.clone());
+        for other in [some(), proved(some()), ABSENT, Answer::NotAsked, failed()] {
+            check(refuted(), other.clone(), &[], Err(why.clone()));
+            check(other, refuted(), &[], Err(why.clone()));
+        }
+    }
+    assert!(!bogus().is_permanent());
+    assert!(unsigned().is_permanent());
+}
+
+#[test]
+fn a_target_is_as_secure_as_the_answer_that_led_to_it() {
+    let secure = |xmpp, xmpps| {
+        let targets = plan(&domain("a.example"), xmpp, xmpps, &mut |_| 0).unwrap();
+        let said = targets
+            .iter()
+            .map(|target| (target.to_string(), target.secure));
+        said.collect::<Vec<_>>()
+    };
+    let some = || at(&[(0, 0, 7, "x.example.")]);
+    let (plain, direct) = ("x.example:7".to_owned(), "tls://x.example:7".to_owned());
+    let own = "a.example:5269".to_owned();
+    assert_eq!(
+        secure(proved(some()), some()),
+        [(plain.clone(), true), (direct.clone(), false)]
+    );
+    assert_eq!(
+        secure(some(), proved(some())),
+        [(plain.clone(), false), (direct, true)]
+    );
+    assert_eq!(secure(proved(some()), failed()), [(plain, true)]);
+    // That there are none has to be proved of both.
+    assert_eq!(
+        secure(proved(ABSENT), proved(ABSENT)),
+        [(own.clone(), true)]
+    );
+    assert_eq!(
+        secure(proved(ABSENT), Answer::NotAsked),
+        [(own.clone(), true)]
+    );
+    assert_eq!(secure(proved(ABSENT), ABSENT), [(own.clone(), false)]);
+    assert_eq!(secure(ABSENT, proved(ABSENT)), [(own, false)]);
+    assert!(!fallback(&domain("a.example")).secure);
+    let connect = Connect {
+        host: "x.example".to_owned(),
+        port: 5269,
+        direct_tls: false,
+    };
+    assert!(!Target::from(&connect).secure);
 }
