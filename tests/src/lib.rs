@@ -22,6 +22,7 @@ pub mod neighbour;
 pub mod party;
 pub mod peer;
 pub mod sasl_tool;
+pub mod second;
 pub mod socks;
 pub mod tls;
 pub mod transcript;

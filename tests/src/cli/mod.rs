@@ -9,6 +9,7 @@ mod check;
 mod component;
 mod dns;
 mod forge;
+mod rsasl;
 mod run;
 mod sasl;
 
@@ -41,6 +42,7 @@ enum Command {
     Forge(forge::Args),
     Authority(authority::Args),
     Sasl(sasl::Args),
+    Rsasl(rsasl::Args),
 }
 
 /// What a command found.
@@ -71,6 +73,7 @@ pub fn main() -> ExitCode {
             Command::Forge(args) => forge::run(args).await,
             Command::Authority(args) => authority::run(args, end).await,
             Command::Sasl(args) => sasl::run(args),
+            Command::Rsasl(args) => rsasl::run(args),
         }
     });
     match outcome {

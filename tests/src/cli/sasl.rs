@@ -1,8 +1,9 @@
 //! `lab sasl`: our SASL mechanisms against another implementation's program.
 
-use std::time::Instant;
+use std::{str::FromStr, time::Instant};
 
-use xmpp_sasl::Password;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use xmpp_sasl::{ChannelBindingType, ChannelBindings, Password};
 
 use crate::sasl_tool::{self, Exchange, Prompt, Style, Tool};
 
@@ -54,9 +55,15 @@ pub(super) struct Args {
     /// EXTERNAL: the identity that the outer layer is taken to prove.
     #[arg(long, value_name = "IDENTITY")]
     external: Option<String>,
-    /// What to type where the program says `Password: `.
-    #[arg(long, value_name = "PASSWORD")]
+    /// The mechanisms in -PLUS: what to bind to.
+    #[arg(long, value_name = "TYPE=BASE64")]
+    channel_binding: Option<Binding>,
+    /// What to type where the program asks for something.
+    #[arg(long, value_name = "ANSWER")]
     prompt: Option<String>,
+    /// The end of its question.
+    #[arg(long, value_name = "QUESTION", default_value = "Password: ")]
+    prompt_for: String,
     /// How long all of it may take.
     #[arg(long, default_value = "20s")]
     timeout: Time,
@@ -66,11 +73,30 @@ pub(super) struct Args {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
-enum Side {
+pub(super) enum Side {
     /// We prove ourselves to the program.
     Client,
     /// The program proves itself to us.
     Server,
+}
+
+/// Data of the connection below, as it is written on the command line.
+#[derive(Clone, Debug)]
+pub(super) struct Binding {
+    pub(super) kind: ChannelBindingType,
+    pub(super) data: Vec<u8>,
+}
+
+impl FromStr for Binding {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (kind, data) = text.split_once('=').ok_or("TYPE=BASE64 is meant")?;
+        let kind = ChannelBindingType::from_name(kind)
+            .ok_or_else(|| format!("there is no type {kind:?} of channel binding"))?;
+        let data = STANDARD.decode(data).map_err(|error| error.to_string())?;
+        Ok(Self { kind, data })
+    }
 }
 
 pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
@@ -82,12 +108,16 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
         authzid: args.authzid,
         host: args.host,
         external: args.external,
+        channel_bindings: match args.channel_binding {
+            Some(Binding { kind, data }) => ChannelBindings::none().with(kind, data),
+            None => ChannelBindings::none(),
+        },
     };
     let tool = Tool {
         style: args.style,
         command: args.program,
         prompt: args.prompt.map(|answer| Prompt {
-            question: "Password: ",
+            question: args.prompt_for,
             answer,
         }),
     };

@@ -11,8 +11,8 @@ use std::{fmt, time::Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use xmpp_sasl::{
-    Client, ClientCredentials, ClientInput, ClientStep, Failure, Host, Identity, Password, Server,
-    ServerOptions, ServerStep, client, gssapi, server,
+    ChannelBindings, Client, ClientCredentials, ClientInput, ClientStep, Failure, Host, Identity,
+    Password, Server, ServerOptions, ServerStep, client, gssapi, server,
 };
 
 use self::dialect::{Dialect, Heard};
@@ -33,6 +33,8 @@ pub struct Exchange {
     pub host: String,
     /// EXTERNAL: what the outer layer is taken to prove, without there being one.
     pub external: Option<String>,
+    /// The mechanisms in `-PLUS`: what the connection below is taken to be, without there being one.
+    pub channel_bindings: ChannelBindings,
 }
 
 /// The program on the other side.
@@ -114,6 +116,7 @@ pub fn prove(exchange: &Exchange, tool: &Tool, deadline: Instant) -> Result<Outc
         certificate: exchange.external.is_some(),
         // What the libraries find by themselves.
         gssapi: Some(gssapi::Initiator::default()),
+        channel_bindings: exchange.channel_bindings.clone(),
         ..ClientCredentials::new("xmpp", &exchange.host)
     };
     let client = client(&exchange.mechanism, &credentials).context("we cannot do that")?;
@@ -126,6 +129,7 @@ pub fn prove(exchange: &Exchange, tool: &Tool, deadline: Instant) -> Result<Outc
 pub fn ask(exchange: &Exchange, tool: &Tool, deadline: Instant) -> Result<Outcome> {
     let mut options = ServerOptions::new("xmpp", &exchange.host);
     options.gssapi = Some(gssapi::Acceptor::default());
+    options.channel_bindings = exchange.channel_bindings.clone();
     let server = server(&exchange.mechanism, &options).context("we cannot do that")?;
     let mut dialect = Dialect::start(tool, deadline)?;
     let mut host = Account(exchange);

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 #[derive(Clone, Debug)]
 pub struct Prompt {
     /// The end of its question.
-    pub question: &'static str,
+    pub question: String,
     /// The answer.
     pub answer: String,
 }
@@ -63,9 +63,9 @@ impl Program {
             thread::spawn(move || read(errors, None, Event::Complaint, &sender));
         }
         if let Some(output) = child.stdout.take() {
-            let question = prompt.as_ref().map(|prompt| prompt.question);
+            let question = prompt.as_ref().map(|prompt| prompt.question.clone());
             thread::spawn(move || {
-                read(output, question, Event::Line, &sender);
+                read(output, question.as_deref(), Event::Line, &sender);
                 let _ = sender.send(Event::End);
             });
         }

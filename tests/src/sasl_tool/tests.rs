@@ -14,6 +14,7 @@ fn plain(password: &str) -> Exchange {
         authzid: None,
         host: "s2sd.test".to_owned(),
         external: None,
+        channel_bindings: ChannelBindings::none(),
     }
 }
 
@@ -82,7 +83,7 @@ fn a_prompt_is_answered_when_it_is_there() {
         echo C: UExBSU4AAGFsaWNlAHNlY3JldA==; echo Negotiation complete; read message; echo C:";
     let client = Tool {
         prompt: Some(Prompt {
-            question: "Password: ",
+            question: "Password: ".to_owned(),
             answer: "secret".to_owned(),
         }),
         ..shell(Style::Cyrus, script)
