@@ -40,7 +40,7 @@ use std::{
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Only these peers: prosody, ejabberd, jabberd2, gsasl, cyrus
+    /// Only these peers: prosody, ejabberd, jabberd2, gsasl, cyrus, rsasl
     #[arg(long, value_name = "PEER")]
     peer: Vec<String>,
     /// Only these scenarios
@@ -102,11 +102,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         list(&peers, &scenarios);
         return Ok(true);
     }
-    let tools = peers
-        .iter()
-        .any(|peer| matches!(peer, Counterpart::Tool(_)));
-    let kerberos = scenarios.with_tools.iter().any(|one| one.needs_kerberos());
-    let programs = Programs::build(tools && kerberos)?;
+    let kerberos = peers.iter().any(|peer| match peer {
+        Counterpart::Tool(tool) => {
+            (scenarios.with_tools.iter()).any(|one| tool.needs_kerberos(one))
+        }
+        Counterpart::Server(_) => false,
+    });
+    let programs = Programs::build(kerberos)?;
     let (directory, passing) = match &arguments.keep {
         Some(directory) => (absolute(directory)?, true),
         None => (of_this_run(&programs.beside("interop")?), false),
@@ -201,7 +203,7 @@ fn list(peers: &[&Counterpart], scenarios: &Scenarios) {
         println!("scenario  {}", scenario.name);
     }
     for exchange in &scenarios.with_tools {
-        println!("scenario  {:<20} (gsasl, cyrus)", exchange.name);
+        println!("scenario  {:<28} (gsasl, cyrus, rsasl)", exchange.name);
     }
 }
 
@@ -378,10 +380,10 @@ mod tests {
         let named = ["prosody", "gsasl", "prosodi"].map(str::to_owned);
         assert_eq!(
             chosen(&named).unwrap_err(),
-            "there is no peer \"prosodi\"; there are prosody, ejabberd, jabberd2, gsasl, cyrus"
+            "there is no peer \"prosodi\"; there are prosody, ejabberd, jabberd2, gsasl, cyrus, rsasl"
         );
         assert_eq!(chosen(&named[..2]), Ok(2));
-        assert_eq!(chosen(&[]), Ok(5));
+        assert_eq!(chosen(&[]), Ok(6));
     }
 
     #[test]

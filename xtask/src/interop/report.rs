@@ -36,7 +36,8 @@ impl Verdict {
 }
 
 impl Entry {
-    pub(super) const HEADER: &str = "peer      scenario             peer is     result  seconds";
+    pub(super) const HEADER: &str =
+        "peer      scenario                     peer is     result  seconds";
 
     pub(super) fn line(&self) -> String {
         let Self {
@@ -48,7 +49,7 @@ impl Entry {
             seconds,
         } = self;
         let mut line = format!(
-            "{peer:<9} {scenario:<20} {part:<11} {:<6} {seconds:>8.1}",
+            "{peer:<9} {scenario:<28} {part:<11} {:<6} {seconds:>8.1}",
             result.text()
         );
         if let Some(reason) = reason {
@@ -125,7 +126,7 @@ fn table(rows: &[&Entry], scenarios: &[&str]) -> String {
 
 fn line<'a>(first: &str, cells: impl Iterator<Item = &'a str>) -> String {
     let cells: String = cells.map(|cell| format!(" {cell:<10}")).collect();
-    format!("{first:<20}{cells}").trim_end().to_owned()
+    format!("{first:<28}{cells}").trim_end().to_owned()
 }
 
 fn unique<T: PartialEq>(items: impl Iterator<Item = T>) -> Vec<T> {
@@ -163,10 +164,10 @@ mod tests {
                 Some("has no y"),
             ),
         ];
-        let want = "                     a          a
-the peer is          initiating receiving
-x                    ok         FAIL
-y                    n/a
+        let want = "                             a          a
+the peer is                  initiating receiving
+x                            ok         FAIL
+y                            n/a
 
 n/a: a has no y
 1 ok, 1 failed, 1 n/a in 3s
@@ -174,20 +175,20 @@ n/a: a has no y
         assert_eq!(matrix(&rows), want);
         let other = row("b", "z", "receiving", Verdict::Passed, None);
         let apart = matrix(&[rows[0].clone(), other]);
-        let want = "                     a
-the peer is          initiating
-x                    ok
+        let want = "                             a
+the peer is                  initiating
+x                            ok
 
-                     b
-the peer is          receiving
-z                    ok
+                             b
+the peer is                  receiving
+z                            ok
 
 2 ok, 0 failed, 0 n/a in 2s
 ";
         assert_eq!(apart, want);
         assert_eq!(
             rows[1].line(),
-            "a         x                    receiving   FAIL        1.0  why"
+            "a         x                            receiving   FAIL        1.0  why"
         );
     }
 }

@@ -1,7 +1,7 @@
 //! Cyrus SASL: its sample client, which asks for the password on its terminal, and its sample server, which reads a
 //! database.
 
-use super::{HOST, PROVED, Part, Tool, USER, words};
+use super::{HOST, PROVED, Part, Prompt, Tool, USER, words};
 use crate::interop::setup::Direction;
 use anyhow::{Context, Result, ensure};
 use std::{
@@ -13,6 +13,7 @@ use std::{
 
 pub(super) const TOOL: Tool = Tool {
     name: "cyrus",
+    style: "cyrus",
     title: "Cyrus SASL",
     packages: &[
         "sasl2-bin",
@@ -35,9 +36,20 @@ pub(super) const TOOL: Tool = Tool {
         Direction::FromPeer => Ok(client(part)),
         Direction::ToPeer => server(part),
     },
-    disbelief: "authentication failure",
+    prompt: |part| match part.direction {
+        Direction::FromPeer if part.by_password() => Some(Prompt {
+            question: "Password: ",
+            answer: part.password,
+        }),
+        _ => None,
+    },
+    disbelief: |_| "authentication failure",
     belief: Some("Negotiation complete"),
-    cannot: |_, _| None,
+    cannot: |exchange, _| {
+        let bound = "its sample programs have no option for what to bind to, and so no -PLUS: \"no mechanism available\"";
+        exchange.binding.map(|_| bound)
+    },
+    version: None,
 };
 
 fn client(part: &Part<'_>) -> Vec<String> {

@@ -1,10 +1,11 @@
 //! GNU SASL: `gsasl`, which is both sides. It takes all that it must know as arguments.
 
-use super::{HOST, Part, Tool, USER, words};
+use super::{END_POINT, HOST, Part, Prompt, Tool, USER, words};
 use crate::interop::setup::Direction;
 
 pub(super) const TOOL: Tool = Tool {
     name: "gsasl",
+    style: "gsasl",
     title: "GNU SASL",
     packages: &[
         "gsasl",
@@ -18,10 +19,20 @@ pub(super) const TOOL: Tool = Tool {
     programs: &["gsasl"],
     libraries: &[],
     command: |part| Ok(words(&command(part))),
-    disbelief: "Error authenticating user",
+    prompt: |part| {
+        let (_, data) = part.binding?;
+        Some(Prompt {
+            question: "tls-exporter channel binding: ",
+            answer: data,
+        })
+    },
+    disbelief: |_| "Error authenticating user",
     belief: None,
-    cannot: |mechanism, direction| match (mechanism, direction) {
-        ("SCRAM-SHA-512", _) => Some("has no SCRAM-SHA-512"),
+    cannot: |exchange, direction| match (exchange.mechanism, direction) {
+        (name, _) if name.starts_with("SCRAM-SHA-512") => Some("has no SCRAM-SHA-512"),
+        _ if exchange.binding == Some(END_POINT) => {
+            Some("knows tls-exporter and tls-unique, and no tls-server-end-point")
+        }
         ("EXTERNAL", Direction::ToPeer) => {
             Some("as a server has nothing to check EXTERNAL with: \"No callback specified\"")
         }
@@ -30,6 +41,7 @@ pub(super) const TOOL: Tool = Tool {
         ),
         _ => None,
     },
+    version: None,
 };
 
 fn command(part: &Part<'_>) -> String {
@@ -43,8 +55,11 @@ fn command(part: &Part<'_>) -> String {
         Direction::ToPeer => "--server",
     };
     // `-d`, which is a switch: not the application's data after the exchange.
-    let mut command =
-        format!("gsasl -d {side} --quiet -m {mechanism} --service xmpp --hostname {HOST}");
+    let mut command = format!("gsasl -d {side} --quiet -m {mechanism}");
+    // With the host's name it believes that there is TLS, and does not ask for what it may bind to.
+    if part.binding.is_none() {
+        command += &format!(" --service xmpp --hostname {HOST}");
+    }
     match *mechanism {
         "EXTERNAL" => command += &format!(" -z {}", part.authzid.unwrap_or(super::PROVED)),
         "GSSAPI" => command += &format!(" -a {USER} -z {}", part.authzid.unwrap_or(USER)),

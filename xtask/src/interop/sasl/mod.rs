@@ -4,6 +4,7 @@
 mod cyrus;
 mod gsasl;
 mod realm;
+mod rsasl;
 
 use self::realm::Realm;
 use super::{
@@ -17,8 +18,10 @@ use std::path::Path;
 
 /// A program with both sides of its mechanisms.
 pub(super) struct Tool {
-    /// Its name on our command line, and that of its line protocol on `lab`'s.
+    /// Its name on our command line.
     pub(super) name: &'static str,
+    /// Its line protocol on `lab`'s.
+    style: &'static str,
     /// What people call it.
     title: &'static str,
     /// The packages of Debian that bring it, the one with its version first.
@@ -27,43 +30,96 @@ pub(super) struct Tool {
     libraries: &'static [&'static str],
     /// How to start it for its part in an exchange.
     command: fn(&Part<'_>) -> Result<Vec<String>>,
+    /// What it asks on its terminal or standard input for its part, and the answer.
+    prompt: fn(&Part<'_>) -> Option<Prompt>,
     /// What it says when it does not believe us.
-    disbelief: &'static str,
+    disbelief: fn(Ends) -> &'static str,
     /// What it says when it has let us in, besides ending well.
     belief: Option<&'static str>,
     /// Why it cannot play an exchange of this mechanism, if it cannot. Each was tried.
-    cannot: fn(&str, Direction) -> Option<&'static str>,
+    cannot: fn(&Exchange, Direction) -> Option<&'static str>,
+    /// Its version, if no package has it.
+    version: Option<fn() -> Option<String>>,
 }
 
-pub(super) const TOOLS: [Tool; 2] = [gsasl::TOOL, cyrus::TOOL];
+/// The end of a question, and its answer.
+struct Prompt {
+    question: &'static str,
+    answer: &'static str,
+}
+
+pub(super) const TOOLS: [Tool; 3] = [gsasl::TOOL, cyrus::TOOL, rsasl::TOOL];
 
 /// One exchange, in both directions.
 pub(super) struct Exchange {
     pub(super) name: &'static str,
     mechanism: &'static str,
-    /// Is the password right, or, with EXTERNAL and GSSAPI, the identity the one that is proved?
-    right: bool,
+    /// The type of channel binding, where there is one.
+    binding: Option<&'static str>,
+    ends: Ends,
+}
+
+/// What has to come of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Ends {
+    /// Both sides are content.
+    Well,
+    /// A no: the password is wrong, or, with EXTERNAL and GSSAPI, the identity is not the one that is proved.
+    Badly,
+    /// A no: the two sides are on two connections, somebody sits in between.
+    Apart,
+}
+
+const fn of(name: &'static str, mechanism: &'static str, ends: Ends) -> Exchange {
+    Exchange {
+        name,
+        mechanism,
+        binding: None,
+        ends,
+    }
 }
 
 const fn right(name: &'static str, mechanism: &'static str) -> Exchange {
-    Exchange {
-        name,
-        mechanism,
-        right: true,
-    }
+    of(name, mechanism, Ends::Well)
 }
 
 const fn wrong(name: &'static str, mechanism: &'static str) -> Exchange {
+    of(name, mechanism, Ends::Badly)
+}
+
+const fn bound(exchange: Exchange, to: &'static str) -> Exchange {
     Exchange {
-        name,
-        mechanism,
-        right: false,
+        binding: Some(to),
+        ..exchange
     }
 }
 
-pub(super) const ALL: [Exchange; 14] = [
+const fn relayed(name: &'static str, mechanism: &'static str) -> Exchange {
+    bound(of(name, mechanism, Ends::Apart), EXPORTER)
+}
+
+/// RFC 9266, RFC 5929 §4.
+const EXPORTER: &str = "tls-exporter";
+const END_POINT: &str = "tls-server-end-point";
+
+pub(super) const ALL: [Exchange; 26] = [
     right("external", "EXTERNAL"),
     right("gssapi", "GSSAPI"),
+    bound(right("scram-sha-512-plus", "SCRAM-SHA-512-PLUS"), EXPORTER),
+    bound(right("scram-sha-256-plus", "SCRAM-SHA-256-PLUS"), EXPORTER),
+    bound(right("scram-sha-1-plus", "SCRAM-SHA-1-PLUS"), EXPORTER),
+    bound(
+        right("end-point-scram-sha-512-plus", "SCRAM-SHA-512-PLUS"),
+        END_POINT,
+    ),
+    bound(
+        right("end-point-scram-sha-256-plus", "SCRAM-SHA-256-PLUS"),
+        END_POINT,
+    ),
+    bound(
+        right("end-point-scram-sha-1-plus", "SCRAM-SHA-1-PLUS"),
+        END_POINT,
+    ),
     right("scram-sha-512", "SCRAM-SHA-512"),
     right("scram-sha-256", "SCRAM-SHA-256"),
     right("scram-sha-1", "SCRAM-SHA-1"),
@@ -71,6 +127,21 @@ pub(super) const ALL: [Exchange; 14] = [
     right("plain", "PLAIN"),
     wrong("wrong-external", "EXTERNAL"),
     wrong("wrong-gssapi", "GSSAPI"),
+    bound(
+        wrong("wrong-scram-sha-512-plus", "SCRAM-SHA-512-PLUS"),
+        EXPORTER,
+    ),
+    bound(
+        wrong("wrong-scram-sha-256-plus", "SCRAM-SHA-256-PLUS"),
+        EXPORTER,
+    ),
+    bound(
+        wrong("wrong-scram-sha-1-plus", "SCRAM-SHA-1-PLUS"),
+        EXPORTER,
+    ),
+    relayed("relayed-scram-sha-512-plus", "SCRAM-SHA-512-PLUS"),
+    relayed("relayed-scram-sha-256-plus", "SCRAM-SHA-256-PLUS"),
+    relayed("relayed-scram-sha-1-plus", "SCRAM-SHA-1-PLUS"),
     wrong("wrong-scram-sha-512", "SCRAM-SHA-512"),
     wrong("wrong-scram-sha-256", "SCRAM-SHA-256"),
     wrong("wrong-scram-sha-1", "SCRAM-SHA-1"),
@@ -87,6 +158,9 @@ const WRONG_PASSWORD: &str = "other";
 /// EXTERNAL: what the outer layer is said to prove. There is none.
 const PROVED: &str = "prosody.test";
 const NOT_PROVED: &str = "ejabberd.test";
+/// What the connection below is said to give to bind to, in base64, and what another one gives. There is none.
+const CONNECTION: &str = "MzIgb2N0ZXRzIG9mIHRoaXMgVExTIGNvbm5lY3Rpb24=";
+const OTHER_CONNECTION: &str = "MzIgb2N0ZXRzIG9mIGFub3RoZXIgY29ubmVjdGlvbiE=";
 
 /// The libraries and programs that Kerberos needs: `krb5kdc` for the realm, the others to build `lab` with it.
 const KERBEROS: [&str; 5] = [
@@ -99,8 +173,8 @@ const KERBEROS: [&str; 5] = [
 const LIBCLANG: &str = "lib/libclang.so";
 
 impl Exchange {
-    /// Does it need a `lab` with the feature `gssapi`?
-    pub(super) fn needs_kerberos(&self) -> bool {
+    /// Is it by Kerberos 5?
+    fn needs_kerberos(&self) -> bool {
         self.mechanism == "GSSAPI"
     }
 }
@@ -115,24 +189,46 @@ struct Part<'a> {
     password: &'static str,
     /// As the client: the identity it asks for.
     authzid: Option<&'static str>,
+    /// The type of channel binding, and its data.
+    binding: Option<(&'static str, &'static str)>,
+    /// The program `lab`, which brings `rsasl`.
+    lab: &'a Path,
+}
+
+impl Part<'_> {
+    /// Does it have to know the password?
+    fn by_password(&self) -> bool {
+        !["EXTERNAL", "GSSAPI"].contains(&self.mechanism)
+    }
 }
 
 impl Tool {
     pub(super) fn is_installed(&self) -> bool {
-        let mut programs = self.programs.iter().chain(&KERBEROS);
+        let kerberos = ALL.iter().any(|exchange| self.needs_kerberos(exchange));
+        let of_kerberos: &[&str] = if kerberos { &KERBEROS } else { &[] };
+        let mut programs = self.programs.iter().chain(of_kerberos);
         programs.all(|program| find(program).is_some())
-            && has_library(LIBCLANG)
+            && (!kerberos || has_library(LIBCLANG))
             && self.libraries.iter().all(|library| has_library(library))
     }
 
     /// What it calls itself and its version.
     pub(super) fn version(&self) -> Option<String> {
-        let version = packaged(self.packages.first()?)?;
+        let version = match self.version {
+            Some(version) => version()?,
+            None => packaged(self.packages.first()?)?,
+        };
         Some(format!("{} {version}", self.title))
     }
 
+    /// Does it need a `lab` with the feature `gssapi` for this exchange?
+    pub(super) fn needs_kerberos(&self, exchange: &Exchange) -> bool {
+        let plays = |direction| self.cannot(exchange, direction).is_none();
+        exchange.needs_kerberos() && Direction::BOTH.into_iter().any(plays)
+    }
+
     pub(super) fn cannot(&self, exchange: &Exchange, direction: Direction) -> Option<&'static str> {
-        (self.cannot)(exchange.mechanism, direction)
+        (self.cannot)(exchange, direction)
     }
 
     /// Both sides come to the same end: a good one if what is proved with is right, else a no for that reason.
@@ -144,8 +240,12 @@ impl Tool {
         directory: &Path,
     ) -> Result<()> {
         let &Exchange {
-            mechanism, right, ..
+            mechanism,
+            binding,
+            ends,
+            ..
         } = exchange;
+        let right = ends != Ends::Badly;
         let external = mechanism == "EXTERNAL";
         let realm = match exchange.needs_kerberos() {
             true => Some(Realm::start(directory)?),
@@ -160,14 +260,22 @@ impl Tool {
             Direction::FromPeer => ("server", PASSWORD, shown),
             Direction::ToPeer => ("client", shown, PASSWORD),
         };
-        let command = (self.command)(&Part {
+        let connection = match ends {
+            Ends::Apart => OTHER_CONNECTION,
+            Ends::Well | Ends::Badly => CONNECTION,
+        };
+        let part = Part {
             mechanism,
             direction,
             directory,
             password: theirs,
             authzid: wanted,
-        })?;
-        let mut arguments = vec!["sasl", side, "--style", self.name];
+            binding: binding.map(|kind| (kind, connection)),
+            lab: &bed.programs.lab,
+        };
+        let command = (self.command)(&part)?;
+        let ours_is = binding.map(|kind| format!("{kind}={CONNECTION}"));
+        let mut arguments = vec!["sasl", side, "--style", self.style];
         arguments.extend(["--mechanism", mechanism, "--host", HOST, "--username", user]);
         if external {
             arguments.extend(["--external", PROVED]);
@@ -175,10 +283,14 @@ impl Tool {
         if by_password {
             arguments.extend(["--password", ours]);
         }
-        match (direction, wanted) {
-            (Direction::ToPeer, Some(wanted)) => arguments.extend(["--authzid", wanted]),
-            (Direction::FromPeer, None) if by_password => arguments.extend(["--prompt", theirs]),
-            _ => {}
+        if let Some(binding) = &ours_is {
+            arguments.extend(["--channel-binding", binding]);
+        }
+        if let (Direction::ToPeer, Some(wanted)) = (direction, wanted) {
+            arguments.extend(["--authzid", wanted]);
+        }
+        if let Some(Prompt { question, answer }) = (self.prompt)(&part) {
+            arguments.extend(["--prompt-for", question, "--prompt", answer]);
         }
         arguments.push("--");
         arguments.extend(command.iter().map(String::as_str));
@@ -187,11 +299,11 @@ impl Tool {
         let verdict = bed.verdict_with("sasl", &arguments, directory, environment)?;
         let verdict = Verdict(verdict);
         let identity = if external { PROVED } else { user };
-        match (direction, right) {
-            (Direction::FromPeer, true) => verdict.let_in(identity),
-            (Direction::FromPeer, false) => verdict.we_refuse(by_password),
-            (Direction::ToPeer, true) => verdict.lets_us_in(self.belief),
-            (Direction::ToPeer, false) => verdict.refuses_us(self.disbelief),
+        match (direction, ends) {
+            (Direction::FromPeer, Ends::Well) => verdict.let_in(identity),
+            (Direction::FromPeer, _) => verdict.we_refuse(by_password),
+            (Direction::ToPeer, Ends::Well) => verdict.lets_us_in(self.belief),
+            (Direction::ToPeer, _) => verdict.refuses_us((self.disbelief)(ends)),
         }
     }
 }
@@ -269,8 +381,14 @@ mod tests {
         assert!(names.is_sorted_by(|a, b| a < b));
         for exchange in ALL {
             let name = exchange.mechanism.to_lowercase();
-            let prefix = if exchange.right { "" } else { "wrong-" };
+            let prefix = match (exchange.ends, exchange.binding) {
+                (Ends::Well, Some(END_POINT)) => "end-point-",
+                (Ends::Well, _) => "",
+                (Ends::Badly, _) => "wrong-",
+                (Ends::Apart, _) => "relayed-",
+            };
             assert_eq!(exchange.name, format!("{prefix}{name}"));
+            assert_eq!(exchange.binding.is_some(), name.ends_with("-plus"));
         }
     }
 
