@@ -211,3 +211,41 @@ async fn what_waits_for_a_component_is_written_before_the_daemon_stops() {
     };
     tokio::join!(read, world_stops(&mut world, "here.test"));
 }
+
+#[tokio::test]
+async fn what_a_peer_does_not_read_goes_by_the_next_stream() {
+    let mut world = World::new().unwrap();
+    let impatient = format!("[limits]\nstall = '1s'\n{SOON_AGAIN}");
+    let daemon = Daemon::serving("here.test")
+        .policy(PLAIN)
+        .tables(&impatient);
+    world.start(daemon).await.unwrap();
+    let mut component = world.component("here.test").await.unwrap();
+    let server = world.listen("b.test").await.unwrap();
+    // More than the sockets hold.
+    let body = "x".repeat(100_000);
+    let message = |id: usize| {
+        format!("<message from='here.test' to='b.test' id='{id}'><body>{body}</body></message>")
+    };
+    let last = 149;
+    for id in 0..=last {
+        component.send(message(id)).await.unwrap();
+    }
+    let mut unread = answer(&server).await;
+    unread.send(VALID).await.unwrap();
+    let mut peer = answer(&server).await;
+    peer.send(VALID).await.unwrap();
+    let mut after = Vec::new();
+    while after.last() != Some(&last) {
+        let got = peer.expect_stanza(StanzaKind::Message).await.unwrap();
+        after.push(id_of(&got));
+    }
+    // What the first socket took is on it, whole, up to where the second stream goes on.
+    let mut before = Vec::new();
+    while let Ok(Event::Element(got)) = unread.next().await {
+        before.push(id_of(&got));
+    }
+    let all: Vec<usize> = before.iter().chain(&after).copied().collect();
+    assert_eq!(all, (0..=last).collect::<Vec<_>>());
+    assert!(!before.is_empty() && !after.is_empty(), "{before:?}");
+}

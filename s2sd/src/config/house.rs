@@ -88,6 +88,8 @@ pub struct Limits {
     pub keepalive: Duration,
     /// After this time without a stanza a stream is closed.
     pub idle: Duration,
+    /// After this time an outgoing stream is given up whose peer reads nothing of what is queued for it.
+    pub stall: Duration,
     /// How long what waits may still be sent after SIGTERM.
     pub drain: Duration,
     /// Domain pairs proved or being proved on one stream.
@@ -118,6 +120,7 @@ impl Default for Limits {
             dialback: Duration::from_secs(30),
             keepalive: Duration::from_secs(5 * 60),
             idle: Duration::from_secs(60 * 60),
+            stall: Duration::from_secs(5 * 60),
             drain: Duration::from_secs(30),
             pairs_per_stream: 64,
             dialback_failures: 10,

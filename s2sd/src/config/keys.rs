@@ -121,6 +121,7 @@ pub const KEYS: &[Key] = &[
     key("limits", "dialback", "duration", "\"30s\""),
     key("limits", "keepalive", "duration", "\"5m\""),
     key("limits", "idle", "duration", "\"60m\""),
+    key("limits", "stall", "duration", "\"5m\""),
     key("limits", "drain", "duration", "\"30s\""),
     key("limits", "pairs_per_stream", "number", "64"),
     key("limits", "dialback_failures", "number", "10"),

@@ -142,6 +142,7 @@ fn limits(table: &Reader<'_>) -> Limits {
     table.set("dialback", &mut limits.dialback, values::duration(SECOND));
     table.set("keepalive", &mut limits.keepalive, values::duration(SECOND));
     table.set("idle", &mut limits.idle, values::duration(SECOND));
+    table.set("stall", &mut limits.stall, values::duration(SECOND));
     table.set("drain", &mut limits.drain, values::duration(Duration::ZERO));
     table.set("pairs_per_stream", &mut limits.pairs_per_stream, many(1));
     table.set("dialback_failures", &mut limits.dialback_failures, many(0));

@@ -13,7 +13,8 @@ use tracing::{Instrument, debug, info, info_span, trace, warn};
 use xmpp_stream::{ContentNamespace, ErrorType, StanzaCondition, StanzaError};
 
 use super::connector::{self, Outcome, Ready};
-use crate::closed::{Cause, Closed, cause_element};
+use super::stall::Stall;
+use crate::closed::{By, Cause, Closed, cause_element};
 use crate::conn::{Conn, Progress};
 use crate::lane::{Lane, LaneEffect, LaneEvent, Patience};
 use crate::means::Dice;
@@ -49,6 +50,7 @@ struct Stream {
     unwritten: VecDeque<(u64, Stanza)>,
     quiet_since: Instant,
     used: Instant,
+    stall: Stall,
 }
 
 enum Happened {
@@ -57,6 +59,7 @@ enum Happened {
     Stream(Result<Progress, std::io::Error>),
     KeepAlive,
     Idle,
+    Stalled,
     Tick,
     Alive,
     Reloaded,
@@ -118,6 +121,7 @@ impl LaneTask {
                         }
                     }
                     Happened::Idle => self.say(OutboundEvent::Idle).await,
+                    Happened::Stalled => self.on_stalled(),
                     Happened::Tick => self.tell(LaneEvent::Tick),
                     Happened::Alive => self.tell(LaneEvent::PeerAlive),
                     Happened::Reloaded => self.on_reload().await,
@@ -148,12 +152,17 @@ impl LaneTask {
     async fn next(&mut self, batch: &mut Vec<Stanza>) -> Happened {
         let limits = &self.house.config.limits;
         let deadline = self.lane.deadline();
-        let (keepalive, idle) = match &self.stream {
-            Some(stream) => (
-                Some(stream.quiet_since + limits.keepalive),
-                Some(stream.used + limits.idle),
-            ),
-            None => (None, None),
+        let (keepalive, idle, stall) = match &mut self.stream {
+            Some(stream) => {
+                let (written, queued) = (stream.conn.written(), !stream.conn.is_flushed());
+                let stall = &mut stream.stall;
+                (
+                    Some(stream.quiet_since + limits.keepalive),
+                    Some(stream.used + limits.idle),
+                    stall.deadline(Instant::now(), written, queued, limits.stall),
+                )
+            }
+            None => (None, None, None),
         };
         let stopping = self.stopping;
         tokio::select! {
@@ -163,6 +172,7 @@ impl LaneTask {
             progress = progress(&mut self.stream) => Happened::Stream(progress),
             () = until(keepalive) => Happened::KeepAlive,
             () = until(idle) => Happened::Idle,
+            () = until(stall) => Happened::Stalled,
             () = until(deadline) => Happened::Tick,
             () = self.alive.notified() => Happened::Alive,
             Ok(()) = self.reloads.changed() => Happened::Reloaded,
@@ -232,6 +242,7 @@ impl LaneTask {
                     unwritten: VecDeque::new(),
                     quiet_since: now,
                     used: now,
+                    stall: Stall::default(),
                 });
                 self.tell(LaneEvent::Connected);
             }
@@ -324,6 +335,7 @@ impl LaneTask {
             unwritten,
             quiet_since,
             used,
+            stall,
         }) = self.stream.take()
         else {
             return;
@@ -352,6 +364,7 @@ impl LaneTask {
                     unwritten,
                     quiet_since,
                     used,
+                    stall,
                 })
             }
             Err(closed) => self.on_closed(conn, unwritten, closed).await,
@@ -365,7 +378,28 @@ impl LaneTask {
         closed: Closed,
     ) {
         let _ = timeout(LAST_WORDS, conn.shut()).await;
-        let written = conn.written();
+        self.over(conn.written(), unwritten, closed);
+    }
+
+    /// Whoever reads nothing hears no last words either. What it has not taken goes on by another stream, or bounces in
+    /// its time.
+    fn on_stalled(&mut self) {
+        let limit = self.house.config.limits.stall;
+        let stalled = |stream: &mut Stream| {
+            let written = stream.conn.written();
+            stream.stall.is_over(Instant::now(), written, limit)
+        };
+        if let Some(stream) = self.stream.take_if(stalled) {
+            let closed = Closed {
+                by: By::Us,
+                cause: Cause::Timeout("the other server reads nothing"),
+            };
+            self.over(stream.conn.written(), stream.unwritten, closed);
+        }
+    }
+
+    /// The stream is gone, and had written so much.
+    fn over(&mut self, written: u64, unwritten: VecDeque<(u64, Stanza)>, closed: Closed) {
         let mut back = Vec::new();
         for (end, stanza) in unwritten {
             if end <= written {

@@ -2,6 +2,7 @@
 
 mod connector;
 mod drive;
+mod stall;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
