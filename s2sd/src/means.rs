@@ -124,15 +124,14 @@ impl Means {
         let chain = chain.as_ref();
         let house = self.house.load_full();
         let now = UnixTime::now();
-        let (identity, roots) = match &domain {
-            Some(domain) => (None, self.tls.roots(&house.policy(domain))),
-            None => {
-                let roots = self.tls.roots(&house.config.policy);
-                (tls::sole_identity(chain, &roots, now), roots)
-            }
+        // Whom it names is looked up by the general rules, and judged by its own.
+        let identity = match &domain {
+            Some(_) => None,
+            None => tls::sole_identity(chain, &self.tls.roots(&house.config.policy), now),
         };
         let judgement = match domain.as_ref().or(identity.as_ref()) {
             Some(domain) => {
+                let roots = self.tls.roots(&house.policy(domain));
                 let judgement = tls::judge(&Evidence::new(chain, &roots, domain, now));
                 debug!(remote = %domain, trust = judgement.trust().name(), because = judgement.because().to_string(),
                     "certificate judged");
@@ -140,10 +139,18 @@ impl Means {
             }
             None => Because::NoCertificate.into(),
         };
-        Judged {
-            domain,
-            judgement,
-            identity,
+        match (&domain, judgement.is_certified()) {
+            // A name that its own rules do not believe is none.
+            (None, false) => Judged {
+                domain,
+                judgement: Because::NoCertificate.into(),
+                identity: None,
+            },
+            _ => Judged {
+                domain,
+                judgement,
+                identity,
+            },
         }
     }
 

@@ -31,6 +31,7 @@ macro_rules! transcripts {
 
 transcripts! {
     receiving {
+        certified_pairs
         dialback
         end
         external

@@ -147,7 +147,7 @@ impl Method {
 
     /// Does the server that it is used with prove itself, too?
     pub fn is_mutual(self) -> bool {
-        self.is_password() && self != Self::Plain
+        self.agreement().is_some() && self != Self::Plain
     }
 
     /// Is the exchange bound to the TLS connection below?

@@ -59,6 +59,11 @@ impl Transport {
         }
     }
 
+    /// Whether the peer showed a certificate.
+    pub fn certificate_shown(&self) -> bool {
+        matches!(self, Self::Tls(secured) if secured.certificate_shown)
+    }
+
     /// For the log: `plain`, or the TLS version.
     pub fn version(&self) -> &'static str {
         match self {

@@ -51,9 +51,12 @@ pub(super) enum NoOffer {
 pub(super) fn offer(asked: &Asked<'_>) -> Result<Offer, NoOffer> {
     let policy = asked.policy;
     if asked.authenticated {
-        // Further pairs may be proved by dialback; nothing else is left to negotiate.
+        // Further pairs may be proved by dialback, or by a certificate that has their name too (XEP-0344 §2.4);
+        // nothing else is left to negotiate.
+        let certified =
+            asked.transport.certificate_shown() && policy.allows_over(Method::External, true);
         return Ok(Offer {
-            dialback: policy.allows(Method::Dialback),
+            dialback: certified || policy.allows(Method::Dialback),
             ..Offer::default()
         });
     }

@@ -241,7 +241,6 @@ impl Player {
     }
 
     async fn tls(&mut self, stream: Stream, direct: bool) -> anyhow::Result<()> {
-        let identity = self.stage.identity.as_ref().map(Identity::from);
         if stream == Stream::Main {
             self.peer_opened = false;
         }
@@ -249,12 +248,13 @@ impl Player {
         let line = line.context("there is no such connection")?;
         match (stream, self.stage.role) {
             (Stream::Main, Role::Receiving) => {
+                let identity = self.stage.identity.as_ref().map(Identity::from);
                 let config = tls::client(identity.as_ref(), direct)?;
                 line.tls_client(config, self.stage.local.ascii(), SOON)
                     .await
             }
             _ => {
-                let identity = identity.context("a server has to show a certificate")?;
+                let identity = Identity::from(&self.stage.server);
                 line.tls_server(tls::server(&identity)?, SOON).await
             }
         }

@@ -39,8 +39,10 @@ pub(super) struct Stage {
     pub(super) prelude: Vec<Step>,
     pub(super) items: Vec<Item>,
     pub(super) authority: Authority,
-    /// What the peer shows in TLS handshakes.
+    /// What the peer shows as a TLS client.
     pub(super) identity: Option<Issued>,
+    /// What it shows as a TLS server, which shows something always.
+    pub(super) server: Issued,
     directory: Directory,
 }
 
@@ -53,7 +55,12 @@ impl Stage {
             Role::Initiating => (from, to),
         };
         let authority = Authority::new("the authority");
-        let identity = certificate(&authority, settings.shows.as_ref(), remote.ascii());
+        let shown = certificate(&authority, settings.shows.as_ref(), remote.ascii());
+        let server = shown
+            .clone()
+            .unwrap_or_else(|| authority.issue(&Leaf::domain(remote.ascii())));
+        // With a certificate that proves the domain there would be no dialback.
+        let identity = shown.filter(|_| depth != Depth::DialbackTls || settings.shows.is_some());
         let directory = Directory::new()?;
         let own = Leaf::domain(local.ascii());
         let own = settings
@@ -74,6 +81,7 @@ impl Stage {
             items: scene.items.clone(),
             authority,
             identity,
+            server,
             directory,
         };
         stage.prelude = prelude::steps(&stage);

@@ -241,6 +241,11 @@ impl Host for Desk {
 
     fn external(&mut self, authzid: Option<&str>) -> Result<Identity, Failure> {
         let certified = self.certified.as_ref().ok_or(Failure::NotAuthorized)?;
+        // Without `from` it is known only here whose rules they are.
+        let policy = self.house.policy(certified);
+        if !policy.allows_over(self.method, self.transport.is_tls()) {
+            return Err(Failure::NotAuthorized);
+        }
         match authzid {
             Some(authzid) if !certified.is_named_by(authzid) => Err(Failure::InvalidAuthzid),
             _ => {

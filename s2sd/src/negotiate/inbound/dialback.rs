@@ -10,10 +10,13 @@ use xmpp_stream::{Condition, Domain, Element};
 
 use super::{Inbound, InboundEffect, NOT_ADMITTED, Out, Stage, Step};
 use crate::closed::{By, Cause, Closed};
-use crate::config::{self, TlsMode, Verify};
+use crate::config::{Policy, TlsMode, Verify};
 use crate::negotiate::offer::Offer;
-use crate::negotiate::{Authorized, DomainPair, Method, Transport, describe};
-use crate::tls::judgement::Because;
+use crate::negotiate::{Authorized, DomainPair, Method, describe};
+use crate::tls::judgement::{Because, Judgement};
+
+/// Neither a key nor a certificate does.
+const NO_DIALBACK: &str = "server dialback is not accepted from this domain";
 
 impl Inbound {
     pub(super) fn on_dialback(
@@ -100,11 +103,8 @@ impl Inbound {
                 ErrorCondition::PolicyViolation,
                 "encryption is required first",
             ))
-        } else if !policy.allows(config::Method::Dialback) {
-            Some((
-                ErrorCondition::PolicyViolation,
-                "server dialback is not accepted from this domain",
-            ))
+        } else if !policy.allows(Method::Dialback) && !self.may_be_certified(&policy) {
+            Some((ErrorCondition::PolicyViolation, NO_DIALBACK))
         } else {
             None
         };
@@ -118,9 +118,9 @@ impl Inbound {
             pair: pair.remote_to_local(),
             key: request.key,
         };
-        let shown = matches!(&self.transport, Transport::Tls(secured) if secured.certificate_shown);
-        let judged = self.judgement_of(&pair.remote).is_some();
-        if shown && !judged && policy.verify == Verify::Strict {
+        // XEP-0344 §3.3: judged now, whatever was found when the stream began, and for this domain.
+        let strict = self.transport.certificate_shown() && policy.verify == Verify::Strict;
+        if strict || self.may_be_certified(&policy) {
             if self.unjudged.len() >= self.house.config.limits.pairs_per_stream {
                 return Some(self.refuse_with(
                     Condition::PolicyViolation,
@@ -132,34 +132,48 @@ impl Inbound {
             self.unjudged.push((pair, request));
             return None;
         }
-        self.request(pair, request, out)
+        self.request(pair, request, None, out)
     }
 
-    /// The key may be looked at. `Some`: the stream ends.
+    /// Whether the certificate may count as proof, if it is good.
+    fn may_be_certified(&self, policy: &Policy) -> bool {
+        self.transport.certificate_shown() && policy.allows_over(Method::External, true)
+    }
+
+    /// The key may be looked at, or need not be. `Some`: the stream ends.
     pub(super) fn request(
         &mut self,
         pair: DomainPair,
         request: Request,
+        judgement: Option<&Judgement>,
         out: &mut Out,
     ) -> Option<Closed> {
         let policy = self.house.policy(&pair.remote);
-        let bad = self.judgement_of(&pair.remote).and_then(|it| it.bad());
-        if let Some(bad) = bad
+        if let Some(bad) = judgement.and_then(Judgement::bad)
             && policy.verify == Verify::Strict
         {
-            let text = bad.to_string();
-            let reply = self
-                .receiving
-                .refuse(DialbackError::new(ErrorCondition::NotAuthorized).with_text(text));
+            let error = DialbackError::new(ErrorCondition::NotAuthorized);
+            let reply = self.receiving.refuse(error.with_text(bad.to_string()));
+            return self.reply(request.pair, reply, out);
+        }
+        let certified = judgement
+            .filter(|judgement| judgement.is_certified() && self.may_be_certified(&policy));
+        if certified.is_none() && !policy.allows(Method::Dialback) {
+            let error = DialbackError::new(ErrorCondition::PolicyViolation);
+            let reply = self.receiving.refuse(error.with_text(NO_DIALBACK));
             return self.reply(request.pair, reply, out);
         }
         let asked = request.pair.clone();
-        match self.receiving.request(request, &self.id) {
-            Ok(question) => {
+        match (self.receiving.request(request, &self.id), certified) {
+            // XEP-0344 §2.4: what the certificate proves need not be asked.
+            (Ok(question), Some(judgement)) => {
+                self.settle(&question.pair, Verdict::Valid, judgement.clone(), out)
+            }
+            (Ok(question), None) => {
                 out.push(InboundEffect::Ask(pair, question));
                 None
             }
-            Err(refusal) => self.reply(asked, refusal.reply, out),
+            (Err(refusal), _) => self.reply(asked, refusal.reply, out),
         }
     }
 
@@ -169,14 +183,27 @@ impl Inbound {
         verdict: Verdict,
         out: &mut Out,
     ) -> Step {
+        match self.settle(pair, verdict, Because::Dialback.into(), out) {
+            Some(closed) => Err(closed),
+            None => Ok(self),
+        }
+    }
+
+    /// It is known whether a pair that waits is proved. `Some`: the stream ends.
+    fn settle(
+        &mut self,
+        pair: &Pair,
+        verdict: Verdict,
+        judgement: Judgement,
+        out: &mut Out,
+    ) -> Option<Closed> {
         let Ok(reply) = self.receiving.answered(pair, verdict) else {
-            return Ok(self); // our own late answer: the pair is no longer waited for
+            return None; // our own late answer: the pair is no longer waited for
         };
         let proved = reply.verdict == Verdict::Valid && reply.close.is_none();
-        if let Some(closed) = self.reply(pair.clone(), reply, out) {
-            return Err(closed);
-        }
+        let closed = self.reply(pair.clone(), reply, out);
         if proved
+            && closed.is_none()
             && let (Ok(local), Ok(remote)) =
                 (Domain::parse(&pair.target), Domain::parse(&pair.sender))
         {
@@ -184,9 +211,14 @@ impl Inbound {
                 self.policy = self.house.policy(&remote);
                 out.push(InboundEffect::SetLimits(self.limits()));
             }
-            self.prove(DomainPair { local, remote }, Method::Dialback, out);
+            self.prove(
+                DomainPair { local, remote },
+                Method::Dialback,
+                judgement,
+                out,
+            );
         }
-        Ok(self)
+        closed
     }
 
     /// Answers a `db:result`. `Some`: the stream ends after it.
@@ -241,17 +273,15 @@ impl Inbound {
         .to_bytes()
     }
 
-    pub(super) fn prove(&mut self, pair: DomainPair, method: Method, out: &mut Out) {
+    pub(super) fn prove(
+        &mut self,
+        pair: DomainPair,
+        method: Method,
+        judgement: Judgement,
+        out: &mut Out,
+    ) {
         self.receiving
             .proved_by_other_means(&pair.remote_to_local());
-        let judgement = match method {
-            Method::Dialback => Because::Dialback.into(),
-            Method::External => {
-                let judged = self.judgement_of(&pair.remote).cloned();
-                judged.unwrap_or(Because::NoCertificate.into())
-            }
-            password => Because::Mechanism(password.name()).into(),
-        };
         let authorized = Authorized::new(pair, method, judgement);
         self.proved.push(authorized.clone());
         out.push(InboundEffect::Proved(authorized));

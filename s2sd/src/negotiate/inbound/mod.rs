@@ -117,8 +117,8 @@ pub struct Inbound {
     /// `from` of the last header, whatever it is worth.
     addressee: Option<Domain>,
     policy: Arc<Policy>,
-    /// Verdicts so far, one per domain asked about.
-    judged: Vec<(Domain, Judgement)>,
+    /// What was found about the certificate for the domain of the header, or for the single one that it names.
+    judged: Option<(Domain, Judgement)>,
     /// The certificate's single identity, where the header named none.
     identity: Option<Domain>,
     receiving: Receiving,
@@ -168,7 +168,7 @@ impl Inbound {
             remote: None,
             addressee: None,
             policy,
-            judged: Vec::new(),
+            judged: None,
             identity: None,
             receiving,
             unjudged: Vec::new(),
@@ -430,33 +430,34 @@ impl Inbound {
     }
 
     fn on_judged(mut self: Box<Self>, judged: Judged, out: &mut Out) -> Step {
-        if let Some(domain) = judged.domain.as_ref().or(judged.identity.as_ref()) {
-            self.judged.push((domain.clone(), judged.judgement.clone()));
-        }
-        self.identity = judged.identity.or(self.identity);
+        let Judged {
+            domain,
+            judgement,
+            identity,
+        } = judged;
         if matches!(self.stage, Stage::AwaitJudgement) {
-            return self.answer_header(&judged.judgement, out);
+            self.identity = identity.or(self.identity);
+            let domain = domain.or_else(|| self.identity.clone());
+            self.judged = domain.map(|domain| (domain, judgement.clone()));
+            return self.answer_header(&judgement, out);
         }
-        let domain = judged.domain;
         let (ready, rest) = std::mem::take(&mut self.unjudged)
             .into_iter()
             .partition(|(pair, _)| Some(&pair.remote) == domain.as_ref());
         self.unjudged = rest;
         let ready: Vec<(DomainPair, Request)> = ready;
         for (pair, request) in ready {
-            if let Some(closed) = self.request(pair, request, out) {
+            if let Some(closed) = self.request(pair, request, Some(&judgement), out) {
                 return Err(closed);
             }
         }
         Ok(self)
     }
 
-    /// What was found about the certificate for this domain, if that was asked.
-    fn judgement_of(&self, domain: &Domain) -> Option<&Judgement> {
-        let mut judged = self.judged.iter();
-        judged
-            .find(|(judged, _)| judged == domain)
-            .map(|(_, judgement)| judgement)
+    /// What the certificate was found to be when the stream began, if it proves this domain.
+    fn certified(&self, domain: &Domain) -> Option<&Judgement> {
+        let (judged, judgement) = self.judged.as_ref()?;
+        (judged == domain && judgement.is_certified()).then_some(judgement)
     }
 
     fn on_element(mut self: Box<Self>, offer: Offer, element: Element, out: &mut Out) -> Step {

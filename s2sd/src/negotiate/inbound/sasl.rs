@@ -12,7 +12,7 @@ use crate::config::Agreement;
 use crate::negotiate::offer::Offer;
 use crate::negotiate::seeded::Seeded;
 use crate::negotiate::{DomainPair, Method};
-use crate::tls::judgement::Judgement;
+use crate::tls::judgement::Because;
 
 /// An exchange that goes on.
 #[derive(Debug)]
@@ -123,7 +123,7 @@ impl Inbound {
         out: &mut Out,
     ) -> Step {
         let certified = match &self.remote {
-            Some(remote) => self.is_certified(remote).then(|| remote.clone()),
+            Some(remote) => self.certified(remote).map(|_| remote.clone()),
             None => self.identity.clone(),
         };
         let method = exchange.method;
@@ -189,8 +189,12 @@ impl Inbound {
                 {
                     return Err(closed);
                 }
-                match (remote, self.local.clone()) {
-                    (Some(remote), Some(local)) => {
+                let judgement = match (&remote, method) {
+                    (Some(remote), Method::External) => self.certified(remote).cloned(),
+                    _ => Some(Because::Mechanism(method.name()).into()),
+                };
+                match (remote, self.local.clone(), judgement) {
+                    (Some(remote), Some(local), Some(judgement)) => {
                         out.push(InboundEffect::Send(sasl::Nonza::Success(data).to_bytes()));
                         self.policy = self.house.policy(&remote);
                         self.remote = Some(remote.clone());
@@ -200,11 +204,12 @@ impl Inbound {
                         // A question from before the restart (its answer would come in the middle of it) is forgotten;
                         // what was proved under the same TLS stays proved.
                         self.receiving = super::receiving(&self.house);
+                        self.unjudged.clear();
                         for authorized in &self.proved {
                             let pair = authorized.pair().remote_to_local();
                             self.receiving.proved_by_other_means(&pair);
                         }
-                        self.prove(DomainPair { local, remote }, method, out);
+                        self.prove(DomainPair { local, remote }, method, judgement, out);
                         self.stage = Stage::ExpectHeader;
                         Ok(self)
                     }
@@ -260,10 +265,5 @@ impl Inbound {
             });
         }
         self.open(offer)
-    }
-
-    pub(super) fn is_certified(&self, domain: &Domain) -> bool {
-        self.judgement_of(domain)
-            .is_some_and(Judgement::is_certified)
     }
 }

@@ -5,7 +5,9 @@ use xmpp_stream::{Condition, Domain, Element};
 
 use super::{Out, Outbound, OutboundEffect, Stage, Step};
 use crate::closed::{By, Cause, Closed};
-use crate::negotiate::{DomainPair, Method, describe};
+use crate::config::{TlsMode, Verify};
+use crate::negotiate::{DomainPair, Judged, Method, describe};
+use crate::tls::judgement::Judgement;
 
 impl Outbound {
     pub(super) fn dialback(mut self: Box<Self>, out: &mut Out) -> Step {
@@ -153,23 +155,65 @@ impl Outbound {
         }
     }
 
-    /// XEP-0220 §2.6.2: only where the peer can refuse one pair without ending the stream.
+    /// A further pair. Who the peer is was asked for the first one, and is asked again for another domain of its.
     pub(super) fn add_pair(mut self: Box<Self>, pair: DomainPair, out: &mut Out) -> Step {
-        let refused = |what: &str| {
-            OutboundEffect::PairRefused(pair.clone(), Cause::Dialback(what.to_owned()))
-        };
-        if !self.established {
-            out.push(refused("the stream is not open yet"));
-            return Ok(self);
-        }
-        match self
-            .initiating
-            .request(pair.local_to_remote(), &self.stream_id, &self.house.secret)
+        let why = if !self.established {
+            Some(Cause::Dialback("the stream is not open yet".to_owned()))
+        } else if let Err(denied) = self.house.admits(&pair.remote) {
+            Some(Cause::denied(&pair.remote, &denied))
+        } else if !self.transport.is_tls()
+            && self.house.policy(&pair.remote).tls == TlsMode::Required
         {
-            Ok(request) => out.push(OutboundEffect::Send(db::Nonza::Request(request).to_bytes())),
-            Err(too_many) => out.push(refused(&too_many.to_string())),
+            Some(Cause::TlsNotOffered)
+        } else if self.judging.len() >= self.house.config.limits.pairs_per_stream {
+            Some(Cause::Dialback("too many pairs at once".to_owned()))
+        } else {
+            None
+        };
+        if let Some(why) = why {
+            out.push(OutboundEffect::PairRefused(pair, why));
+        } else if pair.remote == self.pair.remote || !self.transport.is_tls() {
+            let judgement = self.judgement.clone();
+            self.request_pair(pair, &judgement, out);
+        } else {
+            out.push(OutboundEffect::Judge(pair.remote.clone()));
+            self.judging.push(pair);
         }
         Ok(self)
+    }
+
+    /// What the certificate says of the remote domain of further pairs is known.
+    pub(super) fn on_pairs_judged(&mut self, judged: &Judged, out: &mut Out) {
+        let (ready, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.judging)
+            .into_iter()
+            .partition(|pair| Some(&pair.remote) == judged.domain.as_ref());
+        self.judging = rest;
+        for pair in ready {
+            self.request_pair(pair, &judged.judgement, out);
+        }
+    }
+
+    /// RFC 7712 §4.4.2: another domain of the peer's only if its certificate is good for that one too, or need not be.
+    /// XEP-0220 §2.6.2: and only where the peer can refuse one pair without ending the stream.
+    fn request_pair(&mut self, pair: DomainPair, judgement: &Judgement, out: &mut Out) {
+        let policy = self.house.policy(&pair.remote);
+        let strict = self.transport.is_tls() && policy.verify == Verify::Strict;
+        if strict && !judgement.is_certified() {
+            let why = Cause::Certificate(judgement.because().to_string());
+            out.push(OutboundEffect::PairRefused(pair, why));
+            return;
+        }
+        let asked = pair.local_to_remote();
+        let secret = &self.house.secret;
+        out.push(
+            match self.initiating.request(asked, &self.stream_id, secret) {
+                Ok(request) => {
+                    self.further.push((pair, judgement.clone()));
+                    OutboundEffect::Send(db::Nonza::Request(request).to_bytes())
+                }
+                Err(not) => OutboundEffect::PairRefused(pair, Cause::Dialback(not.to_string())),
+            },
+        );
     }
 }
 

@@ -125,6 +125,10 @@ pub struct Outbound {
     features: Features,
     /// The last refusal: what the stream's end is blamed on where the peer closes after it.
     refusal: Option<Cause>,
+    /// Further pairs whose remote domain the certificate is being judged for.
+    judging: Vec<DomainPair>,
+    /// Further pairs that the peer was asked for, and who it is for each.
+    further: Vec<(DomainPair, Judgement)>,
     authenticated: Option<Method>,
     deadline: Instant,
     established: bool,
@@ -184,6 +188,8 @@ impl Outbound {
             tried,
             features: Features::default(),
             refusal: None,
+            judging: Vec::new(),
+            further: Vec::new(),
             authenticated: None,
             deadline,
             established: false,
@@ -247,7 +253,7 @@ impl Outbound {
                 by: By::World,
                 cause: Cause::Tls(what),
             }),
-            OutboundEvent::Judged(judged) => self.on_judged(judged.judgement, out),
+            OutboundEvent::Judged(judged) => self.on_judged(judged, out),
             OutboundEvent::Calculated(calculated) => self.on_calculated(calculated, out),
             OutboundEvent::AddPair(pair) => self.add_pair(pair, out),
             OutboundEvent::Tick if self.established => Ok(self),
@@ -438,10 +444,12 @@ impl Outbound {
         self.stage = Stage::AwaitJudgement;
     }
 
-    fn on_judged(mut self: Box<Self>, judgement: Judgement, out: &mut Out) -> Step {
+    fn on_judged(mut self: Box<Self>, judged: Judged, out: &mut Out) -> Step {
         if !matches!(self.stage, Stage::AwaitJudgement) {
+            self.on_pairs_judged(&judged, out);
             return Ok(self);
         }
+        let judgement = judged.judgement;
         // The server always shows a certificate; none at all is as bad as a wrong one.
         if !judgement.is_certified() && self.policy.verify == Verify::Strict {
             // Nothing is sent to a server that is not the one we mean.
@@ -493,15 +501,13 @@ impl Outbound {
             return Ok(self); // the pair was ours, so it parses
         };
         let pair = DomainPair { local, remote };
-        out.push(match verdict {
-            Verdict::Valid => OutboundEffect::Established(Authorized::new(
-                pair,
-                Method::Dialback,
-                self.judgement.clone(),
-            )),
-            Verdict::Invalid | Verdict::Error(_) => {
-                OutboundEffect::PairRefused(pair, dialback::unproved(&verdict))
+        let asked = self.further.iter().position(|(asked, _)| *asked == pair);
+        let judgement = asked.map(|asked| self.further.swap_remove(asked).1);
+        out.push(match (verdict, judgement) {
+            (Verdict::Valid, Some(judgement)) => {
+                OutboundEffect::Established(Authorized::new(pair, Method::Dialback, judgement))
             }
+            (verdict, _) => OutboundEffect::PairRefused(pair, dialback::unproved(&verdict)),
         });
         Ok(self)
     }

@@ -7,6 +7,7 @@ use bytes::BytesMut;
 use rustls::pki_types::UnixTime;
 use s2sd::{
     closed::{Cause, Closed},
+    demo::ca::Issued,
     negotiate::{
         Authorized, Call, DomainPair, Inbound, InboundEffect, InboundEvent, Judged, Method,
         Outbound, OutboundEffect, OutboundEvent, Purpose, Secured, Transport,
@@ -250,7 +251,8 @@ impl Player {
                     }
                 }
                 InboundEffect::Judge(domain) => {
-                    answers.push_back(InboundEvent::Judged(self.judge(domain)));
+                    let shown = self.stage.identity.as_ref();
+                    answers.push_back(InboundEvent::Judged(self.judge(shown, domain)));
                 }
                 InboundEffect::Compute(computation) => {
                     answers.push_back(InboundEvent::Computed(computation.run()));
@@ -307,7 +309,8 @@ impl Player {
                     answer = self.wants_tls(stream, b"")?.map(OutboundEvent::Malformed);
                 }
                 OutboundEffect::Judge(domain) => {
-                    answer = Some(OutboundEvent::Judged(self.judge(Some(domain))));
+                    let judged = self.judge(Some(&self.stage.server), Some(domain));
+                    answer = Some(OutboundEvent::Judged(judged));
                 }
                 OutboundEffect::Calculate(calculation) => {
                     answer = Some(OutboundEvent::Calculated(calculation.run()));
@@ -464,9 +467,8 @@ impl Player {
     }
 
     /// As `means.rs` does.
-    fn judge(&self, domain: Option<Domain>) -> Judged {
-        let chain = self.stage.identity.as_ref();
-        let chain = chain.and_then(|identity| PeerChain::new(&identity.chain()));
+    fn judge(&self, shown: Option<&Issued>, domain: Option<Domain>) -> Judged {
+        let chain = shown.and_then(|identity| PeerChain::new(&identity.chain()));
         let now = UnixTime::now();
         let judge =
             |domain: &Domain| tls::judge(&Evidence::new(chain.as_ref(), &self.roots, domain, now));
