@@ -1,6 +1,7 @@
 //! A daemon that is attacked: what its component gets, and a bystander who must not notice.
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
+use xmpp_sasl::{Client, ClientInput, ClientStep, Failure, wire::Nonza};
 use xmpp_stream::{Condition, Element};
 
 use crate::{
@@ -8,6 +9,7 @@ use crate::{
     neighbour::Neighbour,
     party::Party,
     peer::Peer,
+    wire::Event,
     world::{Daemon, SOON, World},
 };
 
@@ -47,6 +49,45 @@ pub async fn nothing_arrived(world: &mut World, component: &mut Party) -> anyhow
     let mut peer = good.proved(world, HERE, HERE).await?;
     peer.send(message("good.test", "the first")).await?;
     arrives(component, "the first").await.map(drop)
+}
+
+/// A whole SASL exchange of the peer's. `Ok(())` within: success, and the stream is new.
+pub async fn log_in(
+    peer: &mut Peer,
+    client: Box<dyn Client>,
+) -> anyhow::Result<Result<(), Failure>> {
+    let mechanism = client.name().to_owned();
+    let mut random = |out: &mut [u8]| getrandom::fill(out).expect("the system has random numbers");
+    let (initial, mut client) = match client.step(ClientInput::Start, &mut random) {
+        ClientStep::Respond(initial, next) => (Some(initial), next),
+        ClientStep::Wait(next) => (None, next),
+        step => bail!("{mechanism} does not begin: {step:?}"),
+    };
+    peer.send(Nonza::Auth { mechanism, initial }.to_bytes())
+        .await?;
+    loop {
+        let next = peer.next().await?;
+        let Event::Element(element) = next else {
+            bail!("nothing of SASL but {next:?}");
+        };
+        match Nonza::from_element(&element) {
+            Some(Ok(Nonza::Challenge(challenge))) => {
+                match client.step(ClientInput::Challenge(&challenge), &mut random) {
+                    ClientStep::Respond(response, next) => {
+                        client = next;
+                        peer.send(Nonza::Response(response).to_bytes()).await?;
+                    }
+                    step => bail!("no response: {step:?}"),
+                }
+            }
+            Some(Ok(Nonza::Success(_))) => {
+                peer.restart();
+                return Ok(Ok(()));
+            }
+            Some(Ok(Nonza::Failure { failure, .. })) => return Ok(Err(failure)),
+            other => bail!("not an answer: {other:?}"),
+        }
+    }
 }
 
 /// The peer's stream ends with this stream error.

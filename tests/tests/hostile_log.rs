@@ -2,10 +2,15 @@
 //! who was refused and why.
 #![allow(clippy::unwrap_used)]
 
+#[cfg(feature = "gssapi")]
+#[path = "../../xmpp-sasl/tests/gssapi/realm.rs"]
+mod realm;
+
 use std::{
     io::{self, Write},
     net::SocketAddr,
     sync::{Arc, Mutex, OnceLock},
+    time::Duration,
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -319,4 +324,127 @@ async fn a_password_said_inside_tls_is_not_in_the_log_either() {
             "the step of {mechanism} was not logged at all"
         );
     }
+}
+
+/// Two daemons write to each other in clear, and a third refuses the first. What their wires carried of SASL is not in the
+/// log, nor are these secrets. Gives the log, for what should be in it.
+async fn in_clear(daemons: [(&str, Daemon); 3], mechanism: &str, secrets: &[&str]) -> String {
+    let log = log();
+    let heard = Written::default();
+    let mut world = World::new().unwrap();
+    let mut parties = Vec::new();
+    for (domain, daemon) in daemons {
+        world.start(daemon.without_tls()).await.unwrap();
+        let addr = tap(world.daemon(domain).unwrap().s2s[0], &heard).await;
+        world.lead("_xmpp-server", domain, addr);
+        parties.push(world.component(domain).await.unwrap());
+    }
+    let [first, friend, stranger] = parties.as_mut_slice() else {
+        panic!("there are three")
+    };
+    let plan = Plan {
+        checks: vec![Check::Message],
+        within: SOON,
+        ..Plan::default()
+    };
+    let findings = checks::run(first, Other::Party(friend), &plan).await;
+    assert!(findings.iter().all(|it| it.outcome.is_ok()), "{findings:?}");
+    let grace = Duration::from_millis(100);
+    let findings = checks::refused(first, Other::Party(stranger), &[], SOON, grace).await;
+    assert!(findings.iter().all(|it| it.outcome.is_ok()), "{findings:?}");
+    let (log, heard) = (log.text(), heard.text());
+    assert!(log.contains(&format!("method=\"{mechanism}\"")));
+    let mut secrets = secrets.to_vec();
+    for name in ["auth", "challenge", "response"] {
+        secrets.extend(contents(&heard, name));
+    }
+    assert!(secrets.len() > 4, "{heard}");
+    for secret in secrets {
+        let line = log.lines().find(|line| line.contains(secret));
+        assert_eq!(line, None, "{secret}");
+    }
+    log
+}
+
+#[tokio::test]
+async fn neither_keys_nor_words_of_kerberos_v4_are_in_the_log() {
+    let keys = "xmpp.v@V xmpp.w@W 1 133457799bbcdff1\nxmpp.w@W xmpp.v@V 1 0123456789abcdef\n";
+    // One that has another key, and is refused.
+    let wrong = "xmpp.v@V xmpp.u@U 1 fedcba9876543210\nxmpp.u@U xmpp.v@V 1 0123456789abcdef\n";
+    let right = "xmpp.v@V xmpp.u@U 1 0123456789abcdef\n";
+    let entry = |other: &str, file: &str| {
+        format!(
+            "[[peer]]\ndomain = '{other}'\ntls = 'disabled'\nauth = ['kerberos-v4']\n\
+             credentials = {{ kerberos-v4 = {{ key_file = '{file}' }} }}\n"
+        )
+    };
+    let accept = |file: &str| format!("accept = {{ kerberos-v4 = {{ key_file = '{file}' }} }}\n");
+    let v = entry("w.test", "w") + &accept("w") + &entry("u.test", "u");
+    let w = entry("v.test", "w") + &accept("w");
+    let u = format!(
+        "[[peer]]\ndomain = 'v.test'\ntls = 'disabled'\nauth = ['kerberos-v4']\n{}",
+        accept("u")
+    );
+    let daemons = [
+        (
+            "v.test",
+            Daemon::serving("v.test")
+                .tables(&v)
+                .file("w", keys)
+                .file("u", wrong),
+        ),
+        (
+            "w.test",
+            Daemon::serving("w.test").tables(&w).file("w", keys),
+        ),
+        (
+            "u.test",
+            Daemon::serving("u.test").tables(&u).file("u", right),
+        ),
+    ];
+    let secrets = ["133457799bbcdff1", "0123456789abcdef", "fedcba9876543210"];
+    let log = in_clear(daemons, "KERBEROS_V4", &secrets).await;
+    assert!(
+        log.contains("refused KERBEROS_V4 (not-authorized)"),
+        "who was refused is not"
+    );
+}
+
+#[cfg(feature = "gssapi")]
+#[test]
+fn no_words_of_gssapi_are_in_the_log() {
+    let principals = ["xmpp/v.test", "xmpp/w.test", "xmpp/u.test"];
+    realm::within(
+        "no_words_of_gssapi_are_in_the_log",
+        &principals,
+        |directory| {
+            let keytab = |own: &str| directory.join(realm::file_name(&format!("xmpp/{own}")));
+            let entry = |own: &str, other: &str, principals: &str| {
+                let keytab = keytab(own).display().to_string();
+                format!(
+                    "[[peer]]\ndomain = '{other}'\ntls = 'disabled'\nauth = ['gssapi']\n\
+                 credentials = {{ gssapi = {{ keytab = '{keytab}' }} }}\n\
+                 accept = {{ gssapi = {{ keytab = '{keytab}' }}{principals} }}\n"
+                )
+            };
+            let v = entry("v.test", "w.test", "") + &entry("v.test", "u.test", "");
+            let other = format!(", principals = ['xmpp/x.test@{}']", realm::NAME);
+            let daemons = [
+                ("v.test", Daemon::serving("v.test").tables(&v)),
+                (
+                    "w.test",
+                    Daemon::serving("w.test").tables(&entry("w.test", "v.test", "")),
+                ),
+                (
+                    "u.test",
+                    Daemon::serving("u.test").tables(&entry("u.test", "v.test", &other)),
+                ),
+            ];
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            let log = runtime.block_on(in_clear(daemons, "GSSAPI", &[]));
+            // The operator hears what the peer does not.
+            let why = format!("xmpp/v.test@{} does not speak for v.test here", realm::NAME);
+            assert!(log.contains(&why), "{log}");
+        },
+    );
 }

@@ -8,9 +8,7 @@ use s2sd_tests::{
     peer::{Peer, initial_header},
     world::World,
 };
-use xmpp_sasl::{
-    Client, ClientCredentials, ClientInput, ClientStep, Failure, Password, wire::Nonza,
-};
+use xmpp_sasl::{ClientCredentials, Failure, Password};
 use xmpp_stream::{Condition, ns};
 
 const TABLES: &str = "\
@@ -35,11 +33,6 @@ async fn here() -> (World, Bystander, Party) {
     attacked::start(daemon).await.unwrap()
 }
 
-fn random(out: &mut [u8]) {
-    // Nobody attacks the attacker.
-    out.fill(7);
-}
-
 fn credentials(username: &str, password: &str) -> ClientCredentials {
     ClientCredentials {
         username: Some(username.to_owned()),
@@ -59,48 +52,10 @@ async fn open(world: &World, from: Option<&str>) -> Peer {
     peer
 }
 
-async fn nonza(peer: &mut Peer) -> Nonza {
-    let next = peer.next().await.unwrap();
-    let s2sd_tests::wire::Event::Element(element) = next else {
-        panic!("nothing of SASL but {next:?}");
-    };
-    Nonza::from_element(&element).unwrap().unwrap()
-}
-
 /// The whole exchange. `Ok`: success, and the stream is new.
 async fn log_in(peer: &mut Peer, credentials: &ClientCredentials) -> Result<(), Failure> {
-    let mut client: Box<dyn Client> = xmpp_sasl::client("DIGEST-MD5", credentials).unwrap();
-    let mut random = random;
-    let auth = Nonza::Auth {
-        mechanism: "DIGEST-MD5".to_owned(),
-        initial: None,
-    };
-    peer.send(auth.to_bytes()).await.unwrap();
-    if let ClientStep::Wait(next) = client.step(ClientInput::Start, &mut random) {
-        client = next;
-    } else {
-        panic!("DIGEST-MD5 begins with the server");
-    }
-    loop {
-        match nonza(peer).await {
-            Nonza::Challenge(challenge) => {
-                let input = ClientInput::Challenge(&challenge);
-                let ClientStep::Respond(response, next) = client.step(input, &mut random) else {
-                    panic!("no response");
-                };
-                client = next;
-                peer.send(Nonza::Response(response).to_bytes())
-                    .await
-                    .unwrap();
-            }
-            Nonza::Success(_) => {
-                peer.restart();
-                return Ok(());
-            }
-            Nonza::Failure { failure, .. } => return Err(failure),
-            other => panic!("{other:?}"),
-        }
-    }
+    let client = xmpp_sasl::client("DIGEST-MD5", credentials).unwrap();
+    attacked::log_in(peer, client).await.unwrap()
 }
 
 async fn reopen(peer: &mut Peer, from: Option<&str>) {

@@ -55,7 +55,10 @@ const PACKAGES: [(&str, &[&str]); 2] = [
     ("kerberos-v4", &["python3"]),
 ];
 
-const PARTS: [Part; 9] = [
+/// The feature, in every package that has it.
+const GSSAPI: &str = "--features=gssapi";
+
+const PARTS: [Part; 11] = [
     Part {
         name: "fmt",
         command: || Ok(with(cargo(), &["fmt", "--all", "--check"])),
@@ -64,14 +67,38 @@ const PARTS: [Part; 9] = [
         name: "test",
         command: || Ok(with(cargo(), &["test", "--workspace"])),
     },
-    // The workspace is built without it, since it needs a system's libraries.
+    // The workspace is built without GSSAPI, since it needs a system's libraries.
     Part {
         name: "gssapi",
         command: || {
-            Ok(with(
-                cargo(),
-                &["test", "--package", "xmpp-sasl", "--features", "gssapi"],
-            ))
+            let parts = ["--package=xmpp-sasl", "--package=s2sd"];
+            Ok(with(with(cargo(), &["test", GSSAPI]), &parts))
+        },
+    },
+    Part {
+        name: "gssapi-federation",
+        command: || {
+            let parts = [
+                "--package=s2sd-tests",
+                "--test=gssapi",
+                "--test=hostile_log",
+            ];
+            Ok(with(with(cargo(), &["test", GSSAPI]), &parts))
+        },
+    },
+    Part {
+        name: "gssapi-clippy",
+        command: || {
+            let parts = [
+                "--package=xmpp-sasl",
+                "--package=s2sd",
+                "--package=s2sd-tests",
+                "--all-targets",
+                "--",
+                "-D",
+                "warnings",
+            ];
+            Ok(with(with(cargo(), &["clippy", GSSAPI]), &parts))
         },
     },
     Part {
@@ -196,8 +223,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
 }
 
 fn packages(part: &str) -> impl Iterator<Item = &'static str> {
-    let of_part = PACKAGES.iter().filter(move |(name, _)| *name == part);
+    // `gssapi-clippy` needs what `gssapi` needs.
+    let of_part = PACKAGES
+        .iter()
+        .filter(move |(name, _)| part.strip_prefix(name).is_some_and(is_end_of_word));
     of_part.flat_map(|(_, packages)| packages.iter().copied())
+}
+
+fn is_end_of_word(rest: &str) -> bool {
+    rest.is_empty() || rest.starts_with('-')
 }
 
 fn is_installed(package: &str) -> bool {
@@ -229,7 +263,7 @@ fn run_part(part: &Part) -> Result<Outcome> {
 }
 
 fn table(outcomes: &[(&str, Outcome)]) -> String {
-    let mut text = String::from("part        result    seconds\n");
+    let mut text = String::from("part              result    seconds\n");
     let mut total = Duration::ZERO;
     for (name, outcome) in outcomes {
         let (result, took) = match outcome {
@@ -238,9 +272,9 @@ fn table(outcomes: &[(&str, Outcome)]) -> String {
             Outcome::NotRun => ("not run", Duration::ZERO),
         };
         total += took;
-        let _ = writeln!(text, "{name:<11} {result:<8} {:>8.1}", took.as_secs_f64());
+        let _ = writeln!(text, "{name:<17} {result:<8} {:>8.1}", took.as_secs_f64());
     }
-    let _ = writeln!(text, "{:<11} {:<8} {:>8.1}", "all", "", total.as_secs_f64());
+    let _ = writeln!(text, "{:<17} {:<8} {:>8.1}", "all", "", total.as_secs_f64());
     text
 }
 
@@ -258,8 +292,8 @@ mod tests {
         ];
         assert_eq!(
             table(&outcomes),
-            "part        result    seconds\nfmt         passed        1.0\ntest        FAILED       90.0\n\
-             doc         not run       0.0\nall                      91.0\n"
+            "part              result    seconds\nfmt               passed        1.0\n\
+             test              FAILED       90.0\ndoc               not run       0.0\nall                            91.0\n"
         );
     }
 
@@ -277,6 +311,7 @@ mod tests {
             assert!(!packages.is_empty());
         }
         assert_eq!(packages("fmt").count(), 0);
+        assert!(packages("gssapi-clippy").eq(packages("gssapi")));
         assert!(!is_installed("no such package"));
     }
 }

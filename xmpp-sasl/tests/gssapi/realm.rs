@@ -2,16 +2,25 @@
 //!
 //! libkrb5 takes its configuration from the environment. Tests do not change their own: what needs the realm runs in a
 //! child process, which is this test program again, told to run the one test.
+//!
+//! The tests of daemons use it too: `tests/tests/gssapi.rs`.
 
 use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 pub(crate) const NAME: &str = "VERONA.EXAMPLE";
+
+/// A realm without a KDC. A test may listen where that would be, and not answer.
+#[allow(dead_code)] // Not every test that has a realm needs it.
+pub(crate) const SILENT: &str = "SILENT.EXAMPLE";
+
+/// In the realm's directory: the address where [`SILENT`] would have its KDC.
+const SILENT_ADDRESS: &str = "silent-kdc";
 
 /// Says to the child that it is one, and where the realm's files are.
 const DIRECTORY: &str = "S2SD_TEST_REALM";
@@ -57,13 +66,16 @@ impl Realm {
         let address = Ipv4Addr::new(127, 88, high, low.max(1));
         let free = TcpListener::bind((address, 0)).and_then(|listener| listener.local_addr());
         let kdc_address = free.expect("a free port");
+        let free = TcpListener::bind((address, 0)).and_then(|listener| listener.local_addr());
+        let silent = free.expect("a free port");
+        fs::write(directory.join(SILENT_ADDRESS), silent.to_string()).expect("an address");
         let at = directory.display();
         let client = format!(
             "[libdefaults]\n default_realm = {NAME}\n dns_lookup_kdc = false\n dns_lookup_realm = false\n \
              dns_canonicalize_hostname = false\n rdns = false\n default_ccache_name = FILE:{at}/no-such-cache\n \
              default_keytab_name = FILE:{at}/no-such-keytab\n default_client_keytab_name = FILE:{at}/no-such-keytab\n\
-             [realms]\n {NAME} = {{\n  kdc = {kdc_address}\n }}\n\
-             [domain_realm]\n .example = {NAME}\n\
+             [realms]\n {NAME} = {{\n  kdc = {kdc_address}\n }}\n {SILENT} = {{\n  kdc = {silent}\n }}\n\
+             [domain_realm]\n .example = {NAME}\n .test = {NAME}\n\
              [logging]\n kdc = STDERR\n"
         );
         let server = format!(
@@ -155,6 +167,13 @@ impl Drop for Realm {
         let _ = self.kdc.wait();
         let _ = fs::remove_dir_all(&self.directory);
     }
+}
+
+/// Where [`SILENT`] would have its KDC.
+#[allow(dead_code)] // Not every test that has a realm needs it.
+pub(crate) fn silent_kdc(directory: &Path) -> SocketAddr {
+    let text = fs::read_to_string(directory.join(SILENT_ADDRESS)).expect("the realm wrote it");
+    text.parse().expect("an address")
 }
 
 /// The file with this principal's keys, in the realm's directory.

@@ -1,0 +1,484 @@
+//! GSSAPI (RFC 4752) between two daemons, and against one that is attacked, in a Kerberos realm that is made for the test:
+//! MIT's `krb5-kdc` and `krb5-admin-server` must be installed.
+#![cfg(feature = "gssapi")]
+#![allow(clippy::unwrap_used)]
+
+#[path = "../../xmpp-sasl/tests/gssapi/realm.rs"]
+mod realm;
+
+use std::{collections::HashSet, path::Path, time::Duration};
+
+use realm::{NAME, SILENT, file_name, old_file_name, silent_kdc};
+use s2sd::demo::ca::Leaf;
+use s2sd_tests::{
+    attacked::{self, arrives, is_refused, log_in, message},
+    bystander::Bystander,
+    checks::{self, Check, Finding, Other, Plan},
+    party::Party,
+    peer::Peer,
+    world::{Daemon, SOON, World},
+};
+use tokio::{
+    net::{TcpListener, UdpSocket},
+    time::timeout,
+};
+use xmpp_sasl::{Client, ClientCredentials, Failure, gssapi::Initiator};
+use xmpp_stream::{Condition, ns};
+
+const GRACE: Duration = Duration::from_millis(100);
+
+const A: &str = "xmpp/a.test";
+const B: &str = "xmpp/b.test";
+const HERE: &str = "xmpp/here.test";
+
+/// Runs `body` in a process of its own where there is a realm with these principals.
+#[track_caller]
+fn within(name: &str, principals: &[&str], body: impl AsyncFnOnce(&Path)) {
+    realm::within(name, principals, |directory| {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(body(directory));
+        // A thread may still wait for a KDC that never answers.
+        runtime.shutdown_background();
+    });
+}
+
+fn keytab(realm: &Path, principal: &str) -> String {
+    realm.join(file_name(principal)).display().to_string()
+}
+
+/// The entry of a daemon for another, with one keytab for both directions.
+fn entry(realm: &Path, own: &str, other: &str, lines: &str) -> String {
+    let keytab = keytab(realm, own);
+    format!(
+        "[[peer]]\ndomain = '{other}'\nauth = ['gssapi']\n{lines}\n\
+         credentials = {{ gssapi = {{ keytab = '{keytab}' }} }}\n\
+         accept = {{ gssapi = {{ keytab = '{keytab}' }} }}\n"
+    )
+}
+
+fn daemons(realm: &Path, lines: &str) -> [Daemon; 2] {
+    [("a.test", A, "b.test"), ("b.test", B, "a.test")].map(|(domain, own, other)| {
+        Daemon::serving(domain).tables(&entry(realm, own, other, lines))
+    })
+}
+
+async fn start([a, b]: [Daemon; 2]) -> (World, Party, Party) {
+    let mut world = World::new().unwrap();
+    world.start(a).await.unwrap();
+    world.start(b).await.unwrap();
+    let a = world.component("a.test").await.unwrap();
+    let b = world.component("b.test").await.unwrap();
+    (world, a, b)
+}
+
+async fn federate(daemons: [Daemon; 2]) {
+    let (_world, mut a, mut b) = start(daemons).await;
+    let plan = Plan {
+        within: SOON,
+        ..Plan::default()
+    };
+    let findings = checks::run(&mut a, Other::Party(&mut b), &plan).await;
+    let failed: Vec<_> = findings.iter().filter(|f| f.outcome.is_err()).collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+}
+
+#[test]
+fn two_daemons_that_a_kdc_knows_federate() {
+    within(
+        "two_daemons_that_a_kdc_knows_federate",
+        &[A, B],
+        async |realm| {
+            federate(daemons(realm, "")).await;
+            federate(daemons(realm, "").map(Daemon::direct_tls)).await;
+            federate(daemons(realm, "tls = 'disabled'").map(Daemon::without_tls)).await;
+        },
+    );
+}
+
+#[test]
+fn a_principal_of_any_name_speaks_for_whom_it_is_listed() {
+    let name = "a_principal_of_any_name_speaks_for_whom_it_is_listed";
+    within(name, &["s2s", B], async |realm| {
+        let (own, theirs) = (keytab(realm, "s2s"), keytab(realm, B));
+        let a = format!(
+            "[[peer]]\ndomain = 'b.test'\nauth = ['gssapi']\ncredentials = {{ gssapi = \
+             {{ keytab = '{own}', principal = 's2s@{NAME}', service = '{B}@{NAME}' }} }}\n"
+        );
+        let b = |listed: &str| {
+            format!(
+                "[[peer]]\ndomain = 'a.test'\nauth = ['gssapi']\n\
+                 accept = {{ gssapi = {{ keytab = '{theirs}' }}{listed} }}\n"
+            )
+        };
+        for (listed, believed) in [
+            (format!(", principals = ['{A}@{NAME}', 's2s@{NAME}']"), true),
+            (
+                format!(", principals = ['{A}@{NAME}', 's2s@{SILENT}']"),
+                false,
+            ),
+            (String::new(), false),
+        ] {
+            let daemons = [
+                Daemon::serving("a.test").tables(&a),
+                Daemon::serving("b.test").tables(&b(&listed)),
+            ];
+            let (_world, mut a, mut b) = start(daemons).await;
+            if believed {
+                let message = chat("a.test", "b.test");
+                a.send(message).await.unwrap();
+                arrives(&mut b, "one").await.unwrap();
+            } else {
+                let findings = checks::refused(&mut a, Other::Party(&mut b), &[], SOON, GRACE);
+                check(&findings.await, "cancel", "GSSAPI (not-authorized)");
+            }
+        }
+    });
+}
+
+fn chat(from: &str, to: &str) -> String {
+    format!("<message from='x@{from}' to='x@{to}' id='one'/>")
+}
+
+#[track_caller]
+fn check(findings: &[Finding], kind: &str, words: &str) {
+    assert_eq!(findings.len(), 2);
+    for finding in findings {
+        assert_eq!(finding.outcome, Ok(()));
+        let json = finding.to_json();
+        assert_eq!(json["condition"], "remote-server-timeout", "{json}");
+        assert_eq!(json["type"], kind, "{json}");
+        let text = json["text"].as_str().unwrap_or_default();
+        assert!(text.contains(words), "{text:?} without {words:?}");
+    }
+}
+
+#[test]
+fn who_is_refused_hears_why() {
+    within(
+        "who_is_refused_hears_why",
+        &[A, B, "xmpp/c.test"],
+        async |realm| {
+            // What comes back where `a.test` says this.
+            let refused = async |own: &str, more: &str| {
+                let a = format!(
+                    "[queue]\ngive_up = '1s'\n[[peer]]\ndomain = 'b.test'\nauth = ['gssapi']\n\
+                 credentials = {{ {more} gssapi = {{ {own} }} }}\n"
+                );
+                let [_, b] = daemons(realm, "");
+                let (_world, mut a, mut b) = start([Daemon::serving("a.test").tables(&a), b]).await;
+                checks::refused(&mut a, Other::Party(&mut b), &[], SOON, GRACE).await
+            };
+            let right = format!("keytab = '{}'", keytab(realm, A));
+            // Another principal of the realm,
+            let other = format!(
+                "keytab = '{}', principal = 'xmpp/c.test@{NAME}'",
+                keytab(realm, "xmpp/c.test")
+            );
+            check(
+                &refused(&other, "").await,
+                "cancel",
+                "GSSAPI (not-authorized)",
+            );
+            // the right one, to act as another domain,
+            let findings = refused(&right, "authzid = 'c.test',").await;
+            check(&findings, "cancel", "GSSAPI (invalid-authzid)");
+            // with a key that is no longer its own: the KDC gives it no ticket,
+            let old = format!("keytab = '{}'", realm.join(old_file_name(A)).display());
+            check(
+                &refused(&old, "").await,
+                "wait",
+                "no Kerberos ticket for the other server (",
+            );
+            // and for a service that the KDC does not know.
+            let unknown = format!("{right}, service = 'xmpp/nobody.test@{NAME}'");
+            check(&refused(&unknown, "").await, "wait", "nobody.test");
+        },
+    );
+}
+
+#[test]
+fn a_keytab_without_the_key_of_the_ticket_is_not_authorized() {
+    let name = "a_keytab_without_the_key_of_the_ticket_is_not_authorized";
+    within(name, &[A, B, "xmpp/c.test"], async |realm| {
+        let old = realm.join(old_file_name(B)).display().to_string();
+        for wrong in [old, keytab(realm, "xmpp/c.test")] {
+            let [a, _] = daemons(realm, "");
+            let b = format!(
+                "[[peer]]\ndomain = 'a.test'\nauth = ['gssapi']\n\
+                 accept = {{ gssapi = {{ keytab = '{wrong}' }} }}\n"
+            );
+            let (_world, mut a, mut b) = start([a, Daemon::serving("b.test").tables(&b)]).await;
+            let findings = checks::refused(&mut a, Other::Party(&mut b), &[], SOON, GRACE).await;
+            check(&findings, "cancel", "GSSAPI (not-authorized)");
+        }
+    });
+}
+
+#[test]
+fn without_a_ticket_what_else_is_allowed_follows() {
+    let name = "without_a_ticket_what_else_is_allowed_follows";
+    within(name, &[A], async |realm| {
+        // Nobody made a principal for b.test, but there is a keytab that it offers GSSAPI with.
+        let keytab = keytab(realm, A);
+        let daemons = [("a.test", "b.test"), ("b.test", "a.test")].map(|(own, other)| {
+            Daemon::serving(own).tables(&format!(
+                "[[peer]]\ndomain = '{other}'\nauth = ['gssapi', 'dialback']\n\
+                 credentials = {{ gssapi = {{ keytab = '{keytab}', principal = '{A}@{NAME}' }} }}\n\
+                 accept = {{ gssapi = {{ keytab = '{keytab}' }} }}\n"
+            ))
+        });
+        let (_world, mut a, mut b) = start(daemons).await;
+        a.send(chat("a.test", "b.test")).await.unwrap();
+        arrives(&mut b, "one").await.unwrap();
+    });
+}
+
+/// The principal's keys, as if they were of the realm that does not answer: its name is as long.
+fn silent_keytab(realm: &Path, principal: &str) -> String {
+    let mut keys = std::fs::read(realm.join(file_name(principal))).unwrap();
+    let mut at = 0;
+    while let Some(found) = keys[at..]
+        .windows(NAME.len())
+        .position(|it| it == NAME.as_bytes())
+    {
+        at += found;
+        keys[at..at + NAME.len()].copy_from_slice(SILENT.as_bytes());
+    }
+    assert_ne!(at, 0);
+    let file = realm.join("silent.keytab");
+    std::fs::write(&file, keys).unwrap();
+    file.display().to_string()
+}
+
+/// A KDC that takes questions and never answers holds up whom it was asked about, and nobody else.
+#[test]
+fn a_kdc_that_does_not_answer_delays_no_other_peer() {
+    let name = "a_kdc_that_does_not_answer_delays_no_other_peer";
+    within(name, &[A, B], async |realm| {
+        let (own, theirs) = (silent_keytab(realm, A), keytab(realm, B));
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let many = 2 * processors + 2;
+        let silent = silent_kdc(realm);
+        let questions = UdpSocket::bind(silent).await.unwrap();
+        let _more_questions = TcpListener::bind(silent).await.unwrap();
+        let a = format!(
+            "[[peer]]\ndomain = '*.many.test'\nauth = ['gssapi']\n\
+             credentials = {{ gssapi = {{ keytab = '{own}', principal = '{A}@{SILENT}' }} }}\n\
+             [[peer]]\ndomain = 'b.test'\nauth = ['scram']\n\
+             credentials = {{ username = 'a.test', password = 'correct horse' }}\n\
+             accept = {{ username = 'b.test', password = 'correct horse' }}\n"
+        );
+        let b = format!(
+            "[[peer]]\ndomain = 'a.test'\nauth = ['gssapi', 'scram']\n\
+             credentials = {{ username = 'b.test', password = 'correct horse' }}\n\
+             accept = {{ username = 'a.test', password = 'correct horse', \
+             gssapi = {{ keytab = '{theirs}' }} }}\n"
+        );
+        let names: Vec<String> = (0..many).map(|at| format!("x{at}.many.test")).collect();
+        let b = Daemon::serving("b.test").tables(&b);
+        let b = names.iter().fold(b, |b, name| b.and(name));
+        let leaf = names
+            .iter()
+            .fold(Leaf::domain("b.test"), |leaf, name| leaf.dns(name));
+        let daemons = [Daemon::serving("a.test").tables(&a), b.certificate(leaf)];
+        let (_world, mut a, mut b) = start(daemons).await;
+        for name in &names {
+            a.send(chat("a.test", name)).await.unwrap();
+        }
+        // As many wait for it as there are processors.
+        let mut asked = HashSet::new();
+        while asked.len() < processors {
+            let question = timeout(SOON, questions.recv_from(&mut [0; 64])).await;
+            asked.insert(question.expect("the KDC is asked").unwrap().1);
+        }
+        let plan = Plan {
+            checks: vec![Check::Message],
+            within: SOON,
+            ..Plan::default()
+        };
+        let findings = checks::run(&mut a, Other::Party(&mut b), &plan).await;
+        let failed: Vec<_> = findings.iter().filter(|f| f.outcome.is_err()).collect();
+        assert!(failed.is_empty(), "{failed:#?}");
+    });
+}
+
+/// A daemon that `a.test` and `b.test` may come to without TLS, and `secure.test` may not.
+async fn here(realm: &Path) -> (World, Bystander, Party) {
+    let keytab = keytab(realm, HERE);
+    let entry = |domain: &str, tls: &str| {
+        format!(
+            "[[peer]]\ndomain = '{domain}'\ntls = '{tls}'\nauth = ['gssapi']\n\
+             accept = {{ gssapi = {{ keytab = '{keytab}' }} }}\n"
+        )
+    };
+    let tables = entry("a.test", "disabled")
+        + &entry("b.test", "disabled")
+        + &entry("secure.test", "required");
+    let daemon = attacked::daemon()
+        .policy("tls = 'optional'\nauth = ['external', 'dialback']")
+        .tables(&tables);
+    attacked::start(daemon).await.unwrap()
+}
+
+fn client(realm: &Path, principal: &str, authzid: Option<&str>) -> Box<dyn Client> {
+    let credentials = ClientCredentials {
+        gssapi: Some(Initiator {
+            principal: Some(format!("{principal}@{NAME}")),
+            keytab: Some(realm.join(file_name(principal))),
+            service: None,
+        }),
+        authzid: authzid.map(str::to_owned),
+        ..ClientCredentials::new("xmpp", "here.test")
+    };
+    xmpp_sasl::client("GSSAPI", &credentials).unwrap()
+}
+
+async fn open(world: &World, from: Option<&str>) -> Peer {
+    let mut peer = world.connect("here.test").await.unwrap();
+    peer.send_header(from, "here.test").await.unwrap();
+    peer.expect_header().await.unwrap();
+    let features = peer.expect_features().await.unwrap();
+    assert_eq!(features.mechanisms, ["GSSAPI"]);
+    peer
+}
+
+#[test]
+fn a_ticket_proves_the_peer_whose_it_is_and_no_other() {
+    let name = "a_ticket_proves_the_peer_whose_it_is_and_no_other";
+    let principals = [A, B, HERE, "xmpp/secure.test", "host/a.test", "ali"];
+    within(name, &principals, async |realm| {
+        let (world, bystander, mut component) = here(realm).await;
+        for (from, authzid) in [(None, None), (Some("a.test"), None), (None, Some("a.test"))] {
+            let mut peer = open(&world, from).await;
+            log_in(&mut peer, client(realm, A, authzid))
+                .await
+                .unwrap()
+                .unwrap();
+            peer.send_header(from, "here.test").await.unwrap();
+            peer.expect_header().await.unwrap();
+            peer.expect_features().await.unwrap();
+            peer.send(message("a.test", "mine")).await.unwrap();
+            arrives(&mut component, "mine").await.unwrap();
+            peer.send(message("b.test", "forged")).await.unwrap();
+            is_refused(&mut peer, Condition::InvalidFrom).await.unwrap();
+        }
+        // The ticket of another peer, of another service on its host, of a person, of one who may not come without TLS,
+        // of this server itself,
+        for (from, principal) in [
+            (Some("a.test"), B),
+            (Some("b.test"), A),
+            (Some("a.test"), "host/a.test"),
+            (None, "host/a.test"),
+            (Some("a.test"), "ali"),
+            (None, "ali"),
+            (None, "xmpp/secure.test"),
+            (Some("a.test"), HERE),
+            (None, HERE),
+        ] {
+            let mut peer = open(&world, from).await;
+            let failed = log_in(&mut peer, client(realm, principal, None))
+                .await
+                .unwrap();
+            assert_eq!(failed, Err(Failure::NotAuthorized), "{from:?} {principal}");
+            peer.send(message("a.test", "forged")).await.unwrap();
+            is_refused(&mut peer, Condition::NotAuthorized)
+                .await
+                .unwrap();
+        }
+        // and to act as another.
+        for from in [None, Some("a.test")] {
+            for authzid in ["b.test", "here.test", "x@a.test", "xa.test", "secure.test"] {
+                let mut peer = open(&world, from).await;
+                let failed = log_in(&mut peer, client(realm, A, Some(authzid)))
+                    .await
+                    .unwrap();
+                assert_eq!(failed, Err(Failure::InvalidAuthzid), "{authzid}");
+                peer.expect_end().await.unwrap();
+            }
+        }
+        bystander.was_well().await.unwrap();
+    });
+}
+
+#[test]
+fn what_was_heard_is_good_for_no_other_stream() {
+    let name = "what_was_heard_is_good_for_no_other_stream";
+    within(name, &[A, HERE], async |realm| {
+        let (world, bystander, mut component) = here(realm).await;
+        let mut peer = open(&world, Some("a.test")).await;
+        log_in(&mut peer, client(realm, A, None))
+            .await
+            .unwrap()
+            .unwrap();
+        let said = |name: &str| -> Vec<String> {
+            let begins = format!("> <{name}");
+            let lines = peer.transcript().iter();
+            lines
+                .filter(|line| line.starts_with(&begins))
+                .map(|line| line[2..].to_owned())
+                .collect()
+        };
+        let (auth, responses) = (said("auth"), said("response"));
+        assert_eq!(
+            (auth.len(), responses.len()),
+            (1, 2),
+            "{:?}",
+            peer.transcript()
+        );
+        drop(peer);
+        for from in [None, Some("a.test")] {
+            // The same ticket with the same authenticator was seen before.
+            let mut peer = open(&world, from).await;
+            peer.send(&auth[0]).await.unwrap();
+            let failure = peer.expect(ns::SASL, "failure").await.unwrap();
+            assert!(
+                failure.tree().child(ns::SASL, "not-authorized").is_some(),
+                "{failure:?}"
+            );
+            // What was sealed for another context opens in none.
+            let empty = format!("<auth xmlns='{}' mechanism='GSSAPI'/>", ns::SASL);
+            for words in &responses {
+                let mut peer = open(&world, from).await;
+                peer.send(&empty).await.unwrap();
+                peer.expect(ns::SASL, "challenge").await.unwrap();
+                peer.send(words).await.unwrap();
+                peer.expect(ns::SASL, "failure").await.unwrap();
+            }
+        }
+        let mut peer = open(&world, Some("a.test")).await;
+        log_in(&mut peer, client(realm, A, None))
+            .await
+            .unwrap()
+            .unwrap();
+        peer.send_header(Some("a.test"), "here.test").await.unwrap();
+        peer.expect_header().await.unwrap();
+        peer.expect_features().await.unwrap();
+        peer.send(message("a.test", "the first")).await.unwrap();
+        arrives(&mut component, "the first").await.unwrap();
+        bystander.was_well().await.unwrap();
+    });
+}
+
+#[test]
+fn a_keytab_that_is_gone_is_a_failure_for_a_time() {
+    let name = "a_keytab_that_is_gone_is_a_failure_for_a_time";
+    within(name, &[A, HERE], async |realm| {
+        let (world, bystander, _component) = here(realm).await;
+        let (there, away) = (realm.join(file_name(HERE)), realm.join("away"));
+        std::fs::rename(&there, &away).unwrap();
+        let mut peer = open(&world, Some("a.test")).await;
+        let failed = log_in(&mut peer, client(realm, A, None)).await.unwrap();
+        assert_eq!(failed, Err(Failure::TemporaryAuthFailure));
+        // Back again, and on the same stream, it counts at once.
+        std::fs::rename(&away, &there).unwrap();
+        log_in(&mut peer, client(realm, A, None))
+            .await
+            .unwrap()
+            .unwrap();
+        bystander.was_well().await.unwrap();
+    });
+}
