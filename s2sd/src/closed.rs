@@ -226,11 +226,7 @@ impl fmt::Display for Cause {
                 f.write_str("the domain's DNS says that it has no server-to-server service")
             }
             Self::Dns(what) => write!(f, "the DNS look-up failed ({what})"),
-            Self::Dnssec(what) => write!(
-                f,
-                "an answer of the DNS is not what its DNSSEC signatures vouch for ({what}): the zone has to be signed \
-                 anew, unless somebody changes its answers on the way"
-            ),
+            Self::Dnssec(what) => write!(f, "DNSSEC refutes an answer of the DNS: {what}"),
             Self::Connect(what) => write!(f, "no connection ({what})"),
             Self::Tls(what) => write!(f, "the TLS handshake failed ({what})"),
             Self::Lost(what) => write!(f, "the connection was lost ({what})"),

@@ -31,8 +31,9 @@ use s2sd::{
     config::Config,
     demo::{
         ca::{Authority, Issued, Leaf, Validity},
-        zone::{Zone, ZoneServer},
+        zone::{Zone, ZoneKey, ZoneServer},
     },
+    tls::Tlsa,
 };
 use tokio::{net::TcpListener, task::JoinSet};
 use xmpp_stream::Domain;
@@ -56,6 +57,7 @@ pub struct Daemon {
     policy: String,
     more: String,
     files: Vec<(String, String)>,
+    dnssec: String,
 }
 
 #[derive(Clone, Debug)]
@@ -76,7 +78,15 @@ impl Daemon {
             policy: String::new(),
             more: String::new(),
             files: Vec::new(),
+            dnssec: "use".to_owned(),
         }
+    }
+
+    /// What it has as `dnssec` in a world whose zone is signed; `use` if nothing is said here.
+    #[must_use]
+    pub fn dnssec(self, mode: &str) -> Self {
+        let dnssec = mode.to_owned();
+        Self { dnssec, ..self }
     }
 
     /// Serves another domain too, with the same certificate, to which a component may attach.
@@ -157,16 +167,19 @@ impl Daemon {
             .map(String::as_str)
     }
 
-    fn toml(&self, dns: SocketAddr, has_certificate: bool) -> String {
+    fn toml(&self, dns: SocketAddr, dnssec: Option<&str>, has_certificate: bool) -> String {
         let mut toml = String::new();
         let any = "['127.0.0.1:0']";
         let direct = if self.direct_tls { any } else { "[]" };
         let _ = write!(
             toml,
             "data_dir = 'data'\n[listen]\ns2s = {any}\ns2s_tls = {direct}\ncomponents = {any}\n\
-             [dns]\nservers = ['{dns}']\n[policy]\n{}\n",
-            self.policy
+             [dns]\nservers = ['{dns}']\n"
         );
+        if let Some(dnssec) = dnssec {
+            let _ = writeln!(toml, "dnssec = '{dnssec}'\ntrust_anchor = 'root.key'");
+        }
+        let _ = writeln!(toml, "[policy]\n{}", self.policy);
         if !self
             .policy
             .lines()
@@ -204,6 +217,9 @@ pub struct World {
     authority: Authority,
     directory: Directory,
     daemons: BTreeMap<String, Running>,
+    key: Option<ZoneKey>,
+    /// Where the zone leads.
+    led: BTreeMap<String, SocketAddr>,
 }
 
 impl World {
@@ -215,7 +231,41 @@ impl World {
             authority: Authority::new("the world's authority"),
             directory: Directory::new()?,
             daemons: BTreeMap::new(),
+            key: None,
+            led: BTreeMap::new(),
         })
+    }
+
+    /// The same with a zone that is signed by DNSSEC, and daemons that have its key in `root.key` and `dnssec = "use"`.
+    pub fn signed() -> anyhow::Result<Self> {
+        let key = ZoneKey::generate();
+        let mut world = Self {
+            key: Some(key.clone()),
+            ..Self::new()?
+        };
+        world.change_zone(|zone| zone.signed(&key));
+        Ok(world)
+    }
+
+    /// Publishes what is to be believed of certificates at the place where the zone leads for this domain.
+    pub fn tlsa(&mut self, domain: &str, record: &Tlsa) -> anyhow::Result<()> {
+        let addr = self.led.get(domain).context("the zone leads nowhere")?;
+        let name = format!("_{}._tcp.{}", addr.port(), host(domain, *addr));
+        let Tlsa {
+            usage,
+            selector,
+            matching,
+            data,
+        } = record;
+        let numbers = [*usage as u8, *selector as u8, *matching as u8];
+        self.change_zone(|zone| zone.tlsa(&name, numbers, data));
+        Ok(())
+    }
+
+    /// The name of the machine to which the zone leads for this domain.
+    pub fn host(&self, domain: &str) -> anyhow::Result<String> {
+        let addr = self.led.get(domain).context("the zone leads nowhere")?;
+        Ok(host(domain, *addr))
     }
 
     /// Starts a daemon and puts it into the zone.
@@ -223,6 +273,9 @@ impl World {
         let base = self.directory.path().join(&daemon.domain);
         fs::create_dir_all(&base)?;
         fs::write(base.join("ca.pem"), self.authority.pem())?;
+        if let Some(key) = &self.key {
+            fs::write(base.join("root.key"), key.anchor())?;
+        }
         for (name, text) in &daemon.files {
             fs::write(base.join(name), text)?;
         }
@@ -254,7 +307,9 @@ impl World {
     /// What `s2sd.toml` of a daemon says, whose files are there.
     fn config(&self, daemon: &Daemon) -> anyhow::Result<Config> {
         let base = self.directory.path().join(&daemon.domain);
-        let toml = daemon.toml(self.zone.addr(), base.join("chain.pem").exists());
+        let dnssec = self.key.as_ref().map(|_| daemon.dnssec.as_str());
+        let has_certificate = base.join("chain.pem").exists();
+        let toml = daemon.toml(self.zone.addr(), dnssec, has_certificate);
         let loaded = match Config::from_toml(&toml, "s2sd.toml", &base) {
             Ok(loaded) => loaded,
             Err(faults) => bail!("{faults}"),
@@ -389,7 +444,8 @@ impl World {
     pub fn lead(&mut self, service: &str, domain: &str, addr: SocketAddr) {
         let domain = Domain::parse(domain);
         let domain = domain.as_ref().map_or("", Domain::ascii);
-        let host = format!("host-{}.{domain}", addr.port());
+        self.led.insert(domain.to_owned(), addr);
+        let host = host(domain, addr);
         self.change_zone(|zone| {
             zone.without(&format!("_xmpp-server._tcp.{domain}"))
                 .without(&format!("_xmpps-server._tcp.{domain}"))
@@ -415,6 +471,10 @@ impl World {
     pub fn dns(&self) -> &ZoneServer {
         &self.zone
     }
+}
+
+fn host(domain: &str, addr: SocketAddr) -> String {
+    format!("host-{}.{domain}", addr.port())
 }
 
 /// A raw peer that listens.

@@ -18,7 +18,7 @@ use rustls::pki_types::UnixTime;
 use super::plan::Security;
 use crate::tls::Day;
 
-/// How many aliases are followed, in one message and over several.
+/// How many aliases are followed in one message, and how many messages are asked for one after the other.
 pub(super) const MAX_ALIASES: usize = 8;
 /// How many records of one kind are taken from an answer.
 const MAX_RECORDS: usize = 1024;
@@ -96,14 +96,17 @@ pub(super) fn read(
         Denial::Unvalidated | Denial::Proved => Ok(security),
         _ if !expanded(message, name, of) => Ok(security),
         Denial::Costly => Ok(security.min(Security::Insecure)),
-        Denial::Refuted => Err(unproved(message, name, kind)),
+        Denial::Refuted => match nothing_nearer(message, name, of) {
+            true => Ok(security),
+            false => Err(unproved(message, name, kind)),
+        },
     };
     let mut ttl = Duration::MAX;
     let mut current = name.clone();
+    let mut aliased = false;
     for _ in 0..=MAX_ALIASES {
         // Whether there is nothing nearer than a wildcard has been looked at for the name that was asked for only.
-        let asked = current == *name;
-        if !asked
+        if aliased
             && (expanded(message, &current, kind) || expanded(message, &current, RecordType::CNAME))
         {
             break;
@@ -132,8 +135,9 @@ pub(super) fn read(
         ttl = ttl.min(lifetime(alias));
         security = nearest(&current, RecordType::CNAME, security)?;
         current = target.clone();
+        aliased = true;
     }
-    if current != *name {
+    if aliased {
         let what = What::Alias(current);
         return Ok(Said {
             what,
@@ -218,6 +222,38 @@ fn synthesized(message: &Message, alias: &Record) -> Option<Security> {
 fn expanded(message: &Message, name: &Name, kind: RecordType) -> bool {
     signatures(&message.answers, name, kind)
         .any(|signature| signature.input().num_labels < name.num_labels())
+}
+
+/// RFC 4035 §5.3.4: of the names between this one and the wildcard's parent the next one to that parent is not there,
+/// so nothing is nearer than the wildcard. The library wants a proof that the wildcard itself is not there.
+fn nothing_nearer(message: &Message, name: &Name, kind: RecordType) -> bool {
+    let mut made = signatures(&message.answers, name, kind);
+    let (Some(signature), None) = (made.next(), made.next()) else {
+        return false;
+    };
+    let made = signature.input();
+    if made.num_labels >= name.num_labels() {
+        return false;
+    }
+    let next = name.trim_to(usize::from(made.num_labels) + 1);
+    message.authorities.iter().any(|record| {
+        let RData::DNSSEC(DNSSECRData::NSEC(nsec)) = &record.data else {
+            return false;
+        };
+        let (owner, after) = (&record.name, nsec.next_domain_name());
+        let wraps = after <= owner;
+        let kinds = nsec.type_set();
+        // RFC 6840 §4.1: where another zone begins, or another name takes over, it says nothing of what is below.
+        let elsewhere = kinds.contains(RecordType::DNAME)
+            || kinds.contains(RecordType::NS) && !kinds.contains(RecordType::SOA);
+        record.proof == Proof::Secure
+            && signatures(&message.authorities, owner, RecordType::NSEC)
+                .any(|signature| signature.input().signer_name == made.signer_name)
+            && !(elsewhere && owner.zone_of(&next))
+            && *owner < next
+            && (next < *after || wraps && made.signer_name.zone_of(&next))
+            && !next.zone_of(after)
+    })
 }
 
 fn signatures<'m>(

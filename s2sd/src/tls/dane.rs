@@ -3,7 +3,10 @@
 //! Pure: the records are given, and whoever gives them has seen to it that they are proved by DNSSEC. Left out: raw
 //! public keys (RFC 7250), and fetching a certificate that is neither shown nor in the record (RFC 7671 §5.2.2).
 
-use std::{cmp::Reverse, fmt};
+use std::{
+    cmp::Reverse,
+    fmt::{self, Write as _},
+};
 
 use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer, TrustAnchor, UnixTime};
 use sha2::{Digest as _, Sha256, Sha512};
@@ -102,6 +105,40 @@ impl Tlsa {
             matching,
             data,
         })
+    }
+
+    /// The record that would speak of this certificate; `None` for what is no certificate. To be published, it reads
+    /// `3 1 1` and then all of [`Tlsa::hex`].
+    pub fn of(
+        usage: Usage,
+        selector: Selector,
+        matching: Matching,
+        certificate: &CertificateDer<'_>,
+    ) -> Option<Self> {
+        let spki = spki_for_anchor(&anchor_from_trusted_cert(certificate).ok()?);
+        let selected: &[u8] = match selector {
+            Selector::Cert => certificate,
+            Selector::Spki => &spki,
+        };
+        Some(Self {
+            usage,
+            selector,
+            matching,
+            data: match matching {
+                Matching::Exact => selected.to_vec(),
+                Matching::Sha256 => Sha256::digest(selected).to_vec(),
+                Matching::Sha512 => Sha512::digest(selected).to_vec(),
+            },
+        })
+    }
+
+    /// All of the data, as zone files have it.
+    pub fn hex(&self) -> String {
+        let mut hex = String::with_capacity(self.data.len() * 2);
+        for byte in &self.data {
+            let _ = write!(hex, "{byte:02x}");
+        }
+        hex
     }
 
     /// Does it speak of what is selected here?

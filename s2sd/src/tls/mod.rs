@@ -18,7 +18,7 @@ mod troubles;
 pub mod trust;
 
 pub use config::{ByName, OwnCertificate, Tls, server_name};
-pub use dane::{Matched, Tlsa, TlsaSet};
+pub use dane::{Matched, Matching, Selector, Tlsa, TlsaSet, Usage};
 pub use facts::{TlsFacts, describe};
 pub use identity::{Identity, Unreadable, identities};
 pub use judgement::{Because, Evidence, Judgement, Trust, judge};

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use s2sd::demo::zone::{Zone, ZoneServer};
+use s2sd::demo::zone::{Zone, ZoneKey, ZoneServer};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::broadcast::error::RecvError,
@@ -21,10 +21,18 @@ use super::{
 ///   srv NAME PRIORITY WEIGHT PORT TARGET
 ///   a NAME ADDRESS
 ///   aaaa NAME ADDRESS
+///   cname NAME TARGET
+///   dname NAME TARGET
+///   tlsa NAME USAGE SELECTOR MATCHING HEX
 ///   none NAME            SRV with the target ".": the service is decidedly absent
 ///   fail NAME            SERVFAIL
 ///   silent NAME          no answer at all
 ///   # comment
+///
+/// and, which is of no meaning without --sign:
+///
+///   zone NAME signed|unsigned|wrong-ds         a zone of its own, and how it is delegated
+///   flaw NAME broken|expired|early|stripped    what is wrong with the signatures for a name
 ///
 /// Names may be wildcards (*.load.test). Anything else is NXDOMAIN.
 #[derive(Debug, clap::Args)]
@@ -39,6 +47,9 @@ pub(super) struct Args {
     /// The time to live of all answers, in seconds.
     #[arg(long, default_value_t = 0)]
     ttl: u32,
+    /// Signs everything by DNSSEC, and writes the key of the root to this file first, as resolvers read it.
+    #[arg(long, value_name = "FILE")]
+    sign: Option<PathBuf>,
     /// Prints each question as `asked NAME TYPE`.
     #[arg(long)]
     log: bool,
@@ -46,7 +57,15 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args, end: End) -> anyhow::Result<Outcome> {
     let mut reload = signal(SignalKind::hangup())?;
-    let server = ZoneServer::start(args.listen, load(&args)?)?;
+    let key = match &args.sign {
+        Some(file) => {
+            let key = ZoneKey::generate();
+            std::fs::write(file, key.anchor())?;
+            Some(key)
+        }
+        None => None,
+    };
+    let server = ZoneServer::start(args.listen, load(&args, key.as_ref())?)?;
     let mut questions = server.watch();
     let end = end.reached();
     tokio::pin!(end);
@@ -56,7 +75,7 @@ pub(super) async fn run(args: Args, end: End) -> anyhow::Result<Outcome> {
         tokio::select! {
             ended = &mut end => return ended.map(|()| Outcome::Well),
             _ = reload.recv() => {
-                server.replace(load(&args)?);
+                server.replace(load(&args, key.as_ref())?);
                 say("reloaded")?;
             }
             question = questions.recv(), if args.log => match question {
@@ -68,9 +87,13 @@ pub(super) async fn run(args: Args, end: End) -> anyhow::Result<Outcome> {
     }
 }
 
-fn load(args: &Args) -> anyhow::Result<Zone> {
+fn load(args: &Args, key: Option<&ZoneKey>) -> anyhow::Result<Zone> {
     let file = &args.zone;
     let zone = Zone::parse(&read(file)?);
     let zone = zone.map_err(|error| anyhow::anyhow!("{}: {error}", file.display()))?;
-    Ok(zone.ttl(args.ttl))
+    let zone = zone.ttl(args.ttl);
+    Ok(match key {
+        Some(key) => zone.signed(key),
+        None => zone,
+    })
 }

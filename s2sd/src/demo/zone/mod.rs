@@ -1,12 +1,15 @@
 //! A zone server in this process, for `s2sd demo` and for tests: authoritative for everything, UDP and TCP.
 //!
-//! Answers SRV, A and AAAA, tells NXDOMAIN from NODATA (RFC 8020, with empty non-terminals), knows wildcards
-//! (RFC 4592), and can also fail or keep silent for a name. Times to live are 0 unless set, so that
-//! [`ZoneServer::replace`] is seen at once. It leaves out zone cuts, CNAME and DNSSEC.
+//! Answers SRV, A, AAAA and TLSA, follows CNAME and DNAME, tells NXDOMAIN from NODATA (RFC 8020, with empty
+//! non-terminals), knows wildcards (RFC 4592), and can also fail or keep silent for a name. With a key it is signed
+//! (RFC 4035): see [`Zone::signed`]. Times to live are 0 unless set, so that [`ZoneServer::replace`] is seen at once.
 
 mod server;
+mod signed;
+mod text;
 
 pub use server::ZoneServer;
+pub use signed::{Flaw, ZoneKey};
 
 use std::{
     collections::BTreeMap,
@@ -14,17 +17,28 @@ use std::{
 };
 
 use hickory_resolver::proto::{
-    op::{Edns, Message, Metadata, OpCode, Query, ResponseCode},
+    op::{Edns, Message, Metadata, OpCode, ResponseCode},
     rr::{
         Name, RData, Record, RecordType,
-        rdata::{A, AAAA, SOA, SRV},
+        rdata::{A, AAAA, CNAME, NULL, SOA, SRV, TLSA},
     },
+    serialize::binary::BinEncodable as _,
 };
+use signed::Cut;
+
+/// As many as a resolver follows.
+const MAX_ALIASES: usize = 8;
+
 /// What the zone server answers. Names are compared without case; a final dot is of no meaning.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Zone {
     names: BTreeMap<String, Node>,
     ttl: u32,
+    key: Option<ZoneKey>,
+    /// Zones below the root, and how they are delegated.
+    cuts: BTreeMap<String, Cut>,
+    flaws: BTreeMap<String, Flaw>,
+    checks: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,6 +57,9 @@ enum Data {
     },
     A(Ipv4Addr),
     Aaaa(Ipv6Addr),
+    Cname(String),
+    Dname(String),
+    Tlsa([u8; 3], Vec<u8>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +116,21 @@ impl Zone {
         self.srv(name, 0, 0, 0, ".")
     }
 
+    /// Makes the name an alias (RFC 1034 §3.6.2).
+    pub fn cname(self, name: &str, target: &str) -> Self {
+        self.with(name, Data::Cname(target.to_owned()))
+    }
+
+    /// Makes everything below the name an alias of what is below the target (RFC 6672).
+    pub fn dname(self, name: &str, target: &str) -> Self {
+        self.with(name, Data::Dname(target.to_owned()))
+    }
+
+    /// Adds a TLSA record: usage, selector and matching type, and the data.
+    pub fn tlsa(self, name: &str, numbers: [u8; 3], data: &[u8]) -> Self {
+        self.with(name, Data::Tlsa(numbers, data.to_owned()))
+    }
+
     /// Takes out everything that was said about this name.
     pub fn without(mut self, name: &str) -> Self {
         self.names.remove(&key(name));
@@ -113,48 +145,6 @@ impl Zone {
     /// No question for this name is answered.
     pub fn silent(self, name: &str) -> Self {
         self.troubled(name, Trouble::Silent)
-    }
-
-    /// Reads the text form, one record a line; `#` begins a comment.
-    ///
-    /// ```text
-    /// srv NAME PRIORITY WEIGHT PORT TARGET
-    /// a NAME ADDRESS
-    /// aaaa NAME ADDRESS
-    /// none NAME           the service is decidedly absent: an SRV record with the target "."
-    /// fail NAME           SERVFAIL
-    /// silent NAME         no answer at all
-    /// ```
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let mut zone = Self::new();
-        for (at, line) in text.lines().enumerate() {
-            let line = line.split('#').next().unwrap_or_default();
-            let words: Vec<&str> = line.split_whitespace().collect();
-            if !words.is_empty() {
-                zone = zone
-                    .line(&words)
-                    .ok_or_else(|| format!("line {}: not understood: {}", at + 1, line.trim()))?;
-            }
-        }
-        Ok(zone)
-    }
-
-    fn line(self, words: &[&str]) -> Option<Self> {
-        let name = |name: &str| Name::from_ascii(name).is_ok();
-        match *words {
-            ["srv", owner, priority, weight, port, target] if name(owner) && name(target) => {
-                let (priority, weight) = (priority.parse().ok()?, weight.parse().ok()?);
-                Some(self.srv(owner, priority, weight, port.parse().ok()?, target))
-            }
-            ["a", owner, address] if name(owner) => Some(self.a(owner, address.parse().ok()?)),
-            ["aaaa", owner, address] if name(owner) => {
-                Some(self.aaaa(owner, address.parse().ok()?))
-            }
-            ["none", owner] if name(owner) => Some(self.service_absent(owner)),
-            ["fail", owner] if name(owner) => Some(self.fails(owner)),
-            ["silent", owner] if name(owner) => Some(self.silent(owner)),
-            _ => None,
-        }
     }
 
     fn with(mut self, name: &str, data: Data) -> Self {
@@ -172,32 +162,33 @@ impl Zone {
         if let Some(node) = self.names.get(name) {
             return Found::Node(node);
         }
-        if self.has_below(name) {
+        if self.exists(name) {
             return Found::Empty;
         }
-        let mut rest = name;
-        loop {
-            let encloser = rest.split_once('.').map_or("", |(_, parent)| parent);
-            let exists = self.names.contains_key(encloser) || self.has_below(encloser);
-            if exists || encloser.is_empty() {
-                let wildcard = match encloser {
-                    "" => "*".to_owned(),
-                    _ => format!("*.{encloser}"),
-                };
-                return match self.names.get(&wildcard) {
-                    Some(node) => Found::Node(node),
-                    None => Found::Nothing,
-                };
-            }
-            rest = encloser;
+        let wildcard = wildcard_at(self.closest_encloser(name));
+        match self.names.get(&wildcard) {
+            Some(node) => Found::Wildcard(node, wildcard),
+            None => Found::Nothing,
         }
     }
 
-    fn has_below(&self, name: &str) -> bool {
-        self.names.keys().any(|key| {
+    /// Of the names above this one the nearest that is there.
+    fn closest_encloser<'n>(&self, name: &'n str) -> &'n str {
+        let mut rest = name;
+        loop {
+            rest = rest.split_once('.').map_or("", |(_, parent)| parent);
+            if rest.is_empty() || self.exists(rest) {
+                return rest;
+            }
+        }
+    }
+
+    fn exists(&self, name: &str) -> bool {
+        let below = |key: &String| {
             key.strip_suffix(name)
-                .is_some_and(|front| front.ends_with('.'))
-        })
+                .is_some_and(|front| front.is_empty() || front.ends_with('.'))
+        };
+        self.names.keys().any(below) || self.cuts.keys().any(below)
     }
 
     /// The answer to a query message; `None`: keep silent.
@@ -207,9 +198,12 @@ impl Zone {
         answer.metadata.authoritative = true;
         // Stub resolvers ask with RD and some want RA; there is nothing to recurse to.
         answer.metadata.recursion_available = true;
+        let mut signs = false;
         if let Some(asked) = &request.edns {
             let mut edns = Edns::new();
             edns.set_max_payload(asked.max_payload().max(512));
+            signs = asked.flags().dnssec_ok;
+            edns.set_dnssec_ok(signs);
             answer.set_edns(edns);
         }
         let (OpCode::Query, [query]) = (request.metadata.op_code, request.queries.as_slice())
@@ -218,30 +212,142 @@ impl Zone {
             return Some(answer);
         };
         answer.add_query(query.clone());
-        match self.find(&key(&query.name.to_ascii())) {
-            Found::Node(node) => match node.trouble {
-                Some(Trouble::Silent) => return None,
-                Some(Trouble::Fails) => answer.metadata.response_code = ResponseCode::ServFail,
-                None => {
-                    answer.answers = node
-                        .records
-                        .iter()
-                        .filter_map(|data| data.record(query, self.ttl))
-                        .collect();
-                }
-            },
-            Found::Empty => {}
-            Found::Nothing => answer.metadata.response_code = ResponseCode::NXDomain,
-        }
-        if answer.answers.is_empty() && answer.metadata.response_code != ResponseCode::ServFail {
-            answer.add_authority(start_of_authority(self.ttl));
+        let checked = self.checks && !request.metadata.checking_disabled;
+        let mut name = query.name.clone();
+        let mut said = Vec::new();
+        while said.len() <= MAX_ALIASES && !said.contains(&name) {
+            if checked && self.flaws.contains_key(&key(&name.to_ascii())) {
+                answer.answers.clear();
+                answer.metadata.response_code = ResponseCode::ServFail;
+                return Some(answer);
+            }
+            match self.say(&name, query.query_type, signs, &mut answer) {
+                Next::Silent => return None,
+                Next::Done => break,
+                Next::Alias(target) => said.push(std::mem::replace(&mut name, target)),
+            }
         }
         Some(answer)
     }
+
+    /// Adds what is to be said of one name.
+    fn say(&self, name: &Name, kind: RecordType, signs: bool, answer: &mut Message) -> Next {
+        let text = key(&name.to_ascii());
+        let sign = |answer: &mut Message, owner: &Name, records: Vec<Record>| {
+            if signs && let Some(signature) = self.signature(owner, name, &records) {
+                answer.add_answer(signature);
+            }
+            answer.add_answers(records);
+        };
+        if let Some((dname, alias, target)) = self.dname_above(name, &text) {
+            sign(answer, &dname.name.clone(), vec![dname]);
+            answer.add_answer(alias);
+            return Next::Alias(target);
+        }
+        let of_apex = self.of_apex(name, &text, kind);
+        if !of_apex.is_empty() {
+            sign(answer, name, of_apex);
+            return Next::Done;
+        }
+        let (node, wildcard) = match self.find(&text) {
+            Found::Node(node) => (node, None),
+            Found::Wildcard(node, wildcard) => (node, Some(wildcard)),
+            found @ (Found::Empty | Found::Nothing) => {
+                if matches!(found, Found::Nothing) && !self.is_apex(&text) {
+                    answer.metadata.response_code = ResponseCode::NXDomain;
+                }
+                answer.add_authorities(self.absence(name, &text, kind, None, signs));
+                return Next::Done;
+            }
+        };
+        match node.trouble {
+            Some(Trouble::Silent) => return Next::Silent,
+            Some(Trouble::Fails) => {
+                answer.metadata.response_code = ResponseCode::ServFail;
+                return Next::Done;
+            }
+            None => {}
+        }
+        let records = |kind| -> Vec<Record> {
+            let records = node.records.iter();
+            records
+                .filter_map(|data| data.record(name, kind, self.ttl))
+                .collect()
+        };
+        let owner = wildcard
+            .as_deref()
+            .map_or_else(|| Some(name.clone()), absolute);
+        let owner = owner.unwrap_or_else(|| name.clone());
+        let (found, next) = match (records(kind), records(RecordType::CNAME)) {
+            (found, _) if !found.is_empty() => (found, Next::Done),
+            (_, alias) if !alias.is_empty() => {
+                let target = alias.first().and_then(|alias| match &alias.data {
+                    RData::CNAME(target) => Some(target.0.clone()),
+                    _ => None,
+                });
+                (alias, target.map_or(Next::Done, Next::Alias))
+            }
+            _ => {
+                answer.add_authorities(self.absence(name, &text, kind, wildcard.as_deref(), signs));
+                return Next::Done;
+            }
+        };
+        sign(answer, &owner, found);
+        if wildcard.is_some() && signs {
+            answer.add_authorities(self.nothing_nearer(name, &text));
+        }
+        next
+    }
+
+    /// The DNAME above this name, the CNAME that it makes of it, and where that leads.
+    fn dname_above(&self, name: &Name, text: &str) -> Option<(Record, Record, Name)> {
+        let mut rest = text;
+        while let Some((_, parent)) = rest.split_once('.') {
+            rest = parent;
+            let of_parent = self.names.get(parent).into_iter();
+            for data in of_parent.flat_map(|node| &node.records) {
+                let Data::Dname(target) = data else { continue };
+                let (owner, to) = (absolute(parent)?, absolute(target)?);
+                let labels = usize::from(name.num_labels() - owner.num_labels());
+                let front: Vec<&[u8]> = name.iter().take(labels).collect();
+                let target = Name::from_labels(front).ok()?.append_domain(&to).ok()?;
+                let alias = RData::CNAME(CNAME(target.clone()));
+                return Some((
+                    data.record(&owner, RecordType::DNAME, self.ttl)?,
+                    Record::from_rdata(name.clone(), self.ttl, alias),
+                    target,
+                ));
+            }
+        }
+        None
+    }
+}
+
+/// What follows on what was said of a name.
+enum Next {
+    Done,
+    Alias(Name),
+    Silent,
+}
+
+fn wildcard_at(encloser: &str) -> String {
+    match encloser {
+        "" => "*".to_owned(),
+        _ => format!("*.{encloser}"),
+    }
+}
+
+/// A name with its final dot, if it is one.
+fn absolute(name: &str) -> Option<Name> {
+    let mut name = Name::from_ascii(name).ok()?;
+    name.set_fqdn(true);
+    Some(name)
 }
 
 enum Found<'a> {
     Node(&'a Node),
+    /// That of the wildcard, whose name this is.
+    Wildcard(&'a Node, String),
     /// No records, but names below it (RFC 4592 §2.2.2, empty non-terminal).
     Empty,
     Nothing,
@@ -252,41 +358,59 @@ fn key(name: &str) -> String {
 }
 
 impl Data {
-    /// Itself as an answer to the query, if it is one. A target that is no DNS name is left out.
-    fn record(&self, query: &Query, ttl: u32) -> Option<Record> {
-        let data = match (self, query.query_type) {
-            (
-                Self::Srv {
-                    priority,
-                    weight,
-                    port,
-                    target,
-                },
-                RecordType::SRV | RecordType::ANY,
-            ) => {
-                let mut target = Name::from_ascii(target).ok()?;
-                target.set_fqdn(true);
-                RData::SRV(SRV::new(*priority, *weight, *port, target))
-            }
-            (Self::A(address), RecordType::A | RecordType::ANY) => RData::A(A(*address)),
-            (Self::Aaaa(address), RecordType::AAAA | RecordType::ANY) => {
-                RData::AAAA(AAAA(*address))
-            }
-            _ => return None,
+    /// Itself as a record of this name, if it is one of this kind. A target that is no DNS name is left out.
+    fn record(&self, name: &Name, kind: RecordType, ttl: u32) -> Option<Record> {
+        if kind != self.kind() && kind != RecordType::ANY {
+            return None;
+        }
+        let data = match self {
+            Self::Srv {
+                priority,
+                weight,
+                port,
+                target,
+            } => RData::SRV(SRV::new(*priority, *weight, *port, absolute(target)?)),
+            Self::A(address) => RData::A(A(*address)),
+            Self::Aaaa(address) => RData::AAAA(AAAA(*address)),
+            Self::Cname(target) => RData::CNAME(CNAME(absolute(target)?)),
+            // RFC 6672 §2.1: its target is not compressed, which is how a name by itself is written.
+            Self::Dname(target) => RData::Unknown {
+                code: RecordType::DNAME,
+                rdata: NULL::with(absolute(target)?.to_bytes().ok()?),
+            },
+            Self::Tlsa([usage, selector, matching], data) => RData::TLSA(TLSA::new(
+                (*usage).into(),
+                (*selector).into(),
+                (*matching).into(),
+                data.clone(),
+            )),
         };
-        Some(Record::from_rdata(query.name.clone(), ttl, data))
+        Some(Record::from_rdata(name.clone(), ttl, data))
+    }
+
+    fn kind(&self) -> RecordType {
+        match self {
+            Self::Srv { .. } => RecordType::SRV,
+            Self::A(_) => RecordType::A,
+            Self::Aaaa(_) => RecordType::AAAA,
+            Self::Cname(_) => RecordType::CNAME,
+            Self::Dname(_) => RecordType::DNAME,
+            Self::Tlsa(..) => RecordType::TLSA,
+        }
     }
 }
 
 /// RFC 2308 §2: negative answers carry it, and its minimum says how long they may be kept.
-fn start_of_authority(ttl: u32) -> Record {
+fn start_of_authority(zone: Name, ttl: u32) -> Record {
     let root = Name::root();
-    let data = SOA::new(root.clone(), root.clone(), 1, 3600, 600, 86400, ttl);
-    Record::from_rdata(root, ttl, RData::SOA(data))
+    let data = SOA::new(root.clone(), root, 1, 3600, 600, 86400, ttl);
+    Record::from_rdata(zone, ttl, RData::SOA(data))
 }
 
 #[cfg(test)]
 mod tests {
+    use hickory_resolver::proto::op::Query;
+
     use super::*;
 
     pub(super) const LOCAL: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
@@ -399,19 +523,5 @@ mod tests {
             &[],
         );
         assert_eq!(ask(&example(), "silent.example.", RecordType::A), None);
-    }
-
-    #[test]
-    fn the_text_form_is_the_same_zone() {
-        let text = "# comment\n\
-            srv _xmpp-server._tcp.A.example. 1 2 5269 host.a.example  # more\n\
-            none _xmpp-server._tcp.none.example\n\n\
-            a host.a.example 127.0.0.1\n  aaaa host.a.example ::1\n\
-            a *.load.example 127.0.0.1\nfail broken.example\nsilent silent.example\n";
-        assert_eq!(Zone::parse(text), Ok(example()));
-        assert_eq!(
-            Zone::parse("a x.example 127.0.0.1\nsrv x 1 2 3\n"),
-            Err("line 2: not understood: srv x 1 2 3".to_owned())
-        );
     }
 }

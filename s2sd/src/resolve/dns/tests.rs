@@ -1,0 +1,232 @@
+//! What is asked, and what comes of it without DNSSEC.
+
+mod dnssec;
+
+use super::*;
+use crate::demo::zone::{Zone, ZoneServer};
+
+fn ask(zone: Zone) -> (ZoneServer, Dns) {
+    let server = ZoneServer::start("127.0.0.1:0".parse().unwrap(), zone).unwrap();
+    let servers = vec![server.addr()];
+    let config = config::Dns {
+        servers,
+        ..config::Dns::default()
+    };
+    let dns = Dns::new(&config).unwrap();
+    (server, dns)
+}
+
+async fn targets(dns: &Dns, domain: &str, tls: TlsMode) -> Result<Vec<String>, ResolveError> {
+    let domain = Domain::parse(domain).unwrap();
+    let targets = dns.targets(&domain, tls).await?;
+    Ok(targets.iter().map(Target::to_string).collect())
+}
+
+fn target(host: &str) -> Target {
+    Target {
+        host: Host::parse(host),
+        port: 5269,
+        direct_tls: false,
+        secure: false,
+    }
+}
+
+async fn addresses(dns: &Dns, host: &str) -> Result<Vec<String>, ResolveError> {
+    let found = dns.addresses(&target(host)).await?;
+    Ok(found.all.iter().map(ToString::to_string).collect())
+}
+
+fn texts(texts: &[&str]) -> Result<Vec<String>, ResolveError> {
+    Ok(texts.iter().map(|&text| text.to_owned()).collect())
+}
+
+#[tokio::test]
+async fn both_services_are_asked_for_and_merged() {
+    let (server, dns) = ask(Zone::new()
+        .srv("_xmpp-server._tcp.a.example", 10, 0, 5269, "x.a.example")
+        .srv("_xmpps-server._tcp.a.example", 5, 0, 5270, "x.a.example"));
+    assert_eq!(
+        targets(&dns, "a.example", TlsMode::Required).await,
+        texts(&["tls://x.a.example:5270", "x.a.example:5269"])
+    );
+    let mut asked = server.asked();
+    asked.sort();
+    assert_eq!(
+        asked,
+        [
+            "_xmpp-server._tcp.a.example SRV",
+            "_xmpps-server._tcp.a.example SRV"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn without_tls_the_service_with_tls_is_not_asked_for() {
+    let (server, dns) = ask(Zone::new()
+        .srv("_xmpp-server._tcp.a.example", 10, 0, 5269, "x.a.example")
+        .srv("_xmpps-server._tcp.a.example", 5, 0, 5270, "x.a.example"));
+    assert_eq!(
+        targets(&dns, "a.example", TlsMode::Disabled).await,
+        texts(&["x.a.example:5269"])
+    );
+    assert_eq!(server.asked(), ["_xmpp-server._tcp.a.example SRV"]);
+}
+
+#[tokio::test]
+async fn a_domain_without_srv_is_its_own_host() {
+    let (_server, dns) = ask(Zone::new().a("a.example", [192, 0, 2, 7].into()));
+    assert_eq!(
+        targets(&dns, "a.example", TlsMode::Required).await,
+        texts(&["a.example:5269"])
+    );
+    assert_eq!(
+        addresses(&dns, "a.example").await,
+        texts(&["192.0.2.7:5269"])
+    );
+    // The target is the same for a name that does not exist; its addresses tell.
+    assert_eq!(
+        addresses(&dns, "b.example").await,
+        Err(ResolveError::NotFound)
+    );
+}
+
+#[tokio::test]
+async fn a_service_that_is_absent_is_no_failure() {
+    let (_server, dns) = ask(Zone::new()
+        .service_absent("_xmpp-server._tcp.a.example")
+        .a("a.example", [192, 0, 2, 7].into()));
+    assert_eq!(
+        targets(&dns, "a.example", TlsMode::Required).await,
+        Err(ResolveError::NoService)
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_fails_is_told_from_a_name_that_is_not_there() {
+    let (_server, dns) = ask(Zone::new()
+        .fails("_xmpp-server._tcp.a.example")
+        .fails("x.example"));
+    for result in [
+        targets(&dns, "a.example", TlsMode::Disabled).await,
+        addresses(&dns, "x.example").await,
+    ] {
+        assert!(matches!(result, Err(ResolveError::Failed(_))), "{result:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_is_a_failure() {
+    let (_server, dns) = ask(Zone::new().silent("_xmpp-server._tcp.a.example"));
+    let result = targets(&dns, "a.example", TlsMode::Disabled).await;
+    assert!(matches!(result, Err(ResolveError::Failed(_))), "{result:?}");
+}
+
+#[tokio::test]
+async fn addresses_are_of_both_families() {
+    let (server, dns) = ask(Zone::new()
+        .a("x.example", [192, 0, 2, 7].into())
+        .aaaa("x.example", "2001:db8::7".parse().unwrap()));
+    assert_eq!(
+        addresses(&dns, "x.example").await,
+        texts(&["[2001:db8::7]:5269", "192.0.2.7:5269"])
+    );
+    let before = server.asked().len();
+    assert_eq!(
+        addresses(&dns, "192.0.2.9").await,
+        texts(&["192.0.2.9:5269"])
+    );
+    assert_eq!(server.asked().len(), before);
+}
+
+#[tokio::test]
+async fn answers_and_absences_are_kept_for_their_time() {
+    for (ttl, asked_again) in [(60, false), (0, true)] {
+        let zone = Zone::new()
+            .ttl(ttl)
+            .srv("_xmpp-server._tcp.a.example", 0, 0, 5269, "x.example");
+        let (server, dns) = ask(zone);
+        for name in ["a.example", "b.example"] {
+            let first = targets(&dns, name, TlsMode::Disabled).await;
+            let before = server.asked().len();
+            assert_eq!(targets(&dns, name, TlsMode::Disabled).await, first);
+            assert_eq!(
+                server.asked().len() > before,
+                asked_again,
+                "{name}, {ttl} s"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_address_is_not_asked_for() {
+    let (server, dns) = ask(Zone::new());
+    assert_eq!(
+        targets(&dns, "192.0.2.7", TlsMode::Required).await,
+        texts(&["192.0.2.7:5269"])
+    );
+    assert_eq!(
+        targets(&dns, "[2001:db8::7]", TlsMode::Required).await,
+        texts(&["[2001:db8::7]:5269"])
+    );
+    assert_eq!(server.asked(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn onion_services_are_never_asked_for() {
+    let (server, dns) = ask(Zone::new()
+        .srv("_xmpp-server._tcp.x.onion", 0, 0, 5269, "x.onion")
+        .a("x.onion", [127, 0, 0, 1].into()));
+    assert_eq!(
+        targets(&dns, "X.Onion", TlsMode::Required).await,
+        texts(&["x.onion:5269"])
+    );
+    for name in ["x.onion", "a.X.ONION.", "onion"] {
+        assert_eq!(addresses(&dns, name).await, Err(ResolveError::Onion));
+    }
+    assert_eq!(server.asked(), Vec::<String>::new());
+    assert_eq!(
+        addresses(&dns, "onion.example").await,
+        Err(ResolveError::NotFound)
+    );
+}
+
+#[tokio::test]
+async fn international_domains_are_asked_for_as_a_labels() {
+    let name = "_xmpp-server._tcp.xn--mller-kva.example";
+    let (_server, dns) = ask(Zone::new().srv(name, 0, 0, 5269, "x.example"));
+    assert_eq!(
+        targets(&dns, "müller.example", TlsMode::Disabled).await,
+        texts(&["x.example:5269"])
+    );
+}
+
+#[tokio::test]
+async fn a_name_is_asked_for_as_it_is() {
+    let (server, dns) = ask(Zone::new());
+    // No search list, and no file with local names: the machine's own name is in it on many systems.
+    let own = std::fs::read_to_string("/etc/hostname").unwrap_or_else(|_| "printer".to_owned());
+    assert_eq!(
+        addresses(&dns, own.trim()).await,
+        Err(ResolveError::NotFound)
+    );
+    let mut asked = server.asked();
+    asked.sort();
+    let own = own.trim().to_ascii_lowercase();
+    assert_eq!(asked, [format!("{own} A"), format!("{own} AAAA")]);
+}
+
+#[tokio::test]
+async fn a_name_that_the_dns_cannot_hold_is_not_found() {
+    let (_server, dns) = ask(Zone::new());
+    let long = format!("{}.example", "a".repeat(64));
+    assert_eq!(addresses(&dns, &long).await, Err(ResolveError::NotFound));
+}
+
+#[test]
+fn dice_stay_in_range() {
+    assert_eq!(dice(0), 0);
+    for most in [1, 5, u32::MAX] {
+        assert!((0..1_000).all(|_| dice(most) <= most));
+    }
+}
