@@ -3,8 +3,8 @@
 use std::fmt;
 
 use crate::{
-    ChannelBindings, IterationBounds, Offer, Password, SaltedPassword, ScramError, gssapi,
-    kerberos_v4,
+    ChannelBindingType, ChannelBindings, IterationBounds, Offer, Password, SaltedPassword,
+    ScramError, gssapi, kerberos_v4,
 };
 
 /// Where random bytes come from. Closures `FnMut(&mut [u8])` are one.
@@ -89,6 +89,10 @@ pub enum ClientError {
     /// somebody changed it on the way.
     #[error("what the server offered was changed on the way to us")]
     OfferChanged,
+    /// The server has channel binding, but of no type that exists here, and does not prove what it offered
+    /// ([`ClientCredentials::binding_is_withheld`]).
+    #[error("{}", WITHHELD)]
+    BindingWithheld,
     /// The server says inside the exchange why it does not let us in (RFC 5802 §5.1, `e=`).
     #[error("the server refuses: {0}")]
     Refused(ScramError),
@@ -141,7 +145,29 @@ impl ClientCredentials {
             ..Self::default()
         }
     }
+
+    /// XEP-0440 §3, rule 6: the server offers channel binding and names its types, but none that there is data of, not
+    /// even `tls-server-end-point`, which every server has (rule 1). Somebody may have changed the list, to have the
+    /// password without it. PLAIN and DIGEST-MD5 do not exist then; SCRAM goes on only if the server proves that the
+    /// list is its own (XEP-0474 §7).
+    pub fn binding_is_withheld(&self) -> bool {
+        let Some(types) = &self.offer.channel_bindings else {
+            return false;
+        };
+        let end_point = ChannelBindingType::TlsServerEndPoint;
+        let known = |name: &String| {
+            self.channel_bindings
+                .types()
+                .chain([end_point])
+                .any(|kind| kind.name() == name)
+        };
+        !self.channel_bindings.is_empty() && self.offer.has_plus() && !types.iter().any(known)
+    }
 }
+
+/// [`ClientError::BindingWithheld`] in words.
+const WITHHELD: &str = "the server offers channel binding of no type that exists here, not even tls-server-end-point: \
+                        somebody may have changed its offer";
 
 // What is sent may be a password (PLAIN) or let one be guessed: only lengths are shown.
 

@@ -19,6 +19,9 @@ pub(crate) const MECHANISM: Mechanism = Mechanism {
 const MESSAGE_BOUND: usize = 8192;
 
 fn client(credentials: &ClientCredentials) -> Option<Box<dyn Client>> {
+    if credentials.binding_is_withheld() {
+        return None;
+    }
     Some(Box::new(Initiating {
         authzid: credentials.authzid.clone().unwrap_or_default(),
         username: credentials.username.clone()?,

@@ -78,7 +78,8 @@ fn find(name: &str) -> Option<&'static Mechanism> {
 ///
 /// `allowed` is the caller's policy, strongest first. Names nobody here knows are passed over in either list. So are
 /// the names in `-PLUS` if there is nothing to bind to ([`ClientCredentials::channel_bindings`]), or nothing of the
-/// types that the server advertised.
+/// types that the server advertised; and PLAIN and DIGEST-MD5 where the list of types is one that no server sends
+/// ([`ClientCredentials::binding_is_withheld`]).
 ///
 /// The exchange is told what was offered, so that it can notice a list that was changed on the way (XEP-0474).
 ///

@@ -91,16 +91,28 @@ struct Ends {
     receiving: Side,
     /// In order, all that either side sent.
     said: String,
+    /// What somebody on the way makes of what the receiving side sends.
+    on_the_way: fn(String) -> String,
 }
 
 /// `a.test` makes a stream to `b.test`, each with its own transport: a man in the middle has two.
 fn federate(a: &Arc<House>, b: &Arc<House>, transports: [Transport; 2]) -> Ends {
+    federate_through(a, b, transports, |said| said)
+}
+
+fn federate_through(
+    a: &Arc<House>,
+    b: &Arc<House>,
+    transports: [Transport; 2],
+    on_the_way: fn(String) -> String,
+) -> Ends {
     let now = Instant::now();
     let [ours, theirs] = transports;
     let mut ends = Ends {
         initiating: Side::new(),
         receiving: Side::new(),
         said: String::new(),
+        on_the_way,
     };
     let pair = DomainPair {
         local: Domain::parse("a.test").unwrap(),
@@ -197,8 +209,10 @@ fn receive(mut machine: Box<Inbound>, ends: &mut Ends) -> Option<Box<Inbound>> {
         for effect in effects {
             match effect {
                 InboundEffect::Send(bytes) => {
-                    ends.said.push_str(&String::from_utf8_lossy(&bytes));
-                    ends.initiating.heard.extend_from_slice(&bytes);
+                    let said = String::from_utf8_lossy(&bytes);
+                    ends.said.push_str(&said);
+                    let heard = (ends.on_the_way)(said.into_owned());
+                    ends.initiating.heard.extend_from_slice(heard.as_bytes());
                 }
                 InboundEffect::Compute(computation) => {
                     answer = Some(InboundEvent::Computed(computation.run()));
@@ -301,6 +315,24 @@ fn who_sits_between_two_connections_is_found_out_and_nothing_weaker_follows() {
 }
 
 #[test]
+fn a_list_of_channel_bindings_that_no_server_sends_gets_no_password() {
+    let offers = hears("'scram-sha-1-plus', 'digest-md5', 'plain'", "");
+    let transports = || [tls(b"one"), tls(b"one")];
+    for weak in ["plain", "digest-md5"] {
+        let weak = says(&format!("'{weak}'"), "");
+        let ends = federate_through(&weak, &offers, transports(), |said| {
+            said.replace("tls-exporter", "tls-sourdough")
+        });
+        assert!(!ends.said.contains("<auth"), "{}", ends.said);
+        let cause = ends.initiating.cause().unwrap().to_string();
+        let why = "no type that exists here, not even tls-server-end-point";
+        assert!(cause.contains(why), "{cause}");
+        let ends = federate(&weak, &offers, transports());
+        assert!(ends.receiving.proved.is_some(), "{}", ends.said);
+    }
+}
+
+#[test]
 fn a_wrong_password_is_said_once() {
     let auth = "'scram', 'digest-md5', 'plain'";
     let wrong = says_as("a.test", "battery staple", auth, "");
@@ -393,6 +425,7 @@ fn said_to(house: &Arc<House>, transport: Transport, judged: Option<&str>, words
         initiating: Side::new(),
         receiving: Side::new(),
         said: String::new(),
+        on_the_way: |said| said,
     };
     let mut inbound = Inbound::new(
         Arc::clone(house),

@@ -112,6 +112,7 @@ fn challenge_error(error: &ClientError) -> MechanismError {
         | ClientError::RealmNotOffered
         | ClientError::NotEncodable(_)
         | ClientError::OfferChanged
+        | ClientError::BindingWithheld
         | ClientError::Kerberos(_)
         | ClientError::Refused(_) => MechanismError::InvalidState,
     }

@@ -11,6 +11,9 @@ use super::{NAME, NONCE, decode, digest_uri, nonce};
 use crate::{Client, ClientCredentials, ClientError, ClientInput, ClientStep, Password, Random};
 
 pub(super) fn client(credentials: &ClientCredentials) -> Option<Box<dyn Client>> {
+    if credentials.binding_is_withheld() {
+        return None;
+    }
     let account = Account {
         username: credentials.username.clone()?,
         password: credentials.password.clone()?,

@@ -43,6 +43,7 @@ pub(super) fn client(credentials: &ClientCredentials, name: Name) -> Option<Box<
             .clone()
             .filter(|authzid| !authzid.is_empty()),
         offer: credentials.offer.clone(),
+        withheld: credentials.binding_is_withheld(),
         bounds: credentials.iterations,
     }))
 }
@@ -127,6 +128,8 @@ pub(super) struct Initiating {
     pub(super) secret: Secret,
     pub(super) authzid: Option<String>,
     pub(super) offer: Offer,
+    /// XEP-0474 §7, new rule 6: only with a server that proves its offer.
+    pub(super) withheld: bool,
     pub(super) bounds: IterationBounds,
 }
 
@@ -185,6 +188,7 @@ impl Initiating {
             bare,
             nonce,
             downgrade_protection: downgrade_protection(&self.offer, self.name.hash),
+            withheld: self.withheld,
             bounds: self.bounds,
         };
         Ok((message, next))
@@ -202,6 +206,8 @@ pub(super) struct AwaitChallenge {
     nonce: String,
     /// What `h=` has to be, if it comes.
     downgrade_protection: Option<String>,
+    /// It has to come.
+    withheld: bool,
     bounds: IterationBounds,
 }
 
@@ -251,11 +257,12 @@ impl AwaitChallenge {
             }
         };
         // XEP-0474 §6.2. An attacker who writes the right hash here changes what is signed.
-        if let (Some(said), Some(expected)) =
-            (first.downgrade_protection, &self.downgrade_protection)
-            && said != expected
-        {
-            return Err(ClientError::OfferChanged);
+        match (first.downgrade_protection, &self.downgrade_protection) {
+            (Some(said), Some(expected)) if said != expected => {
+                return Err(ClientError::OfferChanged);
+            }
+            (None, _) if self.withheld => return Err(ClientError::BindingWithheld),
+            _ => {}
         }
 
         // The message was read as UTF-8.

@@ -37,6 +37,10 @@ impl Outbound {
             if let Ok(exchange) = xmpp_sasl::select(&offered, &[mechanism], &credentials, None) {
                 return self.step(method, exchange, Input::Start, out);
             }
+            if offered.contains(&mechanism) && credentials.binding_is_withheld() {
+                let why = ClientError::BindingWithheld.to_string();
+                self.refusal.get_or_insert(mistrust(method, &why));
+            }
         }
         self.send_footer(out);
         let cause = self.refusal.take().unwrap_or(Cause::NoMechanism {

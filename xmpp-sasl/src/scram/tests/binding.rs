@@ -92,7 +92,7 @@ fn the_client_binds_to_the_strongest_that_both_have() {
         with(&["tls-unique", "tls-server-end-point"]),
         "p=tls-server-end-point",
     );
-    // XEP-0474 §7: nothing in common.
+    // XEP-0474 §7: nothing in common. The exchange goes on only if the offer is proved.
     check_client_flag(bare, with(&["tls-unique"]), "n");
     check_client_flag(bare, both, "n");
     // The server seems to have none. If it has, it will say so.
@@ -142,6 +142,50 @@ fn an_offer_that_was_changed_on_the_way_is_noticed() {
     let mut weakened = offer.clone();
     weakened.channel_bindings = Some(vec!["tls-sourdough".to_owned()]);
     assert_eq!(run(weakened), changed);
+}
+
+/// XEP-0440 §3, rule 6, as XEP-0474 §7 has it.
+#[test]
+fn types_that_no_server_would_send_alone_end_the_exchange_unless_they_are_proved() {
+    let both = Offer::new(["SCRAM-SHA-1", "SCRAM-SHA-1-PLUS"]);
+    let odd = both.clone().with_channel_bindings(["tls-sourdough"]);
+    let run = |sent: &Offer, seen: &Offer| {
+        let mut exchange = Exchange::new("SCRAM-SHA-1");
+        exchange.options.offer = sent.clone();
+        exchange.credentials.offer = seen.clone();
+        let kind = ChannelBindingType::TlsExporter;
+        exchange.credentials.channel_bindings = ChannelBindings::none().with(kind, [1; 32]);
+        exchange.run().map(|_| ())
+    };
+    let withheld = Err(End::Client(ClientError::BindingWithheld));
+    assert_eq!(run(&Offer::default(), &odd), withheld);
+    assert_eq!(run(&odd, &odd), Ok(()));
+    let whole = both.clone().with_channel_bindings(["tls-exporter"]);
+    let changed = Err(End::Client(ClientError::OfferChanged));
+    assert_eq!(run(&whole, &odd), changed);
+    // Every server has this one; that there is no data of it here is nobody's attack.
+    let plain = both.clone().with_channel_bindings(["tls-server-end-point"]);
+    assert_eq!(run(&Offer::default(), &plain), Ok(()));
+    assert_eq!(run(&Offer::default(), &both), Ok(()));
+}
+
+#[test]
+fn nor_is_the_password_given_to_plain_or_digest_md5_then() {
+    let mut credentials = Exchange::new("SCRAM-SHA-1-PLUS").credentials;
+    let names = ["SCRAM-SHA-1-PLUS", "DIGEST-MD5", "PLAIN"];
+    let exist = |credentials: &ClientCredentials| {
+        names.map(|name| crate::client(name, credentials).is_some())
+    };
+    credentials.offer = Offer::new(names).with_channel_bindings(["tls-sourdough"]);
+    assert_eq!(exist(&credentials), [false, false, false]);
+    credentials.offer = Offer::new(names).with_channel_bindings(["tls-exporter"]);
+    assert_eq!(exist(&credentials), [true, true, true]);
+    // Without a -PLUS the types say nothing, and without TLS there is nothing to be bound to.
+    credentials.offer = Offer::new(["PLAIN"]).with_channel_bindings(["tls-sourdough"]);
+    assert!(crate::client("PLAIN", &credentials).is_some());
+    credentials.offer = Offer::new(names).with_channel_bindings(["tls-sourdough"]);
+    credentials.channel_bindings = ChannelBindings::none();
+    assert_eq!(exist(&credentials), [false, true, true]);
 }
 
 #[test]

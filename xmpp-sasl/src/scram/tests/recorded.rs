@@ -18,6 +18,7 @@ pub(super) fn initiating(vector: &Vector, first: &ClientFirst<'_>) -> Initiating
         secret: Secret::Password(Password::new(vector.password)),
         authzid: vector.authzid.map(str::to_owned),
         offer: Offer::default(),
+        withheld: false,
         bounds: IterationBounds::default(),
     }
 }
