@@ -40,7 +40,7 @@ pub(super) struct Args {
     /// The mechanism.
     #[arg(long, value_name = "NAME")]
     mechanism: String,
-    /// The account.
+    /// The account; ANONYMOUS: the trace.
     #[arg(long, default_value = "alice")]
     username: String,
     /// The password that we know.

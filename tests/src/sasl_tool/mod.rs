@@ -23,7 +23,7 @@ pub use self::{dialect::Style, program::Prompt};
 pub struct Exchange {
     /// The registered name of the mechanism.
     pub mechanism: String,
-    /// Whose account it is. GSSAPI: the principal.
+    /// Whose account it is. GSSAPI: the principal. ANONYMOUS: the trace.
     pub username: String,
     /// The password that we know.
     pub password: Option<Password>,
@@ -114,6 +114,7 @@ pub fn prove(exchange: &Exchange, tool: &Tool, deadline: Instant) -> Result<Outc
         password: exchange.password.clone(),
         authzid: exchange.authzid.clone(),
         certificate: exchange.external.is_some(),
+        trace: Some(exchange.username.clone()),
         // What the libraries find by themselves.
         gssapi: Some(gssapi::Initiator::default()),
         channel_bindings: exchange.channel_bindings.clone(),
@@ -239,6 +240,17 @@ impl Host for Account<'_> {
             true => Ok(()),
             false => Err(Failure::InvalidAuthzid),
         }
+    }
+
+    fn anonymous(&mut self, trace: Option<&str>) -> Result<Identity, Failure> {
+        // RFC 4505 §2: an address or a token. Cyrus SASL makes an address of it, with its machine's name.
+        let name = trace.and_then(|trace| trace.split('@').next());
+        let known = name.filter(|name| *name == self.0.username);
+        known.ok_or(Failure::NotAuthorized).map(|name| Identity {
+            authcid: None,
+            authzid: Some(name.to_owned()),
+            mechanism: "ANONYMOUS",
+        })
     }
 
     fn external(&mut self, authzid: Option<&str>) -> Result<Identity, Failure> {

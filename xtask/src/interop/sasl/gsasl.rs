@@ -36,6 +36,9 @@ pub(super) const TOOL: Tool = Tool {
         ("EXTERNAL", Direction::ToPeer) => {
             Some("as a server has nothing to check EXTERNAL with: \"No callback specified\"")
         }
+        ("ANONYMOUS", Direction::ToPeer) => {
+            Some("as a server has nothing to take a trace with: \"No callback specified\"")
+        }
         ("GSSAPI", Direction::ToPeer) => Some(
             "as a server offers a size for security layers that it does not offer (RFC 4752 §3.1)",
         ),
@@ -62,6 +65,7 @@ fn command(part: &Part<'_>) -> String {
     }
     match *mechanism {
         "EXTERNAL" => command += &format!(" -z {}", part.authzid.unwrap_or(super::PROVED)),
+        "ANONYMOUS" => command += &format!(" -n {USER}"),
         "GSSAPI" => command += &format!(" -a {USER} -z {}", part.authzid.unwrap_or(USER)),
         _ => command += &format!(" -a {USER} -p {password}"),
     }

@@ -102,7 +102,7 @@ const fn relayed(name: &'static str, mechanism: &'static str) -> Exchange {
 const EXPORTER: &str = "tls-exporter";
 const END_POINT: &str = "tls-server-end-point";
 
-pub(super) const ALL: [Exchange; 26] = [
+pub(super) const ALL: [Exchange; 27] = [
     right("external", "EXTERNAL"),
     right("gssapi", "GSSAPI"),
     bound(right("scram-sha-512-plus", "SCRAM-SHA-512-PLUS"), EXPORTER),
@@ -125,6 +125,7 @@ pub(super) const ALL: [Exchange; 26] = [
     right("scram-sha-1", "SCRAM-SHA-1"),
     right("digest-md5", "DIGEST-MD5"),
     right("plain", "PLAIN"),
+    right("anonymous", "ANONYMOUS"),
     wrong("wrong-external", "EXTERNAL"),
     wrong("wrong-gssapi", "GSSAPI"),
     bound(
@@ -198,7 +199,7 @@ struct Part<'a> {
 impl Part<'_> {
     /// Does it have to know the password?
     fn by_password(&self) -> bool {
-        !["EXTERNAL", "GSSAPI"].contains(&self.mechanism)
+        !["EXTERNAL", "GSSAPI", "ANONYMOUS"].contains(&self.mechanism)
     }
 }
 
@@ -252,7 +253,7 @@ impl Tool {
             false => None,
         };
         // Who proves himself has the wrong one, or asks for more than is proved outside.
-        let by_password = !external && realm.is_none();
+        let by_password = !external && realm.is_none() && mechanism != "ANONYMOUS";
         let shown = if right { PASSWORD } else { WRONG_PASSWORD };
         let wanted = (!by_password && !right).then_some(NOT_PROVED);
         let user = realm.as_ref().map_or(USER, |_| realm::PRINCIPAL);

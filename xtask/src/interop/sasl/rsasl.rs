@@ -19,6 +19,7 @@ pub(super) const TOOL: Tool = Tool {
     },
     belief: None,
     cannot: |exchange, _| match exchange.mechanism {
+        "ANONYMOUS" => Some("what two programs show already: not built in"),
         "DIGEST-MD5" => Some("has no DIGEST-MD5"),
         "GSSAPI" => Some(
             "has GSSAPI by the libraries that ours is by, so it would show nothing: not built in",
