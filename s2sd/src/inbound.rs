@@ -12,7 +12,6 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tracing::{Instrument, debug, info, info_span, trace, warn};
-use xmpp_dialback::{Pair, Verdict};
 use xmpp_sasl::Failure;
 use xmpp_stream::{Codec, ContentNamespace, Domain};
 
@@ -25,6 +24,7 @@ use crate::outbound;
 use crate::pace::Kept;
 use crate::router::{Router, Undelivered};
 use crate::stanza::{Origin, Stanza};
+use crate::witness::{Which, shown};
 
 /// A connection that sends nothing of its own any more gets this long to take our last words.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -33,9 +33,9 @@ struct Driver {
     router: Arc<Router>,
     house: Arc<House>,
     conn: Conn,
-    /// Questions to authoritative servers: at most one per pair. They end with the stream, lest a peer that comes and
+    /// Questions to authoritative servers, and about certificates: at most one per pair each. They end with the stream, lest a peer that comes and
     /// goes leave more of them behind than it could have on its streams.
-    questions: JoinSet<(Pair, Verdict)>,
+    questions: JoinSet<InboundEvent>,
     admission: Admission,
     effects: Vec<InboundEffect>,
     /// When it was accepted: the time for negotiation counts from here, handshakes included.
@@ -143,7 +143,8 @@ async fn handshake(
 impl Driver {
     async fn run(mut self, mut inbound: Box<Inbound>) -> Closed {
         let closed = loop {
-            let event = match self.next_event(inbound.deadline()).await {
+            let listens = inbound.listens();
+            let event = match self.next_event(inbound.deadline(), listens).await {
                 Some(event) => event,
                 None => {
                     // Bytes were read: every whole frame in them, one after the other.
@@ -165,16 +166,20 @@ impl Driver {
     }
 
     /// `None`: there are bytes to decode.
-    async fn next_event(&mut self, deadline: Option<Instant>) -> Option<InboundEvent> {
+    async fn next_event(
+        &mut self,
+        deadline: Option<Instant>,
+        listens: bool,
+    ) -> Option<InboundEvent> {
         let limits = &self.house.config.limits;
         let pause = self.pause();
-        if self.held && pause.is_none() {
+        if self.held && listens && pause.is_none() {
             self.held = false;
             return None;
         }
         // Who is not listened to is not idle.
         let idle = pause.unwrap_or(self.heard).max(self.heard) + limits.idle;
-        let reading = pause.is_none() && self.conn.has_room();
+        let reading = listens && pause.is_none() && self.conn.has_room();
         let received = self.conn.received();
         let until = deadline.map_or(idle, |deadline| deadline.min(idle));
         tokio::select! {
@@ -185,7 +190,7 @@ impl Driver {
                 Ok(Progress::End) => Some(InboundEvent::Lost("the peer closed the connection".to_owned())),
                 Err(error) => Some(InboundEvent::Lost(error.to_string())),
             },
-            Some(Ok((pair, verdict))) = self.questions.join_next() => Some(InboundEvent::Verdict(pair, verdict)),
+            Some(Ok(answer)) = self.questions.join_next() => Some(answer),
             // What was read already, then more.
             () = over(pause) => None,
             () = sleep_until(until.into()) => {
@@ -213,7 +218,7 @@ impl Driver {
 
     async fn frames(&mut self, mut inbound: Box<Inbound>) -> Result<Box<Inbound>, Closed> {
         loop {
-            if self.pause().is_some() {
+            if self.pause().is_some() || !inbound.listens() {
                 self.held = true;
                 return Ok(inbound);
             }
@@ -270,17 +275,20 @@ impl Driver {
                 self.start_tls(&proceed, fallback).await.map(Some)
             }
             InboundEffect::Judge(domain) => {
-                let deadline = self.began + self.house.config.limits.negotiation;
-                let judged = self.router.means().judge(&self.conn, domain, None);
-                Ok(Some(match timeout_at(deadline.into(), judged).await {
-                    Ok(judged) => InboundEvent::Judged(judged),
-                    Err(_) => InboundEvent::Tick,
-                }))
+                let means = Arc::clone(self.router.means());
+                let chain = shown(&self.conn);
+                let judge = async move {
+                    InboundEvent::Judged(means.judge(chain, domain, Which::Calling).await)
+                };
+                self.questions.spawn(judge.in_current_span());
+                Ok(None)
             }
             InboundEffect::Ask(pair, question) => {
                 let means = Arc::clone(self.router.means());
                 let asked = question.pair.clone();
-                let ask = async move { (asked, outbound::ask(&means, pair, question).await) };
+                let ask = async move {
+                    InboundEvent::Verdict(asked, outbound::ask(&means, pair, question).await)
+                };
                 self.questions.spawn(ask.in_current_span());
                 Ok(None)
             }

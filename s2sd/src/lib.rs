@@ -11,7 +11,7 @@
 //! |---|---|---|
 //! | 0 words | `config`, `closed` | what is configured; why a stream ended |
 //! | 1 pure | `negotiate`, `stanza`, `lane`, `pace`, `services`, `tls::dane`, `tls::facts`, `tls::identity`, `tls::judgement`, `tls::revocation`, `tls::trust`, `resolve::plan` | decisions: no tokio, no clock, no file |
-//! | 2 io | `conn`, `tls`, `resolve`, `queue`, `guests`, `means` | bytes, certificates, the DNS |
+//! | 2 io | `conn`, `tls`, `resolve`, `queue`, `guests`, `means`, `witness` | bytes, certificates, the DNS |
 //! | 3 flow | `router`, `inbound`, `outbound`, `component`, `listen` | who passes what to whom |
 //! | 4 house | `app`, `logging`, `cli`, `demo` | the assembly and its commands |
 
@@ -40,3 +40,4 @@ mod router;
 pub mod services;
 pub mod stanza;
 pub mod tls;
+mod witness;

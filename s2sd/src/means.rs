@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use rustls::pki_types::UnixTime;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::sync::watch;
@@ -11,13 +10,12 @@ use tokio_rustls::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 use xmpp_sasl::{ChannelBindings, Random};
-use xmpp_stream::Domain;
 
 use crate::conn::Conn;
-use crate::negotiate::{House, Judged, Secured};
+use crate::negotiate::{House, Secured};
 use crate::pace::Paces;
-use crate::resolve::{Dns, Target};
-use crate::tls::{self, Because, ByName, Evidence, PeerChain, Tls, binding};
+use crate::resolve::Dns;
+use crate::tls::{self, ByName, Tls, binding};
 
 /// Shared by all tasks.
 #[derive(Debug)]
@@ -103,53 +101,6 @@ impl Means {
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
                 Err(_) => None,
-            },
-        }
-    }
-
-    /// Judges the certificate a peer showed, for one domain or for whatever single domain it names.
-    ///
-    /// `target` is the place that we connected to, where we did: what the DNS says of it counts. It may take as long as
-    /// the DNS does, so whoever waits sets a limit.
-    pub(crate) async fn judge(
-        &self,
-        conn: &Conn,
-        domain: Option<Domain>,
-        _target: Option<&Target>,
-    ) -> Judged {
-        let chain = conn
-            .tls()
-            .and_then(|tls| tls.get_ref().1.peer_certificates())
-            .and_then(PeerChain::new);
-        let chain = chain.as_ref();
-        let house = self.house.load_full();
-        let now = UnixTime::now();
-        // Whom it names is looked up by the general rules, and judged by its own.
-        let identity = match &domain {
-            Some(_) => None,
-            None => tls::sole_identity(chain, &self.tls.roots(&house.config.policy), now),
-        };
-        let judgement = match domain.as_ref().or(identity.as_ref()) {
-            Some(domain) => {
-                let roots = self.tls.roots(&house.policy(domain));
-                let judgement = tls::judge(&Evidence::new(chain, &roots, domain, now));
-                debug!(remote = %domain, trust = judgement.trust().name(), because = judgement.because().to_string(),
-                    "certificate judged");
-                judgement
-            }
-            None => Because::NoCertificate.into(),
-        };
-        match (&domain, judgement.is_certified()) {
-            // A name that its own rules do not believe is none.
-            (None, false) => Judged {
-                domain,
-                judgement: Because::NoCertificate.into(),
-                identity: None,
-            },
-            _ => Judged {
-                domain,
-                judgement,
-                identity,
             },
         }
     }

@@ -5,8 +5,8 @@ use std::ops::Range;
 use xmpp_sasl::Password;
 
 use super::{
-    Access, Account, Agreement, Known, KnownAccount, Method, Over, Pattern, Peer, PeerAccept,
-    Policy, ServedDomain, TlsMode, Verify,
+    Access, Account, Agreement, Dane, Dnssec, Known, KnownAccount, Method, Over, Pattern, Peer,
+    PeerAccept, Policy, ServedDomain, TlsMode, Verify,
     findings::Finding,
     kerberos,
     reader::Reader,
@@ -315,6 +315,49 @@ pub(super) fn certificates(
             None => finding.label(why),
         };
         domain.sink.add(finding);
+    }
+}
+
+/// What DANE needs, where nothing less will do.
+pub(super) fn dane(
+    table: Option<&Reader<'_>>,
+    general: &Policy,
+    peers: &[(Reader<'_>, Peer)],
+    dnssec: Dnssec,
+) {
+    let entries = peers.iter().map(|(table, peer)| (table, &*peer.policy));
+    for (table, policy) in table
+        .map(|table| (table, general))
+        .into_iter()
+        .chain(entries)
+    {
+        // Said once, where it comes from.
+        let keys = ["dane", "tls", "connect"];
+        let span = keys.iter().find_map(|key| table.span_of(key));
+        if policy.dane != Dane::Require || span.is_none() {
+            continue;
+        }
+        let fault = |title: &str, help: &str| {
+            let title = format!("`dane` is \"require\", {title}");
+            table
+                .sink
+                .add(Finding::fault(span.clone(), title).help(help));
+        };
+        if dnssec == Dnssec::Off && table.span_of("dane").is_some() {
+            fault(
+                "but no answer of the DNS is proved",
+                "write dnssec = \"use\" in [dns]",
+            );
+        }
+        if policy.tls != TlsMode::Required {
+            fault("but `tls` is not \"required\"", "write tls = \"required\"");
+        }
+        if !policy.connect.is_empty() {
+            fault(
+                "but with `connect` the DNS is not asked for the server",
+                "leave out `connect`, or write dane = \"use\"",
+            );
+        }
     }
 }
 

@@ -60,6 +60,7 @@ pub const KEYS: &[Key] = &[
     key("policy", "min_tls", "word", "\"1.2\""),
     key("policy", "auth", "list of word", "[\"external\", \"dialback\"]"),
     key("policy", "verify", "word", "\"strict\""),
+    key("policy", "dane", "word", "\"use\""),
     key("policy", "trust", "word or list of path", "\"system\""),
     key("policy", "crl", "list of path", "[]"),
     key("policy", "max_stanza", "size", ""),

@@ -37,8 +37,8 @@ pub use self::{
     keys::{KEYS, Key},
     method::{Agreement, Method, Over},
     policy::{
-        Account, Connect, Known, KnownAccount, MinTls, Pattern, Peer, PeerAccept, PeerCredentials,
-        Policy, Tickets, TlsMode, Trust, Verify,
+        Account, Connect, Dane, Known, KnownAccount, MinTls, Pattern, Peer, PeerAccept,
+        PeerCredentials, Policy, Tickets, TlsMode, Trust, Verify,
     },
     proxy::{Login, Proxy},
     secret::Secret,

@@ -25,6 +25,8 @@ pub struct Policy {
     pub auth: Vec<Method>,
     /// What a bad certificate means.
     pub verify: Verify,
+    /// Whether what signed zones say of a certificate counts.
+    pub dane: Dane,
     /// Whom we believe when they sign a certificate.
     pub trust: Trust,
     /// Files with lists of what these took back.
@@ -56,6 +58,7 @@ impl Default for Policy {
             min_tls: MinTls::V1_2,
             auth: vec![Method::External, Method::Dialback],
             verify: Verify::Strict,
+            dane: Dane::Use,
             trust: Trust::System,
             crl: Vec::new(),
             max_stanza: Limits::default().max_stanza,
@@ -152,6 +155,28 @@ impl Verify {
         match self {
             Self::Strict => "strict",
             Self::Dialback => "dialback",
+        }
+    }
+}
+
+/// Whether the DNS has a say about certificates, where DNSSEC proves what it says (RFC 7673).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Dane {
+    /// It has not.
+    Off,
+    /// Where a domain publishes TLSA records, its certificate has to match one.
+    Use,
+    /// A domain has to publish TLSA records.
+    Require,
+}
+
+impl Dane {
+    /// The word in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Use => "use",
+            Self::Require => "require",
         }
     }
 }

@@ -72,6 +72,7 @@ pub(super) fn config(root: &Reader<'_>, whole: bool) -> Config {
     let peers = rules::peers(root, whole, sound, &general);
     if sound {
         check::certificates(&domains, table.as_ref(), &general, &peers);
+        check::dane(table.as_ref(), &general, &peers, config.dns.dnssec);
     }
     config.domains = domains.into_iter().map(|(_, domain)| domain).collect();
     if whole {

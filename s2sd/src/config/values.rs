@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use super::{Dnssec, LogFormat, LogLevel, Method, MinTls, Secret, TlsMode, Verify, keys::distance};
+use super::{
+    Dane, Dnssec, LogFormat, LogLevel, Method, MinTls, Secret, TlsMode, Verify, keys::distance,
+};
 
 /// Why a value will not do: what it must be, what it is, what to write instead.
 #[derive(Debug, PartialEq, Eq)]
@@ -248,6 +250,11 @@ pub(super) const METHODS: &[(&str, &[Method])] = &[
 ];
 pub(super) const VERIFY: &[(&str, Verify)] =
     &[("strict", Verify::Strict), ("dialback", Verify::Dialback)];
+pub(super) const DANE: &[(&str, Dane)] = &[
+    ("off", Dane::Off),
+    ("use", Dane::Use),
+    ("require", Dane::Require),
+];
 pub(super) const LOG_FORMATS: &[(&str, LogFormat)] =
     &[("human", LogFormat::Human), ("json", LogFormat::Json)];
 pub(super) const DNSSEC_MODES: &[(&str, Dnssec)] = &[

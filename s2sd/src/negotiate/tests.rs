@@ -119,6 +119,7 @@ fn federate_through(
         remote: Domain::parse("b.test").unwrap(),
     };
     let call = Call {
+        encrypt: false,
         house: Arc::clone(a),
         pair,
         purpose: Purpose::Deliver,
@@ -472,6 +473,43 @@ fn said_to(house: &Arc<House>, transport: Transport, judged: Option<&str>, words
         }
     }
     ends
+}
+
+#[test]
+fn a_server_whose_certificate_the_dns_names_gets_nothing_without_tls() {
+    for (encrypt, want) in [(true, Err(Cause::TlsNotOffered)), (false, Ok(()))] {
+        let pair = DomainPair {
+            local: Domain::parse("a.test").unwrap(),
+            remote: Domain::parse("b.test").unwrap(),
+        };
+        let call = Call {
+            encrypt,
+            house: house("a.test", ""),
+            pair,
+            purpose: Purpose::Deliver,
+            tried: Vec::new(),
+        };
+        let mut effects = Vec::new();
+        let dice = Box::new(Counting(1));
+        let plain = Transport::Plain;
+        let mut outbound = Outbound::start(call, dice, plain, Instant::now(), &mut effects);
+        let mut codec =
+            Codec::new(Limits::before_authentication()).expect(ContentNamespace::Server);
+        let text = "<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' \
+            from='b.test' id='1' version='1.0'><stream:features/>";
+        let mut heard = BytesMut::from(text);
+        let mut ended = Ok(());
+        while let Some(frame) = codec.decode(&mut heard).unwrap() {
+            match outbound.handle(OutboundEvent::Frame(frame), &mut effects) {
+                Ok(next) => outbound = next,
+                Err(closed) => {
+                    ended = Err(closed.cause);
+                    break;
+                }
+            }
+        }
+        assert_eq!(ended, want);
+    }
 }
 
 enum Stage {

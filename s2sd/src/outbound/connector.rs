@@ -19,7 +19,8 @@ use crate::negotiate::{
     Transport,
 };
 use crate::resolve::{self, ResolveError, Target, Unreached};
-use crate::tls;
+use crate::tls::{self, Place};
+use crate::witness::{Which, shown};
 
 /// What came of it.
 pub(super) enum Outcome {
@@ -164,6 +165,8 @@ impl From<Cause> for Failed {
 impl Attempt<'_> {
     async fn make(&self, purpose: &Purpose, tried: Vec<Method>) -> Result<Outcome, Failed> {
         let within = self.house.config.limits.connect;
+        let place = self.means.place(self.house, self.target, self.policy).await;
+        let place = place.map_err(unresolved)?;
         let tcp = resolve::connect(&self.means.dns, self.target, self.policy, within).await;
         let tcp = tcp.map_err(|why| match why {
             Unreached::Resolve(why) => unresolved(why),
@@ -183,7 +186,7 @@ impl Attempt<'_> {
             Conn::new(Io::Plain(tcp), peer, self.codec())
         };
         let transport = Means::secured(&conn, None).map_or(Transport::Plain, Transport::Tls);
-        self.negotiate(conn, transport, purpose, tried).await
+        self.negotiate(conn, transport, purpose, tried, place).await
     }
 
     fn codec(&self) -> Codec {
@@ -215,7 +218,9 @@ impl Attempt<'_> {
         transport: Transport,
         purpose: &Purpose,
         tried: Vec<Method>,
+        place: Option<Place>,
     ) -> Result<Outcome, Failed> {
+        let published = place.as_ref().map(|place| &place.tlsa);
         let mut effects = Vec::new();
         let mut outbound = Outbound::start(
             Call {
@@ -223,6 +228,7 @@ impl Attempt<'_> {
                 pair: self.pair.clone(),
                 purpose: purpose.clone(),
                 tried,
+                encrypt: matches!(published, Some(Ok(Some(_)))),
             },
             Box::new(Dice),
             transport,
@@ -239,7 +245,8 @@ impl Attempt<'_> {
                     OutboundEffect::Send(bytes) => conn.send(&bytes),
                     OutboundEffect::StartTls => answer = Some(self.start_tls(&mut conn).await?),
                     OutboundEffect::Judge(domain) => {
-                        let judged = self.means.judge(&conn, Some(domain), Some(self.target));
+                        let which = Which::Called(place.clone());
+                        let judged = self.means.judge(shown(&conn), Some(domain), which);
                         let deadline = outbound.deadline().unwrap_or_else(Instant::now);
                         answer = Some(match timeout_at(deadline.into(), judged).await {
                             Ok(judged) => OutboundEvent::Judged(judged),

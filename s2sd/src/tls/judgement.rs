@@ -2,14 +2,17 @@
 //!
 //! Who vouches for a peer is a matter of degree, so [`Trust`] has an order; what exactly was found is [`Because`]. A
 //! certificate is judged from [`Evidence`] by [`judge`]; what SASL and dialback prove has its place on the same scale.
-//! Pure: the chain, the roots and the time are arguments.
+//! Pure: the chain, the roots, the time and what the DNS said are arguments.
 
 use std::fmt;
 
 use rustls::pki_types::UnixTime;
 use xmpp_stream::Domain;
 
+use super::dane::{self, Matched, Tlsa, TlsaSet};
+use super::identity::Identity;
 use super::trust::{self, BadCertificate, PeerChain, Roots};
+use crate::config::Dane;
 
 /// How well it is known that a peer speaks for its domain: by who vouches for it, the best last.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
@@ -22,6 +25,10 @@ pub enum Trust {
     Dialback,
     /// An authority, for the domain.
     Pkix,
+    /// An authority, for a server that the domain's DNS leads to, as DNSSEC proves (RFC 7673 §4.1).
+    Delegated,
+    /// The domain's DNS, for the very key or its authority, as DNSSEC proves (RFC 7673 §4.2).
+    Dane,
     /// The operators of both sides themselves, who gave each other a password, or share a Kerberos realm.
     Agreed,
 }
@@ -34,6 +41,8 @@ impl Trust {
             Self::Nothing => "nothing",
             Self::Dialback => "dialback",
             Self::Pkix => "PKIX",
+            Self::Delegated => "delegated",
+            Self::Dane => "DANE",
             Self::Agreed => "agreed",
         }
     }
@@ -61,6 +70,18 @@ pub enum Because {
         /// Which name: `dNSName *.example.org`.
         matched: String,
     },
+    /// The certificate is good and has the name of a server that the domain's SRV records lead to.
+    Target {
+        /// That name.
+        matched: String,
+    },
+    /// The certificate matches what a server of the domain's publishes.
+    Tlsa {
+        /// The record.
+        record: Tlsa,
+        /// Where it is: `_5269._tcp.xmpp.example`.
+        at: String,
+    },
     /// A SASL mechanism that rests on what both sides were given.
     Mechanism(&'static str),
 }
@@ -72,6 +93,8 @@ impl Because {
             Self::NoTls | Self::NoCertificate => Trust::Nothing,
             Self::Dialback => Trust::Dialback,
             Self::Name { .. } => Trust::Pkix,
+            Self::Target { .. } => Trust::Delegated,
+            Self::Tlsa { .. } => Trust::Dane,
             Self::Mechanism(_) => Trust::Agreed,
         }
     }
@@ -86,6 +109,8 @@ impl fmt::Display for Because {
             Self::NoCertificate => f.write_str("no certificate was shown"),
             Self::Dialback => f.write_str("its authoritative server knows the key"),
             Self::Name { matched } => f.write_str(matched),
+            Self::Target { matched } => write!(f, "{matched}, where its SRV records lead"),
+            Self::Tlsa { record, at } => write!(f, "TLSA {record} at {at}"),
             Self::Mechanism(name) => f.write_str(name),
         }
     }
@@ -113,7 +138,7 @@ impl Judgement {
     pub fn is_certified(&self) -> bool {
         match self.trust {
             Trust::Contradicted | Trust::Nothing | Trust::Dialback | Trust::Agreed => false,
-            Trust::Pkix => true,
+            Trust::Pkix | Trust::Delegated | Trust::Dane => true,
         }
     }
 
@@ -143,6 +168,16 @@ impl fmt::Display for Judgement {
     }
 }
 
+/// A server of a domain's, as far as the DNS says which those are.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// Its name, where DNSSEC proves that the domain's SRV records lead to it.
+    pub host: Option<Domain>,
+    /// What it publishes about its certificate, if anything. Or why that cannot be told: then it must not be used (RFC
+    /// 7673 §3.4).
+    pub tlsa: Result<Option<TlsaSet>, String>,
+}
+
 /// Everything that a certificate is judged by.
 #[derive(Clone, Debug)]
 pub struct Evidence<'a> {
@@ -154,6 +189,11 @@ pub struct Evidence<'a> {
     pub domain: &'a Domain,
     /// The time.
     pub now: UnixTime,
+    /// Whether the DNS has a say.
+    pub dane: Dane,
+    /// The servers of the domain that may have shown the certificate: the one we connected to, or all there are. Or why
+    /// they cannot be told.
+    pub places: Result<&'a [Place], &'a str>,
 }
 
 impl<'a> Evidence<'a> {
@@ -169,70 +209,92 @@ impl<'a> Evidence<'a> {
             roots,
             domain,
             now,
+            dane: Dane::Off,
+            places: Ok(&[]),
         }
     }
 }
 
 /// Does the certificate prove that the peer is `domain`?
+///
+/// What a signed zone says of a server's certificate comes first, and where it says something else nothing can make up
+/// for it (RFC 7673 §4.2). A certificate that comes to us may be of any of the domain's servers.
 pub fn judge(evidence: &Evidence<'_>) -> Judgement {
     let Some(chain) = evidence.chain else {
         return Because::NoCertificate.into();
     };
-    match trust::matched(chain, evidence.roots, evidence.domain, evidence.now) {
-        Ok(matched) => Because::Name { matched }.into(),
+    let places = match (evidence.dane, evidence.places) {
+        (Dane::Off, _) => &[],
+        (Dane::Use | Dane::Require, Ok(places)) => places,
+        (Dane::Use | Dane::Require, Err(why)) => {
+            return Because::Bad(BadCertificate::Untold(why.to_owned())).into();
+        }
+    };
+    if let Some(because) = by_dane(evidence, chain, places) {
+        return because.into();
+    }
+    if evidence.dane == Dane::Require {
+        return Because::Bad(BadCertificate::NoTlsa).into();
+    }
+    match by_pkix(evidence, chain, places) {
+        Ok(because) => because.into(),
         Err(bad) => Because::Bad(bad).into(),
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn who_vouches_has_an_order() {
-        let order = [
-            Trust::Contradicted,
-            Trust::Nothing,
-            Trust::Dialback,
-            Trust::Pkix,
-            Trust::Agreed,
-        ];
-        assert!(order.is_sorted_by(|less, more| less < more));
-    }
-
-    #[test]
-    fn a_judgement_reads_as_what_it_rests_on() {
-        let name = Because::Name {
-            matched: "dNSName a.example".to_owned(),
-        };
-        for (because, want, certified) in [
-            (name, "PKIX: dNSName a.example", true),
-            (
-                Because::Dialback,
-                "dialback: its authoritative server knows the key",
-                false,
-            ),
-            (
-                Because::Mechanism("SCRAM-SHA-256"),
-                "agreed: SCRAM-SHA-256",
-                false,
-            ),
-            (Because::NoTls, "nothing: no encryption", false),
-            (
-                Because::NoCertificate,
-                "nothing: no certificate was shown",
-                false,
-            ),
-            (
-                Because::Bad(BadCertificate::SelfSigned),
-                "contradicted: its certificate is self-signed",
-                false,
-            ),
-        ] {
-            let judgement = Judgement::from(because);
-            assert_eq!(judgement.to_string(), want);
-            assert_eq!(judgement.is_certified(), certified, "{want}");
-            assert_eq!(judgement.bad().is_some(), want.starts_with("contra"));
+/// `None`: no server publishes anything, or there is one that does not.
+fn by_dane(evidence: &Evidence<'_>, chain: &PeerChain, places: &[Place]) -> Option<Because> {
+    let mut published = Vec::new();
+    for place in places {
+        if let Ok(Some(set)) = &place.tlsa {
+            let domain = [evidence.domain].into_iter().chain(&place.host);
+            let names: Vec<Domain> = domain.cloned().collect();
+            let matched = dane::matches(set, chain, evidence.roots, &names, evidence.now);
+            if let Some(Matched::Proves(record) | Matched::Constrains(record)) = matched {
+                let at = set.name.clone();
+                return Some(Because::Tlsa { record, at });
+            }
+            published.push(set.name.as_str());
         }
     }
+    if places.is_empty() || places.iter().any(|place| place.tlsa == Ok(None)) {
+        return None;
+    }
+    let untold = places.iter().find_map(|place| place.tlsa.as_ref().err());
+    Some(Because::Bad(match untold {
+        Some(why) if published.is_empty() => BadCertificate::Untold(why.clone()),
+        _ => BadCertificate::NotInTlsa {
+            at: published.join(", "),
+        },
+    }))
 }
+
+/// First everything that PKIX asks, then the name: the domain's, or a server's that publishes nothing else.
+fn by_pkix(
+    evidence: &Evidence<'_>,
+    chain: &PeerChain,
+    places: &[Place],
+) -> Result<Because, BadCertificate> {
+    let found = trust::verified(chain, evidence.roots, evidence.now)?;
+    let named = |domain: &Domain| {
+        let mut found = found.iter();
+        found
+            .find(|identity| identity.names(domain))
+            .map(Identity::to_string)
+    };
+    if let Some(matched) = named(evidence.domain) {
+        return Ok(Because::Name { matched });
+    }
+    let unpublished = places.iter().filter(|place| place.tlsa == Ok(None));
+    let mut hosts = unpublished.filter_map(|place| place.host.as_ref());
+    match hosts.find_map(named) {
+        Some(matched) => Ok(Because::Target { matched }),
+        None => Err(BadCertificate::WrongName {
+            domain: evidence.domain.to_string(),
+            found: found.iter().map(Identity::to_string).collect(),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -21,7 +21,7 @@ pub use config::{ByName, OwnCertificate, Tls, server_name};
 pub use dane::{Matched, Matching, Selector, Tlsa, TlsaSet, Usage};
 pub use facts::{TlsFacts, describe};
 pub use identity::{Identity, Unreadable, identities};
-pub use judgement::{Because, Evidence, Judgement, Trust, judge};
+pub use judgement::{Because, Evidence, Judgement, Place, Trust, judge};
 pub use reload::Reloaded;
 pub use revocation::Revocations;
 pub use troubles::Trouble;

@@ -159,6 +159,18 @@ pub enum BadCertificate {
     /// The authority that signed it, or one in its chain, took it back.
     #[error("your certificate, or one in the chain above it, has been revoked by its issuer")]
     Revoked,
+    /// The domain publishes which certificate it is, and it is another one (RFC 7673 §4.2).
+    #[error("your certificate matches no TLSA record at {at}")]
+    NotInTlsa {
+        /// Where the records are.
+        at: String,
+    },
+    /// The domain does not publish which one it is.
+    #[error("your domain publishes no TLSA records that DNSSEC proves, and here they are required")]
+    NoTlsa,
+    /// Whether it does cannot be told, so that the certificate is not believed (RFC 7673 §3.1, §3.4).
+    #[error("whether your DNS says another certificate is the right one cannot be told: {0}")]
+    Untold(String),
     /// It cannot be parsed.
     #[error("your certificate is malformed")]
     Malformed,
@@ -237,23 +249,6 @@ fn names(found: &[String]) -> String {
         text.push_str(&format!(" and {} more", found.len() - shown.len()));
     }
     text
-}
-
-/// The name by which the chain proves that the peer is `domain`. First everything that PKIX asks, then the name.
-pub(super) fn matched(
-    chain: &PeerChain,
-    roots: &Roots,
-    domain: &Domain,
-    now: UnixTime,
-) -> Result<String, BadCertificate> {
-    let found = verified(chain, roots, now)?;
-    match found.iter().find(|identity| identity.names(domain)) {
-        Some(identity) => Ok(identity.to_string()),
-        None => Err(BadCertificate::WrongName {
-            domain: domain.to_string(),
-            found: found.iter().map(Identity::to_string).collect(),
-        }),
-    }
 }
 
 /// The domain that the chain proves when nobody asserted one: only if its names stand for exactly one.

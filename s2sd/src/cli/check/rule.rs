@@ -82,6 +82,7 @@ fn values(policy: &Policy) -> Vec<Effective> {
         min_tls,
         auth,
         verify,
+        dane,
         trust,
         crl,
         max_stanza,
@@ -103,6 +104,7 @@ fn values(policy: &Policy) -> Vec<Effective> {
         word("min_tls", min_tls.name()),
         list("auth", auth.iter().map(|method| method.word()), "nothing"),
         word("verify", verify.name()),
+        word("dane", dane.name()),
         trust,
         list("crl", crl.iter().map(|file| file.display()), "none"),
         size("max_stanza", *max_stanza),
@@ -328,6 +330,7 @@ legacy.example
   min_tls             1.2
   auth                digest-md5, dialback
   verify              strict
+  dane                use
   trust               /etc/s2sd/a.pem, /b.pem
   crl                 /etc/s2sd/a.crl
   max_stanza          10001B
@@ -391,6 +394,7 @@ a.example
   min_tls             1.2
   auth                external, dialback
   verify              strict
+  dane                use
   trust               system
   crl                 none
   max_stanza          512KiB

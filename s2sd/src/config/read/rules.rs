@@ -12,7 +12,7 @@ use super::{
         kerberos, places,
         reader::Reader,
         secret::{read_secret_file, read_secret_lines},
-        values::{self, METHODS, MIN_TLS, TLS_MODES, VERIFY, Wrong},
+        values::{self, DANE, METHODS, MIN_TLS, TLS_MODES, VERIFY, Wrong},
     },
     LEAST_STANZA, MANY, required, secret, warn_if_seen,
 };
@@ -35,6 +35,7 @@ pub(super) fn policy(table: &Reader<'_>, base: Policy) -> Policy {
     table.set("tls", &mut policy.tls, values::word(TLS_MODES));
     table.set("min_tls", &mut policy.min_tls, values::word(MIN_TLS));
     table.set("verify", &mut policy.verify, values::word(VERIFY));
+    table.set("dane", &mut policy.dane, values::word(DANE));
     table.set(
         "max_stanza",
         &mut policy.max_stanza,

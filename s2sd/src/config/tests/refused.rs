@@ -235,7 +235,11 @@ fn a_secret_is_never_shown() {
 
 #[test]
 fn keys_of_what_does_not_exist_yet_are_unknown() {
-    for key in ["dane = 'use'", "posh = false", "bidi = true"] {
+    for key in [
+        "multiplex = true",
+        "stream_management = true",
+        "bidi = true",
+    ] {
         let findings = read(&format!("{MINIMAL}[policy]\n{key}")).unwrap_err();
         assert!(
             findings
@@ -489,6 +493,27 @@ fn a_username_is_one_peer() {
         &entry("*.example"),
         "s2sd.toml:8:1: `accept` for \"*.example\": a username stands for one domain \
          (make an entry for each domain, with a username of its own)",
+    );
+}
+
+#[test]
+fn required_dane_needs_dnssec_and_tls_and_the_dns() {
+    let dnssec = "[dns]\ndnssec = 'use'\n";
+    fault(
+        "[policy]\ndane = 'require'",
+        "s2sd.toml:6:1: `dane` is \"require\", but no answer of the DNS is proved \
+         (write dnssec = \"use\" in [dns])",
+    );
+    fault(
+        &format!("{dnssec}[policy]\ntls = 'optional'\ndane = 'require'"),
+        "s2sd.toml:9:1: `dane` is \"require\", but `tls` is not \"required\" (write tls = \"required\")",
+    );
+    fault(
+        &format!(
+            "{dnssec}[policy]\ndane = 'require'\n[[peer]]\ndomain = 'a.example'\nconnect = ['192.0.2.7:5269']"
+        ),
+        "s2sd.toml:11:1: `dane` is \"require\", but with `connect` the DNS is not asked for the server \
+         (leave out `connect`, or write dane = \"use\")",
     );
 }
 

@@ -190,6 +190,11 @@ impl Inbound {
         !self.proved.is_empty()
     }
 
+    /// Whether what the peer says next is to be heard now, or only when it is known who it is.
+    pub fn listens(&self) -> bool {
+        !matches!(self.stage, Stage::AwaitJudgement)
+    }
+
     /// For the log: the domain the peer claims.
     pub fn claimed(&self) -> Option<&Domain> {
         self.remote.as_ref()

@@ -51,6 +51,8 @@ pub struct Call {
     pub purpose: Purpose,
     /// Methods that failed on an earlier connection in a way that closed it: not to be tried again.
     pub tried: Vec<Method>,
+    /// The DNS names the certificate of this very server, so that TLS is not a matter of choice (RFC 7673 §3.4).
+    pub encrypt: bool,
 }
 
 /// What can happen to an outgoing stream.
@@ -110,6 +112,8 @@ pub struct Outbound {
     pair: DomainPair,
     purpose: Purpose,
     policy: Arc<Policy>,
+    /// Whether TLS is used, with this server.
+    tls: TlsMode,
     transport: Transport,
     /// What the certificate says of the pair's remote domain.
     judgement: Judgement,
@@ -169,8 +173,13 @@ impl Outbound {
             pair,
             purpose,
             tried,
+            encrypt,
         } = call;
         let policy = house.policy(&pair.remote);
+        let tls = match (policy.tls, encrypt) {
+            (TlsMode::Optional, true) => TlsMode::Required,
+            (tls, _) => tls,
+        };
         let deadline = now + house.config.limits.negotiation;
         let initiating = Initiating::new(house.config.limits.pairs_per_stream);
         let mut this = Box::new(Self {
@@ -179,6 +188,7 @@ impl Outbound {
             pair,
             purpose,
             policy,
+            tls,
             transport,
             judgement: Because::NoTls.into(),
             stage: Stage::ExpectHeader,
@@ -349,7 +359,7 @@ impl Outbound {
             return Err(self.comes_from_elsewhere(out));
         }
         // Without version='1.0' there are no features to wait for (RFC 6120 §4.7.5).
-        if !self.transport.is_tls() && self.policy.tls == TlsMode::Required {
+        if !self.transport.is_tls() && self.tls == TlsMode::Required {
             self.send_footer(out);
             return Err(Closed {
                 by: By::Us,
@@ -385,7 +395,7 @@ impl Outbound {
             return self.establish(method, out);
         }
         if !self.transport.is_tls() {
-            match (features.starttls, self.policy.tls) {
+            match (features.starttls, self.tls) {
                 (Some(_), TlsMode::Optional | TlsMode::Required) => {
                     out.push(OutboundEffect::Send(Bytes::from_static(
                         b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>",

@@ -111,6 +111,7 @@ impl Player {
         let mut effects = Vec::new();
         let began = tried.len();
         let call = Call {
+            encrypt: false,
             house: Arc::clone(&self.house),
             pair,
             purpose: purpose.clone(),

@@ -1,0 +1,176 @@
+//! Asks whoever may know something about a peer's certificate, and has it judged.
+//!
+//! Nothing is asked unless the configuration wants it. What is asked about a peer that connects to us is bounded in
+//! number (its SRV records, and addresses and TLSA records of at most 24 servers) and in time, and nobody else waits
+//! for it.
+
+use std::time::Duration;
+
+use rustls::pki_types::UnixTime;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tracing::{Instrument, debug};
+use xmpp_stream::Domain;
+
+use crate::config::{Dane, Dnssec, Policy, TlsMode};
+use crate::conn::Conn;
+use crate::means::Means;
+use crate::negotiate::{House, Judged};
+use crate::resolve::{Dns, Host, ResolveError, Target};
+use crate::tls::{self, Because, Evidence, Judgement, PeerChain, Place};
+
+/// Which server it is that showed the certificate.
+#[derive(Clone, Debug)]
+pub(crate) enum Which {
+    /// The one we connected to; none if the DNS proves nothing about it.
+    Called(Option<Place>),
+    /// One that connected to us: any of the domain's.
+    Calling,
+}
+
+/// What a peer showed in the handshake.
+pub(crate) fn shown(conn: &Conn) -> Option<PeerChain> {
+    let (_, session) = conn.tls()?.get_ref();
+    session.peer_certificates().and_then(PeerChain::new)
+}
+
+impl Means {
+    /// Judges the certificate a peer showed, for one domain or for whatever single domain it names. What has to be asked
+    /// takes no longer than `limits.dialback`.
+    pub(crate) async fn judge(
+        &self,
+        chain: Option<PeerChain>,
+        domain: Option<Domain>,
+        which: Which,
+    ) -> Judged {
+        let house = self.house();
+        let chain = chain.as_ref();
+        // Whom it names is looked up by the general rules, and judged by its own.
+        let identity = match &domain {
+            Some(_) => None,
+            None => {
+                let roots = self.tls.roots(&house.config.policy);
+                tls::sole_identity(chain, &roots, UnixTime::now())
+            }
+        };
+        let judgement = match (chain, domain.as_ref().or(identity.as_ref())) {
+            (Some(chain), Some(domain)) => {
+                let judgement = self.judged(&house, chain, domain, which).await;
+                debug!(remote = %domain, trust = judgement.trust().name(), because = judgement.because().to_string(),
+                    "certificate judged");
+                judgement
+            }
+            _ => Because::NoCertificate.into(),
+        };
+        match (&domain, judgement.is_certified()) {
+            // A name that its own rules do not believe is none.
+            (None, false) => Judged {
+                domain,
+                judgement: Because::NoCertificate.into(),
+                identity: None,
+            },
+            _ => Judged {
+                domain,
+                judgement,
+                identity,
+            },
+        }
+    }
+
+    async fn judged(
+        &self,
+        house: &House,
+        chain: &PeerChain,
+        domain: &Domain,
+        which: Which,
+    ) -> Judgement {
+        let policy = house.policy(domain);
+        let within = house.config.limits.dialback;
+        let places = match which {
+            Which::Called(place) => Ok(place.into_iter().collect()),
+            Which::Calling if has_a_say(house, &policy) => {
+                places(&self.dns, domain, policy.tls, within).await
+            }
+            Which::Calling => Ok(Vec::new()),
+        };
+        let roots = self.tls.roots(&policy);
+        tls::judge(&Evidence {
+            dane: policy.dane,
+            places: places.as_deref().map_err(String::as_str),
+            ..Evidence::new(Some(chain), &roots, domain, UnixTime::now())
+        })
+    }
+
+    /// What the DNS proves about a server before we connect to it (RFC 7673 §3.3).
+    ///
+    /// # Errors
+    ///
+    /// The server must not be connected to.
+    pub(crate) async fn place(
+        &self,
+        house: &House,
+        target: &Target,
+        policy: &Policy,
+    ) -> Result<Option<Place>, ResolveError> {
+        if !has_a_say(house, policy) || policy.tls == TlsMode::Disabled || !target.secure {
+            return Ok(None);
+        }
+        let tlsa = match self.dns.tlsa(target).await {
+            // Whoever connects will see what that means; a proxy may know the name.
+            Err(ResolveError::NotFound | ResolveError::Onion) => None,
+            answer => answer?,
+        };
+        Ok(Some(Place {
+            host: host(target),
+            tlsa: Ok(tlsa),
+        }))
+    }
+}
+
+/// Whether the DNS is asked about certificates. Where `connect` stands instead of it, it is not asked for servers.
+fn has_a_say(house: &House, policy: &Policy) -> bool {
+    house.config.dns.dnssec != Dnssec::Off && policy.dane != Dane::Off && policy.connect.is_empty()
+}
+
+/// All servers of a domain, and what they publish; or why that cannot be told.
+async fn places(
+    dns: &Dns,
+    domain: &Domain,
+    tls: TlsMode,
+    within: Duration,
+) -> Result<Vec<Place>, String> {
+    match timeout(within, all_places(dns, domain, tls)).await {
+        Ok(Ok(places)) => Ok(places),
+        // Nobody can be reached there, and so nobody publishes anything.
+        Ok(Err(ResolveError::NoService | ResolveError::NotFound | ResolveError::Onion)) => {
+            Ok(Vec::new())
+        }
+        Ok(Err(why)) => Err(why.to_string()),
+        Err(_) => Err("the DNS did not answer in time".to_owned()),
+    }
+}
+
+async fn all_places(dns: &Dns, domain: &Domain, tls: TlsMode) -> Result<Vec<Place>, ResolveError> {
+    let mut asked = JoinSet::new();
+    for target in dns.targets(domain, tls).await? {
+        let dns = dns.clone();
+        let ask = async move {
+            let tlsa = match dns.tlsa(&target).await {
+                Err(ResolveError::NotFound | ResolveError::Onion) => Ok(None),
+                answer => answer.map_err(|why| format!("{target}: {why}")),
+            };
+            let host = host(&target);
+            Place { host, tlsa }
+        };
+        asked.spawn(ask.in_current_span());
+    }
+    Ok(asked.join_all().await)
+}
+
+/// The name of a server, where DNSSEC proves that it is one of the domain's.
+fn host(target: &Target) -> Option<Domain> {
+    match &target.host {
+        Host::Name(name) if target.secure => Domain::parse(name).ok(),
+        Host::Name(_) | Host::Address(_) => None,
+    }
+}
