@@ -451,3 +451,6 @@ impl Limits {
             && self.between.is_none_or(|most| between <= most)
     }
 }
+
+#[cfg(test)]
+mod tests;
