@@ -45,7 +45,7 @@ fn a_judgement_reads_as_what_it_rests_on() {
         ),
         (
             Because::Bad(BadCertificate::SelfSigned),
-            "contradicted: its certificate expired on ",
+            "contradicted: its certificate is self-signed",
             false,
         ),
     ] {
