@@ -8,7 +8,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -112,8 +112,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
 }
 
 fn house(config: Config, tls: &Tls) -> Result<House, StartError> {
-    let secret = match &config.dialback.secret {
-        Some(secret) => Secret::new(secret.as_str()),
+    let secret = match dialback_secret(&config)? {
+        Some(secret) => secret,
         None => own_secret(&config.data_dir)?,
     };
     Ok(House::new(Arc::new(config), secret, |domain| {
@@ -121,26 +121,44 @@ fn house(config: Config, tls: &Tls) -> Result<House, StartError> {
     }))
 }
 
-/// XEP-0185 wants a secret that survives: keys given out before a restart are verified after it.
-fn own_secret(data_dir: &Path) -> Result<Secret, StartError> {
-    let path = data_dir.join("dialback.secret");
-    let fail = |error| StartError::Secret {
+/// The secret that dialback keys are made from, if there is one already: the configuration's, or the one made at an
+/// earlier start.
+pub(crate) fn dialback_secret(config: &Config) -> Result<Option<Secret>, StartError> {
+    if let Some(secret) = &config.dialback.secret {
+        return Ok(Some(Secret::new(secret.as_str())));
+    }
+    let path = secret_path(&config.data_dir);
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(no_secret(&path, error)),
+    };
+    let secret = Secret::from_text(&text);
+    let secret =
+        secret.map_err(|error| no_secret(&path, io::Error::new(io::ErrorKind::InvalidData, error)));
+    secret.map(Some)
+}
+
+fn secret_path(data_dir: &Path) -> PathBuf {
+    data_dir.join("dialback.secret")
+}
+
+fn no_secret(path: &Path, error: io::Error) -> StartError {
+    StartError::Secret {
         path: path.display().to_string(),
         error,
-    };
-    match std::fs::read_to_string(&path) {
-        Ok(text) => Secret::from_text(&text)
-            .map_err(|error| fail(io::Error::new(io::ErrorKind::InvalidData, error))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let mut bytes = [0; 32];
-            Dice.fill(&mut bytes);
-            let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-            std::fs::create_dir_all(data_dir).map_err(fail)?;
-            write_private(&path, &text).map_err(fail)?;
-            Ok(Secret::new(text))
-        }
-        Err(error) => Err(fail(error)),
     }
+}
+
+/// XEP-0185 wants a secret that survives: keys given out before a restart are verified after it.
+fn own_secret(data_dir: &Path) -> Result<Secret, StartError> {
+    let path = secret_path(data_dir);
+    let mut bytes = [0; 32];
+    Dice.fill(&mut bytes);
+    let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let written = std::fs::create_dir_all(data_dir).and_then(|()| write_private(&path, &text));
+    written.map_err(|error| no_secret(&path, error))?;
+    Ok(Secret::new(text))
 }
 
 fn write_private(path: &Path, text: &str) -> io::Result<()> {

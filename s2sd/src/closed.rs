@@ -179,6 +179,35 @@ impl Cause {
         }
     }
 
+    /// How far an attempt to make a stream got before it failed: of several, the one that got furthest says most.
+    pub fn reach(&self) -> u8 {
+        match self {
+            Self::NoSuchHost(_)
+            | Self::NoService
+            | Self::NoWay(_)
+            | Self::Dns(_)
+            | Self::Dnssec(_) => 0,
+            Self::Connect(_) => 1,
+            Self::Lost(_)
+            | Self::Timeout(_)
+            | Self::Idle
+            | Self::Shutdown
+            | Self::Finished
+            | Self::Replaced => 2,
+            Self::Tls(_) | Self::TlsNotOffered => 3,
+            Self::Certificate(_) => 4,
+            Self::Protocol(..) | Self::StreamError(_) | Self::Policy(_) => 5,
+            Self::NoMechanism { .. }
+            | Self::Refused { .. }
+            | Self::Mechanism { .. }
+            | Self::Kerberos(_)
+            | Self::Dialback(_)
+            | Self::DialbackRefused(_)
+            | Self::DialbackInvalid
+            | Self::TooManyFailures => 6,
+        }
+    }
+
     /// Our own lists do not have the domain.
     pub fn denied(remote: &Domain, why: &Denied) -> Self {
         Self::Policy(format!("{remote} is not admitted: {why}"))

@@ -95,6 +95,11 @@ impl Conn {
         self.codec.decode(&mut self.read)
     }
 
+    /// What came and is not decoded.
+    pub(crate) fn unread(&self) -> &[u8] {
+        &self.read
+    }
+
     /// The same stream under other limits.
     pub(crate) fn set_limits(&mut self, limits: Limits) {
         self.codec.set_limits(limits);

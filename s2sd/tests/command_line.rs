@@ -13,7 +13,10 @@ use std::{
 };
 
 #[cfg(feature = "demo")]
-use s2sd::demo::ca::{Issued, Leaf, Validity};
+use s2sd::demo::{
+    ca::{Issued, Leaf, Validity},
+    zone::{Zone, ZoneServer},
+};
 
 /// Serves on ports of the system's choice, without a certificate.
 const CONFIGURATION: &str = "\
@@ -264,4 +267,60 @@ fn a_certificate_that_runs_out_is_told_of_at_the_start_and_at_a_reload() {
     assert!(log.contains("a.pem: your certificate expired on"), "{log}");
     daemon.signal("TERM");
     daemon.until("stopped");
+}
+
+#[cfg(feature = "demo")]
+#[tokio::test(flavor = "multi_thread")]
+async fn probe_finds_faults_and_says_whose_they_are() {
+    let zone = Zone::new().service_absent("_xmpp-server._tcp.b.example");
+    let server = ZoneServer::start("127.0.0.1:0".parse().unwrap(), zone).unwrap();
+    let dns = format!("[dns]\nservers = ['{}']\n", server.addr());
+    let directory = directory("probe", &format!("{CONFIGURATION}{dns}"));
+    let ask = |arguments: &[&str]| output(&directory, arguments);
+    let (code, stdout, stderr) = ask(&["probe", "-c", "s2sd.toml", "b.example"]);
+    assert_eq!((code, stderr.as_str()), (Some(1), ""), "{stdout}");
+    assert!(
+        stdout.starts_with("b.example, probed as a.example, by [policy]\n"),
+        "{stdout}"
+    );
+    assert!(
+        stdout.contains("\n✗ Federation with b.example does not work.\n")
+            && !stdout.contains('\x1b'),
+        "{stdout}"
+    );
+    let (code, stdout, _) = ask(&["probe", "-c", "s2sd.toml", "--json", "c.example"]);
+    assert_eq!(code, Some(1));
+    let json: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    let verdict = &json["verdict"];
+    assert_eq!(
+        (&verdict["code"], &verdict["side"], &verdict["works"]),
+        (&"no-such-domain".into(), &"peer".into(), &"no".into())
+    );
+    assert_eq!(json["places"][0]["target"], "c.example:5269");
+    // Nothing was made where nothing was: the secret is the daemon's to make.
+    assert!(!directory.join("data").exists());
+    for wrong in [
+        vec!["probe"],
+        vec!["probe", "-c", "s2sd.toml", "a.example"],
+        vec![
+            "probe",
+            "-c",
+            "s2sd.toml",
+            "--from",
+            "c.example",
+            "b.example",
+        ],
+        vec!["probe", "--timeout", "0s", "b.example"],
+    ] {
+        let (code, stdout, stderr) = ask(&wrong);
+        assert_eq!(
+            (code, stdout.as_str()),
+            (Some(2), ""),
+            "{wrong:?}: {stderr}"
+        );
+        assert!(!stderr.is_empty());
+    }
+    let (code, _, stderr) = ask(&["probe", "-c", "absent.toml", "b.example"]);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("absent.toml"), "{stderr}");
 }

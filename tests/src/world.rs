@@ -33,9 +33,10 @@ use s2sd::{
         ca::{Authority, Issued, Leaf, Validity},
         zone::{Zone, ZoneKey, ZoneServer},
     },
+    probe::{Question, Report, probe},
     tls::Tlsa,
 };
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use xmpp_stream::Domain;
 
 use crate::{
@@ -326,6 +327,27 @@ impl World {
         Ok(running.reload(self.config(daemon)?)?)
     }
 
+    /// What `s2sd probe` says of a domain with the configuration of this daemon, which need not run.
+    pub async fn probe(&self, daemon: &Daemon, domain: &str) -> anyhow::Result<Report> {
+        self.probe_within(daemon, domain, SOON).await
+    }
+
+    /// The same, with a limit for everything together.
+    pub async fn probe_within(
+        &self,
+        daemon: &Daemon,
+        domain: &str,
+        within: Duration,
+    ) -> anyhow::Result<Report> {
+        let question = Question {
+            domain: Domain::parse(domain)?,
+            from: None,
+            config: self.config(daemon)?,
+            within,
+        };
+        Ok(probe(question, &watch::Sender::default()).await?)
+    }
+
     /// Stops a daemon in good order. Its records stay.
     pub async fn stop(&mut self, domain: &str) -> anyhow::Result<()> {
         let running = self.daemons.remove(domain).context("no such daemon")?;
@@ -413,6 +435,16 @@ impl World {
         let base = self.directory.path().join(daemon);
         fs::create_dir_all(&base)?;
         Ok(fs::write(base.join(name), text)?)
+    }
+
+    /// The directory of a daemon, with its `s2sd.toml`'s files.
+    pub fn path(&self, daemon: &str) -> PathBuf {
+        self.directory.path().join(daemon)
+    }
+
+    /// The certificate of the world's authority, PEM.
+    pub fn authority(&self) -> &str {
+        self.authority.pem()
     }
 
     /// The authority takes these certificates back, and no others: its list, PEM.

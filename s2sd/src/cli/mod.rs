@@ -4,10 +4,11 @@
 mod check;
 #[cfg(feature = "demo")]
 mod demo;
+mod probe;
 mod run;
 mod secret;
 
-use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use xmpp_stream::Domain;
@@ -17,6 +18,8 @@ use xmpp_stream::Domain;
 enum Outcome {
     Well,
     Fault,
+    /// It was called wrongly, as only showed when the configuration was read.
+    Misused,
 }
 
 impl From<Outcome> for ExitCode {
@@ -24,6 +27,7 @@ impl From<Outcome> for ExitCode {
         match outcome {
             Outcome::Well => Self::SUCCESS,
             Outcome::Fault => Self::FAILURE,
+            Outcome::Misused => Self::from(2),
         }
     }
 }
@@ -49,6 +53,7 @@ enum Command {
     #[cfg(feature = "demo")]
     Demo(Demo),
     Check(Check),
+    Probe(Probe),
     Secret(secret::SecretArguments),
 }
 
@@ -102,6 +107,41 @@ struct Check {
     json: bool,
 }
 
+/// Why federation with a domain works or does not
+///
+/// Makes streams to every place and address of DOMAIN as the daemon would, shows each step with its time (DNS, TCP, TLS,
+/// certificate, features, authentication, ping), and ends with what decided, by which rule, and who has to change what.
+/// Needs no running daemon. Without a configuration nobody can be authenticated; it then says what could not be tried.
+/// docs/probe.md describes the output. Ends 0 when no fault was found, 1 when one was, 2 when it was called wrongly.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  s2sd probe example.net\n  s2sd probe -c /etc/s2sd/s2sd.toml --from example.org example.net\n  s2sd probe --json example.net | jq .verdict"
+)]
+struct Probe {
+    /// The domain to federate with
+    #[arg(value_parser = domain)]
+    domain: Domain,
+    /// Whose rules, certificates and secrets count; without it the defaults do, and there is nothing to show
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Who asks: a domain of the configuration (the first one, if not said), or without one any name
+    #[arg(long, value_name = "DOMAIN", value_parser = domain)]
+    from: Option<Domain>,
+    /// For everything together: 30s, 2m
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
+    timeout: Duration,
+    /// One JSON object instead of text for people
+    #[arg(long)]
+    json: bool,
+}
+
+/// As in the configuration.
+fn duration(text: &str) -> Result<Duration, String> {
+    crate::config::parse_duration(text)
+        .filter(|span| !span.is_zero())
+        .ok_or_else(|| "a time such as 90s is meant; the units are ms, s, m, h and d".to_owned())
+}
+
 fn domain(text: &str) -> Result<Domain, String> {
     if text.ends_with(".toml") {
         return Err("a domain is meant here; the configuration is named by -c".to_owned());
@@ -119,6 +159,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Command::Check(check) => {
                 check::check(&check.configuration.config, check.domain, check.json).into()
             }
+            Command::Probe(probe) => probe::probe(probe).into(),
             Command::Secret(arguments) => secret::secret(&arguments).into(),
         },
         Err(usage) => {
@@ -173,6 +214,31 @@ mod tests {
         };
         assert_eq!(check.configuration.config, PathBuf::from("a.toml"));
         assert!(check.json);
+    }
+
+    #[test]
+    fn a_probe_needs_no_configuration_and_has_a_limit() {
+        let Ok(Command::Probe(probe)) = parse("s2sd probe a.example") else {
+            panic!("not a probe")
+        };
+        assert_eq!((probe.config, probe.from), (None, None));
+        assert_eq!(probe.timeout, Duration::from_secs(60));
+        let Ok(Command::Probe(probe)) = parse("s2sd probe --timeout 2m --from b.example a.example")
+        else {
+            panic!("not a probe")
+        };
+        assert_eq!(probe.timeout, Duration::from_secs(120));
+        for line in [
+            "s2sd probe --timeout 0s a.example",
+            "s2sd probe --timeout 9 a.example",
+            "s2sd probe a.toml",
+        ] {
+            assert_eq!(
+                parse(line).unwrap_err(),
+                ErrorKind::ValueValidation,
+                "{line}"
+            );
+        }
     }
 
     #[test]

@@ -29,7 +29,7 @@ use toml::de::{DeTable, DeValue};
 
 use xmpp_stream::Domain;
 
-pub(crate) use self::values::size_text;
+pub(crate) use self::values::{parse_duration, size_text};
 pub use self::{
     access::{Access, Denied},
     findings::{Finding, Findings, Severity},

@@ -143,6 +143,27 @@ pub(crate) fn size_text(bytes: usize) -> String {
     format!("{}{unit}", bytes / factor)
 }
 
+/// A time span with its unit.
+pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
+    let (digits, unit) = split_unit(text);
+    let factor: u64 = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return None,
+    };
+    // A hundred years are for ever, and no sum with the clock overflows.
+    let most = 100 * 365 * 86_400_000;
+    let ms = digits
+        .parse::<u64>()
+        .ok()
+        .and_then(|n| n.checked_mul(factor))
+        .filter(|ms| *ms <= most);
+    ms.map(Duration::from_millis)
+}
+
 /// A time span with its unit, not less than `least`.
 pub(super) fn duration(least: Duration) -> impl Fn(&DeValue<'_>) -> Result<Duration, Wrong> {
     move |value| {
@@ -152,23 +173,7 @@ pub(super) fn duration(least: Duration) -> impl Fn(&DeValue<'_>) -> Result<Durat
             Some(number) => wrong().because(format!("write \"{number}s\"")),
             None => wrong(),
         })?;
-        let (digits, unit) = split_unit(text);
-        let factor: u64 = match unit {
-            "ms" => 1,
-            "s" => 1_000,
-            "m" => 60_000,
-            "h" => 3_600_000,
-            "d" => 86_400_000,
-            _ => return Err(units()),
-        };
-        // A hundred years are for ever, and no sum with the clock overflows.
-        let most = 100 * 365 * 86_400_000;
-        let ms = digits
-            .parse::<u64>()
-            .ok()
-            .and_then(|n| n.checked_mul(factor))
-            .filter(|ms| *ms <= most);
-        let span = Duration::from_millis(ms.ok_or_else(units)?);
+        let span = parse_duration(text).ok_or_else(units)?;
         if span < least {
             return Err(Wrong::new(
                 format!("at least \"{}ms\"", least.as_millis()),

@@ -8,7 +8,7 @@ use tokio::time::{sleep_until, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use tracing::{debug, trace};
 use xmpp_dialback::Verdict;
-use xmpp_stream::{Codec, ContentNamespace};
+use xmpp_stream::{Codec, ContentNamespace, Domain};
 
 use crate::closed::{By, Cause, Closed};
 use crate::config::{Policy, TlsMode};
@@ -19,11 +19,13 @@ use crate::negotiate::{
     Transport,
 };
 use crate::resolve::{self, ResolveError, Target, Unreached};
-use crate::tls::{self, Place};
+use crate::tls::{self, PeerChain, Place};
 use crate::witness::{Which, shown};
 
+use super::onlooker::{Onlooker, Sight};
+
 /// What came of it.
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     /// A stream for the pair.
     Ready(Box<Ready>),
     /// The authoritative server's word.
@@ -31,10 +33,10 @@ pub(super) enum Outcome {
 }
 
 /// A negotiated stream.
-pub(super) struct Ready {
-    pub(super) conn: Conn,
-    pub(super) outbound: Box<Outbound>,
-    pub(super) authorized: Authorized,
+pub(crate) struct Ready {
+    pub(crate) conn: Conn,
+    pub(crate) outbound: Box<Outbound>,
+    pub(crate) authorized: Authorized,
 }
 
 /// Tries the domain's targets in order. The error is the one that says most: the furthest any target got.
@@ -60,6 +62,8 @@ pub(super) async fn connect(
                 pair,
                 policy: &policy,
                 target: &target,
+                shows: &pair.local,
+                onlooker: &(),
             };
             match attempt.make(purpose, tried.clone()).await {
                 Ok(outcome) => return Ok(outcome),
@@ -68,13 +72,10 @@ pub(super) async fn connect(
                     tried: now_tried,
                 }) => {
                     debug!(remote = %pair.remote, place = %target, cause = cause.name(), "failed: {cause}");
-                    // Refused by a server that closed the stream: the same server again, without that method.
-                    let again = matches!(cause, Cause::Refused { .. })
-                        && now_tried.len() > tried.len()
-                        && policy.auth.len() > now_tried.len();
+                    let again = is_worth_another(&cause, tried.len(), now_tried.len(), &policy);
                     if worst
                         .as_ref()
-                        .is_none_or(|worst| reach(&cause) >= reach(worst))
+                        .is_none_or(|worst| cause.reach() >= worst.reach())
                     {
                         worst = Some(cause);
                     }
@@ -89,33 +90,9 @@ pub(super) async fn connect(
     Err(worst.unwrap_or(Cause::NoSuchHost("no addresses".to_owned())))
 }
 
-/// How far an attempt got before it failed.
-fn reach(cause: &Cause) -> u8 {
-    match cause {
-        Cause::NoSuchHost(_)
-        | Cause::NoService
-        | Cause::NoWay(_)
-        | Cause::Dns(_)
-        | Cause::Dnssec(_) => 0,
-        Cause::Connect(_) => 1,
-        Cause::Lost(_)
-        | Cause::Timeout(_)
-        | Cause::Idle
-        | Cause::Shutdown
-        | Cause::Finished
-        | Cause::Replaced => 2,
-        Cause::Tls(_) | Cause::TlsNotOffered => 3,
-        Cause::Certificate(_) => 4,
-        Cause::Protocol(..) | Cause::StreamError(_) | Cause::Policy(_) => 5,
-        Cause::NoMechanism { .. }
-        | Cause::Refused { .. }
-        | Cause::Mechanism { .. }
-        | Cause::Kerberos(_)
-        | Cause::Dialback(_)
-        | Cause::DialbackRefused(_)
-        | Cause::DialbackInvalid
-        | Cause::TooManyFailures => 6,
-    }
+/// Refused by a server that closed the stream: the same server again, without that method.
+pub(crate) fn is_worth_another(cause: &Cause, before: usize, now: usize, policy: &Policy) -> bool {
+    matches!(cause, Cause::Refused { .. }) && now > before && policy.auth.len() > now
 }
 
 async fn targets(means: &Means, pair: &DomainPair, policy: &Policy) -> Result<Vec<Target>, Cause> {
@@ -129,7 +106,7 @@ async fn targets(means: &Means, pair: &DomainPair, policy: &Policy) -> Result<Ve
         .map_err(unresolved)
 }
 
-fn unresolved(error: ResolveError) -> Cause {
+pub(crate) fn unresolved(error: ResolveError) -> Cause {
     match error {
         ResolveError::NoService => Cause::NoService,
         ResolveError::NotFound => Cause::NoSuchHost("neither SRV nor address records".to_owned()),
@@ -140,17 +117,23 @@ fn unresolved(error: ResolveError) -> Cause {
     }
 }
 
-struct Attempt<'a> {
-    means: &'a Means,
-    house: &'a Arc<House>,
-    pair: &'a DomainPair,
-    policy: &'a Policy,
-    target: &'a Target,
+/// One connection to one place.
+pub(crate) struct Attempt<'a> {
+    pub(crate) means: &'a Means,
+    pub(crate) house: &'a Arc<House>,
+    pub(crate) pair: &'a DomainPair,
+    pub(crate) policy: &'a Policy,
+    pub(crate) target: &'a Target,
+    /// Whose certificate is shown: the pair's local domain's.
+    pub(crate) shows: &'a Domain,
+    pub(crate) onlooker: &'a dyn Onlooker,
 }
 
-struct Failed {
-    cause: Cause,
-    tried: Vec<Method>,
+/// Nothing came of it.
+pub(crate) struct Failed {
+    pub(crate) cause: Cause,
+    /// The methods that were tried.
+    pub(crate) tried: Vec<Method>,
 }
 
 impl From<Cause> for Failed {
@@ -172,6 +155,17 @@ impl Attempt<'_> {
             Unreached::Resolve(why) => unresolved(why),
             Unreached::Connect(error) => Cause::Connect(format!("{}: {error}", self.target)),
         })?;
+        self.over(tcp, place, purpose, tried).await
+    }
+
+    /// The same over a connection that stands, to a server of which the DNS says this.
+    pub(crate) async fn over(
+        &self,
+        tcp: TcpStream,
+        place: Option<Place>,
+        purpose: &Purpose,
+        tried: Vec<Method>,
+    ) -> Result<Outcome, Failed> {
         let peer = tcp
             .peer_addr()
             .map_err(|error| Cause::Connect(error.to_string()))?;
@@ -200,14 +194,23 @@ impl Attempt<'_> {
         let config = self
             .means
             .tls
-            .client(&self.pair.local, self.policy.min_tls, direct);
+            .client(self.shows, self.policy.min_tls, direct);
         // SNI names the domain, not the target (RFC 6120 §5.4.3.1, XEP-0368 §3): who is meant, not who was found.
         let name = tls::server_name(&self.pair.remote)
             .ok_or_else(|| Cause::Tls("the domain is no name for TLS".to_owned()))?;
         let within = self.house.config.limits.connect;
         match timeout(within, TlsConnector::from(config).connect(name, tcp)).await {
-            Ok(Ok(tls)) => Ok(Conn::new(Io::Tls(Box::new(tls.into())), peer, self.codec())),
-            Ok(Err(error)) => Err(Cause::Tls(error.to_string())),
+            Ok(Ok(tls)) => {
+                let (_, session) = tls.get_ref();
+                let facts = tls::describe(session);
+                self.onlooker
+                    .saw(Sight::Secured(facts, PeerChain::of(session)));
+                Ok(Conn::new(Io::Tls(Box::new(tls.into())), peer, self.codec()))
+            }
+            Ok(Err(error)) => {
+                self.onlooker.saw(Sight::NoTls(&error));
+                Err(Cause::Tls(error.to_string()))
+            }
             Err(_) => Err(Cause::Timeout("TLS handshake")),
         }
     }
@@ -249,7 +252,10 @@ impl Attempt<'_> {
                         let judged = self.means.judge(shown(&conn), Some(domain), which);
                         let deadline = outbound.deadline().unwrap_or_else(Instant::now);
                         answer = Some(match timeout_at(deadline.into(), judged).await {
-                            Ok(judged) => OutboundEvent::Judged(judged),
+                            Ok(judged) => {
+                                self.onlooker.saw(Sight::Judged(&judged));
+                                OutboundEvent::Judged(judged)
+                            }
                             Err(_) => OutboundEvent::Tick,
                         });
                     }
@@ -279,17 +285,20 @@ impl Attempt<'_> {
             }
             let event = match answer {
                 Some(event) => event,
-                None => next_event(&mut conn, outbound.deadline()).await,
+                None => next_event(&mut conn, outbound.deadline(), self.onlooker).await,
             };
             trace!(?event, "received");
+            self.onlooker.saw(Sight::Event(&event));
             step = outbound.handle(event, &mut effects);
             match step {
                 Ok(next) => {
                     outbound = next;
+                    self.onlooker.saw(Sight::Awaits(outbound.awaits()));
                     tried.clear();
                     tried.extend_from_slice(outbound.tried());
                 }
                 Err(closed) => {
+                    self.onlooker.saw(Sight::Closed(&closed));
                     return self.finish(conn, effects, closed, tried).await;
                 }
             }
@@ -344,7 +353,12 @@ impl Attempt<'_> {
     }
 }
 
-async fn next_event(conn: &mut Conn, deadline: Option<Instant>) -> OutboundEvent {
+/// What comes next, or that nothing came until then.
+pub(crate) async fn next_event(
+    conn: &mut Conn,
+    deadline: Option<Instant>,
+    onlooker: &dyn Onlooker,
+) -> OutboundEvent {
     loop {
         match conn.frame() {
             Ok(Some(frame)) => return OutboundEvent::Frame(frame),
@@ -354,7 +368,8 @@ async fn next_event(conn: &mut Conn, deadline: Option<Instant>) -> OutboundEvent
         let deadline = deadline.unwrap_or_else(Instant::now);
         tokio::select! {
             progress = conn.progress(true) => match progress {
-                Ok(Progress::Read | Progress::Written) => {}
+                Ok(Progress::Read) => onlooker.saw(Sight::Bytes(conn.unread())),
+                Ok(Progress::Written) => {}
                 Ok(Progress::End) => return OutboundEvent::Lost("the other server closed the connection".to_owned()),
                 Err(error) => return OutboundEvent::Lost(error.to_string()),
             },

@@ -1,7 +1,8 @@
 //! Streams we make: one lane per domain pair that has stanzas, and one stream per question to an authoritative server.
 
-mod connector;
+pub(crate) mod connector;
 mod drive;
+pub(crate) mod onlooker;
 mod stall;
 
 use std::collections::HashMap;

@@ -181,7 +181,8 @@ impl Dns {
         Ok(TlsaSet::new(&name, usable))
     }
 
-    async fn srv(&self, service: &str, domain: &Domain) -> Answer {
+    /// What the DNS says of one service of a domain: `_xmpp-server` or `_xmpps-server`.
+    pub async fn srv(&self, service: &str, domain: &Domain) -> Answer {
         let Some(name) = absolute(&format!("{service}._tcp.{}", domain.ascii())) else {
             return Answer::Absent(Security::Unvalidated);
         };

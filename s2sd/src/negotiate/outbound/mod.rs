@@ -9,10 +9,13 @@
 //! ```
 //!
 //! A method that fails is followed by the next one that policy allows, on the same stream where the peer keeps it open.
+//! A third purpose only looks: it ends where the others would prove something or ask.
 
+mod awaits;
 mod dialback;
 mod sasl;
 
+pub use awaits::Awaits;
 pub use sasl::{Calculated, Calculation};
 
 use std::sync::Arc;
@@ -38,6 +41,11 @@ pub enum Purpose {
     Deliver,
     /// One question to the authoritative server of the remote domain.
     Verify(Question),
+    /// Nothing but to see what is offered; once that is known the stream is closed.
+    Look {
+        /// Whether our header names us. Without a name nobody is asked to believe it.
+        named: bool,
+    },
 }
 
 /// Whom a stream is made to, and why.
@@ -270,18 +278,9 @@ impl Outbound {
             OutboundEvent::Tick if matches!(self.stage, Stage::Aborting) => self.on_aborted(out),
             OutboundEvent::Tick => {
                 self.send_footer(out);
-                let what = match self.stage {
-                    Stage::ExpectHeader | Stage::AwaitJudgement => "no answer to the stream header",
-                    Stage::ExpectFeatures => "no stream features",
-                    Stage::AwaitProceed | Stage::AwaitTls => "STARTTLS",
-                    Stage::Sasl(..) | Stage::AwaitCalculation(_) | Stage::Aborting => "SASL",
-                    Stage::Dialback => "no answer to the dialback key",
-                    Stage::Verifying(_) => "no answer from the authoritative server",
-                    Stage::Established => "idle",
-                };
                 Err(Closed {
                     by: By::Us,
-                    cause: Cause::Timeout(what),
+                    cause: Cause::Timeout(self.awaits().missing()),
                 })
             }
             OutboundEvent::Idle => {
@@ -370,7 +369,7 @@ impl Outbound {
             let question = question.clone();
             return self.verify(question, out);
         }
-        self.authenticate(out)
+        self.prove(out)
     }
 
     fn comes_from_elsewhere(&mut self, out: &mut Out) -> Closed {
@@ -428,6 +427,18 @@ impl Outbound {
             return self.verify(question, out);
         }
         self.features = features;
+        self.prove(out)
+    }
+
+    /// Everything is ready for a proof, if we want one.
+    fn prove(mut self: Box<Self>, out: &mut Out) -> Step {
+        if let Purpose::Look { .. } = self.purpose {
+            self.send_footer(out);
+            return Err(Closed {
+                by: By::Us,
+                cause: Cause::Finished,
+            });
+        }
         self.authenticate(out)
     }
 
@@ -558,7 +569,8 @@ impl Outbound {
 
     fn send_header(&mut self, out: &mut Out) {
         let mut header = StreamHeader::new(ContentNamespace::Server).with_dialback();
-        header.from = Some(self.pair.local.as_str().to_owned());
+        let named = !matches!(self.purpose, Purpose::Look { named: false });
+        header.from = named.then(|| self.pair.local.as_str().to_owned());
         header.to = Some(self.pair.remote.as_str().to_owned());
         header.version = Some(Version::XMPP_1);
         let mut bytes = BytesMut::new();

@@ -1,0 +1,88 @@
+//! `s2sd probe`: the answer goes to standard output; what is being done to standard error, for who waits before a terminal.
+
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    time::Duration,
+};
+
+use tokio::{runtime, sync::watch, time};
+
+use super::{Outcome, Probe};
+use crate::{
+    config::Config,
+    logging,
+    probe::{self, Question, Report, Unasked},
+};
+
+/// Who waits longer wants to know for what.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+pub(super) fn probe(asked: Probe) -> Outcome {
+    let config = match asked.config.as_deref().map(Config::load).transpose() {
+        Ok(loaded) => loaded.map_or_else(Config::default, |loaded| loaded.config),
+        Err(faults) => {
+            eprint!("{}", faults.render(logging::colours(&io::stderr())));
+            return Outcome::Fault;
+        }
+    };
+    let question = Question {
+        domain: asked.domain,
+        from: asked.from,
+        config,
+        within: asked.timeout,
+    };
+    let runtime = match runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(why) => {
+            eprintln!("s2sd: no threads to work with: {why}");
+            return Outcome::Fault;
+        }
+    };
+    let answer = runtime.block_on(ask(question));
+    // Nothing that still looks something up is waited for.
+    runtime.shutdown_background();
+    let report = match answer {
+        Ok(report) => report,
+        Err(why) => {
+            eprintln!("s2sd probe: {why}");
+            return match why {
+                Unasked::Senseless(_) => Outcome::Misused,
+                Unasked::Unusable(_) => Outcome::Fault,
+            };
+        }
+    };
+    let stdout = io::stdout();
+    let text = match asked.json {
+        true => report.json(),
+        false => report.for_people(logging::colours(&stdout)),
+    };
+    // Nobody may be reading any more; the outcome stays what it is.
+    let _ = stdout.lock().write_all(text.as_bytes());
+    match report.is_well() {
+        true => Outcome::Well,
+        false => Outcome::Fault,
+    }
+}
+
+async fn ask(question: Question) -> Result<Report, Unasked> {
+    let (progress, mut doing) = watch::channel(String::new());
+    let answer = probe::probe(question, &progress);
+    let mut answer = std::pin::pin!(answer);
+    if let Ok(answer) = time::timeout(PATIENCE, &mut answer).await {
+        return answer;
+    }
+    let told = io::stderr().is_terminal();
+    loop {
+        if told {
+            eprintln!("{} …", *doing.borrow_and_update());
+        }
+        tokio::select! {
+            answer = &mut answer => return answer,
+            changed = doing.changed(), if told => {
+                if changed.is_err() {
+                    return answer.await;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! Who looks on while a stream is made: nobody in the daemon; `s2sd probe` writes down what it sees.
+
+use std::io;
+
+use crate::closed::Closed;
+use crate::negotiate::{Awaits, Judged, OutboundEvent};
+use crate::tls::{PeerChain, TlsFacts};
+
+/// What there is to see.
+#[derive(Debug)]
+pub(crate) enum Sight<'a> {
+    /// Bytes came; these are not decoded yet.
+    Bytes(&'a [u8]),
+    /// This is what came, and will be handled.
+    Event(&'a OutboundEvent),
+    /// It was handled, and this is waited for.
+    Awaits(Awaits),
+    /// There is TLS, with this chain.
+    Secured(TlsFacts, Option<PeerChain>),
+    /// There is none.
+    NoTls(&'a io::Error),
+    /// What the certificate is worth.
+    Judged(&'a Judged),
+    /// The stream is over.
+    Closed(&'a Closed),
+}
+
+/// Somebody who looks on. It is told from within a task: it must not wait.
+pub(crate) trait Onlooker: Sync {
+    /// Something happened.
+    fn saw(&self, sight: Sight<'_>);
+}
+
+/// Nobody.
+impl Onlooker for () {
+    fn saw(&self, _: Sight<'_>) {}
+}

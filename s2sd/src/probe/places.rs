@@ -1,0 +1,198 @@
+//! Where a domain is to be found: every look-up with its answer and its time.
+
+use std::time::{Duration, Instant};
+
+use tokio::time::timeout;
+
+use super::{
+    Prober,
+    findings::{Dnssec, Lookup, Place},
+};
+use crate::config::TlsMode;
+use crate::resolve::{
+    Answer, ResolveError, Srv, Target, plan,
+    plan::{fallback, is_onion},
+};
+
+/// For one answer.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// So many addresses of one place are visited.
+const MOST: usize = 8;
+
+/// What the DNS says.
+pub(super) struct Places {
+    pub(super) lookups: Vec<Lookup>,
+    pub(super) unresolved: Option<ResolveError>,
+    pub(super) places: Vec<(Target, Place)>,
+}
+
+impl Prober {
+    pub(super) async fn places(&self) -> Places {
+        let (lookups, targets) = self.targets().await;
+        let (targets, unresolved) = match targets {
+            Ok(targets) => (targets, None),
+            Err(why) => (Vec::new(), Some(why)),
+        };
+        let mut places = Vec::with_capacity(targets.len());
+        for target in targets {
+            let place = self.place(&target).await;
+            places.push((target, place));
+        }
+        Places {
+            lookups,
+            unresolved,
+            places,
+        }
+    }
+
+    /// The same answers from which the daemon plans, and the same plan, but for the dice among equals.
+    async fn targets(&self) -> (Vec<Lookup>, Result<Vec<Target>, ResolveError>) {
+        let remote = &self.pair.remote;
+        if !self.policy.connect.is_empty() {
+            let targets = self.policy.connect.iter().map(Target::from);
+            return (Vec::new(), Ok(targets.collect()));
+        }
+        if remote.is_ip() || is_onion(remote.ascii()) {
+            return (Vec::new(), Ok(vec![fallback(remote)]));
+        }
+        let direct = async {
+            match self.policy.tls {
+                TlsMode::Disabled => None,
+                TlsMode::Optional | TlsMode::Required => Some(self.srv("_xmpps-server").await),
+            }
+        };
+        let (plain, direct) = tokio::join!(self.srv("_xmpp-server"), direct);
+        let (mut lookups, xmpp) = (vec![plain.1], plain.0);
+        let xmpps = match direct {
+            Some((answer, lookup)) => {
+                lookups.push(lookup);
+                answer
+            }
+            None => Answer::NotAsked,
+        };
+        (lookups, plan(remote, xmpp, xmpps, &mut |_| 0))
+    }
+
+    async fn srv(&self, service: &str) -> (Answer, Lookup) {
+        let began = Instant::now();
+        let asked = timeout(PATIENCE, self.means.dns.srv(service, &self.pair.remote));
+        let answer = asked.await.unwrap_or_else(|_| Answer::Failed(late()));
+        let (records, failed, dnssec) = match &answer {
+            Answer::NotAsked => (Vec::new(), None, Dnssec::Unchecked),
+            Answer::Absent(security) => (Vec::new(), None, (*security).into()),
+            Answer::Records(records, security) => {
+                let records = records.iter().map(record).collect();
+                (records, None, (*security).into())
+            }
+            Answer::Failed(why) => (Vec::new(), Some(why.to_string()), why.into()),
+        };
+        let lookup = Lookup {
+            name: format!("{service}._tcp.{}", self.pair.remote.ascii()),
+            kind: "SRV",
+            records,
+            failed,
+            dnssec,
+            took: began.elapsed(),
+        };
+        (answer, lookup)
+    }
+
+    async fn place(&self, target: &Target) -> Place {
+        let began = Instant::now();
+        let addresses = match self.policy.proxy {
+            // It looks the name up itself.
+            Some(_) => None,
+            None => Some(
+                timeout(PATIENCE, self.means.dns.addresses(target))
+                    .await
+                    .unwrap_or_else(|_| Err(late())),
+            ),
+        };
+        let took = began.elapsed();
+        let (addresses, dnssec, unresolved) = match addresses {
+            None => (Vec::new(), Dnssec::Unchecked, None),
+            Some(Ok(found)) => (found.all, found.security.into(), None),
+            Some(Err(why)) => (Vec::new(), Dnssec::from(&why), Some(why)),
+        };
+        Place {
+            target: target.to_string(),
+            direct_tls: target.direct_tls,
+            addresses: addresses
+                .iter()
+                .take(MOST)
+                .map(ToString::to_string)
+                .collect(),
+            tlsa: match target.secure && dnssec == Dnssec::Secure {
+                true => self.tlsa(target).await,
+                false => None,
+            },
+            dnssec,
+            unresolved,
+            took,
+            attempts: Vec::new(),
+        }
+    }
+
+    async fn tlsa(&self, target: &Target) -> Option<Lookup> {
+        let began = Instant::now();
+        let asked = timeout(PATIENCE, self.means.dns.tlsa(target)).await;
+        let (records, failed, dnssec) = match asked.unwrap_or_else(|_| Err(late())) {
+            Ok(Some(set)) => {
+                let records = set.records.iter().map(ToString::to_string).collect();
+                (records, None, Dnssec::Secure)
+            }
+            Ok(None) => (Vec::new(), None, Dnssec::Secure),
+            Err(why) => (Vec::new(), Some(why.to_string()), Dnssec::from(&why)),
+        };
+        Some(Lookup {
+            name: format!("_{}._tcp.{}", target.port, target.host),
+            kind: "TLSA",
+            records,
+            failed,
+            dnssec,
+            took: began.elapsed(),
+        })
+    }
+
+    /// Where others are sent who look for us, as far as our own resolver knows.
+    pub(super) async fn found_at(&self) -> (Vec<String>, Option<ResolveError>) {
+        if !self.configured || self.pair.local.is_ip() || is_onion(self.pair.local.ascii()) {
+            return (Vec::new(), None);
+        }
+        let asked = async {
+            let dns = &self.means.dns;
+            let targets = dns.targets(&self.pair.local, TlsMode::Optional).await?;
+            let (mut found, mut last) = (Vec::new(), None);
+            for target in targets {
+                match dns.addresses(&target).await {
+                    Ok(_) => found.push(target.to_string()),
+                    Err(why) => last = Some(why),
+                }
+            }
+            match (found.is_empty(), last) {
+                (true, Some(why)) => Err(why),
+                _ => Ok(found),
+            }
+        };
+        match timeout(PATIENCE, asked).await {
+            Ok(Ok(found)) => (found, None),
+            Ok(Err(why)) => (Vec::new(), Some(why)),
+            Err(_) => (Vec::new(), Some(late())),
+        }
+    }
+}
+
+fn late() -> ResolveError {
+    ResolveError::Failed(format!("none in {} seconds", PATIENCE.as_secs()))
+}
+
+/// As a zone file has it.
+fn record(srv: &Srv) -> String {
+    let Srv {
+        priority,
+        weight,
+        port,
+        target,
+    } = srv;
+    format!("{priority} {weight} {port} {target}")
+}

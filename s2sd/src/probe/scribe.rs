@@ -1,0 +1,252 @@
+//! Writes down what happens on one connection, as it happens: what is there when time is over is what was seen.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustls::pki_types::UnixTime;
+use xmpp_dialback::{Verdict, wire as db};
+use xmpp_sasl::wire as sasl;
+use xmpp_stream::{Element, Features, Frame, StreamHeader};
+
+use super::findings::{
+    Aim, Attempt, Header, Identity, Offer, Outcome, Ping, Proof, Tls, Unconnected,
+};
+use super::{
+    shown,
+    trouble::{clean, garbage, no_tls},
+};
+use crate::closed::Cause;
+use crate::negotiate::{Awaits, Judged, OutboundEvent};
+use crate::outbound::onlooker::{Onlooker, Sight};
+
+/// So many features, mechanisms and the like are written down.
+const MOST: usize = 40;
+
+pub(super) struct Scribe(Mutex<Page>);
+
+struct Page {
+    attempt: Attempt,
+    began: Instant,
+    /// When what is waited for began to be waited for.
+    since: Instant,
+    awaits: Awaits,
+    /// The first bytes that came.
+    first: Vec<u8>,
+    over: bool,
+}
+
+impl Scribe {
+    pub(super) fn new(address: String, aim: Aim) -> Self {
+        let now = Instant::now();
+        Self(Mutex::new(Page {
+            attempt: Attempt {
+                address,
+                aim,
+                ..Attempt::default()
+            },
+            began: now,
+            since: now,
+            awaits: Awaits::Header,
+            first: Vec::new(),
+            over: false,
+        }))
+    }
+
+    pub(super) fn connected(&self) {
+        let mut page = self.page();
+        page.attempt.connected = Some(page.began.elapsed());
+        page.since = Instant::now();
+    }
+
+    pub(super) fn unconnected(&self, why: Unconnected) {
+        let mut page = self.page();
+        page.attempt.ended = Some(Cause::Connect(why.text.clone()));
+        page.attempt.unconnected = Some(why);
+        page.over();
+    }
+
+    /// It ended in a way that the stream itself did not tell.
+    pub(super) fn ended(&self, cause: Cause) {
+        let mut page = self.page();
+        page.attempt.ended.get_or_insert(cause);
+        page.over();
+    }
+
+    pub(super) fn pinged(&self, ping: Ping) {
+        let mut page = self.page();
+        page.attempt.ping = Some(ping);
+        page.over();
+    }
+
+    /// What is known now.
+    pub(super) fn attempt(&self) -> Attempt {
+        let page = self.page();
+        let mut attempt = page.attempt.clone();
+        if !page.over {
+            attempt.unfinished = true;
+            attempt.took = page.began.elapsed();
+        }
+        attempt
+    }
+
+    fn page(&self) -> MutexGuard<'_, Page> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Onlooker for Scribe {
+    fn saw(&self, sight: Sight<'_>) {
+        let mut page = self.page();
+        match sight {
+            Sight::Bytes(bytes) => {
+                if page.first.is_empty() {
+                    page.first = bytes[..bytes.len().min(64)].to_vec();
+                }
+            }
+            Sight::Event(event) => page.event(event),
+            Sight::Awaits(awaits) => page.awaits(awaits),
+            Sight::Secured(facts, chain) => {
+                let took = page.since.elapsed();
+                let now = UnixTime::now();
+                page.attempt.tls = Some(Tls {
+                    version: facts.version,
+                    cipher: facts.cipher,
+                    group: facts.group,
+                    took,
+                    chain: chain.map_or_else(Vec::new, |chain| shown::chain(&chain, now)),
+                    identity: None,
+                });
+                page.first.clear();
+                page.since = Instant::now();
+            }
+            Sight::NoTls(error) => page.attempt.no_tls = Some(no_tls(error)),
+            Sight::Judged(judged) => {
+                if let Some(tls) = &mut page.attempt.tls {
+                    tls.identity = Some(identity(judged));
+                }
+            }
+            Sight::Closed(closed) => {
+                page.attempt.ended = Some(closed.cause.clone());
+                page.finish_proof(Outcome::Unknown);
+                page.over();
+            }
+        }
+    }
+}
+
+impl Page {
+    fn over(&mut self) {
+        self.over = true;
+        self.attempt.took = self.began.elapsed();
+    }
+
+    fn event(&mut self, event: &OutboundEvent) {
+        match event {
+            OutboundEvent::Frame(Frame::Header(header)) => {
+                let took = self.since.elapsed();
+                self.attempt.headers.push(head(header, took));
+                self.since = Instant::now();
+            }
+            OutboundEvent::Frame(Frame::Element(element)) => self.element(element),
+            OutboundEvent::Malformed(_) if self.attempt.headers.is_empty() => {
+                self.attempt.garbage = Some(garbage(&self.first));
+            }
+            _ => {}
+        }
+    }
+
+    fn element(&mut self, element: &Element) {
+        if let Some(features) = Features::from_element(element) {
+            let encrypted = self.attempt.tls.is_some();
+            self.attempt.features.push(offer(features, encrypted));
+            return;
+        }
+        if let Some(Ok(sasl::Nonza::Failure { failure, text })) = sasl::Nonza::from_element(element)
+        {
+            let text = text.map(|text| clean(&text));
+            self.finish_proof(Outcome::Refused(failure, text));
+            return;
+        }
+        if let Some(Ok(db::Nonza::Result { verdict, .. })) = db::Nonza::from_element(element) {
+            match verdict {
+                // Whether it is ours to believe, the stream decides.
+                Verdict::Valid => {}
+                Verdict::Invalid => self.finish_proof(Outcome::Invalid),
+                Verdict::Error(mut error) => {
+                    error.text = error.text.map(|text| clean(&text));
+                    self.finish_proof(Outcome::Error(error));
+                }
+            }
+        }
+    }
+
+    fn awaits(&mut self, awaits: Awaits) {
+        if awaits == self.awaits {
+            return;
+        }
+        if matches!(self.awaits, Awaits::Proof(_))
+            && matches!(awaits, Awaits::Header | Awaits::Nothing)
+        {
+            self.finish_proof(Outcome::Proved);
+        }
+        if let Awaits::Proof(method) = awaits {
+            self.attempt.proofs.push(Proof {
+                method: method.name(),
+                outcome: Outcome::Unknown,
+                took: Duration::ZERO,
+            });
+        }
+        self.awaits = awaits;
+        self.since = Instant::now();
+    }
+
+    fn finish_proof(&mut self, outcome: Outcome) {
+        let took = self.since.elapsed();
+        if let Some(proof) = self.attempt.proofs.last_mut()
+            && proof.outcome == Outcome::Unknown
+        {
+            proof.outcome = outcome;
+            proof.took = took;
+        }
+    }
+}
+
+fn head(header: &StreamHeader, took: Duration) -> Header {
+    Header {
+        from: header.from.as_deref().map(clean),
+        id: header.id.as_ref().is_some_and(|id| !id.is_empty()),
+        version: header
+            .version
+            .map(|version| format!("{}.{}", version.major, version.minor)),
+        took,
+    }
+}
+
+fn offer(features: Features, encrypted: bool) -> Offer {
+    let some = |all: Vec<String>| all.iter().take(MOST).map(|it| clean(it)).collect();
+    Offer {
+        encrypted,
+        starttls: features.starttls,
+        mechanisms: some(features.mechanisms),
+        channel_bindings: features.channel_bindings.map(some),
+        dialback: features.dialback.map(|dialback| dialback.errors),
+        max_bytes: features.limits.and_then(|limits| limits.max_bytes),
+        idle_seconds: features.limits.and_then(|limits| limits.idle_seconds),
+        other: features
+            .other
+            .iter()
+            .take(MOST)
+            .map(|(namespace, name)| (clean(namespace), clean(name)))
+            .collect(),
+    }
+}
+
+fn identity(judged: &Judged) -> Identity {
+    let judgement = &judged.judgement;
+    Identity {
+        good: judgement.is_certified(),
+        trust: judgement.trust().name().to_owned(),
+        because: judgement.because().to_string(),
+        bad: judgement.bad().cloned(),
+    }
+}

@@ -1,0 +1,151 @@
+//! What an error of the system or of TLS means for who has to repair it.
+
+use std::io;
+
+use rustls::{AlertDescription, Error, PeerIncompatible};
+
+use super::findings::{NoTls, Unconnected, Unreached, Unsecured};
+
+/// What the other side sent goes to a terminal: no control characters, and not without end.
+pub(super) fn clean(text: &str) -> String {
+    const LONGEST: usize = 300;
+    let mut shown: String = text
+        .chars()
+        .take(LONGEST)
+        .flat_map(|character| {
+            // Quotes and letters beyond ASCII stay as they are.
+            let kept = !character.is_control() && !is_invisible(character);
+            let (as_is, escaped) = match kept {
+                true => (Some(character), None),
+                false => (None, Some(character.escape_unicode())),
+            };
+            as_is.into_iter().chain(escaped.into_iter().flatten())
+        })
+        .collect();
+    if text.chars().nth(LONGEST).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// What turns the direction of writing, or is not seen.
+fn is_invisible(character: char) -> bool {
+    matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+pub(super) fn unconnected(error: &io::Error, proxy: bool) -> Unconnected {
+    use io::ErrorKind as Kind;
+    let text = clean(&error.to_string());
+    let why = match error.kind() {
+        _ if proxy => Unreached::Proxy,
+        Kind::ConnectionRefused | Kind::ConnectionReset => Unreached::Refused,
+        Kind::TimedOut => Unreached::Silent,
+        Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::NetworkDown => Unreached::NoRoute,
+        Kind::AddrNotAvailable => Unreached::Source,
+        // `source` says so itself.
+        Kind::Other if text.contains("`source`") || text.contains("from ") => Unreached::Source,
+        _ => Unreached::Other,
+    };
+    Unconnected { why, text }
+}
+
+pub(super) fn no_tls(error: &io::Error) -> NoTls {
+    let why = match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+        Some(error) => of_tls(error),
+        None if error.kind() == io::ErrorKind::UnexpectedEof => Unsecured::Closed,
+        None if error.kind() == io::ErrorKind::ConnectionReset => Unsecured::Closed,
+        None => Unsecured::Other,
+    };
+    let text = clean(&error.to_string());
+    NoTls { why, text }
+}
+
+fn of_tls(error: &Error) -> Unsecured {
+    use AlertDescription as Alert;
+    match error {
+        Error::AlertReceived(alert) => match *alert {
+            Alert::ProtocolVersion => Unsecured::Version,
+            Alert::HandshakeFailure | Alert::InsufficientSecurity => Unsecured::NothingInCommon,
+            Alert::UnrecognisedName => Unsecured::Name,
+            Alert::NoCertificate
+            | Alert::BadCertificate
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateRevoked
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::UnknownCA
+            | Alert::AccessDenied
+            | Alert::CertificateRequired => Unsecured::OurCertificate,
+            _ => Unsecured::Other,
+        },
+        Error::PeerIncompatible(
+            PeerIncompatible::ServerDoesNotSupportTls12Or13
+            | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
+            | PeerIncompatible::Tls12NotOffered
+            | PeerIncompatible::Tls12NotOfferedOrEnabled,
+        ) => Unsecured::Version,
+        Error::PeerIncompatible(_) => Unsecured::NothingInCommon,
+        Error::InvalidMessage(_) => Unsecured::NotTls,
+        _ => Unsecured::Other,
+    }
+}
+
+/// What the first bytes of something that is no stream of XMPP look like.
+pub(super) fn garbage(bytes: &[u8]) -> String {
+    let known: [(&[u8], &str); 7] = [
+        (b"\x15\x03", "a TLS alert"),
+        (b"\x16\x03", "a TLS handshake"),
+        (b"HTTP/", "HTTP"),
+        (b"SSH-", "SSH"),
+        (b"220 ", "SMTP or FTP"),
+        (b"* OK", "IMAP"),
+        (b"+OK", "POP3"),
+    ];
+    let begins = clean(&String::from_utf8_lossy(&bytes[..bytes.len().min(40)]));
+    match known.iter().find(|(begin, _)| bytes.starts_with(begin)) {
+        Some((begin, name)) if begin[0] < b' ' => (*name).to_owned(),
+        Some((_, name)) => format!("{name}: {begins}"),
+        None => begins,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_peer_says_does_not_move_the_cursor() {
+        assert_eq!(
+            clean("a\x1b[2Jb\u{202e}ü\"\n"),
+            "a\\u{1b}[2Jb\\u{202e}ü\"\\u{a}"
+        );
+        let long = clean(&"x".repeat(1000));
+        assert_eq!(long.chars().count(), 301);
+        assert!(long.ends_with('…'));
+    }
+
+    #[test]
+    fn other_protocols_are_known_by_their_first_bytes() {
+        assert_eq!(garbage(b"\x15\x03\x01\0\x02\x02F"), "a TLS alert");
+        assert_eq!(
+            garbage(b"SSH-2.0-OpenSSH_9.2\r\n"),
+            "SSH: SSH-2.0-OpenSSH_9.2\\u{d}\\u{a}"
+        );
+        assert_eq!(garbage(b"hello"), "hello");
+        assert_eq!(garbage(b""), "");
+    }
+
+    #[test]
+    fn a_handshake_fails_for_the_reason_of_its_alert() {
+        let alert = |alert| no_tls(&io::Error::other(Error::AlertReceived(alert))).why;
+        assert_eq!(alert(AlertDescription::ProtocolVersion), Unsecured::Version);
+        assert_eq!(
+            alert(AlertDescription::UnknownCA),
+            Unsecured::OurCertificate
+        );
+        assert_eq!(alert(AlertDescription::UnrecognisedName), Unsecured::Name);
+        assert_eq!(alert(AlertDescription::DecodeError), Unsecured::Other);
+        let closed = io::Error::from(io::ErrorKind::UnexpectedEof);
+        assert_eq!(no_tls(&closed).why, Unsecured::Closed);
+    }
+}

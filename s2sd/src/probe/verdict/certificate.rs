@@ -1,0 +1,172 @@
+//! What a certificate is not good for, and whose it is to mend that.
+
+use super::{Case, Reason, SOON, Side};
+use crate::probe::findings::Findings;
+use crate::tls::trust::{BadCertificate, Whose};
+
+pub(super) fn bad(case: Case<'_>, text: &str) -> Reason {
+    let peer = case.peer();
+    let identity = case
+        .attempt
+        .tls
+        .as_ref()
+        .and_then(|tls| tls.identity.as_ref());
+    let bad = identity.and_then(|identity| identity.bad.as_ref());
+    let (code, change) = match bad {
+        Some(bad) => of(case, bad),
+        None => (
+            "certificate",
+            format!("the operator of {peer} has to have the server show a certificate for {peer}"),
+        ),
+    };
+    Reason::new(
+        code,
+        Side::Peer,
+        format!("the certificate of {peer}'s server does not prove {peer}: {text}"),
+    )
+    .rule(format!(
+        "{}; {}",
+        case.findings
+            .key("verify", &format!("\"{}\"", case.findings.rule.verify)),
+        match bad {
+            Some(
+                BadCertificate::NotInTlsa { .. }
+                | BadCertificate::NoTlsa
+                | BadCertificate::Untold(_),
+            ) =>
+                case.findings
+                    .key("dane", &format!("\"{}\"", case.findings.rule.dane))
+                    + "; RFC 7673 §4.2",
+            _ => "RFC 6120 §13.7.2".to_owned(),
+        }
+    ))
+    .change(change)
+}
+
+fn of(case: Case<'_>, bad: &BadCertificate) -> (&'static str, String) {
+    let peer = case.peer();
+    let operator = format!("the operator of {peer}");
+    let believe = |line: &str| {
+        format!(
+            "or, if you have reason to believe it, have {}",
+            case.findings.exception(line)
+        )
+    };
+    match bad {
+        BadCertificate::Expired {
+            whose: Whose::Own, ..
+        } => (
+            "certificate-expired",
+            format!("{operator} has to renew the certificate, and to have the server take it"),
+        ),
+        BadCertificate::Expired {
+            whose: Whose::Issuer,
+            ..
+        } => (
+            "certificate-expired",
+            format!(
+                "{operator} has to install the present certificates of the authority beside its own"
+            ),
+        ),
+        BadCertificate::NotYetValid { .. } => (
+            "certificate-not-yet-valid",
+            format!(
+                "{operator} has to use a certificate that is valid already; is the clock of this machine right?"
+            ),
+        ),
+        BadCertificate::UnknownIssuer { sent: 1, .. } => (
+            "certificate-unknown-issuer",
+            format!(
+                "only one certificate was shown, so most likely the intermediate one is missing: {operator} has to \
+                 install the full chain; {}",
+                believe("`trust` with the authority's certificate")
+            ),
+        ),
+        BadCertificate::UnknownIssuer { .. } => (
+            "certificate-unknown-issuer",
+            format!(
+                "{operator} has to use an authority that others know; {}",
+                believe("`trust` with the authority's certificate")
+            ),
+        ),
+        BadCertificate::SelfSigned => (
+            "certificate-self-signed",
+            format!(
+                "{operator} has to get a certificate from an authority; {}",
+                believe("`trust` with this certificate, or `verify = \"dialback\"`")
+            ),
+        ),
+        BadCertificate::WrongName { .. } => (
+            "certificate-wrong-name",
+            format!(
+                "{operator} has to use a certificate with the name {peer}; that of the machine does not count, nor \
+                 does the common name{}",
+                many(case)
+            ),
+        ),
+        BadCertificate::NotInTlsa { at } => (
+            "certificate-not-in-tlsa",
+            format!(
+                "{operator} has to publish this certificate at {at} (TLSA), or to show the one that is published; a new \
+                 certificate needs its record before it is used (RFC 7671 §8.4)"
+            ),
+        ),
+        BadCertificate::NoTlsa => (
+            "certificate-no-tlsa",
+            format!(
+                "{operator} has to sign the zone and to publish TLSA records; or be content with an authority: have {}",
+                case.findings.exception("dane = \"use\"")
+            ),
+        ),
+        BadCertificate::Untold(_) => (
+            "certificate-untold",
+            format!(
+                "{operator} has to see that the name servers answer for TLSA records, and that the zone is signed well"
+            ),
+        ),
+        BadCertificate::WrongPurpose => (
+            "certificate-wrong-purpose",
+            format!("{operator} has to get a certificate for servers"),
+        ),
+        BadCertificate::Revoked => (
+            "certificate-revoked",
+            format!("{operator} has to get a new certificate, with a new key"),
+        ),
+        BadCertificate::Malformed | BadCertificate::Other(_) => (
+            "certificate",
+            format!("{operator} has to get another certificate"),
+        ),
+    }
+}
+
+/// A server for many domains shows the one of another where it does not know the name.
+fn many(case: Case<'_>) -> String {
+    format!(
+        "; if the server has one, it shows it only where it knows {} by the name in the handshake (SNI)",
+        case.peer()
+    )
+}
+
+/// The certificate is good, but not for long.
+pub(super) fn soon(case: Case<'_>) -> Option<Reason> {
+    let tls = case.attempt.tls.as_ref()?;
+    let left = tls.chain.first()?.days_left;
+    let good = tls.identity.as_ref().is_some_and(|identity| identity.good);
+    let peer = case.peer();
+    (good && left < SOON).then(|| {
+        Reason::new(
+            "certificate-runs-out",
+            Side::Peer,
+            format!("the certificate of {peer}'s server is good for {left} more days"),
+        )
+        .rule("RFC 6120 §13.7.2")
+        .change(format!("the operator of {peer} has to renew it in time"))
+    })
+}
+
+/// What others will hold against ours.
+pub(super) fn own(findings: &Findings, fault: &str) -> Reason {
+    Reason::new("our-certificate", Side::Us, fault)
+        .rule("RFC 6120 §13.7.2")
+        .change(format!("get a certificate for {}", findings.us()))
+}

@@ -1,0 +1,370 @@
+//! From what was seen to what it means: which fact decided, by which rule, and who has to change what.
+//!
+//! Pure. As in the daemon, one place where a stream comes to be is enough; where there is none, the attempt counts that
+//! got furthest. What else is worth a look is a warning.
+
+mod certificate;
+mod names;
+mod proof;
+mod reaching;
+mod stream;
+
+use serde::Serialize;
+
+use super::findings::{Aim, Attempt, Dnssec, Findings, Lookup, Outcome, Place};
+use crate::closed::Cause;
+
+/// A certificate that runs out so soon is told of.
+const SOON: i64 = 14;
+
+/// What it means.
+#[derive(Clone, Debug, Serialize)]
+pub struct Verdict {
+    /// Does it work?
+    pub works: Works,
+    /// What decided.
+    #[serde(flatten)]
+    pub reason: Reason,
+    /// What did not decide and is wrong all the same.
+    pub warnings: Vec<Reason>,
+    /// What could not be tried, and why.
+    pub untried: Vec<String>,
+}
+
+/// Does federation with the domain work?
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Works {
+    /// We are believed there.
+    Yes,
+    /// There is a fault.
+    No,
+    /// No fault was seen, but not everything could be tried.
+    AsFarAsSeen,
+}
+
+/// One fact and what follows from it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Reason {
+    /// Its name for programs.
+    pub code: &'static str,
+    /// Whose it is to change something.
+    pub side: Side,
+    /// Where it was met.
+    pub places: Vec<String>,
+    /// What was found.
+    pub because: String,
+    /// By which rule that counts.
+    pub rule: String,
+    /// What has to be changed; empty: nothing.
+    pub change: String,
+}
+
+/// Whose it is to change something.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Side {
+    /// The other domain's operator.
+    Peer,
+    /// Ours.
+    Us,
+    /// Whoever runs the network or the name servers between; or it cannot be told which side it is.
+    Between,
+    /// Nobody's.
+    Nobody,
+}
+
+impl Reason {
+    fn new(code: &'static str, side: Side, because: impl Into<String>) -> Self {
+        Self {
+            code,
+            side,
+            places: Vec::new(),
+            because: because.into(),
+            rule: String::new(),
+            change: String::new(),
+        }
+    }
+
+    fn rule(mut self, rule: impl Into<String>) -> Self {
+        self.rule = rule.into();
+        self
+    }
+
+    fn change(mut self, change: impl Into<String>) -> Self {
+        self.change = change.into();
+        self
+    }
+
+    /// The same fact, wherever it was met.
+    fn is_the_same_as(&self, other: &Self) -> bool {
+        (self.code, &self.because) == (other.code, &other.because)
+    }
+
+    fn also_at(&mut self, places: Vec<String>) {
+        for place in places {
+            if !self.places.contains(&place) {
+                self.places.push(place);
+            }
+        }
+    }
+
+    fn at(mut self, place: &str) -> Self {
+        self.places = vec![place.to_owned()];
+        self
+    }
+}
+
+/// One connection in its surroundings.
+#[derive(Clone, Copy)]
+struct Case<'a> {
+    findings: &'a Findings,
+    place: &'a Place,
+    attempt: &'a Attempt,
+}
+
+impl Case<'_> {
+    fn peer(&self) -> &str {
+        &self.findings.domain
+    }
+
+    /// Our domain, as we are called in a sentence.
+    fn us(&self) -> &str {
+        self.findings.us()
+    }
+}
+
+impl Findings {
+    fn us(&self) -> &str {
+        self.from.as_deref().unwrap_or("your domain")
+    }
+
+    /// A key of the rule for the peer, as it stands in the configuration.
+    fn key(&self, key: &str, value: &str) -> String {
+        match self.own.configured {
+            true => format!("`{key} = {value}` in {}", self.rule.name),
+            false => format!("`{key} = {value}`, the default"),
+        }
+    }
+
+    /// The entry that makes an exception for the peer.
+    fn exception(&self, line: &str) -> String {
+        format!("[[peer]] with domain = \"{}\" and {line}", self.domain)
+    }
+
+    fn attempts(&self) -> impl Iterator<Item = (&Place, &Attempt)> {
+        self.places
+            .iter()
+            .flat_map(|place| place.attempts.iter().map(move |attempt| (place, attempt)))
+    }
+}
+
+/// Draws the conclusion.
+pub fn verdict(findings: &Findings) -> Verdict {
+    let (works, mut reason) = decided(findings);
+    let mut warnings: Vec<Reason> = Vec::new();
+    for warning in warned(findings) {
+        let mut said = std::iter::once(&mut reason).chain(&mut warnings);
+        match said.find(|said| said.is_the_same_as(&warning)) {
+            Some(said) => said.also_at(warning.places),
+            None => warnings.push(warning),
+        }
+    }
+    Verdict {
+        works,
+        warnings,
+        untried: untried(findings),
+        reason,
+    }
+}
+
+fn decided(findings: &Findings) -> (Works, Reason) {
+    if let Some(denied) = &findings.rule.denied {
+        return (Works::No, names::denied(findings, denied));
+    }
+    if let Some(why) = &findings.unresolved {
+        return (Works::No, names::unresolved(findings, why));
+    }
+    // The ping is part of it: a server that takes the proof and then no stanza is of no use.
+    let proved = |attempt: &Attempt| attempt.aim == Aim::Federate && attempt.proved().is_some();
+    let taken = |attempt: &Attempt| {
+        let ping = attempt.ping.as_ref();
+        proved(attempt) && ping.is_none_or(|ping| ping.error.is_none())
+    };
+    if let Some((place, attempt)) = findings.attempts().find(|(_, attempt)| taken(attempt)) {
+        let case = Case {
+            findings,
+            place,
+            attempt,
+        };
+        return (Works::Yes, proof::proved(case));
+    }
+    let looked = |attempt: &Attempt| {
+        attempt.aim == Aim::Look
+            && attempt.ended == Some(Cause::Finished)
+            && attempt.offer().is_some()
+    };
+    if let Some((place, attempt)) = findings.attempts().find(|(_, attempt)| looked(attempt)) {
+        let case = Case {
+            findings,
+            place,
+            attempt,
+        };
+        return (Works::AsFarAsSeen, proof::seen(case));
+    }
+    (Works::No, furthest(findings))
+}
+
+/// The reason of the attempt that got furthest; of several the last, as in the daemon.
+fn furthest(findings: &Findings) -> Reason {
+    let mut best: Option<(u8, Reason)> = None;
+    let mut offer = |reach: u8, reason: Reason| {
+        if best.as_ref().is_none_or(|(most, _)| reach >= *most) {
+            best = Some((reach, reason));
+        }
+    };
+    for place in &findings.places {
+        if let Some(why) = &place.unresolved {
+            offer(0, names::no_address(findings, place, why));
+        }
+        for attempt in &place.attempts {
+            let case = Case {
+                findings,
+                place,
+                attempt,
+            };
+            if let Some(reason) = fault(case) {
+                let reach = attempt.ended.as_ref().map_or(2, Cause::reach);
+                let reach = if attempt.ping.is_some() {
+                    u8::MAX
+                } else {
+                    reach
+                };
+                offer(reach, reason);
+            }
+        }
+    }
+    best.map_or_else(|| names::out_of_time(findings), |(_, reason)| reason)
+}
+
+/// What is wrong with one connection, if something is.
+fn fault(case: Case<'_>) -> Option<Reason> {
+    let attempt = case.attempt;
+    let reason = if let Some(why) = &attempt.unconnected {
+        reaching::unconnected(case, why)
+    } else if attempt.unfinished {
+        stream::unfinished(case)
+    } else if let Some(error) = attempt.ping.as_ref().and_then(|ping| ping.error.as_ref()) {
+        stream::ping_refused(case, error)
+    } else {
+        match attempt.ended.as_ref()? {
+            Cause::Finished if attempt.aim == Aim::Look && attempt.offer().is_some() => {
+                return None;
+            }
+            cause => stream::ended(case, cause),
+        }
+    };
+    Some(reason.at(&attempt.address))
+}
+
+fn warned(findings: &Findings) -> Vec<Reason> {
+    let mut warnings = Vec::new();
+    if findings.rule.denied.is_some() {
+        return warnings;
+    }
+    for place in &findings.places {
+        if let Some(why) = &place.unresolved {
+            warnings.push(names::no_address(findings, place, why));
+        }
+    }
+    for (place, attempt) in findings.attempts() {
+        let case = Case {
+            findings,
+            place,
+            attempt,
+        };
+        // Who closed after a refusal was asked again, and that counts.
+        let again = place
+            .attempts
+            .iter()
+            .any(|other| other.address == attempt.address && other.proved().is_some());
+        if attempt.proved().is_none() && !(again && attempt.aim == Aim::Federate) {
+            warnings.extend(match attempt.aim {
+                Aim::Dialback => proof::not_found_by(case),
+                Aim::Federate | Aim::Look => fault(case),
+            });
+        } else {
+            warnings.extend(proof::refused_before(case));
+        }
+        warnings.extend(certificate::soon(case));
+        warnings.extend(stream::limit(case));
+    }
+    if let Some(fault) = &findings.own.certificate_fault {
+        warnings.push(certificate::own(findings, fault));
+    }
+    if let Some(why) = &findings.own.not_found {
+        warnings.push(names::we_are_not_found(findings, why));
+    }
+    if findings.cut_short {
+        warnings.push(names::out_of_time(findings));
+    }
+    warnings
+}
+
+fn untried(findings: &Findings) -> Vec<String> {
+    let mut untried = Vec::new();
+    if findings.rule.denied.is_some() {
+        untried.push(
+            "no connection was made: this server makes none to a domain that it does not admit"
+                .to_owned(),
+        );
+        return untried;
+    }
+    for word in &findings.rule.auth {
+        let why = match *word {
+            "dialback" => findings.own.no_dialback.clone(),
+            "external" if findings.own.certificate => None,
+            "external" if findings.own.configured => Some(format!(
+                "there is no certificate of {} to show",
+                findings.us()
+            )),
+            "external" => {
+                Some("without a configuration (-c) there is no certificate to show".to_owned())
+            }
+            _ => None,
+        };
+        if let Some(why) = why {
+            untried.push(format!("{word}: {why}"));
+        }
+    }
+    let pinged = |attempt: &Attempt| {
+        attempt
+            .ping
+            .as_ref()
+            .is_some_and(|it| it.answered.is_none())
+    };
+    if findings.attempts().any(|(_, attempt)| pinged(attempt)) {
+        untried.push(format!(
+            "the answer to the ping: it comes on a stream that {} makes to the server of {}, and not to this command",
+            findings.domain,
+            findings.us()
+        ));
+    }
+    let unchecked = |lookup: &Lookup| lookup.dnssec == Dnssec::Unchecked;
+    match findings.dnssec {
+        "off" => untried.push("DNSSEC and DANE: `dnssec` in [dns] is off".to_owned()),
+        _ if findings.lookups.iter().any(unchecked) => untried.push(
+            "DNSSEC and DANE: the name server that is asked does not pass signatures on".to_owned(),
+        ),
+        _ => {}
+    }
+    untried
+}
+
+/// What was tried before something else was believed.
+fn refusals(attempt: &Attempt) -> impl Iterator<Item = (&'static str, &Outcome)> {
+    let refused = attempt.proofs.iter();
+    refused
+        .filter(|proof| proof.outcome != Outcome::Proved)
+        .map(|proof| (proof.method, &proof.outcome))
+}

@@ -1,0 +1,178 @@
+//! What the DNS and our own lists say about a domain.
+
+use super::{Reason, Side};
+use crate::probe::findings::{Findings, Place};
+use crate::resolve::plan::ResolveError;
+
+const SRV: &str = "RFC 6120 §3.2.1";
+const FALLBACK: &str = "RFC 6120 §3.2.2";
+
+pub(super) fn denied(findings: &Findings, denied: &str) -> Reason {
+    let domain = &findings.domain;
+    Reason::new("denied", Side::Us, format!("{domain} is not admitted here"))
+        .rule(denied)
+        .change(format!(
+            "if {domain} shall federate with you, change `allow` or `deny` in [policy]"
+        ))
+}
+
+pub(super) fn unresolved(findings: &Findings, why: &ResolveError) -> Reason {
+    let domain = &findings.domain;
+    match why {
+        ResolveError::NoService => Reason::new(
+            "no-service",
+            Side::Peer,
+            format!("{domain} says in the DNS that it offers no XMPP service to servers (SRV \".\")"),
+        )
+        .rule("RFC 2782; XEP-0368 §5")
+        .change(format!(
+            "if {domain} shall be reached by XMPP, its operator has to publish SRV records that name a server"
+        )),
+        ResolveError::NotFound => nowhere(findings),
+        ResolveError::Onion => onion(findings),
+        ResolveError::Failed(what) => failed(findings, what),
+        ResolveError::Bogus(what) => bogus(findings, what),
+        ResolveError::Unsigned(name) => unsigned(findings, name),
+    }
+}
+
+pub(super) fn bogus(findings: &Findings, what: &str) -> Reason {
+    let domain = &findings.domain;
+    Reason::new(
+        "dnssec-bogus",
+        Side::Peer,
+        format!("the DNS answers for {domain} are not what their DNSSEC signatures vouch for: {what}"),
+    )
+    .rule(format!(
+        "`dnssec = \"{}\"` in [dns]; RFC 7673 §3.1; RFC 4035 §5.5",
+        findings.dnssec
+    ))
+    .change(format!(
+        "the operator of {domain} has to have its zone signed anew, and to see that the DS records above it fit; unless \
+         somebody changes the answers on the way to you"
+    ))
+}
+
+fn unsigned(findings: &Findings, name: &str) -> Reason {
+    let domain = &findings.domain;
+    Reason::new(
+        "dnssec-unsigned",
+        Side::Us,
+        format!("the DNS answers for {domain} are not signed ({name})"),
+    )
+    .rule("`dnssec = \"require\"` in [dns]")
+    .change(format!(
+        "the operator of {domain} has to sign the zone; or be content here with `dnssec = \"use\"`; or use a name \
+         server that passes signatures on, if yours does not"
+    ))
+}
+
+fn nowhere(findings: &Findings) -> Reason {
+    let domain = &findings.domain;
+    Reason::new(
+        "no-such-domain",
+        Side::Peer,
+        format!("{domain} has neither SRV records for XMPP servers nor an address in the DNS"),
+    )
+    .rule(FALLBACK)
+    .change(format!(
+        "look whether the name is spelt right; if it is, its operator has to publish \
+         _xmpp-server._tcp.{domain} (SRV) or an address"
+    ))
+}
+
+fn onion(findings: &Findings) -> Reason {
+    let because = format!("{} is reached through Tor only", findings.domain);
+    Reason::new("onion", Side::Us, because)
+        .rule("RFC 7686 §2")
+        .change(format!(
+            "have {}, where Tor listens",
+            findings.exception("proxy = \"socks5://127.0.0.1:9050\"")
+        ))
+}
+
+pub(super) fn failed(findings: &Findings, what: &str) -> Reason {
+    let domain = &findings.domain;
+    // The same resolver found us, so it works.
+    let resolver_works = !findings.own.found_at.is_empty() || findings.own.not_found.is_some();
+    let resolver_works =
+        resolver_works && !matches!(findings.own.not_found, Some(ResolveError::Failed(_)));
+    let (side, change) = match resolver_works {
+        true => (
+            Side::Peer,
+            format!(
+                "the operator of {domain} has to look after its name servers: other names are found"
+            ),
+        ),
+        false => (
+            Side::Between,
+            format!(
+                "see whether any name is found here (`servers` in [dns], /etc/resolv.conf); if others are, the name \
+                 servers of {domain} are at fault"
+            ),
+        ),
+    };
+    Reason::new(
+        "dns",
+        side,
+        format!("the DNS gave no answer for {domain}: {what}"),
+    )
+    .rule(SRV)
+    .change(change)
+}
+
+/// One place has no address.
+pub(super) fn no_address(findings: &Findings, place: &Place, why: &ResolveError) -> Reason {
+    let domain = &findings.domain;
+    let host = place.target.trim_start_matches("tls://");
+    let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
+    let is_fallback = host == domain || findings.lookups.iter().all(|it| it.records.is_empty());
+    let reason = match why {
+        ResolveError::Onion => onion(findings),
+        ResolveError::Failed(what) => failed(findings, what),
+        ResolveError::Bogus(what) => bogus(findings, what),
+        ResolveError::Unsigned(name) => unsigned(findings, name),
+        ResolveError::NotFound | ResolveError::NoService if findings.rule.connect => Reason::new(
+            "target-without-address",
+            Side::Us,
+            format!("{host} has no address in the DNS"),
+        )
+        .rule(format!("`connect` in {}", findings.rule.name))
+        .change("correct the name there"),
+        ResolveError::NotFound | ResolveError::NoService if is_fallback => nowhere(findings),
+        ResolveError::NotFound | ResolveError::NoService => Reason::new(
+            "target-without-address",
+            Side::Peer,
+            format!("the SRV records of {domain} lead to {host}, which has no address in the DNS"),
+        )
+        .rule(SRV)
+        .change(format!(
+            "the operator of {domain} has to give {host} an address, or to name another machine"
+        )),
+    };
+    reason.at(&place.target)
+}
+
+pub(super) fn we_are_not_found(findings: &Findings, why: &ResolveError) -> Reason {
+    let us = findings.us();
+    Reason::new(
+        "we-are-not-found",
+        Side::Us,
+        format!("others do not find {us}, so nothing comes back, and dialback fails: {why}"),
+    )
+    .rule(SRV)
+    .change(format!(
+        "publish _xmpp-server._tcp.{us} (SRV) with the name of this machine"
+    ))
+}
+
+pub(super) fn out_of_time(findings: &Findings) -> Reason {
+    let seconds = findings.took.as_secs();
+    Reason::new(
+        "out-of-time",
+        Side::Nobody,
+        format!("time was over after {seconds} s, before everything was seen"),
+    )
+    .rule("--timeout")
+    .change("give it more time: --timeout 120s")
+}

@@ -1,0 +1,66 @@
+//! Why there is no TCP connection.
+
+use super::{Case, Reason, Side};
+use crate::probe::findings::{Unconnected, Unreached};
+
+pub(super) fn unconnected(case: Case<'_>, why: &Unconnected) -> Reason {
+    let (peer, place) = (case.peer(), &case.attempt.address);
+    let text = &why.text;
+    let default_port = if case.place.direct_tls { 5270 } else { 5269 };
+    let reason = match why.why {
+        Unreached::Refused => Reason::new(
+            "refused",
+            Side::Peer,
+            format!("nothing listens at {place}, or a firewall there refuses"),
+        )
+        .change(format!(
+            "the operator of {peer} has to start the server, to open the port, or to correct the SRV records; \
+             servers usually listen on {default_port}"
+        )),
+        Unreached::Silent => {
+            let all = case.findings.attempts();
+            let all_silent = all
+                .filter_map(|(_, attempt)| attempt.unconnected.as_ref())
+                .all(|it| it.why == Unreached::Silent);
+            let ours = match all_silent {
+                true => "; if no server anywhere answers you, it is your own network that lets nothing out on this port",
+                false => "",
+            };
+            Reason::new("no-answer", Side::Between, format!("{place} does not answer"))
+                .change(format!(
+                    "the operator of {peer} has to see whether the machine runs and its firewall lets the port in{ours}"
+                ))
+        }
+        Unreached::NoRoute => {
+            let change = match place.starts_with('[') {
+                true => "nothing, if the other addresses do; else give this machine IPv6",
+                false => "see to the routes of this machine",
+            };
+            Reason::new(
+                "no-route",
+                Side::Us,
+                format!("there is no way from here to {place}: {text}"),
+            )
+            .change(change)
+        }
+        Unreached::Proxy => {
+            let proxy = case.findings.rule.proxy.as_deref().unwrap_or("the proxy");
+            return Reason::new("proxy", Side::Us, format!("no connection: {text}"))
+                .rule(format!("`proxy` in {}", case.findings.rule.name))
+                .change(format!(
+                    "see whether {proxy} runs and may connect to {peer}"
+                ));
+        }
+        Unreached::Source => {
+            return Reason::new("source", Side::Us, format!("no connection: {text}"))
+                .rule(format!("`source` in {}", case.findings.rule.name))
+                .change("name addresses there that this machine has, of the family that is needed");
+        }
+        Unreached::Other => Reason::new("connect", Side::Between, format!("no connection to {place}: {text}"))
+            .change("see whether other servers can be reached from this machine"),
+    };
+    match case.findings.rule.connect {
+        true => reason.rule(format!("`connect` in {}", case.findings.rule.name)),
+        false => reason.rule("RFC 6120 §3.2"),
+    }
+}

@@ -1,0 +1,431 @@
+//! Why a stream ended: what stands between TCP and a proof.
+
+use xmpp_stream::{Condition, StreamError};
+
+use super::{Case, Reason, Side, certificate, names, proof};
+use crate::closed::Cause;
+use crate::config::size_text;
+use crate::probe::findings::{NoTls, Unsecured};
+use crate::probe::trouble::clean;
+
+pub(super) fn ended(case: Case<'_>, cause: &Cause) -> Reason {
+    if let Some(garbage) = &case.attempt.garbage {
+        return no_stream(case, garbage);
+    }
+    let refuses_ours = |no: &&NoTls| no.why == Unsecured::OurCertificate;
+    if let Some(no) = case.attempt.no_tls.as_ref().filter(refuses_ours) {
+        return our_certificate(case, no);
+    }
+    match cause {
+        Cause::Tls(what) => tls(case, what),
+        Cause::TlsNotOffered => no_starttls(case),
+        Cause::Certificate(text) => certificate::bad(case, text),
+        Cause::NoMechanism { offered } => {
+            let offered: Vec<String> = offered.iter().map(|name| clean(name)).collect();
+            proof::no_mechanism(case, &offered)
+        }
+        Cause::Refused { mechanism, failure } => proof::refused(case, mechanism, *failure),
+        Cause::Mechanism { mechanism, what } => proof::mistrusted(case, mechanism, &clean(what)),
+        Cause::Kerberos(what) => proof::no_ticket(case, &clean(what)),
+        Cause::DialbackInvalid => proof::invalid(case),
+        Cause::Dialback(text) | Cause::DialbackRefused(text) => proof::dialback(case, &clean(text)),
+        Cause::StreamError(error) => stream_error(case, error),
+        Cause::Protocol(condition, what) => protocol(case, *condition, what),
+        Cause::Policy(what) => Reason::new("policy", Side::Us, what.clone())
+            .rule(case.findings.key("tls", &quoted(case.findings.rule.tls)))
+            .change(format!(
+                "allow encryption with {}: tls = \"optional\" or \"required\"",
+                case.peer()
+            )),
+        Cause::Timeout(what) => timeout(case, what),
+        Cause::Lost(what) => lost(case, &clean(what)),
+        Cause::Finished => Reason::new(
+            "closed",
+            Side::Peer,
+            format!("{} closes the stream without saying why", case.peer()),
+        )
+        .rule("RFC 6120 §4.4")
+        .change(format!(
+            "ask the operator of {}; the log there may say more",
+            case.peer()
+        )),
+        Cause::Dns(what) => names::failed(case.findings, &clean(what)),
+        Cause::Dnssec(what) => names::bogus(case.findings, &clean(what)),
+        Cause::TooManyFailures | Cause::Idle | Cause::Shutdown | Cause::Replaced => {
+            other(case, cause)
+        }
+        Cause::Connect(_) | Cause::NoSuchHost(_) | Cause::NoService | Cause::NoWay(_) => {
+            other(case, cause)
+        }
+    }
+}
+
+fn quoted(word: &str) -> String {
+    format!("\"{word}\"")
+}
+
+fn other(case: Case<'_>, cause: &Cause) -> Reason {
+    Reason::new(cause.name(), Side::Between, clean(&cause.to_string()))
+        .rule("RFC 6120 §4.4")
+        .change(format!(
+            "try again; if it stays so, ask the operator of {}",
+            case.peer()
+        ))
+}
+
+fn no_stream(case: Case<'_>, garbage: &str) -> Reason {
+    let (peer, place) = (case.peer(), &case.attempt.address);
+    if garbage.starts_with("a TLS ") {
+        return Reason::new(
+            "tls-at-once",
+            Side::Peer,
+            format!("what listens at {place} wants TLS from the first byte, where a stream in clear is to begin"),
+        )
+        .rule("XEP-0368 §3")
+        .change(format!(
+            "the operator of {peer} has to announce this port by _xmpps-server._tcp.{peer}, and another by \
+             _xmpp-server._tcp.{peer}"
+        ));
+    }
+    let what = match garbage {
+        "" => String::new(),
+        text => format!("; it says \"{text}\""),
+    };
+    Reason::new(
+        "not-xmpp",
+        Side::Peer,
+        format!("what listens at {place} does not speak XMPP{what}"),
+    )
+    .rule("RFC 6120 §4.2")
+    .change(format!(
+        "the operator of {peer} has to correct the SRV records, or what listens there"
+    ))
+}
+
+fn tls(case: Case<'_>, what: &str) -> Reason {
+    let (peer, place) = (case.peer(), &case.attempt.address);
+    let operator = format!("the operator of {peer}");
+    let Some(no) = &case.attempt.no_tls else {
+        return Reason::new(
+            "starttls-refused",
+            Side::Peer,
+            format!("no TLS with {peer}: {}", clean(what)),
+        )
+        .rule("RFC 6120 §5.4.2.2")
+        .change(format!(
+            "{operator} has to see why; most often a certificate for {peer} is missing there"
+        ));
+    };
+    let text = &no.text;
+    let reason =
+        |code, because: String| Reason::new(code, Side::Peer, because).rule("RFC 6120 §5.4.3.2");
+    match no.why {
+        Unsecured::NotTls => reason(
+            "not-tls",
+            format!("what listens at {place} does not speak TLS where TLS is to begin: {text}"),
+        )
+        .change(match case.place.direct_tls {
+            true => format!(
+                "{operator} has to serve TLS from the first byte there, or to take the record out of \
+                 _xmpps-server._tcp.{peer}"
+            ),
+            false => format!("{operator} has to mend STARTTLS"),
+        }),
+        Unsecured::Version => {
+            let floor = case.findings.rule.min_tls;
+            let lower = match floor {
+                "1.3" => format!(
+                    "; or have {}",
+                    case.findings.exception("min_tls = \"1.2\"")
+                ),
+                _ => String::new(),
+            };
+            Reason::new(
+                "tls-version",
+                Side::Peer,
+                format!("{peer} speaks no version of TLS that is allowed here: {text}"),
+            )
+            .rule(case.findings.key("min_tls", &quoted(floor)))
+            .change(format!("{operator} has to allow TLS {floor} or newer{lower}"))
+        }
+        Unsecured::NothingInCommon => reason(
+            "tls-nothing-in-common",
+            format!("{peer} has no cipher, group or signature in common with us: {text}"),
+        )
+        .change(format!(
+            "{operator} has to allow what RFC 9325 §4.2 recommends; a certificate that is missing there looks the same"
+        )),
+        Unsecured::Name => reason(
+            "tls-name",
+            format!("the server there has no certificate for {peer}: {text}"),
+        )
+        .change(format!("{operator} has to give it one, or to correct the SRV records")),
+        Unsecured::OurCertificate => our_certificate(case, no),
+        Unsecured::Closed => reason("tls-closed", format!("{place} goes away in the TLS handshake: {text}"))
+            .change(format!(
+                "{operator} has to see why: no certificate for {peer}, or versions and ciphers that do not fit"
+            )),
+        Unsecured::Other => reason("tls", format!("the TLS handshake with {place} failed: {text}"))
+            .change(format!("{operator} has to see why; the log there may say more")),
+    }
+}
+
+fn our_certificate(case: Case<'_>, no: &NoTls) -> Reason {
+    let (peer, us) = (case.peer(), case.us());
+    let change = match case.findings.own.certificate {
+        true => format!("show a certificate for {us} that {peer} believes, with its full chain"),
+        false => format!("{peer} wants one: get a certificate for {us}"),
+    };
+    Reason::new(
+        "our-certificate-refused",
+        Side::Us,
+        format!(
+            "{peer} does not take our certificate in the TLS handshake: {}",
+            no.text
+        ),
+    )
+    .rule("RFC 6120 §13.7.2.2")
+    .change(change)
+}
+
+fn no_starttls(case: Case<'_>) -> Reason {
+    let peer = case.peer();
+    Reason::new(
+        "no-starttls",
+        Side::Peer,
+        format!("{peer} does not offer STARTTLS"),
+    )
+    .rule(case.findings.key("tls", &quoted("required")))
+    .change(format!(
+        "the operator of {peer} has to switch TLS on between servers, with a certificate; or, if everybody on the way \
+         may read what is said, have {}",
+        case.findings.exception("tls = \"optional\"")
+    ))
+}
+
+fn timeout(case: Case<'_>, what: &str) -> Reason {
+    let (peer, us, place) = (case.peer(), case.us(), &case.attempt.address);
+    if case.attempt.headers.is_empty() && case.attempt.tls.is_none() {
+        let tls = match case.place.direct_tls {
+            true => "TLS",
+            false => "a stream",
+        };
+        return Reason::new(
+            "no-stream",
+            Side::Peer,
+            format!("{place} takes the connection and says nothing where {tls} is to begin"),
+        )
+        .rule("`negotiation` in [limits]")
+        .change(format!(
+            "the operator of {peer} has to see what listens there, and whether it is overloaded"
+        ));
+    }
+    let waits_for_dialback = case
+        .attempt
+        .proofs
+        .last()
+        .is_some_and(|proof| proof.method == "dialback");
+    if waits_for_dialback {
+        return Reason::new(
+            "dialback-no-way-back",
+            Side::Us,
+            format!("{peer} does not answer to dialback in time: it has probably no way to the server of {us}"),
+        )
+        .rule("`negotiation` in [limits]; XEP-0220 §2.1.1")
+        .change(proof::way_back(us));
+    }
+    Reason::new("timeout", Side::Peer, format!("{peer} is too slow: {what}"))
+        .rule("`negotiation` in [limits]")
+        .change(format!(
+            "ask the operator of {peer} whether the server is overloaded"
+        ))
+}
+
+pub(super) fn unfinished(case: Case<'_>) -> Reason {
+    let mut reason = match case.attempt.connected {
+        Some(_) => timeout(case, "it was still going on when time was over"),
+        None => Reason::new(
+            "no-answer",
+            Side::Between,
+            format!("{} does not answer", case.attempt.address),
+        )
+        .change(format!(
+            "the operator of {} has to see whether the machine runs and its firewall lets the port in; or give it more \
+             time: --timeout 120s",
+            case.peer()
+        )),
+    };
+    reason.rule = "--timeout".to_owned();
+    reason
+}
+
+fn lost(case: Case<'_>, what: &str) -> Reason {
+    let (peer, place) = (case.peer(), &case.attempt.address);
+    if case.attempt.headers.is_empty() {
+        return Reason::new(
+            "closed-at-once",
+            Side::Peer,
+            format!("{place} closes the connection without a word: {what}"),
+        )
+        .rule("RFC 6120 §4.2")
+        .change(format!(
+            "the operator of {peer} has to see what listens there, and whether it has blocked your address"
+        ));
+    }
+    Reason::new(
+        "lost",
+        Side::Between,
+        format!("the connection to {place} broke: {what}"),
+    )
+    .rule("RFC 6120 §4.4")
+    .change(format!(
+        "try again; if it stays so, the log of {peer}'s server says why it closed"
+    ))
+}
+
+fn protocol(case: Case<'_>, condition: Condition, what: &str) -> Reason {
+    let peer = case.peer();
+    let because = format!(
+        "{peer} breaks the protocol: {} ({})",
+        condition.name(),
+        clean(what)
+    );
+    Reason::new("protocol", Side::Peer, because)
+        .rule(format!("RFC 6120 §4.9.3, {}", condition.name()))
+        .change(format!(
+            "the operator of {peer} has to mend or update the server"
+        ))
+}
+
+/// The words of the peer decide whose fault it is.
+fn stream_error(case: Case<'_>, error: &StreamError) -> Reason {
+    let (peer, us) = (case.peer(), case.us());
+    let operator = format!("the operator of {peer}");
+    let text = error
+        .text
+        .as_ref()
+        .map_or_else(String::new, |text| format!(" ({})", clean(text)));
+    let said = format!("{}{text}", error.condition.name());
+    let rule = format!("RFC 6120 §4.9.3, {}", error.condition.name());
+    let ends = format!("{peer} ends the stream: {said}");
+    let (code, side, because, change) = match error.condition {
+        Condition::HostUnknown | Condition::HostGone => (
+            "host-unknown",
+            Side::Peer,
+            format!("the server there does not serve {peer}: {said}"),
+            format!("{operator} has to serve the domain there, or to correct the SRV records"),
+        ),
+        Condition::NotAuthorized | Condition::InvalidFrom => (
+            "not-believed",
+            Side::Us,
+            format!("{peer} does not believe that we are {us}: {said}"),
+            match (
+                &case.findings.own.certificate_fault,
+                case.findings.own.certificate,
+            ) {
+                (Some(fault), _) => format!("mend it: {fault}"),
+                (None, true) => format!(
+                    "show a certificate for {us} that {peer} believes, with its full chain; {operator} can say what is \
+                     wrong with this one"
+                ),
+                (None, false) => format!("get a certificate for {us}"),
+            },
+        ),
+        Condition::PolicyViolation => (
+            "peer-policy",
+            Side::Peer,
+            format!("a rule of {peer} is against it: {said}"),
+            format!(
+                "ask {operator} whether {us} is blocked, or what else is wanted: encryption, a certificate"
+            ),
+        ),
+        Condition::ImproperAddressing if case.findings.from.is_none() => (
+            "wants-a-name",
+            Side::Us,
+            format!("{peer} says nothing to who does not say who it is: {said}"),
+            "name a domain: --from, or a configuration (-c)".to_owned(),
+        ),
+        Condition::RemoteConnectionFailed => (
+            "dialback-no-way-back",
+            Side::Us,
+            format!("{peer} cannot connect to the server of {us}: {said}"),
+            proof::way_back(us),
+        ),
+        Condition::InvalidId => (
+            "dialback-invalid",
+            Side::Us,
+            format!("{peer} found that our dialback key is wrong: {said}"),
+            proof::way_back(us),
+        ),
+        Condition::ConnectionTimeout
+        | Condition::ResourceConstraint
+        | Condition::SystemShutdown
+        | Condition::Reset
+        | Condition::InternalServerError => (
+            "peer-in-trouble",
+            Side::Peer,
+            ends,
+            format!("try again later; if it stays so, tell {operator}"),
+        ),
+        Condition::UnsupportedVersion | Condition::UnsupportedFeature => (
+            "peer-outdated",
+            Side::Peer,
+            ends,
+            format!("{operator} has to update the server"),
+        ),
+        Condition::BadFormat
+        | Condition::BadNamespacePrefix
+        | Condition::Conflict
+        | Condition::ImproperAddressing
+        | Condition::InvalidNamespace
+        | Condition::InvalidXml
+        | Condition::NotWellFormed
+        | Condition::RestrictedXml
+        | Condition::SeeOtherHost
+        | Condition::UndefinedCondition
+        | Condition::UnsupportedEncoding
+        | Condition::UnsupportedStanzaType => (
+            "stream-error",
+            Side::Peer,
+            ends,
+            format!("ask {operator}; the log there may say more"),
+        ),
+    };
+    Reason::new(code, side, because).rule(rule).change(change)
+}
+
+/// The proof was taken, and the first stanza was not.
+pub(super) fn ping_refused(case: Case<'_>, error: &str) -> Reason {
+    let peer = case.peer();
+    Reason::new(
+        "ping-refused",
+        Side::Peer,
+        format!("{peer} takes the proof and ends the stream at the first stanza: {error}"),
+    )
+    .rule("XEP-0199 §4.3; RFC 6120 §4.9.3")
+    .change(format!(
+        "ask the operator of {peer}; the log there may say more"
+    ))
+}
+
+/// The peer takes less than we do.
+pub(super) fn limit(case: Case<'_>) -> Option<Reason> {
+    let announced = case.attempt.offer()?.max_bytes?;
+    let ours = case.findings.rule.max_stanza;
+    let peer = case.peer();
+    (announced < ours as u64).then(|| {
+        let size = usize::try_from(announced).map_or_else(|_| announced.to_string(), size_text);
+        Reason::new(
+            "stanza-limit",
+            Side::Peer,
+            format!(
+                "{peer} takes no stanza larger than {size} ({} here): larger ones bounce",
+                size_text(ours)
+            ),
+        )
+        .rule("XEP-0478 §3.1")
+        .change(format!(
+            "send smaller ones; if that is too little, ask the operator of {peer} for more"
+        ))
+    })
+}

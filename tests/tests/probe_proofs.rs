@@ -1,0 +1,360 @@
+//! `s2sd probe`, asked from a.test why federation with b.test works or does not: authentication, in both directions.
+#![allow(clippy::unwrap_used)]
+
+use s2sd::{
+    demo::ca::Leaf,
+    probe::{
+        Report,
+        findings::Outcome,
+        verdict::{Reason, Side, Works},
+    },
+};
+use s2sd_tests::{
+    authoritative::Says,
+    peer::Peer,
+    world::{Daemon, RawServer, World},
+};
+use xmpp_stream::{Features, ns};
+
+fn a_test() -> Daemon {
+    Daemon::serving("a.test")
+}
+
+/// Both daemons in a world.
+async fn world(a: &Daemon, b: &Daemon) -> World {
+    let mut world = World::new().unwrap();
+    world.start(a.clone()).await.unwrap();
+    world.start(b.clone()).await.unwrap();
+    world
+}
+
+async fn probed(a: Daemon, b: Daemon) -> Report {
+    world(&a, &b).await.probe(&a, "b.test").await.unwrap()
+}
+
+/// It works, by this method, and nothing is to be said besides.
+#[track_caller]
+fn works(report: &Report, method: &str) {
+    let text = report.for_people(false);
+    assert_eq!(report.verdict.works, Works::Yes, "{text}");
+    assert!(report.is_well());
+    assert_eq!(report.verdict.warnings, [], "{text}");
+    let json: serde_json::Value = serde_json::from_str(&report.json()).unwrap();
+    assert_eq!(json["verdict"]["works"], "yes");
+    assert_eq!(report.findings.places[0].attempts[0].proved(), Some(method));
+}
+
+#[track_caller]
+fn faulty(report: &Report, code: &str, side: Side, words: &[&str]) {
+    let text = report.for_people(false);
+    assert_eq!(report.verdict.works, Works::No, "{text}");
+    is(&report.verdict.reason, code, side, words, &text);
+    assert!(!report.is_well());
+    let json: serde_json::Value = serde_json::from_str(&report.json()).unwrap();
+    assert_eq!(json["verdict"]["code"], code);
+}
+
+#[track_caller]
+fn is(reason: &Reason, code: &str, side: Side, words: &[&str], text: &str) {
+    assert_eq!((reason.code, reason.side), (code, side), "{text}");
+    for words in words {
+        let said = [&reason.because, &reason.rule, &reason.change];
+        assert!(
+            said.iter().any(|said| said.contains(words)),
+            "{words:?} is not in {reason:#?}"
+        );
+    }
+}
+
+async fn for_ever() {
+    std::future::pending().await
+}
+
+/// What a probe says of b.test, whose server is played by `server`.
+async fn played(a: Daemon, mut server: impl AsyncFnMut(RawServer, &World)) -> Report {
+    let mut world = World::new().unwrap();
+    world.start(a.clone()).await.unwrap();
+    let listener = world.listen("b.test").await.unwrap();
+    tokio::select! {
+        report = world.probe(&a, "b.test") => report.unwrap(),
+        () = server(listener, &world) => panic!("the server has left the stage"),
+    }
+}
+
+/// Up to TLS, and then with these mechanisms.
+async fn offers(listener: &RawServer, world: &World, mechanisms: &[&str]) -> Peer {
+    let mut peer = listener.accept_at_leisure().await.unwrap();
+    let starttls = Features {
+        starttls: Some(true),
+        ..Features::default()
+    };
+    peer.answer_open("1", &starttls).await.unwrap();
+    peer.accept_starttls(&world.identity("b.test"))
+        .await
+        .unwrap();
+    let features = Features {
+        mechanisms: mechanisms.iter().map(|&name| name.to_owned()).collect(),
+        ..Features::default()
+    };
+    peer.answer_open("2", &features).await.unwrap();
+    peer
+}
+
+#[tokio::test]
+async fn external_works_and_dialback_is_tried_beside_it() {
+    let report = probed(a_test(), Daemon::serving("b.test")).await;
+    works(&report, "EXTERNAL");
+    let attempts = &report.findings.places[0].attempts;
+    assert_eq!(attempts[1].proved(), Some("dialback"));
+    for attempt in attempts {
+        // The ping was taken: b.test is really up to stanzas.
+        assert!(attempt.ping.as_ref().unwrap().taken.is_some());
+    }
+    let tls = attempts[0].tls.as_ref().unwrap();
+    let identity = tls.identity.as_ref().unwrap();
+    assert!(identity.good && identity.because.contains("dNSName b.test"));
+    assert!(tls.group.is_some() && tls.cipher.starts_with("TLS_"));
+    assert!(
+        report
+            .verdict
+            .reason
+            .rule
+            .contains("[\"external\", \"dialback\"]")
+    );
+}
+
+#[tokio::test]
+async fn dialback_works() {
+    let b = Daemon::serving("b.test").policy("auth = ['dialback']");
+    works(&probed(a_test(), b).await, "dialback");
+}
+
+#[tokio::test]
+async fn dialback_works_without_encryption() {
+    let clear = |name| Daemon::serving(name).without_tls();
+    works(&probed(clear("a.test"), clear("b.test")).await, "dialback");
+}
+
+#[tokio::test]
+async fn direct_tls_works() {
+    let report = probed(a_test(), Daemon::serving("b.test").direct_tls()).await;
+    works(&report, "EXTERNAL");
+    assert!(report.findings.places[0].direct_tls);
+}
+
+#[tokio::test]
+async fn who_is_denied_here_is_not_even_asked() {
+    let a = a_test().policy("deny = ['b.test']");
+    let mut world = world(&a, &Daemon::serving("b.test")).await;
+    let listener = world.listen("b.test").await.unwrap();
+    let report = tokio::select! {
+        report = world.probe(&a, "b.test") => report.unwrap(),
+        _ = listener.accept_at_leisure() => panic!("somebody connects"),
+    };
+    let words = ["`deny` in [policy] has \"b.test\""];
+    faulty(&report, "denied", Side::Us, &words);
+}
+
+#[tokio::test]
+async fn a_peer_that_denies_us() {
+    let b = Daemon::serving("b.test").policy("deny = ['a.test']");
+    let words = ["policy-violation", "whether a.test is blocked"];
+    faulty(
+        &probed(a_test(), b).await,
+        "peer-policy",
+        Side::Peer,
+        &words,
+    );
+}
+
+#[tokio::test]
+async fn a_certificate_that_the_peer_does_not_believe() {
+    let a = a_test().certificate(Leaf::domain("other.test"));
+    let report = probed(a, Daemon::serving("b.test")).await;
+    let words = [
+        "does not believe that we are a.test",
+        "your certificate is not for a.test",
+    ];
+    faulty(&report, "not-believed", Side::Us, &words);
+    assert_eq!(report.verdict.warnings[0].code, "our-certificate");
+}
+
+#[tokio::test]
+async fn nothing_is_offered_to_who_is_not_believed() {
+    let a = a_test().policy("auth = ['external']");
+    let report = played(a, async |listener, world| {
+        let _peer = offers(&listener, world, &[]).await;
+        for_ever().await
+    });
+    let words = [
+        "not even EXTERNAL",
+        "allow \"dialback\"",
+        "`auth = [\"external\"]`",
+    ];
+    faulty(&report.await, "nothing-offered", Side::Us, &words);
+}
+
+#[tokio::test]
+async fn external_is_refused() {
+    let a = a_test().policy("auth = ['external']");
+    let report = played(a, async |listener, world| {
+        let mut peer = offers(&listener, world, &["EXTERNAL"]).await;
+        peer.expect(ns::SASL, "auth").await.unwrap();
+        let failure = format!(
+            "<failure xmlns='{}'><not-authorized/><text>no clientAuth</text></failure></stream:stream>",
+            ns::SASL
+        );
+        peer.send(failure).await.unwrap();
+        for_ever().await
+    })
+    .await;
+    let words = [
+        "not-authorized (no clientAuth)",
+        "full chain",
+        "RFC 6120 §6.5",
+    ];
+    faulty(&report, "external-refused", Side::Us, &words);
+}
+
+#[tokio::test]
+async fn external_is_refused_and_dialback_does_instead() {
+    let mut world = World::new().unwrap();
+    let a = a_test();
+    world.start(a.clone()).await.unwrap();
+    let listener = world.listen("b.test").await.unwrap();
+    let server = async {
+        let mut peer = offers(&listener, &world, &["EXTERNAL"]).await;
+        peer.expect(ns::SASL, "auth").await.unwrap();
+        let failure = format!("<failure xmlns='{}'><not-authorized/></failure>", ns::SASL);
+        peer.send(failure).await.unwrap();
+        peer.expect(ns::DIALBACK, "result").await.unwrap();
+        peer.send("<db:result from='b.test' to='a.test' type='valid'/>")
+            .await
+            .unwrap();
+        peer.expect_stanza(xmpp_stream::StanzaKind::Iq)
+            .await
+            .unwrap();
+        peer.expect_end().await.unwrap();
+        for_ever().await
+    };
+    let report = tokio::select! {
+        report = world.probe(&a, "b.test") => report.unwrap(),
+        () = server => panic!("for ever is over"),
+    };
+    let text = report.for_people(false);
+    assert_eq!(report.verdict.works, Works::Yes, "{text}");
+    let [warning] = report.verdict.warnings.as_slice() else {
+        panic!("{text}");
+    };
+    is(
+        warning,
+        "external-refused",
+        Side::Us,
+        &["dialback did instead"],
+        &text,
+    );
+}
+
+#[tokio::test]
+async fn dialback_where_the_dns_leads_to_another_server_of_ours() {
+    let (a, b) = (
+        a_test(),
+        Daemon::serving("b.test").policy("auth = ['dialback']"),
+    );
+    let mut world = world(&a, &b).await;
+    let identity = world.identity("a.test");
+    let _other = world
+        .authoritative("a.test", Says::Invalid, Some(identity))
+        .await
+        .unwrap();
+    let report = world.probe(&a, "b.test").await.unwrap();
+    let words = ["does not know our key", "`secret` in [dialback]"];
+    faulty(&report, "dialback-invalid", Side::Us, &words);
+    let proofs = &report.findings.places[0].attempts[0].proofs;
+    assert_eq!(proofs[0].outcome, Outcome::Invalid);
+}
+
+#[tokio::test]
+async fn dialback_without_a_way_back() {
+    let (a, b) = (
+        a_test(),
+        Daemon::serving("b.test").policy("auth = ['dialback']"),
+    );
+    let mut world = world(&a, &b).await;
+    // Where nobody listens any more.
+    world.listen("a.test").await.unwrap();
+    let report = world.probe(&a, "b.test").await.unwrap();
+    let words = [
+        "cannot connect to the server of a.test",
+        "firewall lets others in",
+    ];
+    faulty(&report, "dialback-no-way-back", Side::Us, &words);
+}
+
+#[tokio::test]
+async fn dialback_for_a_domain_that_is_not_in_the_dns() {
+    let (a, b) = (
+        a_test(),
+        Daemon::serving("b.test").policy("auth = ['dialback']"),
+    );
+    let mut world = world(&a, &b).await;
+    world.change_zone(|zone| zone.without("_xmpp-server._tcp.a.test"));
+    let report = world.probe(&a, "b.test").await.unwrap();
+    let words = [
+        "does not find a.test in the DNS",
+        "_xmpp-server._tcp.a.test",
+    ];
+    faulty(&report, "dialback-not-found", Side::Us, &words);
+    let warnings = &report.verdict.warnings;
+    assert!(
+        warnings.iter().any(|it| it.code == "we-are-not-found"),
+        "{warnings:?}"
+    );
+}
+
+#[tokio::test]
+async fn external_is_enough_but_the_answers_have_no_way_back() {
+    let (a, b) = (a_test(), Daemon::serving("b.test"));
+    let mut world = world(&a, &b).await;
+    world.listen("a.test").await.unwrap();
+    let report = world.probe(&a, "b.test").await.unwrap();
+    let text = report.for_people(false);
+    assert_eq!(report.verdict.works, Works::Yes, "{text}");
+    let [warning] = report.verdict.warnings.as_slice() else {
+        panic!("{text}");
+    };
+    let words = ["answers may not come back"];
+    is(warning, "dialback-no-way-back", Side::Us, &words, &text);
+}
+
+#[tokio::test]
+async fn a_password_that_is_refused() {
+    let login = |user: &str, password: &str, what: &str| {
+        format!(
+            "[[peer]]\ndomain = '{user}'\nauth = ['scram-sha-256']\n\
+             {what} = {{ username = 'us', password = '{password}' }}\n"
+        )
+    };
+    let a = a_test().tables(&login("b.test", "one", "credentials"));
+    let b = Daemon::serving("b.test").tables(&login("a.test", "two", "accept"));
+    let words = ["refuses SCRAM-SHA-256", "`credentials` in [[peer]] b.test"];
+    faulty(&probed(a, b).await, "password-refused", Side::Us, &words);
+}
+
+#[tokio::test]
+async fn a_peer_that_takes_only_small_stanzas() {
+    let b = Daemon::serving("b.test").policy("max_stanza = '12KiB'");
+    let report = probed(a_test(), b).await;
+    let text = report.for_people(false);
+    assert_eq!(report.verdict.works, Works::Yes, "{text}");
+    let codes: Vec<_> = report.verdict.warnings.iter().map(|it| it.code).collect();
+    assert_eq!(codes, ["stanza-limit"], "{text}");
+    let words = ["no stanza larger than 12KiB", "XEP-0478"];
+    is(
+        &report.verdict.warnings[0],
+        "stanza-limit",
+        Side::Peer,
+        &words,
+        &text,
+    );
+}
