@@ -44,8 +44,8 @@ struct Driver {
     reloads: watch::Receiver<()>,
     /// How fast the domains proved here may send.
     paces: Kept,
-    /// What was read before a pause is still to be decoded.
-    held: bool,
+    /// Until then nothing more is read, and what was read already is not decoded.
+    held: Option<Instant>,
 }
 
 /// Serves the stream until it ends.
@@ -72,7 +72,7 @@ pub(crate) async fn serve(
                     began,
                     heard: began,
                     paces: Kept::default(),
-                    held: false,
+                    held: None,
                     house: Arc::clone(&house),
                 };
                 let inbound = Inbound::new(house, Box::new(Dice), transport, began);
@@ -172,11 +172,7 @@ impl Driver {
         listens: bool,
     ) -> Option<InboundEvent> {
         let limits = &self.house.config.limits;
-        let pause = self.pause();
-        if self.held && listens && pause.is_none() {
-            self.held = false;
-            return None;
-        }
+        let pause = self.held;
         // Who is not listened to is not idle.
         let idle = pause.unwrap_or(self.heard).max(self.heard) + limits.idle;
         let reading = listens && pause.is_none() && self.conn.has_room();
@@ -192,7 +188,7 @@ impl Driver {
             },
             Some(Ok(answer)) = self.questions.join_next() => Some(answer),
             // What was read already, then more.
-            () = over(pause) => None,
+            () = over(pause), if listens => { self.held = None; None }
             () = sleep_until(until.into()) => {
                 Some(if deadline.is_some() { InboundEvent::Tick } else { InboundEvent::Idle })
             }
@@ -218,8 +214,10 @@ impl Driver {
 
     async fn frames(&mut self, mut inbound: Box<Inbound>) -> Result<Box<Inbound>, Closed> {
         loop {
-            if self.pause().is_some() || !inbound.listens() {
-                self.held = true;
+            // Until a judgement comes, nothing is heard; what was read goes on as soon as it is there.
+            let judged = || (!inbound.listens()).then(Instant::now);
+            if let Some(until) = self.pause().or_else(judged) {
+                self.held = Some(until);
                 return Ok(inbound);
             }
             let event = match self.conn.frame() {
