@@ -66,12 +66,16 @@ pub fn colours(stream: &impl io::IsTerminal) -> bool {
 }
 
 #[derive(Clone, Copy)]
-struct Look {
-    colours: bool,
-    time: bool,
+pub(crate) struct Look {
+    pub(crate) colours: bool,
+    pub(crate) time: bool,
 }
 
-fn build<W>(log: &Log, look: Look, writer: W) -> (impl Subscriber + Send + Sync + use<W>, Logging)
+pub(crate) fn build<W>(
+    log: &Log,
+    look: Look,
+    writer: W,
+) -> (impl Subscriber + Send + Sync + use<W>, Logging)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {

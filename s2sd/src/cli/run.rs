@@ -194,3 +194,6 @@ impl Signals {
         self.next().await;
     }
 }
+
+#[cfg(test)]
+mod tests;
