@@ -12,10 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use rustls::pki_types::UnixTime;
-use tokio::sync::{Semaphore, watch};
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 use xmpp_dialback::Secret;
@@ -24,9 +21,8 @@ use xmpp_sasl::Random;
 use crate::config::Config;
 use crate::guests::Guests;
 use crate::listen::{self, Door};
-use crate::means::{Dice, Means, WAITING, processors};
+use crate::means::{Dice, Means};
 use crate::negotiate::House;
-use crate::pace::Paces;
 use crate::resolve::Dns;
 use crate::router::Router;
 use crate::tls::{Reloaded, Tls, Trouble};
@@ -78,17 +74,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let tls = Tls::load(&config).map_err(StartError::Tls)?;
     let dns = Dns::new(&config.dns).map_err(StartError::Dns)?;
     let house = house(config, &tls)?;
-    let means = Means {
-        computing: processors(),
-        waiting: Arc::new(Semaphore::new(WAITING)),
-        tls,
-        dns,
-        paces: Paces::default(),
-        reloads: watch::Sender::default(),
-        stop: CancellationToken::new(),
-        house: ArcSwap::from_pointee(house),
-    };
-    let router = Router::new(Arc::new(means));
+    let router = Router::new(Arc::new(Means::new(house, tls, dns)));
     let mut running = Running {
         router,
         tasks: TaskTracker::new(),

@@ -60,6 +60,20 @@ impl Dice {
 }
 
 impl Means {
+    /// At the start.
+    pub(crate) fn new(house: House, tls: Tls, dns: Dns) -> Self {
+        Self {
+            computing: processors(),
+            waiting: Arc::new(Semaphore::new(WAITING)),
+            tls,
+            dns,
+            paces: Paces::default(),
+            reloads: watch::Sender::default(),
+            stop: CancellationToken::new(),
+            house: ArcSwap::from_pointee(house),
+        }
+    }
+
     /// What is known of a connection's TLS session. `own` is how we chose our certificate, where we are the server.
     pub(crate) fn secured(conn: &Conn, own: Option<&ByName>) -> Option<Secured> {
         conn.tls().map(|tls| {
@@ -132,10 +146,10 @@ fn channel_bindings(tls: &TlsStream<TcpStream>, own: Option<&ByName>) -> Channel
 }
 
 /// How many threads may wait for a KDC at one time.
-pub(crate) const WAITING: usize = 64;
+const WAITING: usize = 64;
 
 /// Turns for [`Means::compute`].
-pub(crate) fn processors() -> Arc<Semaphore> {
+fn processors() -> Arc<Semaphore> {
     let all = std::thread::available_parallelism().map_or(1, usize::from);
     Arc::new(Semaphore::new(all))
 }

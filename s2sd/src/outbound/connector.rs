@@ -386,3 +386,56 @@ pub(super) fn by_whom(closed: &Closed) -> &'static str {
         By::World => "network",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Trust};
+    use crate::demo::zone::{Zone, ZoneServer};
+    use xmpp_dialback::{Pair, Question, Secret};
+    use xmpp_stream::Domain;
+
+    /// The router and the streams ask first, by the rules that they began with: these may be newer.
+    #[tokio::test]
+    async fn who_is_not_admitted_is_neither_looked_up_nor_connected_to() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let zone = Zone::new()
+            .srv("_xmpp-server._tcp.b.test", 0, 0, port, "b.test")
+            .a("b.test", [127, 0, 0, 1].into());
+        let server = ZoneServer::start("127.0.0.1:0".parse().unwrap(), zone).unwrap();
+        let toml = format!(
+            "data_dir = 'data'\n[dns]\nservers = ['{}']\n[policy]\ntls = 'disabled'\nauth = ['dialback']\n\
+             deny = ['b.test']\n[[domain]]\nname = 'a.test'\n",
+            server.addr()
+        );
+        let config = Config::from_toml(&toml, "s2sd.toml", std::path::Path::new("."));
+        let mut config = config.unwrap().config;
+        config.policy = Arc::new(Policy {
+            trust: Trust::Files(Vec::new()),
+            ..(*config.policy).clone()
+        });
+        let (tls, dns) = (
+            tls::Tls::load(&config).unwrap(),
+            resolve::Dns::new(&config.dns).unwrap(),
+        );
+        let config = Arc::new(config);
+        let house = || House::new(Arc::clone(&config), Secret::new("of this test"), |_| false);
+        let (means, house) = (Means::new(house(), tls, dns), Arc::new(house()));
+        let [local, remote] = ["a.test", "b.test"].map(|name| Domain::parse(name).unwrap());
+        let pair = DomainPair { local, remote };
+        let question = Question {
+            pair: Pair::new("b.test", "a.test"),
+            stream_id: "1".to_owned(),
+            key: xmpp_dialback::Key::from_text("k"),
+        };
+        for purpose in [Purpose::Deliver, Purpose::Verify(question)] {
+            let outcome = connect(&means, &house, &pair, &purpose).await;
+            let Err(Cause::Policy(text)) = outcome else {
+                panic!("not refused");
+            };
+            assert!(text.starts_with("b.test is not admitted"), "{text}");
+        }
+        assert_eq!(server.asked(), Vec::<String>::new());
+    }
+}
