@@ -211,7 +211,11 @@ fn synthesized(message: &Message, alias: &Record) -> Option<Security> {
             return None;
         }
         let to = Name::read(&mut BinDecoder::new(&rdata.anything)).ok()?;
-        let labels = usize::from(alias.name.num_labels() - record.name.num_labels());
+        let labels = alias
+            .name
+            .iter()
+            .count()
+            .checked_sub(record.name.iter().count())?;
         let front: Vec<&[u8]> = alias.name.iter().take(labels).collect();
         let expected = Name::from_labels(front).ok()?.append_domain(&to).ok()?;
         (expected == *made).then_some(security)
@@ -356,3 +360,6 @@ fn flaw<'m>(signatures: impl Iterator<Item = &'m RRSIG>) -> Option<Flaw> {
     }
     wrong
 }
+
+#[cfg(test)]
+mod tests;

@@ -308,7 +308,7 @@ impl Zone {
             for data in of_parent.flat_map(|node| &node.records) {
                 let Data::Dname(target) = data else { continue };
                 let (owner, to) = (absolute(parent)?, absolute(target)?);
-                let labels = usize::from(name.num_labels() - owner.num_labels());
+                let labels = name.iter().count() - owner.iter().count();
                 let front: Vec<&[u8]> = name.iter().take(labels).collect();
                 let target = Name::from_labels(front).ok()?.append_domain(&to).ok()?;
                 let alias = RData::CNAME(CNAME(target.clone()));
