@@ -74,7 +74,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let tls = Tls::load(&config).map_err(StartError::Tls)?;
     let dns = Dns::new(&config.dns).map_err(StartError::Dns)?;
     let house = house(config, &tls)?;
-    let router = Router::new(Arc::new(Means::new(house, tls, dns)));
+    let router = Router::new(Arc::new(Means::new(Arc::new(house), tls, dns)));
     let mut running = Running {
         router,
         tasks: TaskTracker::new(),

@@ -61,7 +61,7 @@ impl Dice {
 
 impl Means {
     /// At the start.
-    pub(crate) fn new(house: House, tls: Tls, dns: Dns) -> Self {
+    pub(crate) fn new(house: Arc<House>, tls: Tls, dns: Dns) -> Self {
         Self {
             computing: processors(),
             waiting: Arc::new(Semaphore::new(WAITING)),
@@ -70,7 +70,7 @@ impl Means {
             paces: Paces::default(),
             reloads: watch::Sender::default(),
             stop: CancellationToken::new(),
-            house: ArcSwap::from_pointee(house),
+            house: ArcSwap::from(house),
         }
     }
 

@@ -420,8 +420,9 @@ mod tests {
             resolve::Dns::new(&config.dns).unwrap(),
         );
         let config = Arc::new(config);
-        let house = || House::new(Arc::clone(&config), Secret::new("of this test"), |_| false);
-        let (means, house) = (Means::new(house(), tls, dns), Arc::new(house()));
+        let house = House::new(config, Secret::new("of this test"), |_| false);
+        let house = Arc::new(house);
+        let means = Means::new(Arc::clone(&house), tls, dns);
         let [local, remote] = ["a.test", "b.test"].map(|name| Domain::parse(name).unwrap());
         let pair = DomainPair { local, remote };
         let question = Question {

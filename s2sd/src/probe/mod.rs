@@ -21,12 +21,10 @@ pub mod verdict;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use rustls::pki_types::UnixTime;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout_at;
-use tokio_util::sync::CancellationToken;
 use xmpp_dialback::Secret;
 use xmpp_stream::Domain;
 
@@ -36,10 +34,9 @@ use self::scribe::Scribe;
 use crate::app;
 use crate::closed::Cause;
 use crate::config::{Config, Dnssec, Policy};
-use crate::means::{Dice, Means, WAITING, processors};
+use crate::means::{Dice, Means};
 use crate::negotiate::{DomainPair, House, Method, Purpose};
 use crate::outbound::connector::{self, Attempt, Outcome};
-use crate::pace::Paces;
 use crate::resolve::{self, Dns, Target, Unreached};
 use crate::tls::Tls;
 
@@ -212,16 +209,7 @@ impl Prober {
         };
         let house = Arc::new(house);
         Ok(Self {
-            means: Means {
-                computing: processors(),
-                waiting: Arc::new(Semaphore::new(WAITING)),
-                tls,
-                dns,
-                paces: Paces::default(),
-                reloads: watch::Sender::default(),
-                stop: CancellationToken::new(),
-                house: ArcSwap::from(Arc::clone(&house)),
-            },
+            means: Means::new(Arc::clone(&house), tls, dns),
             house,
             pair: DomainPair {
                 local,
