@@ -18,7 +18,7 @@ pub use authorized::{Authorized, DomainPair};
 pub use house::House;
 pub use inbound::{Computation, Computed, Inbound, InboundEffect, InboundEvent};
 pub use outbound::{
-    Awaits, Calculated, Calculation, Call, Outbound, OutboundEffect, OutboundEvent, Purpose,
+    Awaits, Calculated, Calculation, Call, Outbound, OutboundEffect, OutboundEvent, Purpose, spend,
 };
 
 use crate::tls::facts::TlsFacts;

@@ -16,7 +16,7 @@ use crate::conn::{Conn, Io, Progress};
 use crate::means::{Dice, Means};
 use crate::negotiate::{
     Authorized, Call, DomainPair, House, Method, Outbound, OutboundEffect, OutboundEvent, Purpose,
-    Transport,
+    Transport, spend,
 };
 use crate::resolve::{self, ResolveError, Target, Unreached};
 use crate::tls::{self, PeerChain, Place};
@@ -340,11 +340,10 @@ impl Attempt<'_> {
         if let Some(verdict) = verdict {
             return Ok(Outcome::Answered(verdict));
         }
-        if let Cause::Refused { mechanism, .. } = &closed.cause
+        if let Cause::Refused { mechanism, failure } = &closed.cause
             && let Some(method) = Method::of_mechanism(mechanism)
-            && !tried.contains(&method)
         {
-            tried.push(method);
+            spend(&mut tried, &self.policy.auth, method, *failure);
         }
         Err(Failed {
             cause: closed.cause,

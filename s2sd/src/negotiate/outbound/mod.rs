@@ -16,7 +16,7 @@ mod dialback;
 mod sasl;
 
 pub use awaits::Awaits;
-pub use sasl::{Calculated, Calculation};
+pub use sasl::{Calculated, Calculation, spend};
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -226,14 +226,7 @@ impl Outbound {
         failure: Failure,
         out: &mut Out,
     ) -> Step {
-        self.tried.push(method);
-        if method.is_password() && blames_the_password(failure) {
-            // The same password by another mechanism would be refused as well, and after a channel binding that did not
-            // fit, or from somebody in between, nothing weaker may follow.
-            let others = self.policy.auth.iter().copied();
-            let others = others.filter(|other| other.is_password() && *other != method);
-            self.tried.extend(others);
-        }
+        spend(&mut self.tried, &self.policy.auth, method, failure);
         self.refusal = Some(Cause::Refused {
             mechanism: method.name(),
             failure,
@@ -325,6 +318,20 @@ impl std::fmt::Debug for Input {
             Self::Challenge(_) => "Challenge(…)",
             Self::Success(_) => "Success(…)",
         })
+    }
+}
+
+/// Adds to `tried` what is not to be tried any more after this refusal, on this stream or another one to the same server.
+pub fn spend(tried: &mut Vec<Method>, auth: &[Method], method: Method, failure: Failure) {
+    // The same password by another mechanism would be refused as well, and after a channel binding that did not fit, or
+    // from somebody in between, nothing weaker may follow.
+    let blamed = method.is_password() && blames_the_password(failure);
+    let others = auth.iter().copied();
+    let others = others.filter(|other| blamed && other.is_password());
+    for spent in std::iter::once(method).chain(others) {
+        if !tried.contains(&spent) {
+            tried.push(spent);
+        }
     }
 }
 

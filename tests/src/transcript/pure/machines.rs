@@ -10,7 +10,7 @@ use s2sd::{
     demo::ca::Issued,
     negotiate::{
         Authorized, Call, DomainPair, Inbound, InboundEffect, InboundEvent, Judged, Method,
-        Outbound, OutboundEffect, OutboundEvent, Purpose, Secured, Transport,
+        Outbound, OutboundEffect, OutboundEvent, Purpose, Secured, Transport, spend,
     },
     tls::{self, Because, Evidence, PeerChain, TlsFacts},
 };
@@ -357,12 +357,13 @@ impl Player {
     /// The daemon tries again where a refusal came with the end of the stream.
     fn outbound_closed(&mut self, cause: Cause) -> anyhow::Result<()> {
         let (before, mut tried) = std::mem::take(&mut self.main()?.tried);
-        if let Cause::Refused { mechanism, .. } = &cause {
-            let method = Method::of_mechanism(mechanism);
-            tried.extend(method.filter(|method| !tried.contains(method)));
+        let policy = self.house.policy(&self.stage.remote);
+        if let Cause::Refused { mechanism, failure } = &cause
+            && let Some(method) = Method::of_mechanism(mechanism)
+        {
+            spend(&mut tried, &policy.auth, method, *failure);
         }
         self.closed(&cause);
-        let policy = self.house.policy(&self.stage.remote);
         let refused = matches!(cause, Cause::Refused { .. }) && tried.len() > before;
         if refused && policy.auth.len() > tried.len() {
             self.see(Note::ConnectsAgain);
