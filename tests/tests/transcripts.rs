@@ -37,7 +37,10 @@ transcripts! {
         external
         header
         password
+        plain
+        scram
         seed_dialback
+        seed_kerberos_v4
         seed_sasl
         stanza
         starttls
@@ -50,7 +53,10 @@ transcripts! {
         header
         open
         password
+        plain
+        scram
         seed_dialback
+        seed_kerberos_v4
         seed_sasl
         starttls
         xml
@@ -84,12 +90,20 @@ fn every_transcript_is_played() {
     }
 }
 
-/// Where each step of RFC 3920 §6.6 (SASL, with its alternatives) and §8.3 (dialback) is played, in both roles.
+/// Where each step of RFC 3920 §6.6 (SASL, with its alternatives) and §8.3 (dialback) is played, in both roles; those of SASL
+/// twice, since DIGEST-MD5 and KERBEROS_V4 are offered: once by who knows the former only, and once by the latter.
 const SEED: &[(&str, &str, &str)] = &[
     // A header with `to` and version='1.0', without `from`; the answer has `from`, a fresh `id`, a version.
     ("SASL 1 to 2", "receiving/seed_sasl", "SASL 1 to 11:"),
     ("SASL 1 to 2", "initiating/seed_sasl", "SASL 1 to 11:"),
-    // DIGEST-MD5 and KERBEROS_V4 are seen. Offering the latter comes with the mechanism.
+    ("SASL 1 to 2", "receiving/seed_kerberos_v4", "SASL 1 to 11:"),
+    (
+        "SASL 1 to 2",
+        "initiating/seed_kerberos_v4",
+        "SASL 1 to 11:",
+    ),
+    // DIGEST-MD5 and KERBEROS_V4 are offered and seen, both ways: by an initiator that does not know the latter,
+    ("SASL 3", "receiving/seed_sasl", "SASL 1 to 11:"),
     (
         "SASL 3",
         "initiating/seed_sasl",
@@ -104,6 +118,18 @@ const SEED: &[(&str, &str, &str)] = &[
         "SASL 3",
         "receiving/seed_sasl",
         "SASL 4: KERBEROS_V4 was not offered",
+    ),
+    // and by one that selects it.
+    ("SASL 3", "receiving/seed_kerberos_v4", "SASL 1 to 11:"),
+    (
+        "SASL 3",
+        "initiating/seed_kerberos_v4",
+        "SASL 1 to 11: both names seen, KERBEROS_V4 selected",
+    ),
+    (
+        "SASL 3",
+        "initiating/seed_kerberos_v4",
+        "SASL 3: KERBEROS_V4 alone",
     ),
     // Choice, challenge, response.
     ("SASL 4 to 6", "receiving/seed_sasl", "SASL 1 to 11:"),
@@ -131,6 +157,36 @@ const SEED: &[(&str, &str, &str)] = &[
     (
         "SASL 5 alt",
         "initiating/seed_sasl",
+        "SASL 5 alt: incorrect-encoding",
+    ),
+    (
+        "SASL 4 to 6",
+        "receiving/seed_kerberos_v4",
+        "SASL 6: a wrong key is refused, and another try is not",
+    ),
+    (
+        "SASL 4 to 6",
+        "receiving/seed_kerberos_v4",
+        "SASL 6: an answer to an older challenge",
+    ),
+    (
+        "SASL 4 to 6",
+        "receiving/seed_kerberos_v4",
+        "SASL 6: a wrong key is refused, and the password is not",
+    ),
+    (
+        "SASL 4 to 6",
+        "initiating/seed_kerberos_v4",
+        "SASL 5: a challenge of another length",
+    ),
+    (
+        "SASL 5 alt",
+        "receiving/seed_kerberos_v4",
+        "SASL 5 alt: incorrect-encoding, and the stream is closed",
+    ),
+    (
+        "SASL 5 alt",
+        "initiating/seed_kerberos_v4",
         "SASL 5 alt: incorrect-encoding",
     ),
     // The receiving entity's proof, and the empty response to it.
@@ -171,9 +227,54 @@ const SEED: &[(&str, &str, &str)] = &[
         "initiating/seed_sasl",
         "SASL 7: a wrong rspauth is not believed, step 8 alt: abort, step 9 alt: aborted",
     ),
+    (
+        "SASL 7 to 8",
+        "receiving/seed_kerberos_v4",
+        "SASL 8: a last response that was not sealed",
+    ),
+    (
+        "SASL 7 to 8",
+        "initiating/seed_kerberos_v4",
+        "SASL 7: a wrong proof is not believed",
+    ),
+    (
+        "SASL 7 to 8",
+        "initiating/seed_kerberos_v4",
+        "SASL 7: success without the server's proof",
+    ),
+    (
+        "SASL 7 alt",
+        "receiving/seed_kerberos_v4",
+        "SASL 7 alt: invalid-authzid, and the stream is closed",
+    ),
+    (
+        "SASL 7 alt",
+        "initiating/seed_kerberos_v4",
+        "SASL 7 alt: invalid-authzid",
+    ),
+    (
+        "SASL 8 alt, 9 alt",
+        "receiving/seed_kerberos_v4",
+        "SASL 8 alt, 9 alt: the initiator aborts, aborted",
+    ),
+    (
+        "SASL 8 alt, 9 alt",
+        "initiating/seed_kerberos_v4",
+        "SASL 7: a wrong proof is not believed, step 8 alt: abort, step 9 alt: aborted",
+    ),
     // Success, a new stream with a new id, features.
     ("SASL 9 to 11", "receiving/seed_sasl", "SASL 1 to 11:"),
     ("SASL 9 to 11", "initiating/seed_sasl", "SASL 1 to 11:"),
+    (
+        "SASL 9 to 11",
+        "receiving/seed_kerberos_v4",
+        "SASL 1 to 11:",
+    ),
+    (
+        "SASL 9 to 11",
+        "initiating/seed_kerberos_v4",
+        "SASL 1 to 11:",
+    ),
     // Headers without version: no features are sent, none are waited for.
     (
         "dialback 1 to 2",

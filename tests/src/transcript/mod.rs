@@ -5,11 +5,13 @@
 //! each. Nothing here knows what is right: that is written in the transcripts.
 
 mod compare;
+mod kerberos_v4;
 mod names;
 mod parse;
 mod prelude;
 mod print;
 mod pure;
+mod scram;
 mod script;
 mod sockets;
 mod stage;

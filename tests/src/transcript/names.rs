@@ -10,6 +10,12 @@
 //! {key SENDER TARGET ID}   the key for these
 //! {digest-response PASS}   in a digest-response: its proof (RFC 2831 §2.1.2.1)
 //! {rspauth PASS}           the proof that answers the last digest-response
+//! {scram-proof PASS}       in the last message of a client of SCRAM-SHA-256: its proof (RFC 5802 §3)
+//! {scram-signature PASS}   the proof that answers it
+//! {v4-challenge 0000002A}  the first message of KERBEROS_V4; without the number, whatever s2sd says there
+//! {v4-request C S V KEY}   the answer: a ticket of client C for service S under this key (RFC 2222 §7.1)
+//! {v4-proof}               the answer to that
+//! {v4-last AUTHZID}        the answer to that
 //! {bytes FF 00}            these bytes
 //! {repeat N TEXT}          the text, N times
 //! ```
@@ -20,6 +26,8 @@ use anyhow::{Context, bail, ensure};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use md5::{Digest, Md5};
 use xmpp_dialback::{Pair, Secret};
+
+use super::{kerberos_v4, scram};
 
 /// The secret of which s2sd makes its dialback keys.
 pub(super) const SECRET: &str = "d14lb4ck43v3r";
@@ -34,6 +42,8 @@ pub(super) struct Names {
     pub(super) stream_id: String,
     /// The last digest-response, for `rspauth`.
     digest: BTreeMap<String, String>,
+    scram: scram::Exchange,
+    v4: kerberos_v4::Exchange,
 }
 
 /// What stands round a text: the addresses of the element it is in.
@@ -102,7 +112,11 @@ impl Names {
     ) -> anyhow::Result<Option<Vec<u8>>> {
         let (word, rest) = name.split_once(' ').unwrap_or((name, ""));
         Ok(Some(match word {
-            "base64" => STANDARD.encode(self.filled(rest, place)?).into_bytes(),
+            "base64" => {
+                let message = self.filled(rest, place)?;
+                self.scram.said(&String::from_utf8_lossy(&message));
+                STANDARD.encode(message).into_bytes()
+            }
             "bytes" => rest
                 .split_whitespace()
                 .map(|digits| u8::from_str_radix(digits, 16).context("two hexadecimal digits"))
@@ -123,6 +137,20 @@ impl Names {
                 self.digest = directives(&String::from_utf8_lossy(&message));
                 digest(&self.digest, rest, "AUTHENTICATE:")?.into_bytes()
             }
+            "scram-proof" => {
+                let message = around.replace(&format!("{{{name}}}"), "");
+                let message = self.filled(&message, place)?;
+                let message = String::from_utf8_lossy(&message);
+                self.scram.proof(&message, rest)?.into_bytes()
+            }
+            "scram-signature" => self.scram.signature(rest)?.into_bytes(),
+            "v4-challenge" => {
+                self.v4.challenge = u32::from_str_radix(rest, 16)?.to_be_bytes();
+                STANDARD.encode(self.v4.challenge).into_bytes()
+            }
+            "v4-request" => STANDARD.encode(self.v4.request(rest)?).into_bytes(),
+            "v4-proof" => STANDARD.encode(self.v4.proof()).into_bytes(),
+            "v4-last" => STANDARD.encode(self.v4.last(rest)).into_bytes(),
             "rspauth" => digest(&self.digest, rest, ":")?.into_bytes(),
             "stream-id" => self.stream_id.clone().into_bytes(),
             _ => {
@@ -182,7 +210,25 @@ impl Names {
         if let Some(text) = name.strip_prefix("base64 ") {
             let decoded = STANDARD.decode(said).context("not base64")?;
             let decoded = String::from_utf8(decoded).context("not UTF-8 within base64")?;
-            return self.fits(text, &decoded, place);
+            self.fits(text, &decoded, place)?;
+            self.scram.said(&decoded);
+            return Ok(());
+        }
+        if name == "v4-challenge" {
+            let challenge = STANDARD.decode(said).context("not base64")?;
+            let challenge: [u8; 4] = challenge.as_slice().try_into().context("not four octets")?;
+            ensure!(challenge != self.v4.challenge, "the same challenge again");
+            self.v4.challenge = challenge;
+            return Ok(());
+        }
+        if let Some(words) = name.strip_prefix("v4-request ") {
+            let message = STANDARD.decode(said).context("not base64")?;
+            return self.v4.check_request(words, &message);
+        }
+        if let Some(password) = name.strip_prefix("scram-proof ") {
+            let right = self.scram.proof(around, password)?;
+            ensure!(said == right, "p={said} where {right} is right");
+            return Ok(());
         }
         if let Some(password) = name.strip_prefix("digest-response ") {
             self.digest = directives(around);

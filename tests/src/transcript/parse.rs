@@ -137,6 +137,11 @@ fn setting(settings: &mut Settings, line: &str) -> anyhow::Result<()> {
             let (name, text) = (name.trim().to_owned(), text.trim().to_owned());
             settings.lets.push((name, text));
         }
+        "file" => {
+            let (name, line) = rest.split_once('=').context("file NAME = LINE")?;
+            let (name, line) = (name.trim().to_owned(), line.trim().to_owned());
+            settings.files.push((name, line));
+        }
         "serves" => settings.serves.push(rest.to_owned()),
         "also" => settings.also.push(rest.to_owned()),
         "without" if rest == "certificate" => settings.without_certificate = true,

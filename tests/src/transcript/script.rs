@@ -127,6 +127,8 @@ pub(super) struct Settings {
     /// s2sd has no certificate.
     pub(super) without_certificate: bool,
     pub(super) shows: Option<Shows>,
+    /// Files beside `s2sd.toml`: a name, and a line.
+    pub(super) files: Vec<(String, String)>,
     /// Words for what is said often: `{name}` in a step is this text.
     pub(super) lets: Vec<(String, String)>,
     /// Why a scene is not run over sockets.

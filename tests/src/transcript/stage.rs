@@ -71,6 +71,13 @@ impl Stage {
         fs::write(directory.0.join("ca.pem"), authority.pem())?;
         fs::write(directory.0.join("own.pem"), &own.chain_pem)?;
         fs::write(directory.0.join("own.key"), &own.key_pem)?;
+        let mut files: BTreeMap<&str, String> = BTreeMap::new();
+        for (name, line) in &settings.files {
+            let _ = writeln!(files.entry(name).or_default(), "{line}");
+        }
+        for (name, text) in files {
+            fs::write(directory.0.join(name), text)?;
+        }
         let mut stage = Self {
             role: scene.role,
             depth,
