@@ -199,7 +199,10 @@ impl Prober {
         let able = |method: &Method| match method {
             Method::Dialback => no_dialback.is_none(),
             Method::External => house.has_certificate(&local),
-            _ => policy.credentials.is_some(),
+            _ => policy
+                .credentials
+                .as_ref()
+                .is_some_and(|own| own.do_for(*method)),
         };
         let (can, without): (Vec<Method>, Vec<Method>) =
             policy.auth.iter().copied().partition(able);
