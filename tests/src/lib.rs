@@ -27,5 +27,6 @@ pub mod socks;
 pub mod tls;
 pub mod transcript;
 pub mod user;
+pub mod verdict;
 pub mod wire;
 pub mod world;

@@ -332,7 +332,7 @@ impl Page {
         if !verdict.warnings.is_empty() {
             self.title("Besides");
             for warning in &verdict.warnings {
-                let code = self.paint("93", warning.code);
+                let code = self.paint("93", warning.code.name());
                 self.line(&format!("\n  {code}"));
                 self.reason(findings, warning);
             }

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::demo::zone::{Zone, ZoneServer};
-use crate::probe::verdict::Side;
+use crate::probe::verdict::{Code, Side};
 
 #[tokio::test(start_paused = true)]
 async fn name_servers_that_say_nothing_may_be_on_either_side() {
@@ -30,7 +30,7 @@ async fn name_servers_that_say_nothing_may_be_on_either_side() {
     let reason = &report.verdict.reason;
     assert_eq!(
         (reason.code, reason.side),
-        ("dns", Side::Between),
+        (Code::Dns, Side::Between),
         "{reason:#?}"
     );
     assert!(!report.is_well());

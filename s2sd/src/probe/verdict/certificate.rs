@@ -1,6 +1,6 @@
 //! What a certificate is not good for, and whose it is to mend that.
 
-use super::{Case, Reason, SOON, Side};
+use super::{Case, Code, Reason, SOON, Side};
 use crate::probe::findings::Findings;
 use crate::tls::trust::{BadCertificate, Whose};
 
@@ -15,7 +15,7 @@ pub(super) fn bad(case: Case<'_>, text: &str) -> Reason {
     let (code, change) = match bad {
         Some(bad) => of(case, bad),
         None => (
-            "certificate",
+            Code::Certificate,
             format!("the operator of {peer} has to have the server show a certificate for {peer}"),
         ),
     };
@@ -43,7 +43,7 @@ pub(super) fn bad(case: Case<'_>, text: &str) -> Reason {
     .change(change)
 }
 
-fn of(case: Case<'_>, bad: &BadCertificate) -> (&'static str, String) {
+fn of(case: Case<'_>, bad: &BadCertificate) -> (Code, String) {
     let peer = case.peer();
     let operator = format!("the operator of {peer}");
     let believe = |line: &str| {
@@ -56,26 +56,26 @@ fn of(case: Case<'_>, bad: &BadCertificate) -> (&'static str, String) {
         BadCertificate::Expired {
             whose: Whose::Own, ..
         } => (
-            "certificate-expired",
+            Code::CertificateExpired,
             format!("{operator} has to renew the certificate, and to have the server take it"),
         ),
         BadCertificate::Expired {
             whose: Whose::Issuer,
             ..
         } => (
-            "certificate-expired",
+            Code::CertificateExpired,
             format!(
                 "{operator} has to install the present certificates of the authority beside its own"
             ),
         ),
         BadCertificate::NotYetValid { .. } => (
-            "certificate-not-yet-valid",
+            Code::CertificateNotYetValid,
             format!(
                 "{operator} has to use a certificate that is valid already; is the clock of this machine right?"
             ),
         ),
         BadCertificate::UnknownIssuer { sent: 1, .. } => (
-            "certificate-unknown-issuer",
+            Code::CertificateUnknownIssuer,
             format!(
                 "only one certificate was shown, so most likely the intermediate one is missing: {operator} has to \
                  install the full chain; {}",
@@ -83,21 +83,21 @@ fn of(case: Case<'_>, bad: &BadCertificate) -> (&'static str, String) {
             ),
         ),
         BadCertificate::UnknownIssuer { .. } => (
-            "certificate-unknown-issuer",
+            Code::CertificateUnknownIssuer,
             format!(
                 "{operator} has to use an authority that others know; {}",
                 believe("`trust` with the authority's certificate")
             ),
         ),
         BadCertificate::SelfSigned => (
-            "certificate-self-signed",
+            Code::CertificateSelfSigned,
             format!(
                 "{operator} has to get a certificate from an authority; {}",
                 believe("`trust` with this certificate, or `verify = \"dialback\"`")
             ),
         ),
         BadCertificate::WrongName { .. } => (
-            "certificate-wrong-name",
+            Code::CertificateWrongName,
             format!(
                 "{operator} has to use a certificate with the name {peer}; that of the machine does not count, nor \
                  does the common name{}",
@@ -105,35 +105,35 @@ fn of(case: Case<'_>, bad: &BadCertificate) -> (&'static str, String) {
             ),
         ),
         BadCertificate::NotInTlsa { at } => (
-            "certificate-not-in-tlsa",
+            Code::CertificateNotInTlsa,
             format!(
                 "{operator} has to publish this certificate at {at} (TLSA), or to show the one that is published; a new \
                  certificate needs its record before it is used (RFC 7671 §8.4)"
             ),
         ),
         BadCertificate::NoTlsa => (
-            "certificate-no-tlsa",
+            Code::CertificateNoTlsa,
             format!(
                 "{operator} has to sign the zone and to publish TLSA records; or be content with an authority: have {}",
                 case.findings.exception("dane = \"use\"")
             ),
         ),
         BadCertificate::Untold(_) => (
-            "certificate-untold",
+            Code::CertificateUntold,
             format!(
                 "{operator} has to see that the name servers answer for TLSA records, and that the zone is signed well"
             ),
         ),
         BadCertificate::WrongPurpose => (
-            "certificate-wrong-purpose",
+            Code::CertificateWrongPurpose,
             format!("{operator} has to get a certificate for servers"),
         ),
         BadCertificate::Revoked => (
-            "certificate-revoked",
+            Code::CertificateRevoked,
             format!("{operator} has to get a new certificate, with a new key"),
         ),
         BadCertificate::Malformed | BadCertificate::Other(_) => (
-            "certificate",
+            Code::Certificate,
             format!("{operator} has to get another certificate"),
         ),
     }
@@ -155,7 +155,7 @@ pub(super) fn soon(case: Case<'_>) -> Option<Reason> {
     let peer = case.peer();
     (good && left < SOON).then(|| {
         Reason::new(
-            "certificate-runs-out",
+            Code::CertificateRunsOut,
             Side::Peer,
             format!("the certificate of {peer}'s server is good for {left} more days"),
         )
@@ -166,7 +166,7 @@ pub(super) fn soon(case: Case<'_>) -> Option<Reason> {
 
 /// What others will hold against ours.
 pub(super) fn own(findings: &Findings, fault: &str) -> Reason {
-    Reason::new("our-certificate", Side::Us, fault)
+    Reason::new(Code::OurCertificate, Side::Us, fault)
         .rule("RFC 6120 §13.7.2")
         .change(format!("get a certificate for {}", findings.us()))
 }

@@ -4,12 +4,15 @@
 //! got furthest. What else is worth a look is a warning.
 
 mod certificate;
+mod code;
 mod names;
 mod proof;
 mod reaching;
 mod stream;
 
 use serde::Serialize;
+
+pub use self::code::Code;
 
 use super::findings::{Aim, Attempt, Dnssec, Findings, Lookup, Outcome, Place};
 use crate::closed::Cause;
@@ -47,7 +50,7 @@ pub enum Works {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Reason {
     /// Its name for programs.
-    pub code: &'static str,
+    pub code: Code,
     /// Whose it is to change something.
     pub side: Side,
     /// Where it was met.
@@ -75,7 +78,7 @@ pub enum Side {
 }
 
 impl Reason {
-    fn new(code: &'static str, side: Side, because: impl Into<String>) -> Self {
+    fn new(code: Code, side: Side, because: impl Into<String>) -> Self {
         Self {
             code,
             side,

@@ -1,6 +1,6 @@
 //! What the DNS and our own lists say about a domain.
 
-use super::{Reason, Side};
+use super::{Code, Reason, Side};
 use crate::probe::findings::{Findings, Place};
 use crate::resolve::plan::ResolveError;
 
@@ -9,18 +9,22 @@ const FALLBACK: &str = "RFC 6120 §3.2.2";
 
 pub(super) fn denied(findings: &Findings, denied: &str) -> Reason {
     let domain = &findings.domain;
-    Reason::new("denied", Side::Us, format!("{domain} is not admitted here"))
-        .rule(denied)
-        .change(format!(
-            "if {domain} shall federate with you, change `allow` or `deny` in [policy]"
-        ))
+    Reason::new(
+        Code::Denied,
+        Side::Us,
+        format!("{domain} is not admitted here"),
+    )
+    .rule(denied)
+    .change(format!(
+        "if {domain} shall federate with you, change `allow` or `deny` in [policy]"
+    ))
 }
 
 pub(super) fn unresolved(findings: &Findings, why: &ResolveError) -> Reason {
     let domain = &findings.domain;
     match why {
         ResolveError::NoService => Reason::new(
-            "no-service",
+            Code::NoService,
             Side::Peer,
             format!("{domain} says in the DNS that it offers no XMPP service to servers (SRV \".\")"),
         )
@@ -39,7 +43,7 @@ pub(super) fn unresolved(findings: &Findings, why: &ResolveError) -> Reason {
 pub(super) fn bogus(findings: &Findings, what: &str) -> Reason {
     let domain = &findings.domain;
     Reason::new(
-        "dnssec-bogus",
+        Code::DnssecBogus,
         Side::Peer,
         format!("the DNS answers for {domain} are not what their DNSSEC signatures vouch for: {what}"),
     )
@@ -56,7 +60,7 @@ pub(super) fn bogus(findings: &Findings, what: &str) -> Reason {
 fn unsigned(findings: &Findings, name: &str) -> Reason {
     let domain = &findings.domain;
     Reason::new(
-        "dnssec-unsigned",
+        Code::DnssecUnsigned,
         Side::Us,
         format!("the DNS answers for {domain} are not signed ({name})"),
     )
@@ -70,7 +74,7 @@ fn unsigned(findings: &Findings, name: &str) -> Reason {
 fn nowhere(findings: &Findings) -> Reason {
     let domain = &findings.domain;
     Reason::new(
-        "no-such-domain",
+        Code::NoSuchDomain,
         Side::Peer,
         format!("{domain} has neither SRV records for XMPP servers nor an address in the DNS"),
     )
@@ -83,7 +87,7 @@ fn nowhere(findings: &Findings) -> Reason {
 
 fn onion(findings: &Findings) -> Reason {
     let because = format!("{} is reached through Tor only", findings.domain);
-    Reason::new("onion", Side::Us, because)
+    Reason::new(Code::Onion, Side::Us, because)
         .rule("RFC 7686 §2")
         .change(format!(
             "have {}, where Tor listens",
@@ -113,7 +117,7 @@ pub(super) fn failed(findings: &Findings, what: &str) -> Reason {
         ),
     };
     Reason::new(
-        "dns",
+        Code::Dns,
         side,
         format!("the DNS gave no answer for {domain}: {what}"),
     )
@@ -133,7 +137,7 @@ pub(super) fn no_address(findings: &Findings, place: &Place, why: &ResolveError)
         ResolveError::Bogus(what) => bogus(findings, what),
         ResolveError::Unsigned(name) => unsigned(findings, name),
         ResolveError::NotFound | ResolveError::NoService if findings.rule.connect => Reason::new(
-            "target-without-address",
+            Code::TargetWithoutAddress,
             Side::Us,
             format!("{host} has no address in the DNS"),
         )
@@ -141,7 +145,7 @@ pub(super) fn no_address(findings: &Findings, place: &Place, why: &ResolveError)
         .change("correct the name there"),
         ResolveError::NotFound | ResolveError::NoService if is_fallback => nowhere(findings),
         ResolveError::NotFound | ResolveError::NoService => Reason::new(
-            "target-without-address",
+            Code::TargetWithoutAddress,
             Side::Peer,
             format!("the SRV records of {domain} lead to {host}, which has no address in the DNS"),
         )
@@ -156,7 +160,7 @@ pub(super) fn no_address(findings: &Findings, place: &Place, why: &ResolveError)
 pub(super) fn we_are_not_found(findings: &Findings, why: &ResolveError) -> Reason {
     let us = findings.us();
     Reason::new(
-        "we-are-not-found",
+        Code::WeAreNotFound,
         Side::Us,
         format!("others do not find {us}, so nothing comes back, and dialback fails: {why}"),
     )
@@ -169,7 +173,7 @@ pub(super) fn we_are_not_found(findings: &Findings, why: &ResolveError) -> Reaso
 pub(super) fn out_of_time(findings: &Findings) -> Reason {
     let seconds = findings.took.as_secs();
     Reason::new(
-        "out-of-time",
+        Code::OutOfTime,
         Side::Nobody,
         format!("time was over after {seconds} s, before everything was seen"),
     )

@@ -3,7 +3,7 @@
 use xmpp_dialback::{DialbackError, ErrorCondition};
 use xmpp_sasl::Failure;
 
-use super::{Case, Reason, Side, refusals};
+use super::{Case, Code, Reason, Side, refusals};
 use crate::probe::findings::Outcome;
 
 /// It works.
@@ -15,7 +15,7 @@ pub(super) fn proved(case: Case<'_>) -> Reason {
         None => " without encryption".to_owned(),
     };
     let because = format!("{} believes {} by {method}{over}", case.peer(), case.us());
-    Reason::new("works", Side::Nobody, because)
+    Reason::new(Code::Works, Side::Nobody, because)
         .rule(case.findings.key("auth", &auth))
         .at(&case.attempt.address)
 }
@@ -38,7 +38,7 @@ pub(super) fn seen(case: Case<'_>) -> Reason {
         None => "",
     };
     Reason::new(
-        "works-as-far-as-seen",
+        Code::WorksAsFarAsSeen,
         Side::Nobody,
         format!("{peer} speaks XMPP{over}{believed}; nobody was there to authenticate"),
     )
@@ -67,7 +67,7 @@ pub(super) fn no_mechanism(case: Case<'_>, offered: &[String]) -> Reason {
     let external = offered.iter().any(|name| name == "EXTERNAL");
     if offered.is_empty() && findings.own.certificate {
         return Reason::new(
-            "nothing-offered",
+            Code::NothingOffered,
             Side::Us,
             format!("{peer} offers no SASL mechanism at all, not even EXTERNAL: it does not believe the certificate of {us}"),
         )
@@ -79,7 +79,7 @@ pub(super) fn no_mechanism(case: Case<'_>, offered: &[String]) -> Reason {
     }
     if external && !findings.own.certificate {
         return Reason::new(
-            "no-certificate",
+            Code::NoCertificate,
             Side::Us,
             format!("{peer} offers EXTERNAL, and {us} has no certificate to show"),
         )
@@ -91,7 +91,7 @@ pub(super) fn no_mechanism(case: Case<'_>, offered: &[String]) -> Reason {
         false => offered.join(", "),
     };
     Reason::new(
-        "nothing-in-common",
+        Code::NothingInCommon,
         Side::Us,
         format!("{peer} offers {what}, and nothing of that may be used here"),
     )
@@ -117,12 +117,12 @@ pub(super) fn refused(case: Case<'_>, mechanism: &str, failure: Failure) -> Reas
     let because = format!("{peer} refuses {mechanism}: {}{said}", failure.name());
     let rule = format!("RFC 6120 §6.5, {}", failure.name());
     if failure == Failure::TemporaryAuthFailure {
-        return Reason::new("temporary", Side::Peer, because)
+        return Reason::new(Code::Temporary, Side::Peer, because)
             .rule("RFC 6120 §6.5.11")
             .change("try again later; if it stays so, tell the operator of the other side");
     }
     if mechanism != "EXTERNAL" {
-        return Reason::new("password-refused", Side::Us, because)
+        return Reason::new(Code::PasswordRefused, Side::Us, because)
             .rule(rule)
             .change(format!(
                 "compare `credentials` in {} with what the operator of {peer} expects: the username, the realm, the \
@@ -141,7 +141,7 @@ pub(super) fn refused(case: Case<'_>, mechanism: &str, failure: Failure) -> Reas
         true => "",
         false => "; or allow \"dialback\" in `auth`",
     };
-    Reason::new("external-refused", Side::Us, because)
+    Reason::new(Code::ExternalRefused, Side::Us, because)
         .rule(format!("{rule}; XEP-0178 §3"))
         .change(format!("{fault}{dialback}"))
 }
@@ -150,7 +150,7 @@ pub(super) fn refused(case: Case<'_>, mechanism: &str, failure: Failure) -> Reas
 pub(super) fn mistrusted(case: Case<'_>, mechanism: &str, what: &str) -> Reason {
     let peer = case.peer();
     Reason::new(
-        "mechanism",
+        Code::Mechanism,
         Side::Between,
         format!("{peer} does not prove to us that it knows the password for {mechanism}: {what}"),
     )
@@ -163,7 +163,7 @@ pub(super) fn mistrusted(case: Case<'_>, mechanism: &str, what: &str) -> Reason 
 /// Kerberos: nothing to show.
 pub(super) fn no_ticket(case: Case<'_>, what: &str) -> Reason {
     Reason::new(
-        "kerberos",
+        Code::Kerberos,
         Side::Us,
         format!(
             "there is no Kerberos ticket for the server of {}: {what}",
@@ -182,7 +182,7 @@ pub(super) fn invalid(case: Case<'_>) -> Reason {
         places => format!(" ({})", places.join(", ")),
     };
     Reason::new(
-        "dialback-invalid",
+        Code::DialbackInvalid,
         Side::Us,
         format!("{peer} asked the server where the DNS leads for {us}{found}, and that one does not know our key"),
     )
@@ -207,7 +207,7 @@ pub(super) fn dialback(case: Case<'_>, text: &str) -> Reason {
     match error {
         Some(error) => dialback_error(case, error),
         None => Reason::new(
-            "dialback",
+            Code::Dialback,
             Side::Peer,
             format!("dialback with {} failed: {text}", case.peer()),
         )
@@ -223,29 +223,29 @@ fn dialback_error(case: Case<'_>, error: &DialbackError) -> Reason {
         .as_ref()
         .map_or_else(String::new, |text| format!(" ({text})"));
     let said = format!("{}{said}", error.condition.name());
-    let asked = |code, because: String, change: String| {
+    let asked = |code: Code, because: String, change: String| {
         Reason::new(code, Side::Us, because)
             .rule("XEP-0220 §2.5")
             .change(change)
     };
     match error.condition {
         ErrorCondition::RemoteServerNotFound => asked(
-            "dialback-not-found",
+            Code::DialbackNotFound,
             format!("{peer} does not find {us} in the DNS: {said}"),
             format!("publish _xmpp-server._tcp.{us} (SRV), and see that the name has an address everywhere"),
         ),
         ErrorCondition::RemoteConnectionFailed => asked(
-            "dialback-no-way-back",
+            Code::DialbackNoWayBack,
             format!("{peer} cannot connect to the server of {us}: {said}"),
             way_back(us),
         ),
         ErrorCondition::RemoteServerTimeout => asked(
-            "dialback-no-way-back",
+            Code::DialbackNoWayBack,
             format!("{peer} got no answer from the server of {us}: {said}"),
             way_back(us),
         ),
         ErrorCondition::ItemNotFound => Reason::new(
-            "host-unknown",
+            Code::HostUnknown,
             Side::Peer,
             format!("the server there does not serve {peer}: {said}"),
         )
@@ -254,7 +254,7 @@ fn dialback_error(case: Case<'_>, error: &DialbackError) -> Reason {
             "the operator of {peer} has to serve the domain there, or to correct the SRV records"
         )),
         ErrorCondition::PolicyViolation | ErrorCondition::NotAuthorized => Reason::new(
-            "dialback-unwanted",
+            Code::DialbackUnwanted,
             Side::Peer,
             format!("{peer} does not take dialback from {us}: {said}"),
         )
@@ -268,7 +268,7 @@ fn dialback_error(case: Case<'_>, error: &DialbackError) -> Reason {
             reason
         }
         ErrorCondition::ResourceConstraint | ErrorCondition::Undefined => Reason::new(
-            "dialback",
+            Code::Dialback,
             Side::Peer,
             format!("dialback with {peer} failed: {said}"),
         )

@@ -1,6 +1,6 @@
 //! Why there is no TCP connection.
 
-use super::{Case, Reason, Side};
+use super::{Case, Code, Reason, Side};
 use crate::probe::findings::{Unconnected, Unreached};
 
 pub(super) fn unconnected(case: Case<'_>, why: &Unconnected) -> Reason {
@@ -9,7 +9,7 @@ pub(super) fn unconnected(case: Case<'_>, why: &Unconnected) -> Reason {
     let default_port = if case.place.direct_tls { 5270 } else { 5269 };
     let reason = match why.why {
         Unreached::Refused => Reason::new(
-            "refused",
+            Code::Refused,
             Side::Peer,
             format!("nothing listens at {place}, or a firewall there refuses"),
         )
@@ -26,7 +26,7 @@ pub(super) fn unconnected(case: Case<'_>, why: &Unconnected) -> Reason {
                 true => "; if no server anywhere answers you, it is your own network that lets nothing out on this port",
                 false => "",
             };
-            Reason::new("no-answer", Side::Between, format!("{place} does not answer"))
+            Reason::new(Code::NoAnswer, Side::Between, format!("{place} does not answer"))
                 .change(format!(
                     "the operator of {peer} has to see whether the machine runs and its firewall lets the port in{ours}"
                 ))
@@ -37,7 +37,7 @@ pub(super) fn unconnected(case: Case<'_>, why: &Unconnected) -> Reason {
                 false => "see to the routes of this machine",
             };
             Reason::new(
-                "no-route",
+                Code::NoRoute,
                 Side::Us,
                 format!("there is no way from here to {place}: {text}"),
             )
@@ -45,18 +45,18 @@ pub(super) fn unconnected(case: Case<'_>, why: &Unconnected) -> Reason {
         }
         Unreached::Proxy => {
             let proxy = case.findings.rule.proxy.as_deref().unwrap_or("the proxy");
-            return Reason::new("proxy", Side::Us, format!("no connection: {text}"))
+            return Reason::new(Code::Proxy, Side::Us, format!("no connection: {text}"))
                 .rule(format!("`proxy` in {}", case.findings.rule.name))
                 .change(format!(
                     "see whether {proxy} runs and may connect to {peer}"
                 ));
         }
         Unreached::Source => {
-            return Reason::new("source", Side::Us, format!("no connection: {text}"))
+            return Reason::new(Code::Source, Side::Us, format!("no connection: {text}"))
                 .rule(format!("`source` in {}", case.findings.rule.name))
                 .change("name addresses there that this machine has, of the family that is needed");
         }
-        Unreached::Other => Reason::new("connect", Side::Between, format!("no connection to {place}: {text}"))
+        Unreached::Other => Reason::new(Code::Connect, Side::Between, format!("no connection to {place}: {text}"))
             .change("see whether other servers can be reached from this machine"),
     };
     match case.findings.rule.connect {

@@ -2,7 +2,7 @@
 
 use xmpp_stream::{Condition, StreamError};
 
-use super::{Case, Reason, Side, certificate, names, proof};
+use super::{Case, Code, Reason, Side, certificate, names, proof};
 use crate::closed::Cause;
 use crate::config::size_text;
 use crate::probe::findings::{NoTls, Unsecured};
@@ -31,7 +31,7 @@ pub(super) fn ended(case: Case<'_>, cause: &Cause) -> Reason {
         Cause::Dialback(text) | Cause::DialbackRefused(text) => proof::dialback(case, &clean(text)),
         Cause::StreamError(error) => stream_error(case, error),
         Cause::Protocol(condition, what) => protocol(case, *condition, what),
-        Cause::Policy(what) => Reason::new("policy", Side::Us, what.clone())
+        Cause::Policy(what) => Reason::new(Code::Policy, Side::Us, what.clone())
             .rule(case.findings.key("tls", &quoted(case.findings.rule.tls)))
             .change(format!(
                 "allow encryption with {}: tls = \"optional\" or \"required\"",
@@ -40,7 +40,7 @@ pub(super) fn ended(case: Case<'_>, cause: &Cause) -> Reason {
         Cause::Timeout(what) => timeout(case, what),
         Cause::Lost(what) => lost(case, &clean(what)),
         Cause::Finished => Reason::new(
-            "closed",
+            Code::Closed,
             Side::Peer,
             format!("{} closes the stream without saying why", case.peer()),
         )
@@ -65,7 +65,7 @@ fn quoted(word: &str) -> String {
 }
 
 fn other(case: Case<'_>, cause: &Cause) -> Reason {
-    Reason::new(cause.name(), Side::Between, clean(&cause.to_string()))
+    Reason::new(Code::Other, Side::Between, clean(&cause.to_string()))
         .rule("RFC 6120 §4.4")
         .change(format!(
             "try again; if it stays so, ask the operator of {}",
@@ -77,7 +77,7 @@ fn no_stream(case: Case<'_>, garbage: &str) -> Reason {
     let (peer, place) = (case.peer(), &case.attempt.address);
     if garbage.starts_with("a TLS ") {
         return Reason::new(
-            "tls-at-once",
+            Code::TlsAtOnce,
             Side::Peer,
             format!("what listens at {place} wants TLS from the first byte, where a stream in clear is to begin"),
         )
@@ -92,7 +92,7 @@ fn no_stream(case: Case<'_>, garbage: &str) -> Reason {
         text => format!("; it says \"{text}\""),
     };
     Reason::new(
-        "not-xmpp",
+        Code::NotXmpp,
         Side::Peer,
         format!("what listens at {place} does not speak XMPP{what}"),
     )
@@ -107,7 +107,7 @@ fn tls(case: Case<'_>, what: &str) -> Reason {
     let operator = format!("the operator of {peer}");
     let Some(no) = &case.attempt.no_tls else {
         return Reason::new(
-            "starttls-refused",
+            Code::StarttlsRefused,
             Side::Peer,
             format!("no TLS with {peer}: {}", clean(what)),
         )
@@ -117,11 +117,12 @@ fn tls(case: Case<'_>, what: &str) -> Reason {
         ));
     };
     let text = &no.text;
-    let reason =
-        |code, because: String| Reason::new(code, Side::Peer, because).rule("RFC 6120 §5.4.3.2");
+    let reason = |code: Code, because: String| {
+        Reason::new(code, Side::Peer, because).rule("RFC 6120 §5.4.3.2")
+    };
     match no.why {
         Unsecured::NotTls => reason(
-            "not-tls",
+            Code::NotTls,
             format!("what listens at {place} does not speak TLS where TLS is to begin: {text}"),
         )
         .change(match case.place.direct_tls {
@@ -141,7 +142,7 @@ fn tls(case: Case<'_>, what: &str) -> Reason {
                 _ => String::new(),
             };
             Reason::new(
-                "tls-version",
+                Code::TlsVersion,
                 Side::Peer,
                 format!("{peer} speaks no version of TLS that is allowed here: {text}"),
             )
@@ -149,23 +150,23 @@ fn tls(case: Case<'_>, what: &str) -> Reason {
             .change(format!("{operator} has to allow TLS {floor} or newer{lower}"))
         }
         Unsecured::NothingInCommon => reason(
-            "tls-nothing-in-common",
+            Code::TlsNothingInCommon,
             format!("{peer} has no cipher, group or signature in common with us: {text}"),
         )
         .change(format!(
             "{operator} has to allow what RFC 9325 §4.2 recommends; a certificate that is missing there looks the same"
         )),
         Unsecured::Name => reason(
-            "tls-name",
+            Code::TlsName,
             format!("the server there has no certificate for {peer}: {text}"),
         )
         .change(format!("{operator} has to give it one, or to correct the SRV records")),
         Unsecured::OurCertificate => our_certificate(case, no),
-        Unsecured::Closed => reason("tls-closed", format!("{place} goes away in the TLS handshake: {text}"))
+        Unsecured::Closed => reason(Code::TlsClosed, format!("{place} goes away in the TLS handshake: {text}"))
             .change(format!(
                 "{operator} has to see why: no certificate for {peer}, or versions and ciphers that do not fit"
             )),
-        Unsecured::Other => reason("tls", format!("the TLS handshake with {place} failed: {text}"))
+        Unsecured::Other => reason(Code::Tls, format!("the TLS handshake with {place} failed: {text}"))
             .change(format!("{operator} has to see why; the log there may say more")),
     }
 }
@@ -177,7 +178,7 @@ fn our_certificate(case: Case<'_>, no: &NoTls) -> Reason {
         false => format!("{peer} wants one: get a certificate for {us}"),
     };
     Reason::new(
-        "our-certificate-refused",
+        Code::OurCertificateRefused,
         Side::Us,
         format!(
             "{peer} does not take our certificate in the TLS handshake: {}",
@@ -191,7 +192,7 @@ fn our_certificate(case: Case<'_>, no: &NoTls) -> Reason {
 fn no_starttls(case: Case<'_>) -> Reason {
     let peer = case.peer();
     Reason::new(
-        "no-starttls",
+        Code::NoStarttls,
         Side::Peer,
         format!("{peer} does not offer STARTTLS"),
     )
@@ -211,7 +212,7 @@ fn timeout(case: Case<'_>, what: &str) -> Reason {
             false => "a stream",
         };
         return Reason::new(
-            "no-stream",
+            Code::NoStream,
             Side::Peer,
             format!("{place} takes the connection and says nothing where {tls} is to begin"),
         )
@@ -227,25 +228,29 @@ fn timeout(case: Case<'_>, what: &str) -> Reason {
         .is_some_and(|proof| proof.method == "dialback");
     if waits_for_dialback {
         return Reason::new(
-            "dialback-no-way-back",
+            Code::DialbackNoWayBack,
             Side::Us,
             format!("{peer} does not answer to dialback in time: it has probably no way to the server of {us}"),
         )
         .rule("`negotiation` in [limits]; XEP-0220 §2.1.1")
         .change(proof::way_back(us));
     }
-    Reason::new("timeout", Side::Peer, format!("{peer} is too slow: {what}"))
-        .rule("`negotiation` in [limits]")
-        .change(format!(
-            "ask the operator of {peer} whether the server is overloaded"
-        ))
+    Reason::new(
+        Code::Timeout,
+        Side::Peer,
+        format!("{peer} is too slow: {what}"),
+    )
+    .rule("`negotiation` in [limits]")
+    .change(format!(
+        "ask the operator of {peer} whether the server is overloaded"
+    ))
 }
 
 pub(super) fn unfinished(case: Case<'_>) -> Reason {
     let mut reason = match case.attempt.connected {
         Some(_) => timeout(case, "it was still going on when time was over"),
         None => Reason::new(
-            "no-answer",
+            Code::NoAnswer,
             Side::Between,
             format!("{} does not answer", case.attempt.address),
         )
@@ -263,7 +268,7 @@ fn lost(case: Case<'_>, what: &str) -> Reason {
     let (peer, place) = (case.peer(), &case.attempt.address);
     if case.attempt.headers.is_empty() {
         return Reason::new(
-            "closed-at-once",
+            Code::ClosedAtOnce,
             Side::Peer,
             format!("{place} closes the connection without a word: {what}"),
         )
@@ -273,7 +278,7 @@ fn lost(case: Case<'_>, what: &str) -> Reason {
         ));
     }
     Reason::new(
-        "lost",
+        Code::Lost,
         Side::Between,
         format!("the connection to {place} broke: {what}"),
     )
@@ -290,7 +295,7 @@ fn protocol(case: Case<'_>, condition: Condition, what: &str) -> Reason {
         condition.name(),
         clean(what)
     );
-    Reason::new("protocol", Side::Peer, because)
+    Reason::new(Code::Protocol, Side::Peer, because)
         .rule(format!("RFC 6120 §4.9.3, {}", condition.name()))
         .change(format!(
             "the operator of {peer} has to mend or update the server"
@@ -310,13 +315,13 @@ fn stream_error(case: Case<'_>, error: &StreamError) -> Reason {
     let ends = format!("{peer} ends the stream: {said}");
     let (code, side, because, change) = match error.condition {
         Condition::HostUnknown | Condition::HostGone => (
-            "host-unknown",
+            Code::HostUnknown,
             Side::Peer,
             format!("the server there does not serve {peer}: {said}"),
             format!("{operator} has to serve the domain there, or to correct the SRV records"),
         ),
         Condition::NotAuthorized | Condition::InvalidFrom => (
-            "not-believed",
+            Code::NotBelieved,
             Side::Us,
             format!("{peer} does not believe that we are {us}: {said}"),
             match (
@@ -332,7 +337,7 @@ fn stream_error(case: Case<'_>, error: &StreamError) -> Reason {
             },
         ),
         Condition::PolicyViolation => (
-            "peer-policy",
+            Code::PeerPolicy,
             Side::Peer,
             format!("a rule of {peer} is against it: {said}"),
             format!(
@@ -340,19 +345,19 @@ fn stream_error(case: Case<'_>, error: &StreamError) -> Reason {
             ),
         ),
         Condition::ImproperAddressing if case.findings.from.is_none() => (
-            "wants-a-name",
+            Code::WantsAName,
             Side::Us,
             format!("{peer} says nothing to who does not say who it is: {said}"),
             "name a domain: --from, or a configuration (-c)".to_owned(),
         ),
         Condition::RemoteConnectionFailed => (
-            "dialback-no-way-back",
+            Code::DialbackNoWayBack,
             Side::Us,
             format!("{peer} cannot connect to the server of {us}: {said}"),
             proof::way_back(us),
         ),
         Condition::InvalidId => (
-            "dialback-invalid",
+            Code::DialbackInvalid,
             Side::Us,
             format!("{peer} found that our dialback key is wrong: {said}"),
             proof::way_back(us),
@@ -362,13 +367,13 @@ fn stream_error(case: Case<'_>, error: &StreamError) -> Reason {
         | Condition::SystemShutdown
         | Condition::Reset
         | Condition::InternalServerError => (
-            "peer-in-trouble",
+            Code::PeerInTrouble,
             Side::Peer,
             ends,
             format!("try again later; if it stays so, tell {operator}"),
         ),
         Condition::UnsupportedVersion | Condition::UnsupportedFeature => (
-            "peer-outdated",
+            Code::PeerOutdated,
             Side::Peer,
             ends,
             format!("{operator} has to update the server"),
@@ -385,7 +390,7 @@ fn stream_error(case: Case<'_>, error: &StreamError) -> Reason {
         | Condition::UndefinedCondition
         | Condition::UnsupportedEncoding
         | Condition::UnsupportedStanzaType => (
-            "stream-error",
+            Code::StreamError,
             Side::Peer,
             ends,
             format!("ask {operator}; the log there may say more"),
@@ -398,7 +403,7 @@ fn stream_error(case: Case<'_>, error: &StreamError) -> Reason {
 pub(super) fn ping_refused(case: Case<'_>, error: &str) -> Reason {
     let peer = case.peer();
     Reason::new(
-        "ping-refused",
+        Code::PingRefused,
         Side::Peer,
         format!("{peer} takes the proof and ends the stream at the first stanza: {error}"),
     )
@@ -416,7 +421,7 @@ pub(super) fn limit(case: Case<'_>) -> Option<Reason> {
     (announced < ours as u64).then(|| {
         let size = usize::try_from(announced).map_or_else(|_| announced.to_string(), size_text);
         Reason::new(
-            "stanza-limit",
+            Code::StanzaLimit,
             Side::Peer,
             format!(
                 "{peer} takes no stanza larger than {size} ({} here): larger ones bounce",
