@@ -134,7 +134,10 @@ impl Dns {
                     let before = all.len();
                     all.extend(found.map(|address| SocketAddr::new(address, target.port)));
                     if all.len() > before {
-                        security = security.max(Some(reply.security));
+                        security = Some(match security {
+                            Some(other) => reply.security.with(other),
+                            None => reply.security,
+                        });
                     }
                 }
                 Err(why @ (ResolveError::Bogus(_) | ResolveError::Unsigned(_))) => return Err(why),

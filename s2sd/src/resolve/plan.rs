@@ -173,6 +173,13 @@ pub enum Security {
     Secure,
 }
 
+impl Security {
+    /// Of two answers that are used together: no more than the weaker one.
+    pub fn with(self, other: Self) -> Self {
+        self.min(other)
+    }
+}
+
 /// `secure`, `insecure`, `not validated`.
 impl fmt::Display for Security {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -334,3 +334,17 @@ fn a_target_is_as_secure_as_the_answer_that_led_to_it() {
     };
     assert!(!Target::from(&connect).secure);
 }
+
+#[test]
+fn answers_that_are_used_together_are_worth_what_the_weaker_one_is() {
+    use Security::{Insecure, Secure, Unvalidated};
+    for (one, other, both) in [
+        (Secure, Secure, Secure),
+        (Secure, Insecure, Insecure),
+        (Insecure, Secure, Insecure),
+        (Secure, Unvalidated, Unvalidated),
+        (Unvalidated, Insecure, Unvalidated),
+    ] {
+        assert_eq!(one.with(other), both);
+    }
+}
