@@ -35,6 +35,8 @@ pub(super) enum Refusal {
     Key,
     /// The receiving server does not serve the domain.
     Host,
+    /// s2sd requires TLS, and the peer has none.
+    NoTls,
 }
 
 /// Is there a line with all these texts on it?

@@ -37,7 +37,14 @@ pub(super) fn start(program: &Path, place: &Place<'_>, setup: &Setup) -> Result<
             ),
             ("key", &place.certificate(&format!("{certificate}.key"))),
             ("secret", SECRET),
-            ("tls", if setup.tls() { "required" } else { "disabled" }),
+            (
+                "tls",
+                if setup.tls() || setup.insists {
+                    "required"
+                } else {
+                    "disabled"
+                },
+            ),
             ("auth", auth),
             ("verify", if lenient { "dialback" } else { "strict" }),
             ("ca", &place.certificate("ca.pem")),
@@ -64,16 +71,7 @@ pub(super) const LOG: &str = "s2sd.err";
 
 /// Does the log say that the stream of the claim was proved that way?
 pub(super) fn proved(log: &str, peer: &str, claim: &Claim) -> Result<(), String> {
-    let message = match claim.direction {
-        Direction::FromPeer => "incoming stream authenticated",
-        Direction::ToPeer => "outgoing stream authenticated",
-    };
-    let entries: Vec<Entry> = entries(log)
-        .filter(|entry| entry.is(message) && entry.says("remote", peer))
-        .collect();
-    if entries.is_empty() {
-        return Err(format!("no {message:?} with {peer}"));
-    }
+    let entries = authenticated(log, peer, claim.direction)?;
     let method = match claim.method {
         Method::Dialback => "dialback",
         Method::External => "external",
@@ -93,6 +91,49 @@ pub(super) fn proved(log: &str, peer: &str, claim: &Claim) -> Result<(), String>
         }
     }
     Ok(())
+}
+
+/// Does it say why the peer of such a stream was believed, or how much not, in words that begin so?
+pub(super) fn believed(
+    log: &str,
+    peer: &str,
+    direction: Direction,
+    because: &str,
+) -> Result<(), String> {
+    for entry in authenticated(log, peer, direction)? {
+        let found = entry.value("because");
+        if !found.starts_with(because) {
+            return Err(format!("believed because of {found:?}, not of {because:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// Does it say that the certificate shown on such a stream is by an unknown authority?
+pub(super) fn distrusted(log: &str, direction: Direction) -> Result<(), String> {
+    let span = match direction {
+        Direction::FromPeer => "\"name\":\"in\"",
+        Direction::ToPeer => "\"name\":\"out\"",
+    };
+    line_with(
+        log,
+        &["certificate judged", "no authority trusted here", span],
+    )
+}
+
+/// The entries for streams with this peer that were proved; there is one at least.
+fn authenticated(log: &str, peer: &str, direction: Direction) -> Result<Vec<Entry>, String> {
+    let message = match direction {
+        Direction::FromPeer => "incoming stream authenticated",
+        Direction::ToPeer => "outgoing stream authenticated",
+    };
+    let entries: Vec<Entry> = entries(log)
+        .filter(|entry| entry.is(message) && entry.says("remote", peer))
+        .collect();
+    match entries.is_empty() {
+        true => Err(format!("no {message:?} with {peer}")),
+        false => Ok(entries),
+    }
 }
 
 /// Does the log say that a stream ended for that reason, and that none was proved?
@@ -117,6 +158,9 @@ pub(super) fn refused(
         // jabberd2 then ends the stream itself.
         (Direction::FromPeer, Refusal::Host) => &["protocol", "stream-error"],
         (Direction::FromPeer, Refusal::Key) => &["dialback"],
+        (Direction::ToPeer, Refusal::NoTls) => &["tls-not-offered"],
+        // The peer ends what it cannot begin without TLS, or we do.
+        (Direction::FromPeer, Refusal::NoTls) => &["stream-error", "protocol"],
         // The peer refuses; what we hear depends on how it does that.
         _ => &[
             "stream-error",

@@ -64,6 +64,19 @@ impl Row<'_> {
         })
     }
 
+    /// In s2sd's log stands why it believed the peer of that stream, which begins so.
+    pub(super) fn was_believed_because(&self, because: &str) -> Result<()> {
+        self.logs_show(|ours, _| {
+            ours::believed(ours, self.peer.domain(), self.direction, because)
+                .map_err(|what| format!("s2sd: {what}"))
+        })
+    }
+
+    /// s2sd saw that the peer's certificate is by nobody it trusts.
+    pub(super) fn certificate_was_bad(&self) -> Result<()> {
+        self.logs_show(|ours, _| ours::distrusted(ours, self.direction))
+    }
+
     /// What the initiating side sends comes back and does not arrive.
     pub(super) fn is_refused(&self, why: Refusal) -> Result<()> {
         let _running = self.start(&self.zone())?;

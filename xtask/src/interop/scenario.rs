@@ -15,7 +15,7 @@ pub(super) struct Scenario {
     pub(super) act: fn(&Row<'_>) -> Result<()>,
 }
 
-pub(super) const ALL: [Scenario; 11] = [
+pub(super) const ALL: [Scenario; 15] = [
     Scenario {
         name: "dialback-plain",
         setup: |_, _| Setup::new(Transport::Plain, Proof::Dialback),
@@ -39,6 +39,27 @@ pub(super) const ALL: [Scenario; 11] = [
         act: |row| row.federates(Method::External),
     },
     Scenario {
+        name: "external-srvname",
+        setup: |_, _| {
+            Setup::new(Transport::StartTls, Proof::External).certificates(Certificate::SrvName)
+        },
+        act: |row| row.federates(Method::External),
+    },
+    Scenario {
+        // Prosody 0.12 does not find a name of this kind in ours: it looks for it where the service is `_xmpp-server`, and
+        // asks for `xmpp-server`.
+        name: "external-xmppaddr",
+        setup: |_, _| Setup {
+            our_certificate: Certificate::XmppAddrToo,
+            peer_certificate: Certificate::XmppAddr,
+            ..Setup::new(Transport::StartTls, Proof::External)
+        },
+        act: |row| {
+            row.federates(Method::External)?;
+            row.was_believed_because("xmppAddr")
+        },
+    },
+    Scenario {
         // Public authorities sign nothing else since 2026.
         name: "server-only",
         setup: |_, direction| {
@@ -52,6 +73,17 @@ pub(super) const ALL: [Scenario; 11] = [
             // We ask for serverAuth from both ends.
             Direction::FromPeer => row.federates(Method::External),
             Direction::ToPeer => row.federates(row.peer.takes_server_only()),
+        },
+    },
+    Scenario {
+        name: "fallback",
+        setup: |_, _| Setup {
+            lenient: true,
+            ..Setup::new(Transport::StartTls, Proof::Either).certificates(Certificate::Stranger)
+        },
+        act: |row| {
+            row.federates(Method::Dialback)?;
+            row.certificate_was_bad()
         },
     },
     Scenario {
@@ -79,19 +111,21 @@ pub(super) const ALL: [Scenario; 11] = [
     Scenario {
         name: "impostor",
         setup: |_, direction| {
-            let setup = Setup::new(Transport::StartTls, Proof::External);
-            match direction {
-                Direction::FromPeer => Setup {
-                    our_certificate: Certificate::WrongName,
-                    ..setup
-                },
-                Direction::ToPeer => Setup {
-                    peer_certificate: Certificate::WrongName,
-                    ..setup
-                },
-            }
+            receiver_shows(
+                Setup::new(Transport::StartTls, Proof::External),
+                direction,
+                Certificate::WrongName,
+            )
         },
         act: |row| row.is_refused(Refusal::Impostor),
+    },
+    Scenario {
+        name: "tls-required",
+        setup: |_, _| Setup {
+            insists: true,
+            ..Setup::new(Transport::Plain, Proof::Dialback)
+        },
+        act: |row| row.is_refused(Refusal::NoTls),
     },
     Scenario {
         name: "wrong-key",
@@ -127,6 +161,13 @@ fn initiator_shows(setup: Setup, direction: Direction, certificate: Certificate)
             our_certificate: certificate,
             ..setup
         },
+    }
+}
+
+fn receiver_shows(setup: Setup, direction: Direction, certificate: Certificate) -> Setup {
+    match direction {
+        Direction::FromPeer => initiator_shows(setup, Direction::ToPeer, certificate),
+        Direction::ToPeer => initiator_shows(setup, Direction::FromPeer, certificate),
     }
 }
 

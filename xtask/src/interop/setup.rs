@@ -34,16 +34,25 @@ pub(super) enum Certificate {
     Expired,
     /// As public authorities sign since 2026: serverAuth only.
     ServerOnly,
+    /// With an SRVName for `_xmpp-server` (RFC 4985) beside the dNSName.
+    SrvName,
+    /// With an id-on-xmppAddr (RFC 6120 §13.7.1.4) and no other name.
+    XmppAddr,
+    /// With both.
+    XmppAddrToo,
 }
 
 impl Certificate {
-    pub(super) const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Good,
         Self::SelfSigned,
         Self::WrongName,
         Self::Stranger,
         Self::Expired,
         Self::ServerOnly,
+        Self::SrvName,
+        Self::XmppAddr,
+        Self::XmppAddrToo,
     ];
 
     /// The name of its files, and what it says as a leaf of `lab ca`.
@@ -55,6 +64,9 @@ impl Certificate {
             Self::Stranger => (".stranger", format!("dns={domain} issuer=stranger")),
             Self::Expired => (".expired", format!("dns={domain} validity=expired")),
             Self::ServerOnly => (".server", format!("dns={domain} purpose=server")),
+            Self::SrvName => (".srv", format!("dns={domain} srv={domain}")),
+            Self::XmppAddr => (".xmpp", format!("xmpp={domain}")),
+            Self::XmppAddrToo => (".xmpp-dns", format!("dns={domain} xmpp={domain}")),
         };
         (format!("{domain}{suffix}"), words)
     }
@@ -88,6 +100,8 @@ pub(super) struct Setup {
     pub(super) proof: Proof,
     /// Does s2sd fall back to dialback where a certificate is bad? (The peers do where `proof` lets them.)
     pub(super) lenient: bool,
+    /// Does s2sd require TLS, whatever the transport is, which is then the peer's alone?
+    pub(super) insists: bool,
     pub(super) our_certificate: Certificate,
     pub(super) peer_certificate: Certificate,
 }
@@ -98,6 +112,7 @@ impl Setup {
             transport,
             proof,
             lenient: false,
+            insists: false,
             our_certificate: Certificate::Good,
             peer_certificate: Certificate::Good,
         }

@@ -147,6 +147,13 @@ impl Peer for Ejabberd {
         let (us, them) = (ours::DOMAIN, self.domain());
         match (direction, why) {
             (Direction::FromPeer, Refusal::Host) => line_with(log, &["host-unknown"]),
+            (Direction::FromPeer, Refusal::NoTls) => line_with(
+                log,
+                &[
+                    &format!("outbound s2s connection {them} -> {us}"),
+                    "STARTTLS is disabled",
+                ],
+            ),
             (Direction::FromPeer, _) => line_with(
                 log,
                 &[
@@ -166,7 +173,7 @@ impl Peer for Ejabberd {
                     "Failed inbound s2s dialback authentication {us} -> {them}"
                 )],
             ),
-            (Direction::ToPeer, Refusal::Host | Refusal::Impostor) => Ok(()),
+            (Direction::ToPeer, Refusal::Host | Refusal::Impostor | Refusal::NoTls) => Ok(()),
         }
     }
 
@@ -175,7 +182,14 @@ impl Peer for Ejabberd {
     }
 
     fn cannot(&self, scenario: &str, _direction: Direction) -> Option<&'static str> {
-        (scenario == "no-version").then_some("always sends version='1.0'")
+        match scenario {
+            "no-version" => Some("always sends version='1.0'"),
+            // Tried with 23.01: `badarg` in `xmpp_stream_pkix:get_cert_domains/1`, and the stream is gone.
+            "external-xmppaddr" => {
+                Some("23.01 crashes its stream on a certificate with an xmppAddr")
+            }
+            _ => None,
+        }
     }
 }
 

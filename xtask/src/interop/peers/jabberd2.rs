@@ -130,6 +130,9 @@ impl Peer for Jabberd2 {
             (Direction::FromPeer, Refusal::Host) => {
                 invalid(format!("outgoing route '{them}/{NOBODY}'"))
             }
+            (Direction::FromPeer, Refusal::NoTls) => {
+                line_with(log, &["Stream error", "encryption is required"])
+            }
             (Direction::FromPeer, _) => invalid(format!("outgoing route '{them}/{us}'")),
             (Direction::ToPeer, Refusal::Key) => invalid(format!("incoming route '{them}/{us}'")),
             (Direction::ToPeer, _) => no_line_with(
@@ -145,9 +148,11 @@ impl Peer for Jabberd2 {
 
     fn cannot(&self, scenario: &str, direction: Direction) -> Option<&'static str> {
         match (scenario, direction) {
-            ("external-starttls" | "server-only", _) => Some("has no SASL between servers"),
+            ("external-starttls" | "external-srvname" | "external-xmppaddr" | "server-only", _) => {
+                Some("has no SASL between servers")
+            }
             ("external-direct-tls", _) => Some("has no direct TLS"),
-            ("wrong-certificate" | "unknown-authority" | "impostor", _) => {
+            ("fallback" | "wrong-certificate" | "unknown-authority" | "impostor", _) => {
                 Some("has no SASL between servers and checks no certificate")
             }
             ("no-version", Direction::ToPeer) => Some("answers version='1.0' with version='1.0'"),

@@ -181,6 +181,10 @@ impl Peer for Prosody {
             (Direction::FromPeer, Refusal::Host) => line_with(log, &["host-unknown"]),
             (Direction::ToPeer, Refusal::Host) => line_with(log, &["host-unknown"]),
             (Direction::ToPeer, Refusal::Impostor) => Ok(()),
+            (Direction::FromPeer, Refusal::NoTls) => {
+                line_with(log, &["Received[", "result ", "type='error'"])
+            }
+            (Direction::ToPeer, Refusal::NoTls) => Ok(()),
         }
     }
 
