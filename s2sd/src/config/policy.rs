@@ -245,6 +245,17 @@ impl PeerCredentials {
             Agreement::Key => self.kerberos_v4.is_some(),
         })
     }
+
+    /// For GSSAPI, in this domain's name.
+    pub fn initiator(&self, local: &Domain) -> Option<Initiator> {
+        let initiator = self.gssapi.clone()?;
+        // In the realm that krb5.conf has as the default one.
+        let own = || format!("xmpp/{}", local.ascii());
+        Some(Initiator {
+            principal: initiator.principal.or_else(|| Some(own())),
+            ..initiator
+        })
+    }
 }
 
 /// What the peer proves itself with, one thing at least.

@@ -4,6 +4,7 @@ mod report;
 mod rule;
 #[cfg(all(test, feature = "demo"))]
 mod tests;
+mod tickets;
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
@@ -36,7 +37,10 @@ pub(super) fn check(file: &Path, peer: Option<Domain>, json: bool) -> Outcome {
     if let Some(config) = look_at(file, UnixTime::now(), &mut report) {
         match peer {
             Some(peer) => report.rule = Some(Rule::of(&config, peer)),
-            None => ask_dns(&config, &mut report),
+            None => {
+                tickets::fetch(&config, &mut report);
+                ask_dns(&config, &mut report);
+            }
         }
     }
     let text = if json {

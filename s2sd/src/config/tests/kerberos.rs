@@ -287,3 +287,40 @@ fn a_principal_speaks_for_its_domain_in_our_own_realm_or_as_it_is_named() {
     ));
     assert!(!named.are_of(&domain("capulet.example"), "s2s@MANTUA.EXAMPLE", ours));
 }
+
+#[test]
+fn each_kind_of_credentials_is_for_its_own_methods() {
+    let keys = xmpp_sasl::kerberos_v4::Keys::parse(V4_KEYS).unwrap();
+    let own = PeerCredentials {
+        kerberos_v4: Some(keys.clone()),
+        ..PeerCredentials::default()
+    };
+    let theirs = PeerAccept {
+        kerberos_v4: Some(keys),
+        ..PeerAccept::default()
+    };
+    for method in [
+        Method::External,
+        Method::Gssapi,
+        Method::ScramSha256,
+        Method::Plain,
+    ] {
+        assert!(
+            !own.do_for(method) && !theirs.does_for(method),
+            "{method:?}"
+        );
+    }
+    assert!(own.do_for(Method::KerberosV4) && theirs.does_for(Method::KerberosV4));
+    let own = PeerCredentials {
+        gssapi: Some(xmpp_sasl::gssapi::Initiator::default()),
+        ..PeerCredentials::default()
+    };
+    assert!(own.do_for(Method::Gssapi) && !own.do_for(Method::KerberosV4));
+    let named = own
+        .initiator(&Domain::parse("müller.example").unwrap())
+        .unwrap();
+    assert_eq!(
+        named.principal.as_deref(),
+        Some("xmpp/xn--mller-kva.example")
+    );
+}

@@ -1,7 +1,6 @@
 //! Authentication by the initiating entity: which method, and SASL (RFC 6120 §6.4).
 
 use bytes::Bytes;
-use xmpp_sasl::gssapi::Initiator;
 use xmpp_sasl::{
     Client, ClientCredentials, ClientError, ClientInput, ClientStep, Failure, Offer, wire as sasl,
 };
@@ -53,7 +52,6 @@ impl Outbound {
         let (local, remote) = (&self.pair.local, &self.pair.remote);
         let own = self.policy.credentials.as_ref();
         let account = own.and_then(|own| own.account.as_ref());
-        let gssapi = own.and_then(|own| own.gssapi.clone());
         let named = own.and_then(|own| own.authzid.clone());
         let (authzid, host) = match method.agreement() {
             // EXTERNAL names the domain it speaks for (XEP-0178 §3).
@@ -74,13 +72,7 @@ impl Outbound {
                 mechanisms: self.features.mechanisms.clone(),
                 channel_bindings: self.features.channel_bindings.clone(),
             },
-            gssapi: gssapi.map(|initiator| Initiator {
-                // In the realm that krb5.conf has as the default one.
-                principal: initiator
-                    .principal
-                    .or_else(|| Some(format!("xmpp/{}", local.ascii()))),
-                ..initiator
-            }),
+            gssapi: own.and_then(|own| own.initiator(local)),
             kerberos_v4: own.and_then(|own| own.kerberos_v4.clone()),
             ..ClientCredentials::new("xmpp", host)
         }
