@@ -135,7 +135,7 @@ impl Dns {
                     all.extend(found.map(|address| SocketAddr::new(address, target.port)));
                     if all.len() > before {
                         security = Some(match security {
-                            Some(other) => reply.security.with(other),
+                            Some(other) => reply.security.or(other),
                             None => reply.security,
                         });
                     }

@@ -174,9 +174,10 @@ pub enum Security {
 }
 
 impl Security {
-    /// Of two answers that are used together: no more than the weaker one.
-    pub fn with(self, other: Self) -> Self {
-        self.min(other)
+    /// Of the answers for the two families of addresses: RFC 7673 §3.2 has TLSA records asked for if one of them is
+    /// secure, and not if none is. What is then believed rests on the TLSA records; without them anybody would do.
+    pub fn or(self, other: Self) -> Self {
+        self.max(other)
     }
 }
 
