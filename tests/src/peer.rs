@@ -1,10 +1,11 @@
 //! A scripted peer: speaks the server protocol word by word, as the initiating or the receiving server, right or
 //! wrong. Every wait has a limit.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail, ensure};
 use bytes::{Bytes, BytesMut};
+use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use xmpp_stream::{
     ContentNamespace, Element, Features, StanzaKind, StreamError, StreamHeader, Version, Writer, ns,
@@ -204,6 +205,11 @@ impl Peer {
     /// TLS at once, as the receiving server.
     pub async fn accept_direct_tls(&mut self, identity: &Identity) -> anyhow::Result<()> {
         let config = tls::server(identity)?;
+        self.wire.tls_server(config, self.patience).await
+    }
+
+    /// The same, in a way of the caller's own.
+    pub async fn accept_tls(&mut self, config: Arc<ServerConfig>) -> anyhow::Result<()> {
         self.wire.tls_server(config, self.patience).await
     }
 

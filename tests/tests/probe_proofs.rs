@@ -1,8 +1,16 @@
 //! `s2sd probe`, asked from a.test why federation with b.test works or does not: authentication, in both directions.
 #![allow(clippy::unwrap_used)]
 
+use std::sync::Arc;
+
+use rustls::{
+    RootCertStore, ServerConfig,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, pem::PemObject as _},
+    server::WebPkiClientVerifier,
+};
 use s2sd::{
-    demo::ca::Leaf,
+    demo::ca::{Authority, Issued, Leaf},
     probe::{Report, findings::Outcome, verdict::Side},
 };
 use s2sd_tests::{
@@ -11,7 +19,7 @@ use s2sd_tests::{
     verdict::{faulty, works, works_but},
     world::{Daemon, RawServer, World},
 };
-use xmpp_stream::{Features, ns};
+use xmpp_stream::{Features, Writer, ns};
 
 fn a_test() -> Daemon {
     Daemon::serving("a.test")
@@ -44,14 +52,17 @@ async fn played(a: Daemon, mut server: impl AsyncFnMut(RawServer, &World)) -> Re
     }
 }
 
+fn starttls() -> Features {
+    Features {
+        starttls: Some(true),
+        ..Features::default()
+    }
+}
+
 /// Up to TLS, and then with these mechanisms.
 async fn offers(listener: &RawServer, world: &World, mechanisms: &[&str]) -> Peer {
     let mut peer = listener.accept_at_leisure().await.unwrap();
-    let starttls = Features {
-        starttls: Some(true),
-        ..Features::default()
-    };
-    peer.answer_open("1", &starttls).await.unwrap();
+    peer.answer_open("1", &starttls()).await.unwrap();
     peer.accept_starttls(&world.identity("b.test"))
         .await
         .unwrap();
@@ -305,4 +316,48 @@ async fn a_peer_that_takes_only_small_stanzas() {
     let report = probed(a_test(), b).await;
     let words: [&str; 2] = ["no stanza larger than 12KiB", "XEP-0478"];
     works_but(&report, "EXTERNAL", &[("stanza-limit", Side::Peer, &words)]);
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_refused_in_the_handshake() {
+    let report = played(a_test(), async |listener, world| {
+        let mut peer = listener.accept_at_leisure().await.unwrap();
+        peer.answer_open("1", &starttls()).await.unwrap();
+        peer.expect(ns::TLS, "starttls").await.unwrap();
+        let proceed = Writer::new("proceed").xmlns(ns::TLS);
+        peer.send(proceed.finish()).await.unwrap();
+        // It believes an authority that nobody else knows.
+        let mut roots = RootCertStore::empty();
+        let stranger = Authority::new("stranger");
+        roots
+            .add(CertificateDer::from_pem_slice(stranger.pem().as_bytes()).unwrap())
+            .unwrap();
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone());
+        let issued = world.issue(&Leaf::domain("b.test"));
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_client_cert_verifier(verifier.build().unwrap())
+            .with_single_cert(issued.chain(), issued.key())
+            .unwrap();
+        peer.accept_tls(Arc::new(config)).await.unwrap_err();
+        for_ever().await
+    });
+    let words = [
+        "does not take our certificate in the TLS handshake",
+        "full chain",
+    ];
+    faulty(&report.await, "our-certificate-refused", Side::Us, &words);
+}
+
+#[tokio::test]
+async fn a_bad_certificate_that_does_not_count_is_told_of() {
+    let a = a_test().policy("verify = 'dialback'");
+    let issued = Issued::self_signed(&Leaf::domain("b.test"));
+    let b = Daemon::serving("b.test").certificate_from(issued);
+    let report = probed(a, b).await;
+    let words: [&str; 2] = ["self-signed", "`verify = \"dialback\"` in [policy]"];
+    let warning = ("certificate-self-signed", Side::Peer, &words[..]);
+    works_but(&report, "EXTERNAL", &[warning]);
 }

@@ -370,7 +370,10 @@ pub(crate) async fn next_event(
                 Ok(Progress::Read) => onlooker.saw(Sight::Bytes(conn.unread())),
                 Ok(Progress::Written) => {}
                 Ok(Progress::End) => return OutboundEvent::Lost("the other server closed the connection".to_owned()),
-                Err(error) => return OutboundEvent::Lost(error.to_string()),
+                Err(error) => {
+                    onlooker.saw(Sight::Broken(&error));
+                    return OutboundEvent::Lost(error.to_string());
+                }
             },
             () = sleep_until(deadline.into()) => return OutboundEvent::Tick,
         }

@@ -19,6 +19,8 @@ pub(crate) enum Sight<'a> {
     Secured(TlsFacts, Option<PeerChain>),
     /// There is none.
     NoTls(&'a io::Error),
+    /// The connection broke.
+    Broken(&'a io::Error),
     /// What the certificate is worth.
     Judged(&'a Judged),
     /// The stream is over.

@@ -9,7 +9,7 @@ use xmpp_sasl::wire as sasl;
 use xmpp_stream::{Element, Features, Frame, StreamHeader};
 
 use super::findings::{
-    Aim, Attempt, Header, Identity, Offer, Outcome, Ping, Proof, Tls, Unconnected,
+    Aim, Attempt, Header, Identity, Offer, Outcome, Ping, Proof, Tls, Unconnected, Unsecured,
 };
 use super::{
     shown,
@@ -120,6 +120,13 @@ impl Onlooker for Scribe {
                 page.since = Instant::now();
             }
             Sight::NoTls(error) => page.attempt.no_tls = Some(no_tls(error)),
+            // With TLS 1.3 the handshake is over for us before the server has seen our certificate (RFC 8446 §4.4.2.4).
+            Sight::Broken(error) => {
+                let no = no_tls(error);
+                if no.why == Unsecured::OurCertificate {
+                    page.attempt.no_tls = Some(no);
+                }
+            }
             Sight::Judged(judged) => {
                 if let Some(tls) = &mut page.attempt.tls {
                     tls.identity = Some(identity(judged));

@@ -147,6 +147,12 @@ fn many(case: Case<'_>) -> String {
     )
 }
 
+/// Something else was believed, or nothing was to be: it is bad all the same.
+pub(super) fn unbelieved(case: Case<'_>) -> Option<Reason> {
+    let identity = case.attempt.tls.as_ref()?.identity.as_ref()?;
+    (!identity.good).then(|| bad(case, &identity.because).at(&case.attempt.address))
+}
+
 /// The certificate is good, but not for long.
 pub(super) fn soon(case: Case<'_>) -> Option<Reason> {
     let tls = case.attempt.tls.as_ref()?;

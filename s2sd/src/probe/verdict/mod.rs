@@ -9,6 +9,8 @@ mod names;
 mod proof;
 mod reaching;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use serde::Serialize;
 
@@ -299,6 +301,7 @@ fn warned(findings: &Findings) -> Vec<Reason> {
         } else {
             warnings.extend(proof::refused_before(case));
         }
+        warnings.extend(certificate::unbelieved(case));
         warnings.extend(certificate::soon(case));
         warnings.extend(stream::limit(case));
     }
