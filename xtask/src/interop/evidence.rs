@@ -8,6 +8,8 @@ use super::setup::{Direction, Transport};
 pub(super) enum Method {
     Dialback,
     External,
+    /// A mechanism of SASL that the two have agreed on, by its registered name.
+    Agreed(&'static str),
 }
 
 /// What a row claims about the stream that the initiating server opened.

@@ -40,7 +40,7 @@ use std::{
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Only these peers: prosody, ejabberd, jabberd2, gsasl, cyrus, rsasl
+    /// Only these peers: prosody, ejabberd, jabberd2, s2sd, gsasl, cyrus, rsasl
     #[arg(long, value_name = "PEER")]
     peer: Vec<String>,
     /// Only these scenarios
@@ -106,7 +106,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         Counterpart::Tool(tool) => {
             (scenarios.with_tools.iter()).any(|one| tool.needs_kerberos(one))
         }
-        Counterpart::Server(_) => false,
+        Counterpart::Server(peer) => scenario::of(*peer)
+            .iter()
+            .filter(|scenario| scenarios.has(scenario))
+            .any(|one| (one.setup)(*peer, Direction::ToPeer).kerberos()),
     });
     let programs = Programs::build(kerberos)?;
     let (directory, passing) = match &arguments.keep {
@@ -173,16 +176,22 @@ struct Scenarios {
 
 impl Scenarios {
     fn chosen(named: &[String]) -> Result<Self> {
-        let with_servers = scenario::ALL.iter().map(|scenario| scenario.name);
+        let servers = || scenario::ALL.iter().chain(&scenario::PAIRS);
+        let with_servers = servers().map(|scenario| scenario.name);
         let with_tools = sasl::ALL.iter().map(|exchange| exchange.name);
         let all: Vec<&'static str> = with_servers.chain(with_tools).collect();
         let names = chosen(&all, named, "scenario", |name| *name)?;
         let is_chosen = |name: &str| names.iter().any(|chosen| **chosen == name);
-        let (with_servers, with_tools) = (scenario::ALL.iter(), sasl::ALL.iter());
+        let (with_servers, with_tools) = (servers(), sasl::ALL.iter());
         Ok(Self {
             with_servers: with_servers.filter(|one| is_chosen(one.name)).collect(),
             with_tools: with_tools.filter(|one| is_chosen(one.name)).collect(),
         })
+    }
+
+    fn has(&self, scenario: &Scenario) -> bool {
+        let mut chosen = self.with_servers.iter();
+        chosen.any(|one| one.name == scenario.name)
     }
 }
 
@@ -200,7 +209,9 @@ fn list(peers: &[&Counterpart], scenarios: &Scenarios) {
         );
     }
     for scenario in &scenarios.with_servers {
-        println!("scenario  {}", scenario.name);
+        let is_pair = scenario::PAIRS.iter().any(|pair| pair.name == scenario.name);
+        let with = if is_pair { "(s2sd)" } else { "(prosody, ejabberd, jabberd2)" };
+        println!("scenario  {:<28} {with}", scenario.name);
     }
     for exchange in &scenarios.with_tools {
         println!("scenario  {:<28} (gsasl, cyrus, rsasl)", exchange.name);
@@ -232,7 +243,7 @@ fn run_inside(
     for peer in peers {
         match peer {
             Counterpart::Server(peer) => {
-                for scenario in &scenarios.with_servers {
+                for scenario in scenario::of(*peer).iter().filter(|one| scenarios.has(one)) {
                     for direction in Direction::BOTH {
                         ended(run_row(&bed, *peer, scenario, direction, keep));
                     }
@@ -380,10 +391,10 @@ mod tests {
         let named = ["prosody", "gsasl", "prosodi"].map(str::to_owned);
         assert_eq!(
             chosen(&named).unwrap_err(),
-            "there is no peer \"prosodi\"; there are prosody, ejabberd, jabberd2, gsasl, cyrus, rsasl"
+            "there is no peer \"prosodi\"; there are prosody, ejabberd, jabberd2, s2sd, gsasl, cyrus, rsasl"
         );
         assert_eq!(chosen(&named[..2]), Ok(2));
-        assert_eq!(chosen(&[]), Ok(6));
+        assert_eq!(chosen(&[]), Ok(7));
     }
 
     #[test]
@@ -394,6 +405,9 @@ mod tests {
             (scenarios.with_servers.len(), scenarios.with_tools.len())
         };
         assert_eq!(of(&["wrong-key", "plain"]), (1, 1));
-        assert_eq!(of(&[]), (scenario::ALL.len(), sasl::ALL.len()));
+        assert_eq!(
+            of(&[]),
+            (scenario::ALL.len() + scenario::PAIRS.len(), sasl::ALL.len())
+        );
     }
 }

@@ -4,33 +4,43 @@ use super::{
     evidence::{Claim, Method, Refusal, line_with},
     peers::{Place, SECRET},
     process::Process,
-    setup::{Direction, Proof, Setup, Transport},
+    setup::{Agreed, Certificate, Direction, Proof, Setup, Transport},
     template::fill,
 };
-use anyhow::Result;
+use anyhow::{Result, bail};
 use serde_json::Value;
-use std::{net::Ipv4Addr, path::Path, process::Command};
+use std::{net::Ipv4Addr, process::Command};
 
 const TEMPLATE: &str = include_str!("../../peers/s2sd.toml.tmpl");
 
 pub(super) const DOMAIN: &str = "s2sd.test";
 pub(super) const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 77, 6);
 
+/// Which of us it is: as the server under test, or as its peer.
+pub(super) struct Which {
+    pub(super) domain: &'static str,
+    pub(super) address: Ipv4Addr,
+    pub(super) certificate: Certificate,
+    /// The domain of the other server.
+    pub(super) other: &'static str,
+}
+
 /// Writes the configuration, starts the daemon and waits until it serves.
-pub(super) fn start(program: &Path, place: &Place<'_>, setup: &Setup) -> Result<Process> {
-    let (certificate, _) = setup.our_certificate.leaf(DOMAIN);
-    let auth = match setup.proof {
-        Proof::Dialback => "\"dialback\"",
-        Proof::External => "\"external\"",
-        Proof::Either => "\"external\", \"dialback\"",
+pub(super) fn start(which: &Which, place: &Place<'_>, setup: &Setup) -> Result<Process> {
+    let (certificate, _) = which.certificate.leaf(which.domain);
+    let (auth, entry) = match setup.proof {
+        Proof::Dialback => ("\"dialback\"", String::new()),
+        Proof::External => ("\"external\"", String::new()),
+        Proof::Either => ("\"external\", \"dialback\"", String::new()),
+        Proof::Agreed(agreed) => ("\"external\"", agreement(which, place, agreed)?),
     };
     let lenient = setup.lenient || setup.proof == Proof::Dialback;
     let config = fill(
         TEMPLATE,
         &[
             ("dir", &place.path("")),
-            ("address", &ADDRESS.to_string()),
-            ("domain", DOMAIN),
+            ("address", &which.address.to_string()),
+            ("domain", which.domain),
             (
                 "certificate",
                 &place.certificate(&format!("{certificate}.pem")),
@@ -49,21 +59,74 @@ pub(super) fn start(program: &Path, place: &Place<'_>, setup: &Setup) -> Result<
             ("verify", if lenient { "dialback" } else { "strict" }),
             ("ca", &place.certificate("ca.pem")),
             ("resolver", super::namespace::RESOLVER),
+            ("entry", &entry),
         ],
     )?;
     place.write("s2sd.toml", &config)?;
     place.make_directory("data")?;
-    let mut command = Command::new(program);
+    let mut command = Command::new(place.s2sd);
     command.args(["run", "-c", &place.path("s2sd.toml")]);
+    command.envs(place.environment.iter().cloned());
     let mut process = Process::start("s2sd", command, place.directory)?;
     // It says so itself: a connection made to find out would be in its log, as one that came to nothing.
     process.prints("\"message\":\"serving ")?;
     Ok(process)
 }
 
+/// The entry for the other, with what both were given.
+fn agreement(which: &Which, place: &Place<'_>, agreed: Agreed) -> Result<String> {
+    let Which { domain, other, .. } = which;
+    let (_, auth) = agreed.names();
+    let (says, hears) = match agreed {
+        Agreed::DigestMd5 | Agreed::ScramSha256Plus => {
+            let account = |name| format!("username = \"{name}\", password = \"of {name}\"");
+            (account(domain), account(other))
+        }
+        Agreed::Gssapi => {
+            let keytab = place.shared(&keytab(domain));
+            let own = format!("gssapi = {{ keytab = \"{keytab}\" }}");
+            (own.clone(), own)
+        }
+        Agreed::KerberosV4 => {
+            // RFC 2222 §7.1: `xmpp`, and the first part of the domain.
+            let service = |domain: &str| {
+                domain
+                    .split('.')
+                    .next()
+                    .map(|host| format!("xmpp.{host}@LAB"))
+            };
+            let (Some(own), Some(theirs)) = (service(domain), service(other)) else {
+                bail!("a domain without a part");
+            };
+            let mut keys = [(own.clone(), theirs.clone()), (theirs, own)];
+            // The same file on both sides.
+            keys.sort_unstable();
+            let lines = keys.iter().zip(["133457799bbcdff1", "0123456789abcdef"]);
+            let lines =
+                lines.map(|((client, service), key)| format!("{client} {service} 1 {key}\n"));
+            place.write("v4.keys", &lines.collect::<String>())?;
+            let both = "kerberos-v4 = { key_file = \"v4.keys\" }".to_owned();
+            (both.clone(), both)
+        }
+    };
+    Ok(format!(
+        "[[peer]]\ndomain = \"{other}\"\nauth = [\"{auth}\"]\n\
+         credentials = {{ {says} }}\naccept = {{ {hears} }}\n"
+    ))
+}
+
+/// The keytab of a domain in the row's realm.
+pub(super) fn keytab(domain: &str) -> String {
+    format!("{domain}.keytab")
+}
+
 /// An end for `lab check`: the component.
 pub(super) fn end() -> String {
-    format!("component,addr={ADDRESS}:5347,domain={DOMAIN},secret={SECRET}")
+    component(DOMAIN, ADDRESS)
+}
+
+pub(super) fn component(domain: &str, address: Ipv4Addr) -> String {
+    format!("component,addr={address}:5347,domain={domain},secret={SECRET}")
 }
 
 /// Where its log is: it writes to standard error.
@@ -75,6 +138,7 @@ pub(super) fn proved(log: &str, peer: &str, claim: &Claim) -> Result<(), String>
     let method = match claim.method {
         Method::Dialback => "dialback",
         Method::External => "external",
+        Method::Agreed(name) => name,
     };
     for entry in entries {
         let (found, tls) = (entry.value("method"), entry.value("tls"));

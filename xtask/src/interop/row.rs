@@ -3,9 +3,10 @@
 use super::{
     bed::Bed,
     evidence::{Claim, Method, Refusal},
-    ours,
+    ours::{self, Which},
     peers::{Peer, Place},
     process::{read, wait_until},
+    sasl::realm::Realm,
     setup::{Direction, Setup, Transport},
 };
 use anyhow::{Context, Result, bail, ensure};
@@ -180,26 +181,42 @@ impl Row<'_> {
         }
         let certificates = &self.bed.certificates;
         let dns = self.bed.serve_zone(&self.directory, zone)?;
-        let s2sd = ours::start(
-            &self.bed.programs.s2sd,
-            &Place {
-                directory: &place("s2sd"),
-                certificates,
-            },
-            &self.setup,
-        )?;
-        let peer = self.peer.start(
-            &Place {
-                directory: &place("peer"),
-                certificates,
-            },
-            &self.setup,
-        )?;
+        let realm = self.realm()?;
+        let environment = realm.as_ref().map(|realm| realm.environment.as_slice());
+        let placed = |directory| Place {
+            directory,
+            certificates,
+            s2sd: &self.bed.programs.s2sd,
+            environment: environment.unwrap_or_default(),
+        };
+        let us = Which {
+            domain: ours::DOMAIN,
+            address: ours::ADDRESS,
+            certificate: self.setup.our_certificate,
+            other: self.peer.domain(),
+        };
+        let (at_ours, at_theirs) = (place("s2sd"), place("peer"));
+        let s2sd = ours::start(&us, &placed(&at_ours), &self.setup)?;
+        let peer = self.peer.start(&placed(&at_theirs), &self.setup)?;
         Ok(Running {
+            _realm: realm,
             _peer: peer,
             _s2sd: s2sd,
             _dns: dns,
         })
+    }
+
+    /// The Kerberos realm, where the row needs one: it knows both servers.
+    fn realm(&self) -> Result<Option<Realm>> {
+        if !self.setup.kerberos() {
+            return Ok(None);
+        }
+        let principals = [ours::DOMAIN, self.peer.domain()]
+            .map(|domain| (format!("xmpp/{domain}"), ours::keytab(domain)));
+        let principals = principals
+            .each_ref()
+            .map(|(name, file)| (name.as_str(), file.as_str()));
+        Realm::start(&self.directory, &principals).map(Some)
     }
 
     /// Both ends, the one whose server initiates first.
@@ -296,6 +313,7 @@ struct Running {
     _peer: Vec<super::process::Process>,
     _s2sd: super::process::Process,
     _dns: super::process::Process,
+    _realm: Option<Realm>,
 }
 
 /// A failed check in words.

@@ -3,9 +3,9 @@
 
 use super::{
     evidence::{Method, Refusal},
-    peers::Peer,
+    peers::{Peer, S2sd},
     row::Row,
-    setup::{Certificate, Direction, Proof, Setup, Transport},
+    setup::{Agreed, Certificate, Direction, Proof, Setup, Transport},
 };
 use anyhow::Result;
 
@@ -151,6 +151,43 @@ pub(super) const ALL: [Scenario; 15] = [
     },
 ];
 
+/// What two of us have agreed on, which no other server has between servers.
+pub(super) const PAIRS: [Scenario; 4] = [
+    Scenario {
+        name: "agreed-digest-md5",
+        setup: |_, _| pair(Agreed::DigestMd5),
+        act: |row| row.federates(Method::Agreed(Agreed::DigestMd5.names().0)),
+    },
+    Scenario {
+        name: "agreed-scram-sha-256-plus",
+        setup: |_, _| pair(Agreed::ScramSha256Plus),
+        act: |row| row.federates(Method::Agreed(Agreed::ScramSha256Plus.names().0)),
+    },
+    Scenario {
+        name: "agreed-gssapi",
+        setup: |_, _| pair(Agreed::Gssapi),
+        act: |row| row.federates(Method::Agreed(Agreed::Gssapi.names().0)),
+    },
+    Scenario {
+        name: "agreed-kerberos-v4",
+        setup: |_, _| pair(Agreed::KerberosV4),
+        act: |row| row.federates(Method::Agreed(Agreed::KerberosV4.names().0)),
+    },
+];
+
+/// Those that are played with this peer.
+pub(super) fn of(peer: &dyn Peer) -> &'static [Scenario] {
+    match peer.name() == S2sd.name() {
+        true => &PAIRS,
+        false => &ALL,
+    }
+}
+
+/// Certificates are good, and none is a proof: encryption is theirs alone.
+fn pair(agreed: Agreed) -> Setup {
+    Setup::new(Transport::StartTls, Proof::Agreed(agreed))
+}
+
 fn initiator_shows(setup: Setup, direction: Direction, certificate: Certificate) -> Setup {
     match direction {
         Direction::FromPeer => Setup {
@@ -177,7 +214,8 @@ mod tests {
 
     #[test]
     fn every_scenario_has_its_own_name() {
-        let mut names = ALL.map(|scenario| scenario.name);
+        let all = ALL.iter().chain(&PAIRS);
+        let mut names: Vec<&str> = all.map(|scenario| scenario.name).collect();
         names.sort_unstable();
         assert!(names.is_sorted_by(|a, b| a < b));
     }

@@ -17,6 +17,30 @@ pub(super) enum Proof {
     External,
     /// EXTERNAL, and dialback where that fails.
     Either,
+    /// What the two were given. Only between two of us.
+    Agreed(Agreed),
+}
+
+/// What two servers were given to know each other by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Agreed {
+    DigestMd5,
+    ScramSha256Plus,
+    /// Tickets of a realm that is made for the row.
+    Gssapi,
+    KerberosV4,
+}
+
+impl Agreed {
+    /// The mechanism, as SASL has it and as our `auth` has it.
+    pub(super) fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::DigestMd5 => ("DIGEST-MD5", "digest-md5"),
+            Self::ScramSha256Plus => ("SCRAM-SHA-256-PLUS", "scram-sha-256-plus"),
+            Self::Gssapi => ("GSSAPI", "gssapi"),
+            Self::KerberosV4 => ("KERBEROS_V4", "kerberos-v4"),
+        }
+    }
 }
 
 /// The certificate that a server shows. Each is made for each domain.
@@ -131,6 +155,11 @@ impl Setup {
     }
 
     pub(super) fn dialback(&self) -> bool {
-        self.proof != Proof::External
+        matches!(self.proof, Proof::Dialback | Proof::Either)
+    }
+
+    /// Does the row need a Kerberos realm?
+    pub(super) fn kerberos(&self) -> bool {
+        self.proof == Proof::Agreed(Agreed::Gssapi)
     }
 }

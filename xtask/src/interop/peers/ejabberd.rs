@@ -128,6 +128,7 @@ impl Peer for Ejabberd {
         let method = match claim.method {
             Method::Dialback => "dialback",
             Method::External => "EXTERNAL",
+            Method::Agreed(name) => name,
         };
         let accepted = match claim.direction {
             Direction::FromPeer => {

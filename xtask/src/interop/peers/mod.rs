@@ -3,6 +3,7 @@
 mod ejabberd;
 mod jabberd2;
 mod prosody;
+mod s2sd;
 
 use super::{
     evidence::{Claim, Method, Refusal},
@@ -21,7 +22,7 @@ use std::{
     process::Command,
 };
 
-pub(super) use self::{ejabberd::Ejabberd, jabberd2::Jabberd2, prosody::Prosody};
+pub(super) use self::{ejabberd::Ejabberd, jabberd2::Jabberd2, prosody::Prosody, s2sd::S2sd};
 
 /// A kind of server.
 pub(super) trait Peer: Sync {
@@ -52,18 +53,26 @@ pub(super) trait Peer: Sync {
 }
 
 /// All of them, in the order of the matrix.
-pub(super) const ALL: [&dyn Peer; 3] = [&Prosody, &Ejabberd, &Jabberd2];
+pub(super) const ALL: [&dyn Peer; 4] = [&Prosody, &Ejabberd, &Jabberd2, &S2sd];
 
 /// Where a server of one row lives: its directory, and the certificates.
 pub(super) struct Place<'a> {
     pub(super) directory: &'a Path,
     pub(super) certificates: &'a Path,
+    /// The program s2sd, and what to set in its environment.
+    pub(super) s2sd: &'a Path,
+    pub(super) environment: &'a [(&'static str, OsString)],
 }
 
 impl Place<'_> {
     /// A file or directory in it, as text for a configuration.
     pub(super) fn path(&self, name: &str) -> String {
         self.directory.join(name).display().to_string()
+    }
+
+    /// A file of the row, which both servers see.
+    pub(super) fn shared(&self, name: &str) -> String {
+        self.directory.with_file_name(name).display().to_string()
     }
 
     pub(super) fn make_directory(&self, name: &str) -> Result<()> {

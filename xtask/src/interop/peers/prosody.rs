@@ -133,6 +133,7 @@ impl Peer for Prosody {
                 line_with(&stream, &[asks, "result "])?;
                 line_with(&stream, &[grants, "result ", "type='valid'"])?;
             }
+            Method::Agreed(name) => return Err(format!("has no {name} between servers")),
         }
         let encrypted = ["Stream encrypted"];
         if claim.tls() {

@@ -3,7 +3,7 @@
 
 mod cyrus;
 mod gsasl;
-mod realm;
+pub(super) mod realm;
 mod rsasl;
 
 use self::realm::Realm;
@@ -173,6 +173,12 @@ const KERBEROS: [&str; 5] = [
 ];
 const LIBCLANG: &str = "lib/libclang.so";
 
+/// Is there a KDC, and what a build with Kerberos needs?
+pub(super) fn kerberos_is_installed() -> bool {
+    let mut programs = KERBEROS.iter();
+    programs.all(|program| find(program).is_some()) && has_library(LIBCLANG)
+}
+
 impl Exchange {
     /// Is it by Kerberos 5?
     fn needs_kerberos(&self) -> bool {
@@ -206,10 +212,9 @@ impl Part<'_> {
 impl Tool {
     pub(super) fn is_installed(&self) -> bool {
         let kerberos = ALL.iter().any(|exchange| self.needs_kerberos(exchange));
-        let of_kerberos: &[&str] = if kerberos { &KERBEROS } else { &[] };
-        let mut programs = self.programs.iter().chain(of_kerberos);
+        let mut programs = self.programs.iter();
         programs.all(|program| find(program).is_some())
-            && (!kerberos || has_library(LIBCLANG))
+            && (!kerberos || kerberos_is_installed())
             && self.libraries.iter().all(|library| has_library(library))
     }
 
@@ -249,14 +254,19 @@ impl Tool {
         let right = ends != Ends::Badly;
         let external = mechanism == "EXTERNAL";
         let realm = match exchange.needs_kerberos() {
-            true => Some(Realm::start(directory)?),
+            true => {
+                let service = format!("xmpp/{HOST}");
+                let principals = [(USER, "user.keytab"), (&service, "service.keytab")];
+                Some(Realm::start(directory, &principals)?)
+            }
             false => None,
         };
         // Who proves himself has the wrong one, or asks for more than is proved outside.
         let by_password = !external && realm.is_none() && mechanism != "ANONYMOUS";
         let shown = if right { PASSWORD } else { WRONG_PASSWORD };
         let wanted = (!by_password && !right).then_some(NOT_PROVED);
-        let user = realm.as_ref().map_or(USER, |_| realm::PRINCIPAL);
+        let principal = format!("{USER}@{}", realm::NAME);
+        let user = realm.as_ref().map_or(USER, |_| principal.as_str());
         let (side, ours, theirs) = match direction {
             Direction::FromPeer => ("server", PASSWORD, shown),
             Direction::ToPeer => ("client", shown, PASSWORD),

@@ -1,26 +1,25 @@
 //! A Kerberos realm for one row: MIT's KDC on loopback, the files of which are all in the row's directory.
 
-use super::{HOST, USER};
 use crate::interop::{peers::search_path, process::Process};
 use anyhow::{Context, Result, ensure};
 use std::{ffi::OsString, fs, net::Ipv4Addr, path::Path, process::Command};
 
-/// Its name, and the principal of the account.
-const NAME: &str = "LAB.TEST";
-pub(super) const PRINCIPAL: &str = "alice@LAB.TEST";
+/// Its name.
+pub(in crate::interop) const NAME: &str = "LAB.TEST";
 
 /// In the namespace nobody else has it.
 const KDC: (Ipv4Addr, u16) = (Ipv4Addr::new(127, 0, 77, 88), 8888);
 
 /// A running KDC. Ends when dropped.
-pub(super) struct Realm {
+pub(in crate::interop) struct Realm {
     _kdc: Process,
     /// What makes libkrb5 use it: keys of both sides are in keytabs that its configuration names.
-    pub(super) environment: Vec<(&'static str, OsString)>,
+    pub(in crate::interop) environment: Vec<(&'static str, OsString)>,
 }
 
 impl Realm {
-    pub(super) fn start(directory: &Path) -> Result<Self> {
+    /// With these principals, each with the name of the keytab that its key goes to.
+    pub(in crate::interop) fn start(directory: &Path, principals: &[(&str, &str)]) -> Result<Self> {
         let at = directory.display();
         let (address, port) = KDC;
         let kdc = format!("{address}:{port}");
@@ -64,10 +63,7 @@ impl Realm {
             Ok(())
         };
         run("kdb5_util", &["create", "-s", "-P", "a master password"])?;
-        for (principal, keytab) in [
-            (USER, "user.keytab"),
-            (&*format!("xmpp/{HOST}"), "service.keytab"),
-        ] {
+        for (principal, keytab) in principals {
             run(
                 "kadmin.local",
                 &["-q", &format!("addprinc -randkey {principal}")],

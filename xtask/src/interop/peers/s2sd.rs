@@ -1,0 +1,92 @@
+//! s2sd itself, a second one, for what two servers agree on and no other server has between servers.
+
+use super::{Peer, Place};
+use crate::interop::{
+    evidence::{Claim, Method, Refusal},
+    ours::{self, Which},
+    process::Process,
+    sasl::kerberos_is_installed,
+    setup::{Direction, Setup},
+};
+use anyhow::Result;
+use std::net::Ipv4Addr;
+
+pub(in crate::interop) struct S2sd;
+
+impl Peer for S2sd {
+    fn name(&self) -> &'static str {
+        "s2sd"
+    }
+
+    fn is_installed(&self) -> bool {
+        kerberos_is_installed()
+    }
+
+    fn packages(&self) -> &'static [&'static str] {
+        &[
+            "krb5-kdc",
+            "krb5-admin-server",
+            "libkrb5-dev",
+            "pkg-config",
+            "clang",
+            "libclang-dev",
+        ]
+    }
+
+    fn domain(&self) -> &'static str {
+        "other.test"
+    }
+
+    fn address(&self) -> Ipv4Addr {
+        Ipv4Addr::new(127, 0, 77, 7)
+    }
+
+    fn version(&self) -> Option<String> {
+        Some(format!("s2sd {}", env!("CARGO_PKG_VERSION")))
+    }
+
+    fn start(&self, place: &Place<'_>, setup: &Setup) -> Result<Vec<Process>> {
+        let which = Which {
+            domain: self.domain(),
+            address: self.address(),
+            certificate: setup.peer_certificate,
+            other: ours::DOMAIN,
+        };
+        Ok(vec![ours::start(&which, place, setup)?])
+    }
+
+    fn end(&self) -> String {
+        ours::component(self.domain(), self.address())
+    }
+
+    fn log(&self) -> &'static str {
+        ours::LOG
+    }
+
+    fn proved(&self, log: &str, claim: &Claim) -> Result<(), String> {
+        ours::proved(log, ours::DOMAIN, &mirrored(claim))
+    }
+
+    fn refused(&self, _log: &str, _direction: Direction, _why: Refusal) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn takes_server_only(&self) -> Method {
+        Method::External
+    }
+
+    fn cannot(&self, _scenario: &str, _direction: Direction) -> Option<&'static str> {
+        None
+    }
+}
+
+/// The claim as the other end has it.
+fn mirrored(claim: &Claim) -> Claim {
+    Claim {
+        direction: match claim.direction {
+            Direction::FromPeer => Direction::ToPeer,
+            Direction::ToPeer => Direction::FromPeer,
+        },
+        ..*claim
+    }
+}
