@@ -94,3 +94,124 @@ impl Desk {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use xmpp_dialback::Secret;
+    use xmpp_sasl::Random;
+
+    use super::*;
+    use crate::config::{Config, Method, Pattern, Peer, Policy, Tickets, TlsMode};
+    use crate::negotiate::Transport;
+    use crate::negotiate::seeded::Seeded;
+
+    struct Zeroes;
+
+    impl Random for Zeroes {
+        fn fill(&mut self, out: &mut [u8]) {
+            out.fill(0);
+        }
+    }
+
+    fn domain(name: &str) -> Domain {
+        Domain::parse(name).unwrap()
+    }
+
+    /// Tickets of these principals are taken from these peers; none named: from the domain's own service.
+    fn house(peers: &[(&str, &[&str])]) -> Arc<House> {
+        let toml = "data_dir = 'data'\n[policy]\ntls = 'optional'\n[[domain]]\nname = 'b.test'\n";
+        let mut config = Config::from_toml(toml, "s2sd.toml", Path::new("."))
+            .unwrap()
+            .config;
+        config.peers = peers
+            .iter()
+            .map(|(name, principals)| Peer {
+                pattern: Pattern::Exactly(domain(name)),
+                policy: Arc::new(Policy {
+                    tls: TlsMode::Disabled,
+                    auth: vec![Method::Gssapi],
+                    accept: Some(PeerAccept {
+                        account: None,
+                        kerberos_v4: None,
+                        gssapi: Some(Tickets {
+                            acceptor: Acceptor::default(),
+                            principals: principals.iter().map(|&name| name.to_owned()).collect(),
+                        }),
+                    }),
+                    ..(*config.policy).clone()
+                }),
+            })
+            .collect();
+        let secret = Secret::new("of this test");
+        Arc::new(House::new(Arc::new(config), secret, |_| false))
+    }
+
+    /// For whom does it speak?
+    fn speaks(
+        house: &Arc<House>,
+        from: Option<&str>,
+        principal: &str,
+        authzid: Option<&str>,
+    ) -> Result<String, Failure> {
+        let desk = Desk {
+            house: Arc::clone(house),
+            random: Seeded::from(&mut Zeroes),
+            transport: Transport::Plain,
+            method: Method::Gssapi,
+            remote: from.map(domain),
+            certified: None,
+            proving: None,
+            explained: None,
+        };
+        let found = desk.speaks_for(principal, "xmpp/b.test@REALM", authzid);
+        found.map(|domain| domain.to_string())
+    }
+
+    const NO: Result<String, Failure> = Err(Failure::NotAuthorized);
+
+    #[test]
+    fn a_principal_speaks_for_the_domain_of_its_service_or_where_it_is_named() {
+        let house = house(&[
+            ("a.test", &[]),
+            ("c.test", &["robot@REALM", "xmpp/a.test@OTHER"]),
+        ]);
+        for from in [Some("a.test"), None] {
+            let a = Ok("a.test".to_owned());
+            assert_eq!(speaks(&house, from, "xmpp/a.test@REALM", None), a);
+            for other in [
+                "xmpp/c.test@REALM",
+                "xmpp/chat.a.test@REALM",
+                "imap/a.test@REALM",
+                "a.test@REALM",
+                "nobody@REALM",
+            ] {
+                assert_eq!(speaks(&house, from, other, None), NO, "{from:?} {other}");
+            }
+        }
+        // Who is named for another peer, or of another realm, is nobody here.
+        for other in ["robot@REALM", "xmpp/a.test@OTHER"] {
+            assert_eq!(speaks(&house, Some("a.test"), other, None), NO);
+            let c = Ok("c.test".to_owned());
+            assert_eq!(speaks(&house, Some("c.test"), other, None), c);
+            assert_eq!(speaks(&house, None, other, None), c);
+        }
+        assert_eq!(speaks(&house, Some("d.test"), "robot@REALM", None), NO);
+    }
+
+    #[test]
+    fn a_principal_that_speaks_for_several_says_for_which() {
+        let both = &["robot@REALM"];
+        let house = house(&[("a.test", both), ("c.test", both), ("d.test", &[])]);
+        let robot = |authzid| speaks(&house, None, "robot@REALM", authzid);
+        assert_eq!(robot(None), NO);
+        for one in ["a.test", "c.test"] {
+            assert_eq!(robot(Some(one)), Ok(one.to_owned()));
+        }
+        assert_eq!(robot(Some("d.test")), Err(Failure::InvalidAuthzid));
+        let said = speaks(&house, Some("a.test"), "robot@REALM", Some("c.test"));
+        assert_eq!(said, Err(Failure::InvalidAuthzid));
+    }
+}
