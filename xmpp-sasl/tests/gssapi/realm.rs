@@ -3,7 +3,7 @@
 //! libkrb5 takes its configuration from the environment. Tests do not change their own: what needs the realm runs in a
 //! child process, which is this test program again, told to run the one test.
 //!
-//! The tests of daemons use it too: `tests/tests/gssapi.rs`.
+//! The tests of daemons use it too: `tests/tests/gssapi/main.rs`.
 
 use std::env;
 use std::fs;
@@ -14,6 +14,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 pub(crate) const NAME: &str = "VERONA.EXAMPLE";
+
+/// Another realm, with which that one has keys in common, so that its principals get tickets there. It is made where a
+/// principal of it is asked for: `xmpp/capulet.example@MANTUA.EXAMPLE`.
+pub(crate) const FOREIGN: &str = "MANTUA.EXAMPLE";
 
 /// A realm without a KDC. A test may listen where that would be, and not answer.
 #[allow(dead_code)] // Not every test that has a realm needs it.
@@ -74,14 +78,21 @@ impl Realm {
             "[libdefaults]\n default_realm = {NAME}\n dns_lookup_kdc = false\n dns_lookup_realm = false\n \
              dns_canonicalize_hostname = false\n rdns = false\n default_ccache_name = FILE:{at}/no-such-cache\n \
              default_keytab_name = FILE:{at}/no-such-keytab\n default_client_keytab_name = FILE:{at}/no-such-keytab\n\
-             [realms]\n {NAME} = {{\n  kdc = {kdc_address}\n }}\n {SILENT} = {{\n  kdc = {silent}\n }}\n\
+             [realms]\n {NAME} = {{\n  kdc = {kdc_address}\n }}\n {FOREIGN} = {{\n  kdc = {kdc_address}\n }}\n \
+             {SILENT} = {{\n  kdc = {silent}\n }}\n\
              [domain_realm]\n .example = {NAME}\n .test = {NAME}\n\
              [logging]\n kdc = STDERR\n"
         );
+        let database = |realm: &str| {
+            format!(
+                " {realm} = {{\n  database_name = {at}/{realm}\n  key_stash_file = {at}/{realm}.stash\n  \
+                 acl_file = {at}/acl\n  max_life = 10h\n }}\n"
+            )
+        };
         let server = format!(
-            "[kdcdefaults]\n kdc_listen = {kdc_address}\n kdc_tcp_listen = {kdc_address}\n\
-             [realms]\n {NAME} = {{\n  database_name = {at}/principal\n  key_stash_file = {at}/stash\n  \
-             acl_file = {at}/acl\n  max_life = 10h\n }}\n"
+            "[kdcdefaults]\n kdc_listen = {kdc_address}\n kdc_tcp_listen = {kdc_address}\n[realms]\n{}{}",
+            database(NAME),
+            database(FOREIGN)
         );
         fs::write(directory.join("krb5.conf"), client).expect("a configuration");
         fs::write(directory.join("kdc.conf"), server).expect("a configuration");
@@ -91,26 +102,41 @@ impl Realm {
             directory,
             kdc: Command::new("true").spawn().expect("a process"),
         };
-        realm.run(
-            "kdb5_util",
-            &["-r", NAME, "create", "-s", "-P", "a master password"],
-        );
+        let realms: &[&str] = match principals.iter().any(|name| realm_of(name) == FOREIGN) {
+            true => &[NAME, FOREIGN],
+            false => &[NAME],
+        };
+        for name in realms {
+            realm.run(
+                "kdb5_util",
+                &["-r", name, "create", "-s", "-P", "a master password"],
+            );
+        }
+        if realms.len() > 1 {
+            // The key that they have in common, for the way from there to here.
+            for name in realms {
+                let add = format!("addprinc -pw common krbtgt/{NAME}@{FOREIGN}");
+                realm.run("kadmin.local", &["-r", name, "-q", &add]);
+            }
+        }
         for principal in principals {
+            let name = realm_of(principal);
             realm.run(
                 "kadmin.local",
-                &["-r", NAME, "-q", &format!("addprinc -randkey {principal}")],
+                &["-r", name, "-q", &format!("addprinc -randkey {principal}")],
             );
             // Each time the keys are new ones.
             for keytab in [old_file_name(principal), file_name(principal)] {
                 let keytab = realm.directory.join(keytab);
                 let command = format!("ktadd -k {} {principal}", keytab.display());
-                realm.run("kadmin.local", &["-r", NAME, "-q", &command]);
+                realm.run("kadmin.local", &["-r", name, "-q", &command]);
             }
         }
         // The shell ends the KDC when our end of its standard input is closed, by drop or by death.
         let kdc = format!(
-            "{} -n -r {NAME} & kdc=$!; read line; kill $kdc; wait $kdc",
-            program("krb5kdc")
+            "{} -n -r {} & kdc=$!; read line; kill $kdc; wait $kdc",
+            program("krb5kdc"),
+            realms.join(" -r ")
         );
         realm.kdc = realm
             .command("sh")
@@ -174,6 +200,10 @@ impl Drop for Realm {
 pub(crate) fn silent_kdc(directory: &Path) -> SocketAddr {
     let text = fs::read_to_string(directory.join(SILENT_ADDRESS)).expect("the realm wrote it");
     text.parse().expect("an address")
+}
+
+fn realm_of(principal: &str) -> &str {
+    principal.split_once('@').map_or(NAME, |(_, realm)| realm)
 }
 
 /// The file with this principal's keys, in the realm's directory.
