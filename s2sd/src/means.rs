@@ -14,7 +14,7 @@ use xmpp_sasl::{ChannelBindings, Random};
 use crate::conn::Conn;
 use crate::negotiate::{House, Secured};
 use crate::pace::Paces;
-use crate::resolve::Dns;
+use crate::resolve::{Dns, Posh};
 use crate::tls::{self, ByName, Tls, binding};
 
 /// Shared by all tasks.
@@ -26,6 +26,8 @@ pub(crate) struct Means {
     pub(crate) tls: Tls,
     /// The resolver.
     pub(crate) dns: Dns,
+    /// What domains publish about certificates on the web.
+    pub(crate) posh: Posh,
     /// How fast peers may send.
     pub(crate) paces: Paces,
     /// Turns for what takes long to compute: whoever waits for one makes nobody else wait.
@@ -67,6 +69,7 @@ impl Means {
             waiting: Arc::new(Semaphore::new(WAITING)),
             tls,
             dns,
+            posh: Posh::default(),
             paces: Paces::default(),
             reloads: watch::Sender::default(),
             stop: CancellationToken::new(),

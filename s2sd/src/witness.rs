@@ -16,7 +16,8 @@ use crate::config::{Dane, Dnssec, Policy, TlsMode};
 use crate::conn::Conn;
 use crate::means::Means;
 use crate::negotiate::{House, Judged};
-use crate::resolve::{Dns, Host, ResolveError, Target};
+use crate::resolve::{Dns, Fetch, Host, ResolveError, Target};
+use crate::tls::judgement::Published;
 use crate::tls::{self, Because, Evidence, Judgement, PeerChain, Place};
 
 /// Which server it is that showed the certificate.
@@ -94,10 +95,30 @@ impl Means {
             Which::Calling => Ok(Vec::new()),
         };
         let roots = self.tls.roots(&policy);
-        tls::judge(&Evidence {
+        let evidence = Evidence {
             dane: policy.dane,
             places: places.as_deref().map_err(String::as_str),
             ..Evidence::new(Some(chain), &roots, domain, UnixTime::now())
+        };
+        let judgement = tls::judge(&evidence);
+        if !policy.posh || !tls::judgement::may_be_posh(&evidence, &judgement) {
+            return judgement;
+        }
+        let fetch = Fetch {
+            dns: &self.dns,
+            tls: &self.tls,
+            policy: &policy,
+            roots: &roots,
+            within: house.config.limits.connect,
+        };
+        let found = self.posh.published(domain, &roots, &fetch, within).await;
+        let posh = found.as_ref().map(|published| Published {
+            fingerprints: &published.fingerprints,
+            url: &published.url,
+        });
+        tls::judge(&Evidence {
+            posh: Some(posh.map_err(String::as_str)),
+            ..evidence
         })
     }
 

@@ -15,6 +15,7 @@ pub mod component;
 pub mod encounters;
 pub mod endpoint;
 pub mod forge;
+pub mod https;
 #[cfg(test)]
 mod hub;
 pub mod journal;

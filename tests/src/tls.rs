@@ -83,6 +83,16 @@ pub fn server(identity: &Identity) -> anyhow::Result<Arc<ServerConfig>> {
     Ok(Arc::new(config))
 }
 
+/// For a web server.
+pub fn web_server(identity: &Identity) -> anyhow::Result<Arc<ServerConfig>> {
+    let trusting = Trusting::new();
+    let config = ServerConfig::builder_with_provider(trusting.provider.clone())
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(identity.chain.clone(), identity.key.clone_key())?;
+    Ok(Arc::new(config))
+}
+
 #[derive(Debug)]
 struct Trusting {
     provider: Arc<CryptoProvider>,

@@ -61,6 +61,7 @@ pub const KEYS: &[Key] = &[
     key("policy", "auth", "list of word", "[\"external\", \"dialback\"]"),
     key("policy", "verify", "word", "\"strict\""),
     key("policy", "dane", "word", "\"use\""),
+    key("policy", "posh", "bool", "false"),
     key("policy", "trust", "word or list of path", "\"system\""),
     key("policy", "crl", "list of path", "[]"),
     key("policy", "max_stanza", "size", ""),

@@ -27,6 +27,8 @@ pub struct Policy {
     pub verify: Verify,
     /// Whether what signed zones say of a certificate counts.
     pub dane: Dane,
+    /// Whether what a domain publishes about certificates by HTTPS counts.
+    pub posh: bool,
     /// Whom we believe when they sign a certificate.
     pub trust: Trust,
     /// Files with lists of what these took back.
@@ -59,6 +61,7 @@ impl Default for Policy {
             auth: vec![Method::External, Method::Dialback],
             verify: Verify::Strict,
             dane: Dane::Use,
+            posh: false,
             trust: Trust::System,
             crl: Vec::new(),
             max_stanza: Limits::default().max_stanza,

@@ -192,6 +192,14 @@ fn split_unit(text: &str) -> (&str, &str) {
     )
 }
 
+/// `true` or `false`.
+pub(super) fn bool(value: &DeValue<'_>) -> Result<bool, Wrong> {
+    match value {
+        DeValue::Boolean(value) => Ok(*value),
+        _ => Err(Wrong::new("true or false", value)),
+    }
+}
+
 /// One of a few words.
 pub(super) fn word<T: Copy>(
     words: &'static [(&'static str, T)],

@@ -10,12 +10,16 @@ mod ask;
 mod connect;
 mod dial;
 mod dns;
+mod https;
 mod kept;
 pub mod plan;
+mod posh;
 mod reply;
 mod socks;
 
 pub use connect::{Unreached, connect};
 pub use dial::dial;
 pub use dns::{Addresses, Dns, Services};
+pub(crate) use https::Fetch;
 pub use plan::{Answer, Host, ResolveError, Security, Srv, Target, plan};
+pub(crate) use posh::Posh;

@@ -8,7 +8,7 @@ use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwap;
 use rustls::{
-    ClientConfig, ServerConfig, SupportedProtocolVersion,
+    ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion,
     client::Resumption,
     crypto::CryptoProvider,
     pki_types::{CertificateDer, DnsName, ServerName, UnixTime},
@@ -203,6 +203,25 @@ impl Tls {
         let loaded = self.loaded.load();
         let roots = loaded.roots.get(&trusted(policy));
         roots.cloned().unwrap_or_default()
+    }
+
+    /// A client of web servers: it believes what these roots vouch for, and shows nothing of ours.
+    pub(crate) fn web_client(&self, roots: &Roots, min: MinTls) -> Arc<ClientConfig> {
+        let versions: &[_] = match min {
+            MinTls::V1_2 => &[&TLS13, &TLS12],
+            MinTls::V1_3 => &[&TLS13],
+        };
+        let roots = RootCertStore {
+            roots: roots.anchors().to_vec(),
+        };
+        let mut config = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_protocol_versions(versions)
+            .expect("the provider knows TLS 1.2 and 1.3")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.resumption = Resumption::disabled();
+        Arc::new(config)
     }
 
     /// Our certificates, in the order of the configuration.

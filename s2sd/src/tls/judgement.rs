@@ -11,6 +11,7 @@ use xmpp_stream::Domain;
 
 use super::dane::{self, Matched, Tlsa, TlsaSet};
 use super::identity::Identity;
+use super::posh::Fingerprints;
 use super::trust::{self, BadCertificate, PeerChain, Roots};
 use crate::config::Dane;
 
@@ -23,6 +24,8 @@ pub enum Trust {
     Nothing,
     /// Whoever answers where the domain's DNS leads (XEP-0220).
     Dialback,
+    /// An authority, for the domain's web server, which vouches for the very certificate (RFC 7711).
+    Posh,
     /// An authority, for the domain.
     Pkix,
     /// An authority, for a server that the domain's DNS leads to, as DNSSEC proves (RFC 7673 §4.1).
@@ -40,6 +43,7 @@ impl Trust {
             Self::Contradicted => "contradicted",
             Self::Nothing => "nothing",
             Self::Dialback => "dialback",
+            Self::Posh => "POSH",
             Self::Pkix => "PKIX",
             Self::Delegated => "delegated",
             Self::Dane => "DANE",
@@ -82,6 +86,11 @@ pub enum Because {
         /// Where it is: `_5269._tcp.xmpp.example`.
         at: String,
     },
+    /// The certificate is one of those that the domain publishes by HTTPS.
+    Posh {
+        /// Where.
+        url: String,
+    },
     /// A SASL mechanism that rests on what both sides were given.
     Mechanism(&'static str),
 }
@@ -95,6 +104,7 @@ impl Because {
             Self::Name { .. } => Trust::Pkix,
             Self::Target { .. } => Trust::Delegated,
             Self::Tlsa { .. } => Trust::Dane,
+            Self::Posh { .. } => Trust::Posh,
             Self::Mechanism(_) => Trust::Agreed,
         }
     }
@@ -111,6 +121,7 @@ impl fmt::Display for Because {
             Self::Name { matched } => f.write_str(matched),
             Self::Target { matched } => write!(f, "{matched}, where its SRV records lead"),
             Self::Tlsa { record, at } => write!(f, "TLSA {record} at {at}"),
+            Self::Posh { url } => f.write_str(url),
             Self::Mechanism(name) => f.write_str(name),
         }
     }
@@ -138,7 +149,7 @@ impl Judgement {
     pub fn is_certified(&self) -> bool {
         match self.trust {
             Trust::Contradicted | Trust::Nothing | Trust::Dialback | Trust::Agreed => false,
-            Trust::Pkix | Trust::Delegated | Trust::Dane => true,
+            Trust::Posh | Trust::Pkix | Trust::Delegated | Trust::Dane => true,
         }
     }
 
@@ -194,6 +205,17 @@ pub struct Evidence<'a> {
     /// The servers of the domain that may have shown the certificate: the one we connected to, or all there are. Or why
     /// they cannot be told.
     pub places: Result<&'a [Place], &'a str>,
+    /// What the domain publishes by HTTPS, or why that is not known; none where nobody asked.
+    pub posh: Option<Result<Published<'a>, &'a str>>,
+}
+
+/// A document that a domain publishes (RFC 7711 §3.1).
+#[derive(Clone, Copy, Debug)]
+pub struct Published<'a> {
+    /// What it says.
+    pub fingerprints: &'a Fingerprints,
+    /// Where it is.
+    pub url: &'a str,
 }
 
 impl<'a> Evidence<'a> {
@@ -211,6 +233,7 @@ impl<'a> Evidence<'a> {
             now,
             dane: Dane::Off,
             places: Ok(&[]),
+            posh: None,
         }
     }
 }
@@ -238,7 +261,7 @@ pub fn judge(evidence: &Evidence<'_>) -> Judgement {
     }
     match by_pkix(evidence, chain, places) {
         Ok(because) => because.into(),
-        Err(bad) => Because::Bad(bad).into(),
+        Err(bad) => by_posh(evidence, chain, bad).into(),
     }
 }
 
@@ -293,6 +316,44 @@ fn by_pkix(
             domain: evidence.domain.to_string(),
             found: found.iter().map(Identity::to_string).collect(),
         }),
+    }
+}
+
+/// Whether it may help to ask what the domain publishes by HTTPS: not where the certificate is out of its time, or taken
+/// back, or not what the DNS says (RFC 7711 §6, RFC 7712 §5).
+pub fn may_be_posh(evidence: &Evidence<'_>, judgement: &Judgement) -> bool {
+    let Some(chain) = evidence.chain else {
+        return false;
+    };
+    match judgement.bad() {
+        Some(
+            BadCertificate::UnknownIssuer { .. }
+            | BadCertificate::SelfSigned
+            | BadCertificate::WrongName { .. },
+        ) => trust::judge_for_itself(chain.leaf(), evidence.roots, evidence.now).is_ok(),
+        _ => false,
+    }
+}
+
+/// What a domain publishes stands for its authority and for its name (RFC 7711 §3.3, §4).
+fn by_posh(evidence: &Evidence<'_>, chain: &PeerChain, bad: BadCertificate) -> Because {
+    let judgement = Because::Bad(bad.clone()).into();
+    match evidence.posh {
+        Some(posh) if may_be_posh(evidence, &judgement) => {
+            let why = match posh {
+                Ok(Published { fingerprints, url }) if fingerprints.have(chain.leaf()) => {
+                    let url = url.to_owned();
+                    return Because::Posh { url };
+                }
+                Ok(Published { url, .. }) => format!("{url} has other fingerprints"),
+                Err(why) => why.to_owned(),
+            };
+            Because::Bad(BadCertificate::NorPosh {
+                pkix: Box::new(bad),
+                posh: why,
+            })
+        }
+        _ => Because::Bad(bad),
     }
 }
 

@@ -12,6 +12,7 @@ pub mod facts;
 mod files;
 pub mod identity;
 pub mod judgement;
+pub mod posh;
 mod reload;
 mod revocation;
 mod troubles;

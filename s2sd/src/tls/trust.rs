@@ -83,6 +83,15 @@ impl Roots {
         self.certificates.iter()
     }
 
+    /// Whether everything that PKIX asks of a server's certificate holds for this one, but for its names.
+    ///
+    /// # Errors
+    ///
+    /// What does not.
+    pub(crate) fn vouch_for(&self, chain: &PeerChain, now: UnixTime) -> Result<(), BadCertificate> {
+        verified(chain, self, now).map(|_| ())
+    }
+
     /// The lists of what was taken back.
     pub(super) fn revoked(&self) -> &Revocations {
         &self.revoked
@@ -171,6 +180,14 @@ pub enum BadCertificate {
     /// Whether it does cannot be told, so that the certificate is not believed (RFC 7673 §3.1, §3.4).
     #[error("whether your DNS says another certificate is the right one cannot be told: {0}")]
     Untold(String),
+    /// It is bad for one reason, and a document that the domain may publish by HTTPS does not make it good.
+    #[error("{pkix}; and by POSH it is not known either: {posh}")]
+    NorPosh {
+        /// The reason.
+        pkix: Box<BadCertificate>,
+        /// What is with the document.
+        posh: String,
+    },
     /// It cannot be parsed.
     #[error("your certificate is malformed")]
     Malformed,
@@ -182,6 +199,12 @@ pub enum BadCertificate {
 impl BadCertificate {
     /// The same for others than the operator of that server: in our log, and in what comes back to a sender.
     pub fn of_it(&self) -> String {
+        if let Self::NorPosh { pkix, posh } = self {
+            return format!(
+                "{}; and by POSH it is not known either: {posh}",
+                pkix.of_it()
+            );
+        }
         let text = self.to_string();
         // The names in it are the peer's own words, and may be any.
         let end = text.find([':', '"', '(']).unwrap_or(text.len());
@@ -273,12 +296,8 @@ pub(super) fn verified(
     now: UnixTime,
 ) -> Result<Vec<Identity>, BadCertificate> {
     if roots.certificates.contains(chain.leaf()) {
-        judge_alone(chain.leaf(), now)?;
-        let listed = EndEntityCert::try_from(chain.leaf()).map(|leaf| roots.revoked.has(&leaf));
-        return match listed {
-            Ok(true) => Err(BadCertificate::Revoked),
-            _ => Ok(identities(chain.leaf())?),
-        };
+        judge_for_itself(chain.leaf(), roots, now)?;
+        return Ok(identities(chain.leaf())?);
     }
     let (found, ()) = vouched(chain, &roots.anchors, &roots.revoked, now, |_| Some(()))?;
     Ok(found)
@@ -337,6 +356,19 @@ pub(super) fn judge_alone(
     }
     match certificate.extended_key_usage().map_err(|_| Unreadable)? {
         Some(usage) if !usage.value.server_auth => Err(BadCertificate::WrongPurpose),
+        _ => Ok(()),
+    }
+}
+
+/// The same, and that it is on no list of what was taken back.
+pub(super) fn judge_for_itself(
+    certificate: &CertificateDer<'_>,
+    roots: &Roots,
+    now: UnixTime,
+) -> Result<(), BadCertificate> {
+    judge_alone(certificate, now)?;
+    match EndEntityCert::try_from(certificate).map(|leaf| roots.revoked.has(&leaf)) {
+        Ok(true) => Err(BadCertificate::Revoked),
         _ => Ok(()),
     }
 }

@@ -83,6 +83,7 @@ fn values(policy: &Policy) -> Vec<Effective> {
         auth,
         verify,
         dane,
+        posh,
         trust,
         crl,
         max_stanza,
@@ -105,6 +106,11 @@ fn values(policy: &Policy) -> Vec<Effective> {
         list("auth", auth.iter().map(|method| method.word()), "nothing"),
         word("verify", verify.name()),
         word("dane", dane.name()),
+        Effective {
+            key: "posh",
+            value: json!(posh),
+            text: posh.to_string(),
+        },
         trust,
         list("crl", crl.iter().map(|file| file.display()), "none"),
         size("max_stanza", *max_stanza),
@@ -331,6 +337,7 @@ legacy.example
   auth                digest-md5, dialback
   verify              strict
   dane                use
+  posh                false
   trust               /etc/s2sd/a.pem, /b.pem
   crl                 /etc/s2sd/a.crl
   max_stanza          10001B
@@ -395,6 +402,7 @@ a.example
   auth                external, dialback
   verify              strict
   dane                use
+  posh                false
   trust               system
   crl                 none
   max_stanza          512KiB

@@ -36,6 +36,7 @@ pub(super) fn policy(table: &Reader<'_>, base: Policy) -> Policy {
     table.set("min_tls", &mut policy.min_tls, values::word(MIN_TLS));
     table.set("verify", &mut policy.verify, values::word(VERIFY));
     table.set("dane", &mut policy.dane, values::word(DANE));
+    table.set("posh", &mut policy.posh, values::bool);
     table.set(
         "max_stanza",
         &mut policy.max_stanza,

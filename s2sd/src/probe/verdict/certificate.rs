@@ -104,6 +104,11 @@ fn of(case: Case<'_>, bad: &BadCertificate) -> (Code, String) {
                 many(case)
             ),
         ),
+        BadCertificate::NorPosh { pkix, .. } => {
+            let (name, change) = of(case, pkix);
+            let posh = "; or to publish its fingerprint by POSH (RFC 7711)";
+            (name, change + posh)
+        }
         BadCertificate::NotInTlsa { at } => (
             Code::CertificateNotInTlsa,
             format!(

@@ -12,6 +12,7 @@ fn who_vouches_has_an_order() {
         Trust::Contradicted,
         Trust::Nothing,
         Trust::Dialback,
+        Trust::Posh,
         Trust::Pkix,
         Trust::Delegated,
         Trust::Dane,
@@ -260,4 +261,56 @@ fn where_records_are_required_an_authority_is_not_enough() {
         want,
     );
     check(&good, &root, Dane::Use, &[], "PKIX: dNSName a.example");
+}
+
+#[test]
+fn what_is_published_on_the_web_helps_where_no_authority_spoke_and_nowhere_else() {
+    use base64::Engine as _;
+    let root = Authority::new("root");
+    let (roots, _) = Roots::new([root.der().clone()]);
+    let name = domain("a.example");
+    let judged = |issued: &Issued, dane, places: &[Place]| {
+        let chain = PeerChain::new(&issued.chain()).unwrap();
+        let hash = base64::engine::general_purpose::STANDARD.encode(Sha256::digest(chain.leaf()));
+        let text = format!("{{\"fingerprints\":[{{\"sha-256\":\"{hash}\"}}],\"expires\":9}}");
+        let Ok(crate::tls::posh::Document::Fingerprints(fingerprints)) =
+            crate::tls::posh::Document::parse(text.as_bytes())
+        else {
+            panic!("no fingerprints");
+        };
+        let published = Published {
+            fingerprints: &fingerprints,
+            url: "https://a.example/x",
+        };
+        judge(&Evidence {
+            dane,
+            places: Ok(places),
+            posh: Some(Ok(published)),
+            ..Evidence::new(Some(&chain), &roots, &name, UnixTime::now())
+        })
+        .to_string()
+    };
+    let own = Leaf::domain("b.example");
+    let stranger = Authority::new("stranger");
+    for issued in [
+        Issued::self_signed(&own),
+        stranger.issue(&own),
+        root.issue(&own),
+    ] {
+        let posh = "POSH: https://a.example/x";
+        assert_eq!(judged(&issued, Dane::Use, &[]), posh);
+        // Where the zone has something to say, that counts.
+        let other = tlsa("x.example", 3, &root.issue(&own));
+        let published = [place("x.example", Some(other))];
+        assert_eq!(judged(&issued, Dane::Use, &published), MISMATCH);
+        let required = judged(&issued, Dane::Require, &[]);
+        assert!(required.contains("publishes no TLSA records"), "{required}");
+        assert!(judged(&issued, Dane::Use, &[untold()]).contains("cannot be told"));
+    }
+    let expired = Issued::self_signed(&own.clone().validity(Validity::Expired));
+    assert!(judged(&expired, Dane::Use, &[]).starts_with("contradicted: its certificate expired"));
+    let client = Issued::self_signed(&own.purpose(crate::demo::ca::Purpose::Client));
+    assert!(!judged(&client, Dane::Use, &[]).starts_with("POSH"));
+    let good = root.issue(&Leaf::domain("a.example"));
+    assert_eq!(judged(&good, Dane::Use, &[]), "PKIX: dNSName a.example");
 }

@@ -1,0 +1,167 @@
+//! Fetches a small document by HTTPS: RFC 7711 §3 and §10.
+//!
+//! The server's certificate has to be good for the host of the address: signed by an authority that the policy trusts,
+//! for servers, not revoked, with the host's name as dNSName. Connections are made as the policy says for streams, from
+//! our own addresses and through a proxy. What is fetched is bounded; redirects lead to other `https` addresses only, and
+//! not for ever.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
+use hyper::{
+    Request, StatusCode, Uri,
+    client::conn::http1,
+    header::{HOST, LOCATION, USER_AGENT},
+    http::uri::{Authority, Scheme},
+};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::{ServerName, UnixTime};
+use tokio::{net::TcpStream, task::JoinSet};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use super::{
+    connect::connect,
+    dns::Dns,
+    plan::{Host, Target},
+};
+use crate::config::Policy;
+use crate::tls::{PeerChain, Roots, Tls};
+
+/// How much of a document is read.
+const LARGEST: usize = 64 << 10;
+/// How many redirects are followed (RFC 7711 §10).
+const REDIRECTS: usize = 10;
+/// The port where none is said.
+const HTTPS: u16 = 443;
+
+/// With what documents are fetched.
+pub(crate) struct Fetch<'a> {
+    pub(crate) dns: &'a Dns,
+    pub(crate) tls: &'a Tls,
+    pub(crate) policy: &'a Policy,
+    pub(crate) roots: &'a Roots,
+    /// For each connection.
+    pub(crate) within: Duration,
+}
+
+/// What came, and from where in the end.
+pub(crate) struct Fetched {
+    pub(crate) body: Bytes,
+    pub(crate) url: String,
+}
+
+enum Answer {
+    Document(Bytes),
+    Redirect(String),
+}
+
+impl Fetch<'_> {
+    /// Fetches what is at an address, or where that leads.
+    ///
+    /// # Errors
+    ///
+    /// Why there is nothing, with the address.
+    pub(crate) async fn get(&self, url: &str) -> Result<Fetched, String> {
+        let mut url = address(url)?;
+        for _ in 0..=REDIRECTS {
+            match self.ask(&url).await {
+                Ok(Answer::Document(body)) => {
+                    let url = url.to_string();
+                    return Ok(Fetched { body, url });
+                }
+                Ok(Answer::Redirect(next)) => {
+                    url = led(&url, &next).map_err(|why| format!("{url}: {why}"))?
+                }
+                Err(why) => return Err(format!("{url}: {why}")),
+            }
+        }
+        Err(format!("{url}: more than {REDIRECTS} redirects"))
+    }
+
+    async fn ask(&self, url: &Uri) -> Result<Answer, String> {
+        let authority = url.authority().ok_or("no host")?;
+        let tls = self.tls(authority).await?;
+        let handshake = http1::handshake(TokioIo::new(tls)).await;
+        let (mut sender, connection) = handshake.map_err(|error| error.to_string())?;
+        // It ends with this function.
+        let mut connected = JoinSet::new();
+        connected.spawn(connection);
+        let path = url.path_and_query().map_or("/", |path| path.as_str());
+        let request = Request::get(path)
+            .header(HOST, authority.as_str())
+            .header(USER_AGENT, "s2sd")
+            .body(Empty::<Bytes>::new())
+            .map_err(|error| error.to_string())?;
+        let response = sender.send_request(request).await;
+        let response = response.map_err(|error| error.to_string())?;
+        match response.status() {
+            StatusCode::OK => {}
+            StatusCode::MOVED_PERMANENTLY
+            | StatusCode::FOUND
+            | StatusCode::SEE_OTHER
+            | StatusCode::TEMPORARY_REDIRECT
+            | StatusCode::PERMANENT_REDIRECT => {
+                let next = response.headers().get(LOCATION);
+                let next = next.and_then(|next| next.to_str().ok());
+                let next = next.ok_or("a redirect that leads nowhere")?;
+                return Ok(Answer::Redirect(next.to_owned()));
+            }
+            other => return Err(format!("the web server answers {other}")),
+        }
+        match Limited::new(response.into_body(), LARGEST).collect().await {
+            Ok(body) => Ok(Answer::Document(body.to_bytes())),
+            Err(error) if error.is::<LengthLimitError>() => {
+                Err(format!("the document is larger than {} KiB", LARGEST >> 10))
+            }
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    async fn tls(&self, authority: &Authority) -> Result<TlsStream<TcpStream>, String> {
+        let host = authority.host();
+        let target = Target {
+            host: Host::parse(host),
+            port: authority.port_u16().unwrap_or(HTTPS),
+            direct_tls: true,
+            secure: false,
+        };
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| "no name of a host")?;
+        let config = self.tls.web_client(self.roots, self.policy.min_tls);
+        let tcp = connect(self.dns, &target, self.policy, self.within).await;
+        let tcp = tcp.map_err(|why| format!("no connection: {why}"))?;
+        let tls = TlsConnector::from(config).connect(name, tcp).await;
+        let tls = tls.map_err(|error| format!("no TLS: {error}"))?;
+        let (_, session) = tls.get_ref();
+        let chain = session.peer_certificates().and_then(PeerChain::new);
+        let chain = chain.ok_or("no certificate was shown")?;
+        // What the handshake does not look for: lists of what was taken back.
+        match self.roots.vouch_for(&chain, UnixTime::now()) {
+            Ok(()) => Ok(tls),
+            Err(bad) => Err(bad.of_it()),
+        }
+    }
+}
+
+fn address(url: &str) -> Result<Uri, String> {
+    match url.parse::<Uri>() {
+        Ok(url) if url.scheme() == Some(&Scheme::HTTPS) && url.authority().is_some() => Ok(url),
+        Ok(_) => Err(format!("{}: not an https address", shown(url))),
+        Err(_) => Err(format!("{}: not an address", shown(url))),
+    }
+}
+
+/// RFC 7711 §10: to `https` only. An address without a host is one on the same server.
+fn led(from: &Uri, to: &str) -> Result<Uri, String> {
+    match (to.strip_prefix('/'), from.authority()) {
+        (Some(path), Some(authority)) if !path.starts_with('/') => {
+            address(&format!("https://{authority}{to}"))
+        }
+        _ => address(to).map_err(|why| format!("a redirect to {why}")),
+    }
+}
+
+/// What a stranger wrote, for a line in the log.
+fn shown(url: &str) -> String {
+    url.chars().take(200).flat_map(char::escape_debug).collect()
+}
