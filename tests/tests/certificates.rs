@@ -208,3 +208,44 @@ async fn a_certificate_that_is_revoked_while_the_daemon_runs_counts_no_more() {
     let findings = checks::refused(&mut c, Other::Party(&mut b), &[], SOON, GRACE).await;
     refused(&findings, "revoked");
 }
+
+/// Without `from` the certificate says who it is, and then that domain's own rules say whether it is.
+#[tokio::test]
+async fn whom_a_certificate_names_is_believed_by_its_own_rules_only() {
+    let other = s2sd::demo::ca::Authority::new("an authority for one peer");
+    for (rules, offered) in [("", true), ("trust = ['other.pem']\n", false)] {
+        let mut world = World::new().unwrap();
+        let entry = format!("[[peer]]\ndomain = 'b.test'\n{rules}");
+        let daemon = Daemon::serving("a.test")
+            .file("other.pem", other.pem())
+            .tables(&entry);
+        world.start(daemon).await.unwrap();
+        let mut peer = world.connect("a.test").await.unwrap();
+        peer.open("b.test", "a.test").await.unwrap();
+        let identity = world.identity("b.test");
+        peer.starttls("a.test", Some(&identity)).await.unwrap();
+        peer.send_header(None, "a.test").await.unwrap();
+        peer.expect_header().await.unwrap();
+        let features = peer.expect_features().await.unwrap();
+        let external = features.mechanisms.iter().any(|name| name == "EXTERNAL");
+        assert_eq!(external, offered, "{features:?}");
+    }
+}
+
+#[tokio::test]
+async fn who_does_not_wait_for_our_judgement_is_heard_after_it() {
+    let mut world = World::new().unwrap();
+    world.start(Daemon::serving("a.test")).await.unwrap();
+    let mut peer = world.connect("a.test").await.unwrap();
+    peer.open("b.test", "a.test").await.unwrap();
+    let identity = world.identity("b.test");
+    peer.starttls("a.test", Some(&identity)).await.unwrap();
+    let mut hasty = header_text(&initial_header(Some("b.test"), "a.test")).to_vec();
+    hasty.extend_from_slice(
+        b"<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='EXTERNAL'>=</auth>",
+    );
+    peer.send(hasty).await.unwrap();
+    peer.expect_header().await.unwrap();
+    peer.expect_features().await.unwrap();
+    peer.expect(xmpp_stream::ns::SASL, "success").await.unwrap();
+}

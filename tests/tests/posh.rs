@@ -280,6 +280,22 @@ async fn a_web_server_that_is_not_the_domains_says_nothing() {
 }
 
 #[tokio::test]
+async fn a_web_server_whose_certificate_was_taken_back_says_nothing() {
+    let crl = "crl = ['a.crl']";
+    let web = |world: &World| {
+        let issued = world.issue(&Leaf::domain("b.test"));
+        let list = world.revoke(&[&issued]);
+        world.write("a.test", "a.crl", &list).unwrap();
+        issued
+    };
+    let scene = scene_with("b.test", &[], web, crl).await;
+    scene.web.page(PATH, &fingerprints(&scene.issued, 60));
+    let outcome = call(&scene.world, "b.test", &scene.issued).await;
+    refused(&outcome, "has been revoked by its issuer");
+    assert_eq!(scene.web.asked(), [""; 0]);
+}
+
+#[tokio::test]
 async fn what_is_published_does_not_make_an_expired_certificate_good() {
     let scene = scene("b.test", &[], signed(&["b.test"])).await;
     let expired = Issued::self_signed(&Leaf::domain("b.test").validity(Validity::Expired));
