@@ -19,7 +19,7 @@ use rustls::{
 use xmpp_stream::Domain;
 
 use super::{
-    BadCertificate, Roots,
+    BadCertificate, PeerChain, Roots,
     accept_any::AcceptAny,
     files::Stamps,
     identity::identities,
@@ -222,6 +222,11 @@ impl Tls {
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         config.resumption = Resumption::disabled();
         Arc::new(config)
+    }
+
+    /// What we show for a domain.
+    pub fn own_chain(&self, domain: &Domain) -> Option<PeerChain> {
+        PeerChain::new(&self.loaded.load().keys.get(domain.ascii())?.cert)
     }
 
     /// Our certificates, in the order of the configuration.

@@ -209,8 +209,14 @@ fn list(peers: &[&Counterpart], scenarios: &Scenarios) {
         );
     }
     for scenario in &scenarios.with_servers {
-        let is_pair = scenario::PAIRS.iter().any(|pair| pair.name == scenario.name);
-        let with = if is_pair { "(s2sd)" } else { "(prosody, ejabberd, jabberd2)" };
+        let is_pair = scenario::PAIRS
+            .iter()
+            .any(|pair| pair.name == scenario.name);
+        let with = if is_pair {
+            "(s2sd)"
+        } else {
+            "(prosody, ejabberd, jabberd2)"
+        };
         println!("scenario  {:<28} {with}", scenario.name);
     }
     for exchange in &scenarios.with_tools {

@@ -1,5 +1,6 @@
 //! `s2sd check`: everything that can be known to be wrong before anybody connects.
 
+mod own;
 mod report;
 mod rule;
 #[cfg(all(test, feature = "demo"))]
@@ -9,7 +10,6 @@ mod tickets;
 use std::{
     io::{self, IsTerminal as _, Write as _},
     path::Path,
-    sync::Arc,
     time::Duration,
 };
 
@@ -17,10 +17,10 @@ use rustls::pki_types::UnixTime;
 use tokio::{runtime, task::JoinSet, time};
 use xmpp_stream::Domain;
 
-use self::{report::Report, rule::Rule};
+use self::{own::Own, report::Report, rule::Rule};
 use super::Outcome;
 use crate::{
-    config::{Config, Severity, TlsMode},
+    config::{Config, Severity},
     logging,
     resolve::{Dns, ResolveError},
     tls::{Tls, Trouble},
@@ -129,17 +129,14 @@ fn ask_dns(config: &Config, report: &mut Report) {
 struct Found {
     domain: Domain,
     places: Result<Vec<String>, ResolveError>,
-    /// Names of machines that have no address.
-    lost: Vec<String>,
+    /// What is wrong with single places.
+    faults: Vec<String>,
 }
 
 impl Found {
     fn tell(self, report: &mut Report) {
-        for machine in self.lost {
-            let text = format!(
-                "others look for {} at {machine}, which has no address",
-                self.domain
-            );
+        for fault in self.faults {
+            let text = format!("others look for {} at {fault}", self.domain);
             report.add(Severity::Warning, text);
         }
         match self.places {
@@ -161,11 +158,19 @@ impl Found {
 
 /// Asks for all domains at once; in the order of the configuration.
 async fn places(config: &Config, patience: Duration) -> Result<Vec<Found>, String> {
-    let dns = Arc::new(Dns::new(&config.dns)?);
+    let dns = Dns::new(&config.dns)?;
+    // What is wrong with the certificates themselves has been told.
+    let tls = Tls::load(config).ok();
+    let roots = tls.as_ref().map(|tls| tls.roots(&config.policy));
     let mut questions = JoinSet::new();
     for (rank, served) in config.domains.iter().enumerate() {
-        let (dns, domain) = (Arc::clone(&dns), served.name.clone());
-        questions.spawn(async move { (rank, find(&dns, domain, patience).await) });
+        let own = Own {
+            dns: dns.clone(),
+            domain: served.name.clone(),
+            chain: tls.as_ref().and_then(|tls| tls.own_chain(&served.name)),
+            roots: roots.clone().unwrap_or_default(),
+        };
+        questions.spawn(async move { (rank, find(own, patience).await) });
     }
     let answers = async {
         let mut found = Vec::new();
@@ -188,47 +193,16 @@ async fn places(config: &Config, patience: Duration) -> Result<Vec<Found>, Strin
     Ok(found.into_iter().map(|(_, found)| found).collect())
 }
 
-async fn find(dns: &Dns, domain: Domain, patience: Duration) -> Found {
-    let answer = time::timeout(patience, look_up(dns, &domain)).await;
+async fn find(own: Own, patience: Duration) -> Found {
+    let answer = time::timeout(patience, own.look_up()).await;
     let late = || {
-        (
-            Err(ResolveError::Failed("it is too slow".to_owned())),
-            Vec::new(),
-        )
+        let late = ResolveError::Failed("it is too slow".to_owned());
+        (Err(late), Vec::new())
     };
-    let (places, lost) = answer.unwrap_or_else(|_| late());
+    let (places, faults) = answer.unwrap_or_else(|_| late());
     Found {
-        domain,
+        domain: own.domain,
         places,
-        lost,
+        faults,
     }
-}
-
-async fn look_up(dns: &Dns, domain: &Domain) -> (Result<Vec<String>, ResolveError>, Vec<String>) {
-    let targets = match dns.targets(domain, TlsMode::Optional).await {
-        Ok(targets) => targets,
-        Err(why) => return (Err(why), Vec::new()),
-    };
-    let (mut places, mut lost, mut last) = (Vec::new(), Vec::new(), ResolveError::NotFound);
-    for target in targets {
-        match dns.addresses(&target).await {
-            // Whoever comes through Tor asks no DNS.
-            Ok(_) | Err(ResolveError::Onion) => places.push(target.to_string()),
-            Err(why) => {
-                // The domain itself is no machine that somebody named: the fault is the domain's, below.
-                if target.host.to_string() != domain.ascii() {
-                    lost.push(target.host.to_string());
-                }
-                last = why;
-            }
-        }
-    }
-    (
-        if places.is_empty() {
-            Err(last)
-        } else {
-            Ok(places)
-        },
-        lost,
-    )
 }

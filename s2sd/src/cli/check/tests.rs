@@ -8,9 +8,12 @@ use std::{
 };
 
 use super::*;
-use crate::demo::{
-    ca::{Authority, Issued, Leaf, Validity},
-    zone::{Zone, ZoneServer},
+use crate::{
+    demo::{
+        ca::{Authority, Issued, Leaf, Validity},
+        zone::{Flaw, Zone, ZoneKey, ZoneServer},
+    },
+    tls::{Matching, Selector, Tlsa, Usage},
 };
 
 /// A directory that goes when the test ends.
@@ -238,4 +241,59 @@ d.example
 s2sd.toml: 0 faults, 3 warnings
 ";
     assert_eq!(report.for_people(), want);
+}
+
+#[tokio::test]
+async fn what_the_dns_says_of_our_own_certificate_is_compared_with_it() {
+    let (directory, authority) = directory();
+    let key = ZoneKey::generate();
+    directory.write("root.key", &key.anchor());
+    let issued = authority.issue(&Leaf::domain("a.example"));
+    directory.certificate(&issued);
+    let (usage, selector, matching) = (Usage::DaneEe, Selector::Spki, Matching::Sha256);
+    let right = Tlsa::of(usage, selector, matching, &issued.chain()[0]).unwrap();
+    let zone = |data: &[u8]| {
+        Zone::new()
+            .srv("_xmpp-server._tcp.a.example", 0, 0, 5269, "x.example")
+            .a("x.example", Ipv4Addr::LOCALHOST)
+            .tlsa("_5269._tcp.x.example", [3, 1, 1], data)
+            .signed(&key)
+    };
+    let asked = async |zone: Zone, more: &str| {
+        let server = ZoneServer::start((Ipv4Addr::LOCALHOST, 0).into(), zone).unwrap();
+        let text = format!(
+            "[dns]\nservers = ['{}']\ndnssec = 'use'\ntrust_anchor = 'root.key'\n[policy]\ntls = 'optional'\n\
+             trust = ['ca.pem']\n[[domain]]\nname = 'a.example'\n{more}",
+            server.addr()
+        );
+        let config = Config::from_toml(&text, "s2sd.toml", &directory.0)
+            .unwrap()
+            .config;
+        let mut found = places(&config, DNS_PATIENCE).await.unwrap();
+        found.remove(0).faults
+    };
+    let own = "certificate = 'a.pem'\nkey = 'a.key'\n";
+    assert_eq!(asked(zone(&right.data), own).await, Vec::<String>::new());
+    assert_eq!(
+        asked(zone(&[7; 32]), own).await,
+        [format!(
+            "x.example:5269, but those who know DANE do not believe the certificate: no TLSA record at \
+             _5269._tcp.x.example is for it; \"3 1 1 {}\" would be",
+            right.hex()
+        )]
+    );
+    assert_eq!(
+        asked(zone(&right.data), "").await,
+        [
+            "x.example:5269, but those who know DANE do not: there are TLSA records at _5269._tcp.x.example, and no \
+             certificate here"
+        ]
+    );
+    let broken = zone(&right.data).flaw("_5269._tcp.x.example", Flaw::Stripped);
+    let faults = asked(broken, own).await;
+    assert!(
+        faults[0].starts_with("x.example:5269, but those who know DANE do not: ")
+            && faults[0].contains("it is not signed, though its zone is"),
+        "{faults:?}"
+    );
 }
