@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context, ensure};
 use s2sd::demo::ca::{Authority, Issued, Leaf, Purpose, Validity};
+use sha2::{Digest as _, Sha256};
 
 use super::{Outcome, read, run::say};
 
@@ -20,6 +21,7 @@ use super::{Outcome, read, run::say};
 ///   NAME.pem             the certificate, and intermediates if any
 ///   NAME.key             its key (PKCS #8)
 ///   NAME.full.pem        key and chain in one file (ejabberd, jabberd2)
+///   NAME.tlsa            what a TLSA record says of it: 3 0 1 and the SHA-256 of the certificate (RFC 6698)
 ///
 /// A leaf is NAME followed by words KEY=VALUE; a spec file has one leaf a line and # comments:
 ///
@@ -166,10 +168,16 @@ fn write_all(dir: &Path, wanted: &[Wanted]) -> anyhow::Result<Vec<PathBuf>> {
                 .issue(&wanted.leaf),
             Some(issuer) => issuer.issue(&wanted.leaf),
         };
+        let leaf = issued.chain();
+        let digest = Sha256::digest(leaf.first().context("a chain without a certificate")?);
         let Issued { chain_pem, key_pem } = issued;
         write(format!("{}.pem", wanted.name), &chain_pem)?;
         write(format!("{}.key", wanted.name), &key_pem)?;
         write(format!("{}.full.pem", wanted.name), &(key_pem + &chain_pem))?;
+        write(
+            format!("{}.tlsa", wanted.name),
+            &format!("3 0 1 {digest:x}\n"),
+        )?;
     }
     Ok(files)
 }
@@ -208,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn the_files_are_a_chain_a_key_and_both() {
+    fn the_files_are_a_chain_a_key_both_and_a_digest() {
         let dir = std::env::temp_dir().join(format!("s2sd-lab-ca-{}", std::process::id()));
         let wanted = [
             "a.test",
@@ -222,7 +230,7 @@ mod tests {
             .map(|f| f.strip_prefix(&dir).unwrap().to_str().unwrap())
             .collect();
         assert_eq!(names[..3], ["ca.pem", "other.pem", "a.test.pem"]);
-        assert_eq!(names.len(), 2 + 3 * 3);
+        assert_eq!(names.len(), 2 + 3 * 4);
         let count = |name: &str, what| {
             fs::read_to_string(dir.join(name))
                 .unwrap()
@@ -233,6 +241,7 @@ mod tests {
         assert_eq!(count("c.test.pem", "BEGIN CERTIFICATE"), 2);
         assert_eq!(count("c.test.full.pem", "BEGIN"), 3);
         assert_eq!(count("a.test.key", "BEGIN PRIVATE KEY"), 1);
+        assert_eq!(count("a.test.tlsa", "3 0 1 "), 1);
         assert!(write_all(&dir, &[wanted[0].clone(), wanted[0].clone()]).is_err());
         fs::remove_dir_all(&dir).unwrap();
     }

@@ -111,16 +111,19 @@ impl Bed {
         })
     }
 
-    /// Serves a zone at the address that resolv.conf names.
-    pub(super) fn serve_zone(&self, directory: &Path, zone: &str) -> Result<Process> {
+    /// Serves a zone at the address that resolv.conf names; signed with a key that is written to `anchor`, if that is given.
+    pub(super) fn serve_zone(
+        &self,
+        directory: &Path,
+        zone: &str,
+        anchor: Option<&str>,
+    ) -> Result<Process> {
         let file = directory.join("zone");
         fs::write(&file, zone).context("writing the zone")?;
         let (listen, file) = (format!("{RESOLVER}:53"), file.display().to_string());
-        self.serve(
-            "dns",
-            &["dns", "--log", "--listen", &listen, "--zone", &file],
-            directory,
-        )
+        let mut arguments = vec!["dns", "--log", "--listen", &listen, "--zone", &file];
+        arguments.extend(anchor.into_iter().flat_map(|file| ["--sign", file]));
+        self.serve("dns", &arguments, directory)
     }
 
     /// Starts a command of `lab` that serves, and waits until it says that it does.

@@ -2,7 +2,7 @@
 
 use super::{
     evidence::{Claim, Method, Refusal, line_with},
-    peers::{Place, SECRET},
+    peers::{ANCHOR, Place, SECRET},
     process::Process,
     setup::{Agreed, Certificate, Direction, Proof, Setup, Transport},
     template::fill,
@@ -34,6 +34,13 @@ pub(super) fn start(which: &Which, place: &Place<'_>, setup: &Setup) -> Result<P
         Proof::Either => ("\"external\", \"dialback\"", String::new()),
         Proof::Agreed(agreed) => ("\"external\"", agreement(which, place, agreed)?),
     };
+    let dnssec = match setup.dane {
+        true => format!(
+            "dnssec = \"use\"\ntrust_anchor = \"{}\"",
+            place.shared(ANCHOR)
+        ),
+        false => String::new(),
+    };
     let lenient = setup.lenient || setup.proof == Proof::Dialback;
     let config = fill(
         TEMPLATE,
@@ -60,6 +67,7 @@ pub(super) fn start(which: &Which, place: &Place<'_>, setup: &Setup) -> Result<P
             ("ca", &place.certificate("ca.pem")),
             ("resolver", super::namespace::RESOLVER),
             ("entry", &entry),
+            ("dnssec", &dnssec),
         ],
     )?;
     place.write("s2sd.toml", &config)?;

@@ -4,10 +4,10 @@ use super::{
     bed::Bed,
     evidence::{Claim, Method, Refusal},
     ours::{self, Which},
-    peers::{Peer, Place},
+    peers::{self, Peer, Place},
     process::{read, wait_until},
     sasl::realm::Realm,
-    setup::{Direction, Setup, Transport},
+    setup::{Certificate, Direction, Setup, Transport},
 };
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
@@ -76,6 +76,14 @@ impl Row<'_> {
     /// s2sd saw that the peer's certificate is by nobody it trusts.
     pub(super) fn certificate_was_bad(&self) -> Result<()> {
         self.logs_show(|ours, _| ours::distrusted(ours, self.direction))
+    }
+
+    /// In the peer's log stands that a TLSA record of ours spoke for us.
+    pub(super) fn was_found_by_dane(&self) -> Result<()> {
+        self.logs_show(|_, theirs| {
+            let found = self.peer.found_by_dane(theirs);
+            found.map_err(|what| format!("{}: {what}", self.peer.name()))
+        })
     }
 
     /// What the initiating side sends comes back and does not arrive.
@@ -180,7 +188,9 @@ impl Row<'_> {
                 .with_context(|| format!("making {}", place(name).display()))?;
         }
         let certificates = &self.bed.certificates;
-        let dns = self.bed.serve_zone(&self.directory, zone)?;
+        let anchor = place(peers::ANCHOR).display().to_string();
+        let anchor = self.setup.dane.then_some(anchor.as_str());
+        let dns = self.bed.serve_zone(&self.directory, zone, anchor)?;
         let realm = self.realm()?;
         let environment = realm.as_ref().map(|realm| realm.environment.as_slice());
         let placed = |directory| Place {
@@ -229,8 +239,21 @@ impl Row<'_> {
 
     /// The records of both servers.
     fn zone(&self) -> String {
+        let setup = &self.setup;
         self.server(ours::DOMAIN, ours::ADDRESS)
+            + &self.tlsa(ours::DOMAIN, setup.our_certificate)
             + &self.server(self.peer.domain(), self.peer.address())
+            + &self.tlsa(self.peer.domain(), setup.peer_certificate)
+    }
+
+    /// What the DNS says of a server's certificate, where it has a say.
+    fn tlsa(&self, domain: &str, certificate: Certificate) -> String {
+        if !self.setup.dane {
+            return String::new();
+        }
+        let (name, _) = certificate.leaf(domain);
+        let words = read(&self.bed.certificates.join(format!("{name}.tlsa")));
+        format!("tlsa _5269._tcp.xmpp.{domain} {words}")
     }
 
     fn server(&self, domain: &str, address: Ipv4Addr) -> String {

@@ -15,7 +15,7 @@ pub(super) struct Scenario {
     pub(super) act: fn(&Row<'_>) -> Result<()>,
 }
 
-pub(super) const ALL: [Scenario; 15] = [
+pub(super) const ALL: [Scenario; 16] = [
     Scenario {
         name: "dialback-plain",
         setup: |_, _| Setup::new(Transport::Plain, Proof::Dialback),
@@ -73,6 +73,30 @@ pub(super) const ALL: [Scenario; 15] = [
             // We ask for serverAuth from both ends.
             Direction::FromPeer => row.federates(Method::External),
             Direction::ToPeer => row.federates(row.peer.takes_server_only()),
+        },
+    },
+    Scenario {
+        // DANE-EE: the receiving server's certificate is signed by nobody, and its TLSA record is all that speaks for it.
+        name: "dane",
+        setup: |_, direction| {
+            // Where it is ours, it is none that Prosody 0.12 takes of a client: the stream back is by dialback.
+            let proof = match direction {
+                Direction::FromPeer => Proof::Either,
+                Direction::ToPeer => Proof::External,
+            };
+            let setup = Setup {
+                dane: true,
+                ..Setup::new(Transport::StartTls, proof)
+            };
+            receiver_shows(setup, direction, Certificate::SelfSigned)
+        },
+        act: |row| {
+            row.federates(Method::External)?;
+            row.was_believed_because("TLSA 3 0 1")?;
+            match row.direction {
+                Direction::FromPeer => row.was_found_by_dane(),
+                Direction::ToPeer => Ok(()),
+            }
         },
     },
     Scenario {

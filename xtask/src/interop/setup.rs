@@ -126,6 +126,8 @@ pub(super) struct Setup {
     pub(super) lenient: bool,
     /// Does s2sd require TLS, whatever the transport is, which is then the peer's alone?
     pub(super) insists: bool,
+    /// Is the DNS signed, with TLSA records for what both servers show (RFC 7673)?
+    pub(super) dane: bool,
     pub(super) our_certificate: Certificate,
     pub(super) peer_certificate: Certificate,
 }
@@ -137,6 +139,7 @@ impl Setup {
             proof,
             lenient: false,
             insists: false,
+            dane: false,
             our_certificate: Certificate::Good,
             peer_certificate: Certificate::Good,
         }

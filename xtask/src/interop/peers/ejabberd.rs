@@ -184,6 +184,7 @@ impl Peer for Ejabberd {
 
     fn cannot(&self, scenario: &str, _direction: Direction) -> Option<&'static str> {
         match scenario {
+            "dane" => Some("has no DANE"),
             "no-version" => Some("always sends version='1.0'"),
             // Tried with 23.01: `badarg` in `xmpp_stream_pkix:get_cert_domains/1`, and the stream is gone.
             "external-xmppaddr" => {

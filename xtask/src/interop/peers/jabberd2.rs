@@ -155,6 +155,7 @@ impl Peer for Jabberd2 {
             ("fallback" | "wrong-certificate" | "unknown-authority" | "impostor", _) => {
                 Some("has no SASL between servers and checks no certificate")
             }
+            ("dane", _) => Some("has no SASL between servers and checks no certificate"),
             ("no-version", Direction::ToPeer) => Some("answers version='1.0' with version='1.0'"),
             _ => None,
         }

@@ -48,6 +48,10 @@ pub(super) trait Peer: Sync {
     fn refused(&self, log: &str, direction: Direction, why: Refusal) -> Result<(), String>;
     /// How it is to authenticate with a certificate for serverAuth only.
     fn takes_server_only(&self) -> Method;
+    /// As the initiating server: does its log say that a TLSA record made our certificate good?
+    fn found_by_dane(&self, _log: &str) -> Result<(), String> {
+        Err("has no DANE".to_owned())
+    }
     /// Why it cannot play a scenario, if it cannot.
     fn cannot(&self, scenario: &str, direction: Direction) -> Option<&'static str>;
 }
@@ -100,6 +104,9 @@ impl Place<'_> {
 
 /// The account that every peer with accounts has.
 const USER: (&str, &str) = ("romeo", "wherefore");
+
+/// The file of a row with the root's key, where the DNS is signed.
+pub(super) const ANCHOR: &str = "root.key";
 
 /// The secret of components.
 pub(super) const SECRET: &str = "labsecret";

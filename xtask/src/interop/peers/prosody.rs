@@ -1,6 +1,6 @@
 //! Prosody 0.12. Users by PLAIN on port 5222; XEP-0368 on 5270; its log tells everything at level debug.
 
-use super::{Peer, Place, USER, at, find, has_library, packaged, user_end};
+use super::{ANCHOR, Peer, Place, USER, at, find, has_library, packaged, user_end};
 use crate::interop::{
     evidence::{Claim, Method, Refusal, line_with, no_line_with},
     ours,
@@ -48,6 +48,7 @@ impl Peer for Prosody {
         let mut modules = Vec::new();
         modules.extend(setup.dialback().then_some("\"dialback\";"));
         modules.extend(setup.tls().then_some("\"tls\";"));
+        let anchor = format!("trustfile = \"{}\";", place.shared(ANCHOR));
         let config = fill(
             TEMPLATE,
             &[
@@ -72,6 +73,8 @@ impl Peer for Prosody {
                 ("key", &place.certificate(&format!("{certificate}.key"))),
                 ("ca", &place.certificate("ca.pem")),
                 ("domain", domain),
+                ("dane", if setup.dane { "true" } else { "false" }),
+                ("trustfile", if setup.dane { &anchor } else { "" }),
             ],
         )?;
         place.write("prosody.cfg.lua", &config)?;
@@ -187,6 +190,17 @@ impl Peer for Prosody {
             }
             (Direction::ToPeer, Refusal::NoTls) => Ok(()),
         }
+    }
+
+    fn found_by_dane(&self, log: &str) -> Result<(), String> {
+        let done = format!(
+            "Outgoing s2s connection {}->{} complete",
+            self.domain(),
+            ours::DOMAIN
+        );
+        line_with(log, &["Enabling DANE with 1 TLSA records"])?;
+        let stream = session(log, &done);
+        line_with(&stream, &["certificate chain validation result: valid"])
     }
 
     fn takes_server_only(&self) -> Method {
