@@ -53,6 +53,9 @@ fn reads(reason: &Reason, code: &str, side: Side, words: &[&str], text: &str) {
     for said in said {
         assert!(!said.is_empty(), "{reason:#?}");
     }
+    // Whatever the other side said, a terminal does not obey it.
+    let obeyed = |character: char| character.is_control() && character != '\n';
+    assert!(!text.contains(obeyed), "{text:?}");
 }
 
 /// What programs read is the same.

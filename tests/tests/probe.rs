@@ -409,6 +409,26 @@ async fn without_a_configuration_it_is_said_what_could_not_be_tried() {
 }
 
 #[tokio::test]
+async fn who_only_looks_says_a_name_only_if_one_is_given() {
+    for from in [None, Some("c.test")] {
+        let mut world = World::new().unwrap();
+        let listener = world.listen("b.test").await.unwrap();
+        let seen = async {
+            let mut peer = listener.accept_at_leisure().await.unwrap();
+            let header = peer.answer_open("1", &Features::default()).await.unwrap();
+            // The stream goes no further, and is closed in good order.
+            peer.expect_end().await.unwrap();
+            header.from
+        };
+        let question = nobodys(&world, from);
+        let progress = watch::Sender::default();
+        let (report, seen) = tokio::join!(probe(question, &progress), seen);
+        assert_eq!(seen.as_deref(), from);
+        faulty(&report.unwrap(), "no-starttls", Side::Peer, &["b.test"]);
+    }
+}
+
+#[tokio::test]
 async fn questions_without_sense() {
     let a = a_test();
     let error = world(&a).await.probe(&a, "a.test").await.unwrap_err();

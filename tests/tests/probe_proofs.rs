@@ -19,7 +19,7 @@ use s2sd_tests::{
     verdict::{faulty, works, works_but},
     world::{Daemon, RawServer, World},
 };
-use xmpp_stream::{Features, Writer, ns};
+use xmpp_stream::{Condition, Features, StanzaKind, StreamError, Writer, ns};
 
 fn a_test() -> Daemon {
     Daemon::serving("a.test")
@@ -205,9 +205,7 @@ async fn external_is_refused_and_dialback_does_instead() {
         peer.send("<db:result from='b.test' to='a.test' type='valid'/>")
             .await
             .unwrap();
-        peer.expect_stanza(xmpp_stream::StanzaKind::Iq)
-            .await
-            .unwrap();
+        peer.expect_stanza(StanzaKind::Iq).await.unwrap();
         peer.expect_end().await.unwrap();
         for_ever().await
     };
@@ -360,4 +358,29 @@ async fn a_bad_certificate_that_does_not_count_is_told_of() {
     let words: [&str; 2] = ["self-signed", "`verify = \"dialback\"` in [policy]"];
     let warning = ("certificate-self-signed", Side::Peer, &words[..]);
     works_but(&report, "EXTERNAL", &[warning]);
+}
+
+#[tokio::test]
+async fn a_peer_that_takes_the_proof_and_no_stanza() {
+    let report = played(a_test(), async |listener, world| {
+        // Dialback is tried too, and after that nobody comes any more.
+        let mut peer = offers(&listener, world, &["EXTERNAL"]).await;
+        peer.expect(ns::SASL, "auth").await.unwrap();
+        let success = Writer::new("success").xmlns(ns::SASL);
+        peer.send(success.finish()).await.unwrap();
+        peer.restart();
+        peer.answer_open("3", &Features::default()).await.unwrap();
+        peer.expect_stanza(StanzaKind::Iq).await.unwrap();
+        let error = StreamError::new(Condition::InternalServerError).with_text("oops");
+        peer.send(error.to_bytes()).await.unwrap();
+        peer.send("</stream:stream>").await.unwrap();
+        let mut peer = offers(&listener, world, &[]).await;
+        peer.expect(ns::DIALBACK, "result").await.unwrap();
+        peer.send("<db:result from='b.test' to='a.test' type='invalid'/>")
+            .await
+            .unwrap();
+        for_ever().await
+    });
+    let words = ["at the first stanza", "internal-server-error (oops)"];
+    faulty(&report.await, "ping-refused", Side::Peer, &words);
 }

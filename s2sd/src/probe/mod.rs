@@ -88,7 +88,10 @@ pub async fn probe(
     let say = |what: &str| drop(progress.send_replace(what.to_owned()));
 
     say(&format!("asking the DNS for {}", prober.pair.remote));
-    let (places, own) = tokio::join!(prober.places(), prober.found_at());
+    let dns = async { tokio::join!(prober.places(), prober.found_at()) };
+    let dns = timeout_at(until.into(), dns).await;
+    let mut in_time = dns.is_ok();
+    let (places, own) = dns.unwrap_or_default();
     let Places {
         lookups,
         unresolved,
@@ -124,7 +127,7 @@ pub async fn probe(
         }
     }
     let all = async { while running.join_next().await.is_some() {} };
-    let mut in_time = timeout_at(until.into(), all).await.is_ok();
+    in_time &= timeout_at(until.into(), all).await.is_ok();
     drop(running);
 
     if let Some((target, visit)) = prober.worth_dialback(&visits) {

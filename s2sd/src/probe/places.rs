@@ -1,8 +1,11 @@
 //! Where a domain is to be found: every look-up with its answer and its time.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use tokio::time::timeout;
+use tokio::{task::JoinSet, time::timeout};
 
 use super::{
     Prober,
@@ -20,6 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const MOST: usize = 8;
 
 /// What the DNS says.
+#[derive(Default)]
 pub(super) struct Places {
     pub(super) lookups: Vec<Lookup>,
     pub(super) unresolved: Option<ResolveError>,
@@ -27,17 +31,23 @@ pub(super) struct Places {
 }
 
 impl Prober {
-    pub(super) async fn places(&self) -> Places {
+    pub(super) async fn places(self: &Arc<Self>) -> Places {
         let (lookups, targets) = self.targets().await;
         let (targets, unresolved) = match targets {
             Ok(targets) => (targets, None),
             Err(why) => (Vec::new(), Some(why)),
         };
-        let mut places = Vec::with_capacity(targets.len());
-        for target in targets {
-            let place = self.place(&target).await;
-            places.push((target, place));
+        let mut asked = JoinSet::new();
+        for (rank, target) in targets.into_iter().enumerate() {
+            let prober = Arc::clone(self);
+            asked.spawn(async move {
+                let place = prober.place(&target).await;
+                (rank, (target, place))
+            });
         }
+        let mut places = asked.join_all().await;
+        places.sort_by_key(|(rank, _)| *rank);
+        let places = places.into_iter().map(|(_, place)| place).collect();
         Places {
             lookups,
             unresolved,

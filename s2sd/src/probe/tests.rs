@@ -8,8 +8,8 @@ use super::*;
 use crate::demo::zone::{Zone, ZoneServer};
 use crate::probe::verdict::{Code, Side};
 
-#[tokio::test(start_paused = true)]
-async fn name_servers_that_say_nothing_may_be_on_either_side() {
+/// Asks for b.example, whose name servers say nothing.
+async fn unanswered(within: Duration) -> Report {
     let names = [
         "_xmpp-server._tcp.b.example",
         "_xmpps-server._tcp.b.example",
@@ -24,14 +24,27 @@ async fn name_servers_that_say_nothing_may_be_on_either_side() {
         domain: Domain::parse("b.example").unwrap(),
         from: None,
         config,
-        within: Duration::from_secs(60),
+        within,
     };
     let report = probe(question, &watch::Sender::default()).await.unwrap();
+    assert!(!report.is_well());
+    report
+}
+
+#[tokio::test(start_paused = true)]
+async fn name_servers_that_say_nothing_may_be_on_either_side() {
+    let report = unanswered(Duration::from_secs(60)).await;
     let reason = &report.verdict.reason;
     assert_eq!(
         (reason.code, reason.side),
         (Code::Dns, Side::Between),
         "{reason:#?}"
     );
-    assert!(!report.is_well());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_dns_is_not_waited_for_longer_than_for_everything() {
+    let report = unanswered(Duration::from_secs(1)).await;
+    assert!(report.findings.cut_short);
+    assert_eq!(report.verdict.reason.code, Code::OutOfTime);
 }
