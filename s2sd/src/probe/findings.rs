@@ -72,6 +72,8 @@ pub struct Rule {
     pub verify: &'static str,
     /// `dane`.
     pub dane: &'static str,
+    /// `posh`.
+    pub posh: bool,
     /// `connect` says where to go, and not the DNS.
     pub connect: bool,
     /// `proxy`, without its password.

@@ -260,6 +260,7 @@ impl Prober {
                 auth: policy.auth.iter().map(|method| method.word()).collect(),
                 verify: policy.verify.name(),
                 dane: policy.dane.name(),
+                posh: policy.posh,
                 connect: !policy.connect.is_empty(),
                 proxy: policy.proxy.as_ref().map(ToString::to_string),
                 max_stanza: policy.max_stanza,
