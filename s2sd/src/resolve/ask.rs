@@ -318,6 +318,7 @@ impl Validation {
             }
             Flaw::Wrong(zone) => {
                 let keys = heard(&self.servers, &zone, RecordType::DNSKEY, options).await;
+                let is_anchor = self.zones.contains(&zone);
                 let zone = zone.to_ascii();
                 let zone = match zone.trim_end_matches('.') {
                     "" => "the root".to_owned(),
@@ -329,6 +330,10 @@ impl Validation {
                     {
                         format!("its signature is not that of the keys of {zone}; the zone has to be signed anew")
                     }
+                    Heard::Message(..) if is_anchor => format!(
+                        "the keys of {zone} are not those of the trust anchor; it has to be renewed, unless somebody \
+                         forges answers"
+                    ),
                     Heard::Message(..) => format!(
                         "the keys of {zone} are not those that the zone above vouches for; its DS records there have \
                          to be renewed"

@@ -216,7 +216,8 @@ impl Zone {
         let mut name = query.name.clone();
         let mut said = Vec::new();
         while said.len() <= MAX_ALIASES && !said.contains(&name) {
-            if checked && self.flaws.contains_key(&key(&name.to_ascii())) {
+            let flaw = self.flaw_of(&key(&name.to_ascii()), query.query_type);
+            if checked && flaw.is_some() {
                 answer.answers.clear();
                 answer.metadata.response_code = ResponseCode::ServFail;
                 return Some(answer);
@@ -294,7 +295,7 @@ impl Zone {
         };
         sign(answer, &owner, found);
         if wildcard.is_some() && signs {
-            answer.add_authorities(self.nothing_nearer(name, &text));
+            answer.add_authorities(self.nothing_nearer(name, &text, kind));
         }
         next
     }

@@ -147,7 +147,7 @@ impl Zone {
         self.cut(apex, Cut::WrongDs)
     }
 
-    /// The signatures for this name are wrong.
+    /// The signatures for this name are wrong; for `NAME TYPE` those of one type, and the proof that there is none.
     #[must_use]
     pub fn flaw(mut self, name: &str, flaw: Flaw) -> Self {
         self.flaws.insert(key(name), flaw);
@@ -166,6 +166,11 @@ impl Zone {
     pub fn checked(self) -> Self {
         let checks = true;
         Self { checks, ..self }
+    }
+
+    pub(super) fn flaw_of(&self, text: &str, kind: RecordType) -> Option<Flaw> {
+        let of_kind = || self.flaws.get(&key(&format!("{text} {kind}")));
+        self.flaws.get(text).or_else(of_kind).copied()
     }
 
     fn cut(mut self, apex: &str, cut: Cut) -> Self {
@@ -240,7 +245,7 @@ impl Zone {
         records: &[Record],
     ) -> Option<Record> {
         let kind = records.first()?.record_type();
-        let flaw = self.flaws.get(&key(&shown.to_ascii())).copied();
+        let flaw = self.flaw_of(&key(&shown.to_ascii()), kind);
         let zone = self.zone_of(&key(&owner.to_ascii()), kind);
         self.sign(&zone, owner, records, flaw)
     }
@@ -296,6 +301,7 @@ impl Zone {
         signs: bool,
     ) -> Vec<Record> {
         let zone = self.zone_of(text, kind);
+        let flaw = self.flaw_of(text, kind);
         let Some(apex) = absolute(&zone) else {
             return Vec::new();
         };
@@ -303,7 +309,6 @@ impl Zone {
         if !signs || self.key.is_none() {
             return vec![soa];
         }
-        let flaw = self.flaws.get(text).copied();
         let signature = self.sign(&zone, &soa.name, std::slice::from_ref(&soa), flaw);
         let mut said: Vec<Record> = signature.into_iter().chain([soa]).collect();
         let mut owners = vec![text.to_owned()];
@@ -317,8 +322,8 @@ impl Zone {
     }
 
     /// RFC 4035 §3.1.3.3: a record made of a wildcard comes with a proof that the name itself is not there.
-    pub(super) fn nothing_nearer(&self, name: &Name, text: &str) -> Vec<Record> {
-        let flaw = self.flaws.get(text).copied();
+    pub(super) fn nothing_nearer(&self, name: &Name, text: &str, kind: RecordType) -> Vec<Record> {
+        let flaw = self.flaw_of(text, kind);
         let zone = self.zone_of(text, RecordType::A);
         self.denials(name, &zone, &[text.to_owned()], flaw)
     }

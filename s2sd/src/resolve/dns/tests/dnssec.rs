@@ -270,6 +270,14 @@ async fn an_address_that_is_refuted_is_not_used_in_either_family() {
         assert!(why.contains(want), "{why}");
         assert_eq!(why, refuted(asked.tlsa().await));
     }
+    // One family is well, and the other is not.
+    for family in ["x.example A", "x.example AAAA"] {
+        let zone = example().aaaa("x.example", v6);
+        let asked = Asked::of(zone.flaw(family, Flaw::Broken), Dnssec::Use);
+        let why = refuted(asked.security("x.example").await);
+        assert!(why.starts_with(&format!("{family}: ")), "{why}");
+        refuted(asked.tlsa().await);
+    }
     // One family is there, and that the other is not is not proved.
     let other = example().without("x.example").aaaa("x.example", v6);
     for zone in [example(), other] {
@@ -440,6 +448,20 @@ async fn aliases_count_as_far_as_all_of_them_are_proved() {
         assert_eq!(asked.security("y.h.example").await, Ok(addresses));
         assert_eq!(asked.tlsa().await, Ok(srv.then(|| want.clone())));
     }
+    // Also where it takes several questions: what is made of a wildcard is asked for again, by its own name.
+    let split = || {
+        Zone::new()
+            .cname("y.h.example", "7.load.example")
+            .a("*.load.example", [192, 0, 2, 7].into())
+    };
+    for (zone, want) in [
+        (split(), Security::Secure),
+        (split().unsigned("h.example"), Security::Insecure),
+    ] {
+        let asked = Asked::of(zone, Dnssec::Use);
+        assert_eq!(asked.security("y.h.example").await, Ok(want));
+        assert!(asked.asked_for("7.load.example A"));
+    }
     // Without DNSSEC they are followed as well.
     let (_server, dns) = ask(zone());
     assert_eq!(
@@ -544,6 +566,17 @@ async fn a_name_server_that_takes_dnssec_away_is_put_up_with_or_not() {
     assert!(refuted(asked.targets().await).contains("it is not signed"));
     tokio::time::sleep(std::time::Duration::from_secs(5 * 60)).await;
     refuted(asked.targets().await);
+
+    // Signed by somebody else's key is not better than not signed.
+    let other = ZoneKey::generate();
+    let asked = Asked::as_it_is(example().signed(&other), Dnssec::Use, key.clone());
+    assert_eq!(asked.targets().await, at("x.example:5269", false));
+    let asked = Asked::as_it_is(example().signed(&other), Dnssec::Require, key.clone());
+    let why = refuted(asked.targets().await);
+    assert!(
+        why.contains("the keys of the root are not those of the trust anchor; "),
+        "{why}"
+    );
 
     let asked = Asked::as_it_is(example(), Dnssec::Require, key);
     refuted(asked.targets().await);
