@@ -224,6 +224,11 @@ impl Peer {
         Ok(answer.kind().unwrap_or_default().into_owned())
     }
 
+    /// The name that the other side gave in the handshake (SNI), where this one listened.
+    pub fn asked_for(&self) -> Option<&str> {
+        self.wire.asked_for()
+    }
+
     /// The TLS version, once there is TLS.
     pub fn tls(&self) -> Option<&str> {
         self.wire.tls()

@@ -29,6 +29,7 @@ pub struct Wire {
     codec: Codec,
     unread: BytesMut,
     tls: Option<String>,
+    asked_for: Option<String>,
     transcript: Transcript,
 }
 
@@ -65,6 +66,7 @@ impl Wire {
             codec: Codec::new(limits()),
             unread: BytesMut::new(),
             tls: None,
+            asked_for: None,
             transcript: Transcript::default(),
         }
     }
@@ -154,7 +156,9 @@ impl Wire {
             .await
             .context("no TLS in time")?
             .context("the TLS handshake failed")?;
-        let version = stream.get_ref().1.protocol_version();
+        let session = stream.get_ref().1;
+        self.asked_for = session.server_name().map(str::to_owned);
+        let version = session.protocol_version();
         self.now_tls(Box::new(stream), version)
     }
 
@@ -177,6 +181,11 @@ impl Wire {
         self.socket = Some(socket);
         self.restart();
         Ok(())
+    }
+
+    /// The name that the other side gave in the handshake (SNI), where this one listened.
+    pub fn asked_for(&self) -> Option<&str> {
+        self.asked_for.as_deref()
     }
 
     /// The TLS version, once there is TLS: `TLSv1_3`.

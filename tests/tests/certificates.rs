@@ -18,6 +18,7 @@ use tokio::{
     net::TcpStream,
 };
 use tokio_rustls::TlsConnector;
+use xmpp_stream::Features;
 
 const GRACE: Duration = Duration::from_millis(100);
 const EXTERNAL: &str = "auth = ['external']";
@@ -116,6 +117,35 @@ async fn the_name_in_the_handshake_chooses_the_certificate_and_else_the_stream()
     ] {
         let got = shown(addr, sni, to).await;
         assert_eq!(got, *want, "{addr}, {sni:?}, {to:?}");
+    }
+}
+
+/// RFC 6120 §5.4.3.1, XEP-0368 §3 rule 6: not for the machine that was found.
+#[tokio::test]
+async fn a_server_is_asked_for_the_certificate_of_the_domain_that_is_meant() {
+    let mut world = World::new().unwrap();
+    world.start(Daemon::serving("a.test")).await.unwrap();
+    let mut a = world.component("a.test").await.unwrap();
+    let tls = Features {
+        starttls: Some(true),
+        ..Features::default()
+    };
+    for (domain, direct) in [("b.test", false), ("c.test", true)] {
+        let server = world.listen(domain).await.unwrap();
+        if direct {
+            world.lead("_xmpps-server", domain, server.addr().unwrap());
+        }
+        let message = format!("<message from='a.test' to='{domain}' id='1'/>");
+        a.send(message).await.unwrap();
+        let mut peer = server.accept().await.unwrap();
+        let identity = world.identity(domain);
+        if direct {
+            peer.accept_direct_tls(&identity).await.unwrap();
+        } else {
+            peer.answer_open("1", &tls).await.unwrap();
+            peer.accept_starttls(&identity).await.unwrap();
+        }
+        assert_eq!(peer.asked_for(), Some(domain));
     }
 }
 

@@ -190,22 +190,32 @@ async fn an_answer_to_a_question_from_before_tls_proves_nothing_within() {
     let answer = |id: &str, kind: &str| {
         format!("<db:verify from='evil.test' to='here.test' id='{id}' type='{kind}'/>")
     };
-    for asked_again in [false, true] {
+    for (asked_again, late) in [(false, false), (true, false), (true, true)] {
         let mut peer = open(&world).await;
         peer.send(request("good")).await.unwrap();
         let mut first = server.accept().await.unwrap();
         first.answer_open("first", &dialback()).await.unwrap();
         let question = first.expect(ns::DIALBACK, "verify").await.unwrap();
         peer.starttls("here.test", None).await.unwrap();
-        // Perhaps nobody listens any more.
-        let _ = first.send(answer(&question.id().unwrap(), "valid")).await;
-        while let Ok(Event::Header(_) | Event::Element(_)) = first.next().await {}
+        let answers = async {
+            // Perhaps nobody listens any more.
+            let _ = first.send(answer(&question.id().unwrap(), "valid")).await;
+            while let Ok(Event::Header(_) | Event::Element(_)) = first.next().await {}
+        };
+        let mut answers = std::pin::pin!(answers);
+        if !late {
+            answers.as_mut().await;
+        }
         peer.open("evil.test", "here.test").await.unwrap();
         if asked_again {
             peer.send(request("bad")).await.unwrap();
             let mut second = server.accept().await.unwrap();
             second.answer_open("second", &dialback()).await.unwrap();
             let question = second.expect(ns::DIALBACK, "verify").await.unwrap();
+            if late {
+                // To a question about the same pair, and yet not to this one.
+                answers.await;
+            }
             let answer = answer(&question.id().unwrap(), "invalid");
             second.send(answer).await.unwrap();
             let result = peer.expect(ns::DIALBACK, "result").await.unwrap();
