@@ -34,7 +34,8 @@
 //! [`ClientCredentials::channel_bindings`] and [`ServerOptions::channel_bindings`] say what there is to bind to; without
 //! it the names in `-PLUS` do not exist. [`select`] tells the exchange what was offered, and [`ServerOptions::offer`]
 //! tells the server's side; SCRAM then notices on either side when somebody took something off the list on its way
-//! (RFC 5802 §6, XEP-0474), and the exchange fails.
+//! (RFC 5802 §6, XEP-0474), and the exchange fails. A list of channel-binding types that no server sends gets no password
+//! at all ([`ClientCredentials::binding_is_withheld`]).
 //!
 //! # Long computations
 //!
