@@ -409,6 +409,20 @@ async fn without_a_configuration_it_is_said_what_could_not_be_tried() {
 }
 
 #[tokio::test]
+async fn who_only_looks_sees_too_what_a_server_offers_that_is_not_believed() {
+    let mut world = World::new().unwrap();
+    let issued = Issued::self_signed(&b_test());
+    let b = Daemon::serving("b.test").certificate_from(issued);
+    world.start(b).await.unwrap();
+    let question = nobodys(&world, Some("c.test"));
+    let report = probe(question, &watch::Sender::default()).await.unwrap();
+    let words = ["self-signed", "`verify = \"strict\"`, the default"];
+    faulty(&report, "certificate-self-signed", Side::Peer, &words);
+    let offered = report.findings.places[0].attempts[0].offer().unwrap();
+    assert!(offered.encrypted && offered.dialback == Some(true));
+}
+
+#[tokio::test]
 async fn who_only_looks_says_a_name_only_if_one_is_given() {
     for from in [None, Some("c.test")] {
         let mut world = World::new().unwrap();

@@ -9,7 +9,7 @@ use tokio::{runtime, sync::watch, time};
 
 use super::{Outcome, Probe};
 use crate::{
-    config::Config,
+    config::{Config, Dnssec},
     logging,
     probe::{self, Question, Report, Unasked},
 };
@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 pub(super) fn probe(asked: Probe) -> Outcome {
     let config = match asked.config.as_deref().map(Config::load).transpose() {
-        Ok(loaded) => loaded.map_or_else(Config::default, |loaded| loaded.config),
+        Ok(loaded) => loaded.map_or_else(nobodys, |loaded| loaded.config),
         Err(faults) => {
             eprint!("{}", faults.render(logging::colours(&io::stderr())));
             return Outcome::Fault;
@@ -62,6 +62,13 @@ pub(super) fn probe(asked: Probe) -> Outcome {
         true => Outcome::Well,
         false => Outcome::Fault,
     }
+}
+
+/// The defaults, but that DNSSEC is looked at: who asks why something does not work wants to know that too.
+fn nobodys() -> Config {
+    let mut config = Config::default();
+    config.dns.dnssec = Dnssec::Use;
+    config
 }
 
 async fn ask(question: Question) -> Result<Report, Unasked> {

@@ -157,6 +157,14 @@ impl Findings {
         format!("[[peer]] with domain = \"{}\" and {line}", self.domain)
     }
 
+    fn cases(&self) -> impl Iterator<Item = Case<'_>> {
+        self.attempts().map(|(place, attempt)| Case {
+            findings: self,
+            place,
+            attempt,
+        })
+    }
+
     fn attempts(&self) -> impl Iterator<Item = (&Place, &Attempt)> {
         self.places
             .iter()
@@ -192,29 +200,18 @@ fn decided(findings: &Findings) -> (Works, Reason) {
     }
     // The ping is part of it: a server that takes the proof and then no stanza is of no use.
     let proved = |attempt: &Attempt| attempt.aim == Aim::Federate && attempt.proved().is_some();
-    let taken = |attempt: &Attempt| {
-        let ping = attempt.ping.as_ref();
-        proved(attempt) && ping.is_none_or(|ping| ping.error.is_none())
+    let taken = |case: &Case<'_>| {
+        let ping = case.attempt.ping.as_ref();
+        proved(case.attempt) && ping.is_none_or(|ping| ping.error.is_none())
     };
-    if let Some((place, attempt)) = findings.attempts().find(|(_, attempt)| taken(attempt)) {
-        let case = Case {
-            findings,
-            place,
-            attempt,
-        };
+    if let Some(case) = findings.cases().find(taken) {
         return (Works::Yes, proof::proved(case));
     }
-    let looked = |attempt: &Attempt| {
-        attempt.aim == Aim::Look
-            && attempt.ended == Some(Cause::Finished)
-            && attempt.offer().is_some()
+    let looked = |case: &Case<'_>| {
+        let finished = case.attempt.ended == Some(Cause::Finished);
+        case.attempt.aim == Aim::Look && finished && fault(*case).is_none()
     };
-    if let Some((place, attempt)) = findings.attempts().find(|(_, attempt)| looked(attempt)) {
-        let case = Case {
-            findings,
-            place,
-            attempt,
-        };
+    if let Some(case) = findings.cases().find(looked) {
         return (Works::AsFarAsSeen, proof::seen(case));
     }
     (Works::No, furthest(findings))
@@ -264,7 +261,9 @@ fn fault(case: Case<'_>) -> Option<Reason> {
     } else {
         match attempt.ended.as_ref()? {
             Cause::Finished if attempt.aim == Aim::Look && attempt.offer().is_some() => {
-                return None;
+                // It looked on all the same, but a stream in earnest would have ended there.
+                let bad = certificate::unbelieved(case);
+                return bad.filter(|_| case.findings.rule.verify == "strict");
             }
             cause => stream::ended(case, cause),
         }
@@ -282,12 +281,8 @@ fn warned(findings: &Findings) -> Vec<Reason> {
             warnings.push(names::no_address(findings, place, why));
         }
     }
-    for (place, attempt) in findings.attempts() {
-        let case = Case {
-            findings,
-            place,
-            attempt,
-        };
+    for case in findings.cases() {
+        let Case { place, attempt, .. } = case;
         // Who closed after a refusal was asked again, and that counts.
         let again = place
             .attempts

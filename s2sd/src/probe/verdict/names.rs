@@ -48,8 +48,11 @@ pub(super) fn bogus(findings: &Findings, what: &str) -> Reason {
         format!("the DNS answers for {domain} are not what their DNSSEC signatures vouch for: {what}"),
     )
     .rule(format!(
-        "`dnssec = \"{}\"` in [dns]; RFC 7673 §3.1; RFC 4035 §5.5",
-        findings.dnssec
+        "{}; RFC 7673 §3.1; RFC 4035 §5.5",
+        match findings.own.configured {
+            true => format!("`dnssec = \"{}\"` in [dns]", findings.dnssec),
+            false => "without a configuration DNSSEC is looked at".to_owned(),
+        }
     ))
     .change(format!(
         "the operator of {domain} has to have its zone signed anew, and to see that the DS records above it fit; unless \
