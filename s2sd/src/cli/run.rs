@@ -47,7 +47,10 @@ pub(super) fn run(file: &Path) -> Outcome {
             return Outcome::Fault;
         }
     };
-    runtime.block_on(serve(file, config, &logging))
+    let outcome = runtime.block_on(serve(file, config, &logging));
+    // Whatever is to be finished is finished. A thread that still asks a KDC that does not answer is nobody's any more.
+    runtime.shutdown_background();
+    outcome
 }
 
 async fn serve(file: &Path, config: Config, logging: &Logging) -> Outcome {

@@ -129,6 +129,10 @@ impl LaneTask {
                         self.stopping = Some(Instant::now() + self.house.config.limits.drain);
                     }
                     Happened::DrainOver => {
+                        // Nothing waits for it any more.
+                        if let Some(attempt) = self.connecting.take() {
+                            attempt.abort();
+                        }
                         self.tell(LaneEvent::GiveUp(Cause::Shutdown));
                         self.say(OutboundEvent::Shutdown).await;
                     }

@@ -9,7 +9,7 @@ mod realm;
 
 use std::{collections::HashSet, path::Path, time::Duration};
 
-use realm::{NAME, SILENT, file_name, old_file_name, silent_kdc};
+use realm::{NAME, SILENT, file_name, old_file_name, silent_kdc, silent_keytab};
 use s2sd::demo::ca::Leaf;
 use s2sd_tests::{
     attacked::arrives,
@@ -233,29 +233,13 @@ fn without_a_ticket_what_else_is_allowed_follows() {
     });
 }
 
-/// The principal's keys, as if they were of the realm that does not answer: its name is as long.
-fn silent_keytab(realm: &Path, principal: &str) -> String {
-    let mut keys = std::fs::read(realm.join(file_name(principal))).unwrap();
-    let mut at = 0;
-    while let Some(found) = keys[at..]
-        .windows(NAME.len())
-        .position(|it| it == NAME.as_bytes())
-    {
-        at += found;
-        keys[at..at + NAME.len()].copy_from_slice(SILENT.as_bytes());
-    }
-    assert_ne!(at, 0);
-    let file = realm.join("silent.keytab");
-    std::fs::write(&file, keys).unwrap();
-    file.display().to_string()
-}
-
 /// A KDC that takes questions and never answers holds up whom it was asked about, and nobody else.
 #[test]
 fn a_kdc_that_does_not_answer_delays_no_other_peer() {
     let name = "a_kdc_that_does_not_answer_delays_no_other_peer";
     within(name, &[A, B], async |realm| {
         let (own, theirs) = (silent_keytab(realm, A), keytab(realm, B));
+        let own = own.display();
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let many = 2 * processors + 2;
         let silent = silent_kdc(realm);
