@@ -110,12 +110,23 @@ fn filter(log: &Log) -> Targets {
     let level = level(log.level);
     Targets::new()
         .with_default(level.min(LevelFilter::WARN))
+        .with_targets(unless_named(log))
         .with_targets(OURS.map(|target| (target, level)))
         .with_targets(
             log.targets
                 .iter()
                 .map(|(target, of)| (target.as_str(), self::level(*of))),
         )
+}
+
+/// What proves answers of the DNS warns of every one that is not proved, with all that is in it, and that is the work of
+/// whoever is asked. What matters of it is in our own words.
+const VERBOSE: &str = "hickory_net::dnssec";
+
+fn unless_named(log: &Log) -> Option<(&'static str, LevelFilter)> {
+    let named = |(target, _): &(String, LogLevel)| VERBOSE.starts_with(target.as_str());
+    let wanted = log.targets.iter().any(named);
+    (!wanted).then_some((VERBOSE, LevelFilter::OFF))
 }
 
 fn level(level: LogLevel) -> LevelFilter {
@@ -223,6 +234,26 @@ mod tests {
             warn!(target: "hickory_resolver", "theirs");
         });
         assert_eq!(text, "ERROR ours\n");
+    }
+
+    #[test]
+    fn whole_answers_of_the_dns_are_logged_for_who_asks_for_them() {
+        let written = |target: Option<&str>| {
+            let targets = target.map(|target| (target.to_owned(), LogLevel::Warn));
+            let log = Log {
+                targets: targets.into_iter().collect(),
+                ..Log::default()
+            };
+            written(&log, |_| {
+                warn!(target: "hickory_net::dnssec", "a packet");
+                warn!(target: "hickory_net::udp", "no server");
+            })
+        };
+        assert!(!written(None).contains("a packet") && written(None).contains("no server"));
+        assert!(!written(Some("s2sd")).contains("a packet"));
+        for named in ["hickory_net", "hickory_net::dnssec"] {
+            assert!(written(Some(named)).contains("a packet"), "{named}");
+        }
     }
 
     #[test]
