@@ -5,7 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use rustls::pki_types::{CertificateDer, ServerName};
-use s2sd::demo::ca::{Issued, Leaf};
+use s2sd::demo::ca::{Authority, Issued, Leaf};
 use s2sd_tests::{
     checks::{self, Check, Finding, Other, Plan},
     party::Party,
@@ -146,6 +146,30 @@ async fn a_server_is_asked_for_the_certificate_of_the_domain_that_is_meant() {
             peer.accept_starttls(&identity).await.unwrap();
         }
         assert_eq!(peer.asked_for(), Some(domain));
+    }
+}
+
+/// Without `from` the certificate says who it is, and that domain's own rules whether it is believed.
+#[tokio::test]
+async fn a_name_that_its_own_entry_does_not_believe_is_not_offered_external() {
+    let mut world = World::new().unwrap();
+    let other = Authority::new("somebody else");
+    let daemon = Daemon::serving("b.test")
+        .file("other.pem", other.pem())
+        .tables("[[peer]]\ndomain = 'a.test'\ntrust = ['other.pem']");
+    world.start(daemon).await.unwrap();
+    for (domain, offered) in [("a.test", false), ("c.test", true)] {
+        let mut peer = world.connect("b.test").await.unwrap();
+        peer.send_header(None, "b.test").await.unwrap();
+        peer.expect_header().await.unwrap();
+        peer.expect_features().await.unwrap();
+        let identity = world.identity(domain);
+        peer.starttls("b.test", Some(&identity)).await.unwrap();
+        peer.send_header(None, "b.test").await.unwrap();
+        peer.expect_header().await.unwrap();
+        let features = peer.expect_features().await.unwrap();
+        let external = features.mechanisms.iter().any(|name| name == "EXTERNAL");
+        assert_eq!(external, offered, "{domain}: {features:?}");
     }
 }
 
