@@ -144,7 +144,11 @@ impl Fetch<'_> {
 }
 
 fn address(url: &str) -> Result<Uri, String> {
+    // A login in it would go to the server as a part of its name.
     match url.parse::<Uri>() {
+        Ok(_) if url.contains('@') => {
+            Err(format!("{}: not an address that is used here", shown(url)))
+        }
         Ok(url) if url.scheme() == Some(&Scheme::HTTPS) && url.authority().is_some() => Ok(url),
         Ok(_) => Err(format!("{}: not an https address", shown(url))),
         Err(_) => Err(format!("{}: not an address", shown(url))),

@@ -314,3 +314,35 @@ fn what_is_published_on_the_web_helps_where_no_authority_spoke_and_nowhere_else(
     let good = root.issue(&Leaf::domain("a.example"));
     assert_eq!(judged(&good, Dane::Use, &[]), "PKIX: dNSName a.example");
 }
+
+#[test]
+fn what_was_taken_back_is_not_made_good_by_the_web() {
+    use base64::Engine as _;
+    let stranger = Authority::new("stranger");
+    let issued = stranger.issue(&Leaf::domain("a.example"));
+    let list = stranger.revoke(&[&issued], Validity::Now);
+    let file = std::path::Path::new("stranger.crl");
+    let revoked = crate::tls::Revocations::read(file, list.as_bytes()).unwrap();
+    let chain = PeerChain::new(&issued.chain()).unwrap();
+    let hash = base64::engine::general_purpose::STANDARD.encode(Sha256::digest(chain.leaf()));
+    let text = format!("{{\"fingerprints\":[{{\"sha-256\":\"{hash}\"}}],\"expires\":9}}");
+    let Ok(crate::tls::posh::Document::Fingerprints(fingerprints)) =
+        crate::tls::posh::Document::parse(text.as_bytes())
+    else {
+        panic!("no fingerprints");
+    };
+    let name = domain("a.example");
+    for (roots, good) in [
+        (Roots::default(), true),
+        (Roots::default().without(revoked), false),
+    ] {
+        let judgement = judge(&Evidence {
+            posh: Some(Ok(Published {
+                fingerprints: &fingerprints,
+                url: "https://a.example/x",
+            })),
+            ..Evidence::new(Some(&chain), &roots, &name, UnixTime::now())
+        });
+        assert_eq!(judgement.is_certified(), good, "{judgement}");
+    }
+}
