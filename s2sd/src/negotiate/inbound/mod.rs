@@ -12,28 +12,27 @@
 mod desk;
 mod dialback;
 pub(super) mod kerberos;
+mod opening;
 mod sasl;
+mod words;
 
 pub use desk::{Computation, Computed};
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use xmpp_dialback::{Pair, Question, Receiving, Request, Verdict};
 use xmpp_sasl::Random;
-use xmpp_stream::{
-    Condition, ContentNamespace, DecodeError, Domain, Element, Frame, Limits, StreamError,
-    StreamHeader, Version, ns,
-};
+use xmpp_stream::{Condition, DecodeError, Domain, Element, Frame, Limits, StreamError, ns};
 
 use self::sasl::Exchange;
-use super::offer::{Asked, NoOffer, Offer, offer};
+use super::offer::Offer;
 use super::{Authorized, DomainPair, House, Judged, Method, Secured, Transport};
 use crate::closed::{By, Cause, Closed};
-use crate::config::{Denied, Policy, TlsMode};
+use crate::config::Policy;
 use crate::stanza::{Refused, Stanza};
-use crate::tls::judgement::{Because, Judgement};
+use crate::tls::judgement::Judgement;
 
 /// What can happen to an incoming stream.
 #[derive(Debug)]
@@ -304,136 +303,6 @@ impl Inbound {
         }
     }
 
-    fn on_header(mut self: Box<Self>, header: StreamHeader, out: &mut Out) -> Step {
-        self.id = super::fresh_id(self.random.as_mut());
-        let xmpp_1 = header.is_xmpp_1();
-        self.xmpp_1 = xmpp_1;
-        let from = header.from.as_deref().map(Domain::parse);
-        // RFC 6120 §4.7.2: the answer is to whoever asks, also where it is a refusal.
-        self.addressee = from.as_ref().and_then(|from| from.clone().ok());
-        match header.to.as_deref().map(Domain::parse) {
-            Some(Ok(to)) => {
-                if self.by_sasl && self.local.as_ref() != Some(&to) {
-                    return Err(self.refuse_with(
-                        Condition::HostUnknown,
-                        "`to` changed with the new stream",
-                        out,
-                    ));
-                }
-                if !self.house.serves(&to) {
-                    let text = "this domain is not served here";
-                    return Err(self.refuse_with(Condition::HostUnknown, text, out));
-                }
-                self.local = Some(to);
-            }
-            Some(Err(_)) => {
-                return Err(self.refuse_with(Condition::HostUnknown, "`to` is not a domain", out));
-            }
-            // RFC 3920 §8.3: the header of a dialback stream needs no addresses.
-            None if !xmpp_1 => {}
-            None => {
-                return Err(self.refuse_with(
-                    Condition::ImproperAddressing,
-                    "`to` is missing",
-                    out,
-                ));
-            }
-        }
-        match from {
-            Some(Ok(from)) if self.house.serves(&from) => {
-                let text = "`from` is a domain that is served here";
-                return Err(self.refuse_with(Condition::InvalidFrom, text, out));
-            }
-            Some(Ok(from)) => {
-                if self.remote.as_ref().is_some_and(|known| *known != from) {
-                    return Err(self.refuse_with(
-                        Condition::InvalidFrom,
-                        "`from` changed with the new stream",
-                        out,
-                    ));
-                }
-                if let Some(closed) = self.denied(&from, out) {
-                    return Err(closed);
-                }
-                self.policy = self.house.policy(&from);
-                self.remote = Some(from);
-            }
-            Some(Err(_)) => {
-                return Err(self.refuse_with(
-                    Condition::InvalidFrom,
-                    "`from` is not a domain",
-                    out,
-                ));
-            }
-            None => {}
-        }
-        if !xmpp_1 {
-            if !self.transport.is_tls() && self.policy.tls == TlsMode::Required {
-                let text = "encryption is required, and a stream without version='1.0' cannot be encrypted";
-                return Err(self.refuse_with(Condition::PolicyViolation, text, out));
-            }
-            self.send_header(out);
-            return self.open(Offer {
-                dialback: true,
-                ..Offer::default()
-            });
-        }
-        match &self.transport {
-            Transport::Tls(secured) if secured.certificate_shown && !self.by_sasl => {
-                out.push(InboundEffect::Judge(self.remote.clone()));
-                self.stage = Stage::AwaitJudgement;
-                Ok(self)
-            }
-            _ => self.answer_header(&Because::NoCertificate.into(), out),
-        }
-    }
-
-    fn answer_header(mut self: Box<Self>, judgement: &Judgement, out: &mut Out) -> Step {
-        self.send_header(out);
-        let asked = Asked {
-            house: &self.house,
-            local: self.local.as_ref(),
-            remote: self.remote.as_ref(),
-            policy: &self.policy,
-            transport: &self.transport,
-            judgement,
-            authenticated: self.by_sasl,
-        };
-        match offer(&asked) {
-            Ok(offer) => {
-                out.push(InboundEffect::Send(
-                    offer.features(self.policy.max_stanza).to_bytes(),
-                ));
-                self.open(offer)
-            }
-            Err(NoOffer::BadCertificate(bad)) => {
-                self.send_error(
-                    &StreamError::new(Condition::NotAuthorized).with_text(bad.to_string()),
-                    out,
-                );
-                Err(Closed {
-                    by: By::Us,
-                    cause: Cause::Certificate(bad.of_it()),
-                })
-            }
-            Err(NoOffer::Nothing(text)) => {
-                self.send_error(
-                    &StreamError::new(Condition::PolicyViolation).with_text(text),
-                    out,
-                );
-                Err(Closed {
-                    by: By::Us,
-                    cause: Cause::Policy(text.to_owned()),
-                })
-            }
-        }
-    }
-
-    fn open(mut self: Box<Self>, offer: Offer) -> Step {
-        self.stage = Stage::Open(offer);
-        Ok(self)
-    }
-
     fn on_judged(mut self: Box<Self>, judged: Judged, out: &mut Out) -> Step {
         let Judged {
             domain,
@@ -551,129 +420,11 @@ impl Inbound {
         })
     }
 
-    fn on_starttls(mut self: Box<Self>, offer: &Offer, element: &Element, out: &mut Out) -> Step {
-        if element.name() != "starttls" {
-            return Err(self.refuse_with(
-                Condition::UnsupportedStanzaType,
-                "not understood here",
-                out,
-            ));
-        }
-        if !offer.starttls {
-            // RFC 6120 §5.4.2.2: what cannot be done is answered with <failure/> and the end of the stream.
-            out.push(InboundEffect::Send(Bytes::from_static(
-                b"<failure xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>",
-            )));
-            self.send_footer(out);
-            return Err(Closed {
-                by: By::Us,
-                cause: Cause::Policy("STARTTLS was not offered".to_owned()),
-            });
-        }
-        out.push(InboundEffect::StartTls {
-            proceed: Bytes::from_static(b"<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"),
-            fallback: self.local.clone(),
-        });
-        // Whatever was said in clear is forgotten (RFC 6120 §5.4.3.3); a pair proved in clear stays unproved over TLS.
-        self.proved.clear();
-        self.receiving = receiving(&self.house);
-        self.unjudged.clear();
-        self.remote = None;
-        self.addressee = None;
-        self.stage = Stage::AwaitTls;
-        Ok(self)
-    }
-
-    /// The domain of the header, and those that were proved.
-    fn not_admitted_by(&mut self, house: &House, out: &mut Out) -> Option<Closed> {
-        let proved = self
-            .proved
-            .iter()
-            .map(|authorized| &authorized.pair().remote);
-        let mut domains = self.remote.iter().chain(proved);
-        let remote = domains
-            .find(|domain| house.admits(domain).is_err())?
-            .clone();
-        let denied = house.admits(&remote).err()?;
-        Some(self.refuse_to_federate(&remote, &denied, out))
-    }
-
-    /// Whoever is not admitted is told so, and nothing more is said. `Some`: the stream ends.
-    fn denied(&mut self, remote: &Domain, out: &mut Out) -> Option<Closed> {
-        let denied = self.house.admits(remote).err()?;
-        Some(self.refuse_to_federate(remote, &denied, out))
-    }
-
-    fn refuse_to_federate(&mut self, remote: &Domain, denied: &Denied, out: &mut Out) -> Closed {
-        self.send_error(
-            &StreamError::new(Condition::PolicyViolation).with_text(NOT_ADMITTED),
-            out,
-        );
-        Closed {
-            by: By::Us,
-            cause: Cause::denied(remote, denied),
-        }
-    }
-
     fn limits(&self) -> Limits {
         Limits {
             element_bytes: self.policy.max_stanza,
             ..self.house.limits_for_open_streams()
         }
-    }
-
-    fn send_header(&mut self, out: &mut Out) {
-        let mut header = StreamHeader::new(ContentNamespace::Server).with_dialback();
-        header.id = Some(self.id.clone());
-        header.from = self.local.as_ref().map(|local| local.as_str().to_owned());
-        header.to = self
-            .addressee
-            .as_ref()
-            .or(self.remote.as_ref())
-            .map(|remote| remote.as_str().to_owned());
-        header.version = self.xmpp_1.then_some(Version::XMPP_1);
-        let mut bytes = BytesMut::new();
-        header.write(&mut bytes);
-        out.push(InboundEffect::Send(bytes.freeze()));
-        self.header_sent = true;
-    }
-
-    fn send_footer(&mut self, out: &mut Out) {
-        if self.header_sent {
-            out.push(InboundEffect::Send(Bytes::from_static(b"</stream:stream>")));
-        }
-    }
-
-    /// RFC 6120 §4.9.1.1: an error about the header itself comes after a header of our own.
-    fn send_error(&mut self, error: &StreamError, out: &mut Out) {
-        if !self.header_sent {
-            self.id = super::fresh_id(self.random.as_mut());
-            // §4.9.1.3: where `to` was none of our domains, one that is ours.
-            let first = self.house.config.domains.first();
-            self.local = self
-                .local
-                .take()
-                .or_else(|| first.map(|domain| domain.name.clone()));
-            self.send_header(out);
-        }
-        out.push(InboundEffect::Send(error.to_bytes()));
-        self.send_footer(out);
-    }
-
-    fn refuse(&mut self, error: StreamError, what: String, out: &mut Out) -> Closed {
-        self.send_error(&error, out);
-        Closed {
-            by: By::Us,
-            cause: Cause::Protocol(error.condition, what),
-        }
-    }
-
-    fn refuse_with(&mut self, condition: Condition, text: &str, out: &mut Out) -> Closed {
-        self.refuse(
-            StreamError::new(condition).with_text(text),
-            text.to_owned(),
-            out,
-        )
     }
 }
 

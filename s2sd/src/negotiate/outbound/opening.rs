@@ -1,0 +1,141 @@
+//! How a stream begins: the peer's header and features, TLS, whose certificate it is (RFC 6120 §4.3, §5).
+
+use bytes::Bytes;
+use xmpp_stream::{Condition, Element, Features, StreamHeader, ns};
+
+use super::{Out, Outbound, OutboundEffect, Purpose, Stage, Step};
+use crate::closed::{By, Cause, Closed};
+use crate::config::{TlsMode, Verify};
+use crate::negotiate::Judged;
+
+impl Outbound {
+    pub(super) fn on_header(mut self: Box<Self>, header: &StreamHeader, out: &mut Out) -> Step {
+        // RFC 6120 §4.7.1 lets a server that does not know the domain answer from one of its own, before it says so.
+        let from = header.from.as_deref();
+        self.from_elsewhere = from.is_some_and(|from| !self.pair.remote.is_named_by(from));
+        self.stream_id = header.id.clone().unwrap_or_default();
+        if header.is_xmpp_1() {
+            self.stage = Stage::ExpectFeatures;
+            return Ok(self);
+        }
+        if self.from_elsewhere {
+            return Err(self.comes_from_elsewhere(out));
+        }
+        // Without version='1.0' there are no features to wait for (RFC 6120 §4.7.5).
+        if !self.transport.is_tls() && self.tls == TlsMode::Required {
+            self.send_footer(out);
+            return Err(Closed {
+                by: By::Us,
+                cause: Cause::TlsNotOffered,
+            });
+        }
+        if let Purpose::Verify(question) = &self.purpose {
+            let question = question.clone();
+            return self.verify(question, out);
+        }
+        self.prove(out)
+    }
+
+    pub(super) fn comes_from_elsewhere(&mut self, out: &mut Out) -> Closed {
+        let text = "the answer comes from another domain";
+        self.refuse_with(Condition::InvalidFrom, text, out)
+    }
+
+    pub(super) fn on_features(mut self: Box<Self>, element: &Element, out: &mut Out) -> Step {
+        let Some(features) = Features::from_element(element) else {
+            return Err(self.refuse_element(element, "stream features were expected", out));
+        };
+        if self.from_elsewhere {
+            return Err(self.comes_from_elsewhere(out));
+        }
+        self.peer_max_stanza = features
+            .limits
+            .and_then(|limits| limits.max_bytes)
+            .or(self.peer_max_stanza);
+        self.initiating
+            .set_errors_announced(features.dialback.is_some_and(|dialback| dialback.errors));
+        if let Some(method) = self.authenticated {
+            return self.establish(method, out);
+        }
+        if !self.transport.is_tls() {
+            match (features.starttls, self.tls) {
+                (Some(_), TlsMode::Optional | TlsMode::Required) => {
+                    out.push(OutboundEffect::Send(Bytes::from_static(
+                        b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>",
+                    )));
+                    self.stage = Stage::AwaitProceed;
+                    return Ok(self);
+                }
+                (None, TlsMode::Required) => {
+                    self.send_footer(out);
+                    return Err(Closed {
+                        by: By::Us,
+                        cause: Cause::TlsNotOffered,
+                    });
+                }
+                (Some(true), TlsMode::Disabled) => {
+                    self.send_footer(out);
+                    let text =
+                        "the other server requires encryption, which is switched off for it here";
+                    return Err(Closed {
+                        by: By::Us,
+                        cause: Cause::Policy(text.to_owned()),
+                    });
+                }
+                (Some(false), TlsMode::Disabled)
+                | (None, TlsMode::Optional | TlsMode::Disabled) => {}
+            }
+        }
+        if let Purpose::Verify(question) = &self.purpose {
+            let question = question.clone();
+            return self.verify(question, out);
+        }
+        self.features = features;
+        self.prove(out)
+    }
+
+    pub(super) fn on_proceed(mut self: Box<Self>, element: &Element, out: &mut Out) -> Step {
+        if element.is(ns::TLS, "proceed") {
+            out.push(OutboundEffect::StartTls);
+            self.stage = Stage::AwaitTls;
+            return Ok(self);
+        }
+        self.send_footer(out);
+        let what = if element.is(ns::TLS, "failure") {
+            "the other server refused STARTTLS"
+        } else {
+            "no <proceed/>"
+        };
+        Err(Closed {
+            by: By::Peer,
+            cause: Cause::Tls(what.to_owned()),
+        })
+    }
+
+    pub(super) fn judge(&mut self, out: &mut Out) {
+        out.push(OutboundEffect::Judge(self.pair.remote.clone()));
+        self.stage = Stage::AwaitJudgement;
+    }
+
+    pub(super) fn on_judged(mut self: Box<Self>, judged: Judged, out: &mut Out) -> Step {
+        if !matches!(self.stage, Stage::AwaitJudgement) {
+            self.on_pairs_judged(&judged, out);
+            return Ok(self);
+        }
+        let judgement = judged.judgement;
+        // The server always shows a certificate; none at all is as bad as a wrong one.
+        // Who only looks has nothing to tell to the wrong server, and something to learn from it.
+        let looks = matches!(self.purpose, Purpose::Look { .. });
+        if !judgement.is_certified() && self.policy.verify == Verify::Strict && !looks {
+            // Nothing is sent to a server that is not the one we mean.
+            return Err(Closed {
+                by: By::Us,
+                cause: Cause::Certificate(judgement.because().to_string()),
+            });
+        }
+        self.judgement = judgement;
+        self.send_header(out);
+        self.stage = Stage::ExpectHeader;
+        Ok(self)
+    }
+}
