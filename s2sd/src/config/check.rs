@@ -63,6 +63,7 @@ pub(super) fn peer(table: &Reader<'_>, pattern: &Pattern, policy: &Policy) {
     kerberos::check(table, pattern, policy);
     if policy.tls == TlsMode::Disabled {
         in_clear(table, policy);
+        places_in_clear(table, policy);
     }
     if let (Some(accept), Pattern::Below(_)) = (&policy.accept, pattern) {
         one_domain(table, pattern, accept);
@@ -276,6 +277,17 @@ fn in_clear(table: &Reader<'_>, policy: &Policy) {
         )
         .help("if that is meant, write tls = \"disabled\" in this entry too"),
     });
+}
+
+/// A place for TLS from the first byte is of no use where there is to be none.
+fn places_in_clear(table: &Reader<'_>, policy: &Policy) {
+    let Some(place) = policy.connect.iter().find(|place| place.direct_tls) else {
+        return;
+    };
+    let title = format!("{place} in `connect` is a place for TLS, and `tls` is \"disabled\"");
+    let finding = Finding::fault(table.span_of("connect"), title);
+    let help = "write it without tls://, or tls = \"optional\"";
+    table.sink.add(finding.help(help));
 }
 
 /// Where TLS is required, our side needs a certificate.

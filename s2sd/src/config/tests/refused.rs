@@ -321,6 +321,26 @@ fn a_list_is_a_list_and_a_table_a_table() {
 }
 
 #[test]
+fn a_place_for_tls_is_none_where_tls_is_disabled() {
+    let connect = "connect = ['192.0.2.7:5269', 'tls://b.example:5270']";
+    says(
+        &format!(
+            "[[domain]]\nname = 'a.example'\n[policy]\ntls = 'optional'\n[[peer]]\ndomain = 'b.example'\n\
+             tls = 'disabled'\nauth = ['dialback']\n{connect}"
+        ),
+        r#"
+error: tls://b.example:5270 in `connect` is a place for TLS, and `tls` is "disabled"
+ --> s2sd.toml:9:1
+  |
+9 | connect = ['192.0.2.7:5269', 'tls://b.example:5270']
+  | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+  |
+  = help: write it without tls://, or tls = "optional"
+"#,
+    );
+}
+
+#[test]
 fn tls_that_is_required_needs_a_certificate() {
     says(
         "[[domain]]\nname = 'a.example'\n",
