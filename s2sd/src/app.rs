@@ -13,11 +13,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::UnixTime;
+use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 use xmpp_dialback::Secret;
 use xmpp_sasl::Random;
 
+use crate::admin;
 use crate::config::Config;
 use crate::guests::Guests;
 use crate::listen::{self, Door};
@@ -67,6 +69,8 @@ pub struct Running {
     pub s2s_tls: Vec<SocketAddr>,
     /// Where components attach.
     pub components: Vec<SocketAddr>,
+    /// Where programs ask about this server.
+    pub admin: Vec<SocketAddr>,
 }
 
 /// Binds, loads, and serves in the background until [`Running::stop`].
@@ -81,6 +85,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         s2s: Vec::new(),
         s2s_tls: Vec::new(),
         components: Vec::new(),
+        admin: Vec::new(),
     };
     let addresses = running.router.means().house().config.listen.clone();
     // However many servers come, our own components still get in.
@@ -93,6 +98,11 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         "components",
         &components,
     )?;
+    running.admin = running.bind(&addresses.admin, "admin", |running, listener| {
+        running
+            .tasks
+            .spawn(admin::serve(Arc::clone(&running.router), listener));
+    })?;
     running.warn_of_certificates();
     Ok(running)
 }
@@ -189,6 +199,22 @@ impl Running {
         what: &'static str,
         guests: &Arc<Guests>,
     ) -> Result<Vec<SocketAddr>, StartError> {
+        self.bind(addresses, what, |running, listener| {
+            let (router, guests) = (Arc::clone(&running.router), Arc::clone(guests));
+            let tasks = running.tasks.clone();
+            running
+                .tasks
+                .spawn(listen::serve(router, listener, door, guests, tasks));
+        })
+    }
+
+    /// Opens listeners, and tells where they are.
+    fn bind(
+        &self,
+        addresses: &[SocketAddr],
+        what: &'static str,
+        serve: impl Fn(&Self, TcpListener),
+    ) -> Result<Vec<SocketAddr>, StartError> {
         let mut bound = Vec::new();
         for &address in addresses {
             let fail = |error| StartError::Listen {
@@ -200,14 +226,7 @@ impl Running {
             let local = listener.local_addr().map_err(fail)?;
             info!(address = %local, door = what, "listening");
             bound.push(local);
-            let (router, guests) = (Arc::clone(&self.router), Arc::clone(guests));
-            self.tasks.spawn(listen::serve(
-                router,
-                listener,
-                door,
-                guests,
-                self.tasks.clone(),
-            ));
+            serve(self, listener);
         }
         Ok(bound)
     }

@@ -13,10 +13,11 @@
 //! | 1 pure | `negotiate`, `stanza`, `lane`, `pace`, `services`, `tls::dane`, `tls::facts`, `tls::identity`, `tls::judgement`, `tls::posh`, `tls::revocation`, `tls::trust`, `resolve::plan`, `probe::findings`, `probe::trouble`, `probe::verdict` | decisions: no tokio, no clock, no file |
 //! | 2 io | `conn`, `tls`, `resolve`, `queue`, `guests`, `means`, `witness` | bytes, certificates, the DNS |
 //! | 3 flow | `router`, `inbound`, `outbound`, `component`, `listen` | who passes what to whom |
-//! | 4 house | `app`, `logging`, `probe`, `cli`, `demo` | the assembly and its commands |
+//! | 4 house | `admin`, `app`, `logging`, `probe`, `cli`, `demo` | the assembly and its commands |
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod admin;
 pub mod app;
 pub mod cli;
 pub mod closed;

@@ -174,7 +174,7 @@ impl Daemon {
         let direct = if self.direct_tls { any } else { "[]" };
         let _ = write!(
             toml,
-            "data_dir = 'data'\n[listen]\ns2s = {any}\ns2s_tls = {direct}\ncomponents = {any}\n\
+            "data_dir = 'data'\n[listen]\ns2s = {any}\ns2s_tls = {direct}\ncomponents = {any}\nadmin = {any}\n\
              [dns]\nservers = ['{dns}']\n"
         );
         if let Some(dnssec) = dnssec {

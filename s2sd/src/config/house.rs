@@ -17,6 +17,8 @@ pub struct Listen {
     pub s2s_tls: Vec<SocketAddr>,
     /// Components (XEP-0114).
     pub components: Vec<SocketAddr>,
+    /// Programs that watch this server; addresses of this machine only.
+    pub admin: Vec<SocketAddr>,
 }
 
 impl Default for Listen {
@@ -27,6 +29,7 @@ impl Default for Listen {
             s2s: vec![SocketAddr::new(everywhere, 5269)],
             s2s_tls: vec![SocketAddr::new(everywhere, 5270)],
             components: vec![SocketAddr::new(here, 5347)],
+            admin: Vec::new(),
         }
     }
 }

@@ -45,6 +45,7 @@ pub const KEYS: &[Key] = &[
     key("listen", "s2s", "list of address:port", "[\"[::]:5269\"]"),
     key("listen", "s2s_tls", "list of address:port", "[\"[::]:5270\"]"),
     key("listen", "components", "list of address:port", "[\"127.0.0.1:5347\"]"),
+    key("listen", "admin", "list of address:port", "[]"),
 
     key("domain", "name", "domain", ""),
     key("domain", "certificate", "path", ""),

@@ -106,7 +106,15 @@ fn listen(table: &Reader<'_>) -> Listen {
         list.into_iter().map(|(_, address)| address).collect()
     };
     let default = Listen::default();
+    let admin = addresses("admin", default.admin);
+    if let Some(open) = admin.iter().find(|address| !address.ip().is_loopback()) {
+        let title = format!("{open} in `admin` can be reached from elsewhere");
+        let finding = Finding::fault(table.span_of("admin"), title);
+        let help = "nobody is asked who he is there: take an address of this machine, such as \"127.0.0.1:5280\"";
+        table.sink.add(finding.help(help));
+    }
     Listen {
+        admin,
         s2s: addresses("s2s", default.s2s),
         s2s_tls: addresses("s2s_tls", default.s2s_tls),
         components: addresses("components", default.components),

@@ -321,6 +321,22 @@ fn a_list_is_a_list_and_a_table_a_table() {
 }
 
 #[test]
+fn who_asks_about_the_server_is_on_the_machine() {
+    says(
+        "listen = { admin = ['127.0.0.1:0', '[::]:5280'] }\n[policy]\ntls = 'optional'\n[[domain]]\nname = 'a.example'",
+        r#"
+error: [::]:5280 in `admin` can be reached from elsewhere
+ --> s2sd.toml:1:12
+  |
+1 | listen = { admin = ['127.0.0.1:0', '[::]:5280'] }
+  |            ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+  |
+  = help: nobody is asked who he is there: take an address of this machine, such as "127.0.0.1:5280"
+"#,
+    );
+}
+
+#[test]
 fn a_place_for_tls_is_none_where_tls_is_disabled() {
     let connect = "connect = ['192.0.2.7:5269', 'tls://b.example:5270']";
     says(

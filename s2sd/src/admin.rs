@@ -1,0 +1,122 @@
+//! Answers programs that watch this server: `/metrics`, in the text format of OpenMetrics.
+//!
+//! On this machine only, since nobody is asked who he is; the configuration sees to that.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use http_body_util::Full;
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::{Bytes, Incoming},
+    header::{ALLOW, CONTENT_TYPE},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
+use prometheus_client::{
+    encoding::text::encode,
+    metrics::{family::Family, gauge::Gauge},
+    registry::Registry,
+};
+use rustls::pki_types::UnixTime;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
+use tracing::{debug, warn};
+
+use crate::router::Router;
+
+/// How many may ask at one time; who comes then waits.
+const AT_ONCE: usize = 16;
+/// For one question and its answer.
+const WITHIN: Duration = Duration::from_secs(10);
+/// The text format's own name.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+type Answer = Response<Full<Bytes>>;
+
+/// Answers until the server stops.
+pub(crate) async fn serve(router: Arc<Router>, listener: TcpListener) {
+    let turns = Arc::new(Semaphore::new(AT_ONCE));
+    let stop = router.means().stop.clone();
+    let answering = async {
+        loop {
+            let Ok(turn) = Arc::clone(&turns).acquire_owned().await else {
+                return;
+            };
+            match listener.accept().await {
+                Ok((tcp, _)) => {
+                    let router = Arc::clone(&router);
+                    tokio::spawn(async move {
+                        let _turn = turn;
+                        let _ = timeout(WITHIN, talk(&router, tcp)).await;
+                    });
+                }
+                Err(error) => {
+                    warn!(%error, "a connection could not be accepted");
+                    sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    };
+    stop.run_until_cancelled(answering).await;
+}
+
+async fn talk(router: &Router, tcp: TcpStream) {
+    let answer = service_fn(|request: Request<Incoming>| {
+        let answer = answer(router, request.method(), request.uri().path());
+        async { Ok::<_, Infallible>(answer) }
+    });
+    let connection = http1::Builder::new()
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(tcp), answer);
+    if let Err(error) = connection.await {
+        debug!(%error, "a question about this server broke off");
+    }
+}
+
+fn answer(router: &Router, method: &Method, path: &str) -> Answer {
+    let plain = |status, text: &'static str| {
+        let mut answer = Response::new(Full::from(text));
+        *answer.status_mut() = status;
+        answer
+    };
+    match (method, path) {
+        (&Method::GET, "/metrics") => {
+            let mut answer = Response::new(Full::from(metrics(router)));
+            let kind = hyper::header::HeaderValue::from_static(OPEN_METRICS);
+            answer.headers_mut().insert(CONTENT_TYPE, kind);
+            answer
+        }
+        (_, "/metrics") => {
+            let mut answer = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
+            let get = hyper::header::HeaderValue::from_static("GET");
+            answer.headers_mut().insert(ALLOW, get);
+            answer
+        }
+        _ => plain(StatusCode::NOT_FOUND, "there is only /metrics here\n"),
+    }
+}
+
+/// Taken when somebody asks: nothing is counted for nobody.
+fn metrics(router: &Router) -> String {
+    let mut registry = Registry::with_prefix("s2sd");
+    let expiry = Family::<Vec<(&str, String)>, Gauge>::default();
+    let text = "When the certificate shown for a served domain runs out, in seconds since 1970";
+    registry.register("certificate_expiry_timestamp_seconds", text, expiry.clone());
+    for own in router.means().tls.own_certificates(UnixTime::now()) {
+        let seconds = i64::try_from(own.not_after.as_secs()).unwrap_or(i64::MAX);
+        let labels = vec![("domain", own.domain.as_str().to_owned())];
+        expiry.get_or_create(&labels).set(seconds);
+    }
+    let lanes = Gauge::<i64>::default();
+    lanes.set(i64::try_from(router.lanes().len()).unwrap_or(i64::MAX));
+    registry.register("lanes", "Pairs of domains with a queue or a stream", lanes);
+    let mut text = String::new();
+    if let Err(error) = encode(&mut text, &registry) {
+        warn!(%error, "the metrics could not be written");
+    }
+    text
+}
