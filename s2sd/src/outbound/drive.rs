@@ -168,20 +168,23 @@ impl LaneTask {
             }
             None => (None, None, None),
         };
-        let stopping = self.stopping;
+        let due = [
+            (self.stopping, Happened::DrainOver),
+            (keepalive, Happened::KeepAlive),
+            (idle, Happened::Idle),
+            (stall, Happened::Stalled),
+            (deadline, Happened::Tick),
+        ];
+        let stopping = self.stopping.is_some();
         tokio::select! {
             // The queue is always emptied into the lane: its bound is the load, not the place.
             _ = self.queue.receive(batch, BATCH) => Happened::Queue,
             outcome = finished(&mut self.connecting) => Happened::Connected(outcome),
             progress = progress(&mut self.stream) => Happened::Stream(progress),
-            () = until(keepalive) => Happened::KeepAlive,
-            () = until(idle) => Happened::Idle,
-            () = until(stall) => Happened::Stalled,
-            () = until(deadline) => Happened::Tick,
+            happened = first(due) => happened,
             () = self.alive.notified() => Happened::Alive,
             Ok(()) = self.reloads.changed() => Happened::Reloaded,
-            () = self.router.means().stop.cancelled(), if stopping.is_none() => Happened::Stop,
-            () = until(stopping) => Happened::DrainOver,
+            () = self.router.means().stop.cancelled(), if !stopping => Happened::Stop,
         }
     }
 
@@ -444,9 +447,15 @@ fn too_big(size: usize, most: u64) -> StanzaError {
         .with_application(cause_element("peer-limit"))
 }
 
-async fn until(when: Option<Instant>) {
-    match when {
-        Some(when) => sleep_until(when.into()).await,
+/// What is due first, at its time: one timer for all, since each is a lock of the clock's.
+async fn first<const N: usize>(due: [(Option<Instant>, Happened); N]) -> Happened {
+    let due = due.into_iter();
+    let due = due.filter_map(|(when, what)| Some((when?, what)));
+    match due.min_by_key(|(when, _)| *when) {
+        Some((when, what)) => {
+            sleep_until(when.into()).await;
+            what
+        }
         None => std::future::pending().await,
     }
 }
