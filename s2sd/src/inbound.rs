@@ -33,8 +33,8 @@ struct Driver {
     router: Arc<Router>,
     house: Arc<House>,
     conn: Conn,
-    /// Questions to authoritative servers, and about certificates: at most one per pair each. They end with the stream, lest a peer that comes and
-    /// goes leave more of them behind than it could have on its streams.
+    /// Questions to authoritative servers, and about certificates: at most one of each for a pair. They end with the
+    /// stream, lest a peer that comes and goes leave more of them behind than it could have on its streams.
     questions: JoinSet<InboundEvent>,
     admission: Admission,
     effects: Vec<InboundEffect>,

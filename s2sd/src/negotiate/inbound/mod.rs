@@ -194,11 +194,6 @@ impl Inbound {
         !matches!(self.stage, Stage::AwaitJudgement)
     }
 
-    /// For the log: the domain the peer claims.
-    pub fn claimed(&self) -> Option<&Domain> {
-        self.remote.as_ref()
-    }
-
     /// The stream's id.
     pub fn id(&self) -> &str {
         &self.id
