@@ -30,6 +30,27 @@ pub async fn start(daemon: Daemon) -> anyhow::Result<(World, Bystander, Party)> 
     Ok((world, bystander, component))
 }
 
+/// The attacker's stream, after the features.
+pub async fn open(world: &World) -> anyhow::Result<Peer> {
+    let mut peer = world.connect(HERE).await?;
+    peer.open("evil.test", HERE).await?;
+    Ok(peer)
+}
+
+/// A stream of whom its header says, or of nobody, on which this mechanism and no other is offered.
+pub async fn offered(world: &World, from: Option<&str>, mechanism: &str) -> anyhow::Result<Peer> {
+    let mut peer = world.connect(HERE).await?;
+    peer.send_header(from, HERE).await?;
+    peer.expect_header().await?;
+    let features = peer.expect_features().await?;
+    ensure!(
+        features.mechanisms == [mechanism],
+        "offered are {:?}",
+        features.mechanisms
+    );
+    Ok(peer)
+}
+
 /// A message to [`HERE`].
 pub fn message(from: &str, id: &str) -> String {
     format!("<message from='{from}' to='{HERE}' id='{id}'/>")

@@ -6,6 +6,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod agreed;
 pub mod attacked;
 pub mod authoritative;
 pub mod bystander;

@@ -5,20 +5,14 @@
 use s2sd_tests::{
     attacked::{self, arrives, is_refused, message, nothing_arrived},
     authoritative::Says,
-    peer::{Peer, header_text, initial_header},
+    peer::{header_text, initial_header},
     wire::Event,
-    world::{Daemon, World},
+    world::Daemon,
 };
 use xmpp_dialback::{Pair, Secret};
 use xmpp_stream::{Condition, DialbackFeature, Features, StreamHeader, ns};
 
 const POLICY: &str = "tls = 'optional'\nauth = ['external', 'dialback']";
-
-async fn open(world: &World) -> Peer {
-    let mut peer = world.connect("here.test").await.unwrap();
-    peer.open("evil.test", "here.test").await.unwrap();
-    peer
-}
 
 #[tokio::test]
 async fn the_key_proves_its_sender_whatever_the_header_says() {
@@ -59,7 +53,7 @@ async fn a_key_is_good_for_its_pair_and_its_stream_only() {
         secret.key(&pair, id).as_str().to_owned()
     };
     let good = key("here.test", "evil.test", "id");
-    let mut peer = open(&world).await;
+    let mut peer = attacked::open(&world).await.unwrap();
     for (sender, target, id, key, kind) in [
         ("here.test", "evil.test", "id", good.clone(), "valid"),
         ("here.test", "evil.test", "ID", good.clone(), "invalid"),
@@ -155,7 +149,7 @@ async fn an_element_is_of_dialback_by_its_namespace_and_not_by_its_prefix() {
     .into_iter()
     .enumerate()
     {
-        let mut peer = open(&world).await;
+        let mut peer = attacked::open(&world).await.unwrap();
         peer.send(request).await.unwrap();
         let answer = peer.expect(ns::DIALBACK, "result").await.unwrap();
         assert_eq!(answer.kind().as_deref(), Some("valid"));
@@ -195,7 +189,7 @@ async fn failures_and_pairs_of_a_stream_are_counted() {
                 .unwrap(),
         );
     }
-    let mut peer = open(&world).await;
+    let mut peer = attacked::open(&world).await.unwrap();
     for _ in 0..3 {
         let verdict = peer.dialback("fails.test", "here.test", "k").await;
         assert_eq!(verdict.unwrap(), "error");
@@ -207,7 +201,7 @@ async fn failures_and_pairs_of_a_stream_are_counted() {
         .unwrap();
     assert_eq!(failing.unwrap().asked().len(), 3);
 
-    let mut peer = open(&world).await;
+    let mut peer = attacked::open(&world).await.unwrap();
     for (domain, kind) in [
         ("a.test", "valid"),
         ("b.test", "valid"),
@@ -225,7 +219,7 @@ async fn a_second_key_while_the_first_is_looked_at_ends_the_stream() {
     let daemon = attacked::daemon().policy(POLICY);
     let (mut world, bystander, mut component) = attacked::start(daemon).await.unwrap();
     let _evil = world.authoritative("evil.test", Says::Silence, None).await;
-    let mut peer = open(&world).await;
+    let mut peer = attacked::open(&world).await.unwrap();
     let request = |key| format!("<db:result from='evil.test' to='here.test'>{key}</db:result>");
     peer.send(request("good") + &request("bad")).await.unwrap();
     let answer = peer.expect(ns::DIALBACK, "result").await.unwrap();
@@ -245,12 +239,12 @@ async fn an_invalid_key_ends_a_stream_on_which_nothing_is_proved_and_no_other() 
     let _bad = world
         .authoritative("victim.test", Says::Invalid, None)
         .await;
-    let mut peer = open(&world).await;
+    let mut peer = attacked::open(&world).await.unwrap();
     let verdict = peer.dialback("victim.test", "here.test", "k").await;
     assert_eq!(verdict.unwrap(), "invalid");
     peer.expect_end().await.unwrap();
 
-    let mut peer = open(&world).await;
+    let mut peer = attacked::open(&world).await.unwrap();
     let verdict = peer.dialback("evil.test", "here.test", "k").await;
     assert_eq!(verdict.unwrap(), "valid");
     let verdict = peer.dialback("victim.test", "here.test", "k").await;

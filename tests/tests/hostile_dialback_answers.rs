@@ -7,19 +7,12 @@ use std::time::{Duration, Instant};
 use s2sd_tests::{
     attacked::{self, is_refused, message, nothing_arrived},
     authoritative::Says,
-    peer::Peer,
     wire::Event,
-    world::{RawServer, World},
+    world::RawServer,
 };
 use xmpp_stream::{Condition, DialbackFeature, Features, ns};
 
 const POLICY: &str = "tls = 'optional'\nauth = ['external', 'dialback']";
-
-async fn open(world: &World) -> Peer {
-    let mut peer = world.connect("here.test").await.unwrap();
-    peer.open("evil.test", "here.test").await.unwrap();
-    peer
-}
 
 /// The attack of 2012 on jabberd2 and others (CVE-2012-3525).
 #[tokio::test]
@@ -116,7 +109,7 @@ async fn the_answer_counts_that_is_for_the_question_and_fails_it_at_once_otherwi
         None,
     ] {
         let server = world.listen("evil.test").await.unwrap();
-        let mut peer = open(&world).await;
+        let mut peer = attacked::open(&world).await.unwrap();
         let said = answer.clone();
         let (verdict, ()) = tokio::join!(
             peer.dialback("evil.test", "here.test", "key"),
@@ -160,7 +153,7 @@ async fn a_server_that_cannot_be_asked_is_an_error_with_its_reason() {
         ("silent.test", "remote-server-timeout"),
         ("mute.test", "remote-server-timeout"),
     ] {
-        let mut peer = open(&world).await;
+        let mut peer = attacked::open(&world).await.unwrap();
         let request = format!("<db:result from='{domain}' to='here.test'>key</db:result>");
         peer.send(request).await.unwrap();
         let answer = peer.expect(ns::DIALBACK, "result").await.unwrap();
@@ -191,7 +184,7 @@ async fn an_answer_to_a_question_from_before_tls_proves_nothing_within() {
         format!("<db:verify from='evil.test' to='here.test' id='{id}' type='{kind}'/>")
     };
     for (asked_again, late) in [(false, false), (true, false), (true, true)] {
-        let mut peer = open(&world).await;
+        let mut peer = attacked::open(&world).await.unwrap();
         peer.send(request("good")).await.unwrap();
         let mut first = server.accept().await.unwrap();
         first.answer_open("first", &dialback()).await.unwrap();
@@ -240,7 +233,7 @@ async fn a_question_ends_with_the_stream_that_it_was_for() {
         .tables("[limits]\ndialback = '60s'\n");
     let (mut world, bystander, _component) = attacked::start(daemon).await.unwrap();
     let server = world.listen("evil.test").await.unwrap();
-    let mut peer = open(&world).await;
+    let mut peer = attacked::open(&world).await.unwrap();
     let request = "<db:result from='evil.test' to='here.test'>key</db:result>";
     peer.send(request).await.unwrap();
     let mut there = server.accept().await.unwrap();

@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use s2sd_tests::{
-    checks::{self, Finding, Other, Plan},
-    world::{Daemon, SOON, World},
+    agreed::{came_back, federate, start},
+    checks::{self, Finding, Other},
+    world::{Daemon, SOON},
 };
 use xmpp_sasl::{Password, ScramHash, ScramKeys};
 
@@ -23,21 +24,6 @@ fn entry(other: &str, own: &str, lines: &str) -> String {
 fn daemons(lines: &str) -> [Daemon; 2] {
     [("a.test", "b.test"), ("b.test", "a.test")]
         .map(|(own, other)| Daemon::serving(own).tables(&entry(other, own, lines)))
-}
-
-async fn federate([a, b]: [Daemon; 2]) {
-    let mut world = World::new().unwrap();
-    world.start(a).await.unwrap();
-    world.start(b).await.unwrap();
-    let mut a = world.component("a.test").await.unwrap();
-    let mut b = world.component("b.test").await.unwrap();
-    let plan = Plan {
-        within: SOON,
-        ..Plan::default()
-    };
-    let findings = checks::run(&mut a, Other::Party(&mut b), &plan).await;
-    let failed: Vec<_> = findings.iter().filter(|f| f.outcome.is_err()).collect();
-    assert!(failed.is_empty(), "{failed:#?}");
 }
 
 #[tokio::test]
@@ -90,41 +76,24 @@ async fn refused(credentials: &str) -> Vec<Finding> {
     let a = Daemon::serving("a.test").tables(&format!(
         "[[peer]]\ndomain = 'b.test'\nauth = ['scram', 'plain']\ncredentials = {{ {credentials} }}\n"
     ));
-    let mut world = World::new().unwrap();
-    world.start(a).await.unwrap();
-    world.start(b).await.unwrap();
-    let mut a = world.component("a.test").await.unwrap();
-    let mut b = world.component("b.test").await.unwrap();
+    let (_world, mut a, mut b) = start([a, b]).await;
     checks::refused(&mut a, Other::Party(&mut b), &[], SOON, GRACE).await
-}
-
-#[track_caller]
-fn check(findings: &[Finding], words: &str) {
-    assert_eq!(findings.len(), 2);
-    for finding in findings {
-        assert_eq!(finding.outcome, Ok(()));
-        let json = finding.to_json();
-        assert_eq!(json["condition"], "remote-server-timeout", "{json}");
-        assert_eq!(json["type"], "cancel", "{json}");
-        let text = json["text"].as_str().unwrap_or_default();
-        assert!(text.contains(words), "{text:?} without {words:?}");
-    }
 }
 
 #[tokio::test]
 async fn a_wrong_password_comes_back_as_that() {
     let findings = refused("username = 'a.test', password = 'battery staple'").await;
-    check(&findings, "not-authorized");
+    came_back(&findings, "cancel", "not-authorized");
 }
 
 #[tokio::test]
 async fn a_name_that_nobody_has_comes_back_as_a_wrong_password() {
     let findings = refused("username = 'nobody', password = 'correct horse'").await;
-    check(&findings, "not-authorized");
+    came_back(&findings, "cancel", "not-authorized");
 }
 
 #[tokio::test]
 async fn another_domain_comes_back_as_invalid_authzid() {
     let credentials = "username = 'a.test', password = 'correct horse', authzid = 'c.test'";
-    check(&refused(credentials).await, "invalid-authzid");
+    came_back(&refused(credentials).await, "cancel", "invalid-authzid");
 }

@@ -49,12 +49,7 @@ fn client(realm: &Path, principal: &str, authzid: Option<&str>) -> Box<dyn Clien
 }
 
 async fn open(world: &World, from: Option<&str>) -> Peer {
-    let mut peer = world.connect("here.test").await.unwrap();
-    peer.send_header(from, "here.test").await.unwrap();
-    peer.expect_header().await.unwrap();
-    let features = peer.expect_features().await.unwrap();
-    assert_eq!(features.mechanisms, ["GSSAPI"]);
-    peer
+    attacked::offered(world, from, "GSSAPI").await.unwrap()
 }
 
 #[test]
