@@ -2,6 +2,7 @@
 
 use stringprep::tables;
 
+use crate::client::AwaitOutcome;
 use crate::registry::Mechanism;
 use crate::saslprep::has_mixed_directions;
 use crate::{
@@ -58,28 +59,9 @@ impl Client for Initiating {
     fn step(self: Box<Self>, input: ClientInput<'_>, _: &mut dyn Random) -> ClientStep {
         match input {
             ClientInput::Start => {
-                ClientStep::Respond(self.trace.into_bytes(), Box::new(AwaitOutcome))
+                ClientStep::Respond(self.trace.into_bytes(), Box::new(AwaitOutcome(NAME)))
             }
             ClientInput::Challenge(_) | ClientInput::Success(_) => {
-                ClientStep::Abort(ClientError::Unexpected)
-            }
-        }
-    }
-}
-
-/// "The mechanism consists of a single message".
-#[derive(Debug)]
-struct AwaitOutcome;
-
-impl Client for AwaitOutcome {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn step(self: Box<Self>, input: ClientInput<'_>, _: &mut dyn Random) -> ClientStep {
-        match input {
-            ClientInput::Success(None | Some([])) => ClientStep::Authenticated,
-            ClientInput::Success(Some(_)) | ClientInput::Challenge(_) | ClientInput::Start => {
                 ClientStep::Abort(ClientError::Unexpected)
             }
         }
@@ -269,7 +251,7 @@ mod tests {
             ClientInput::Challenge(b""),
             ClientInput::Success(Some(b"x")),
         ] {
-            let step = Box::new(AwaitOutcome).step(input, &mut random);
+            let step = Box::new(AwaitOutcome(NAME)).step(input, &mut random);
             assert!(matches!(step, ClientStep::Abort(ClientError::Unexpected)));
         }
     }

@@ -192,3 +192,23 @@ impl fmt::Debug for ClientStep {
         }
     }
 }
+
+/// The end of an exchange in which the client of this mechanism has said it all, and has seen what proof there is: the
+/// server says yes, or something that it must not. None of the mechanisms has data with success left by then.
+#[derive(Debug)]
+pub(crate) struct AwaitOutcome(pub(crate) &'static str);
+
+impl Client for AwaitOutcome {
+    fn name(&self) -> &'static str {
+        self.0
+    }
+
+    fn step(self: Box<Self>, input: ClientInput<'_>, _: &mut dyn Random) -> ClientStep {
+        match input {
+            ClientInput::Success(None | Some([])) => ClientStep::Authenticated,
+            ClientInput::Success(Some(_)) | ClientInput::Challenge(_) | ClientInput::Start => {
+                ClientStep::Abort(ClientError::Unexpected)
+            }
+        }
+    }
+}

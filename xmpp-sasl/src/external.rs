@@ -3,6 +3,7 @@
 //! What the certificate stands for is the application's to say ([`Host::external`]); this file only carries the
 //! authorization identity.
 
+use crate::client::AwaitOutcome;
 use crate::registry::Mechanism;
 use crate::{
     Client, ClientCredentials, ClientError, ClientInput, ClientStep, Failure, Host, Random, Server,
@@ -43,28 +44,9 @@ impl Client for Initiating {
         match input {
             // "The client is expected to send data first"; empty means "as what I am".
             ClientInput::Start => {
-                ClientStep::Respond(self.authzid.into_bytes(), Box::new(AwaitOutcome))
+                ClientStep::Respond(self.authzid.into_bytes(), Box::new(AwaitOutcome(NAME)))
             }
             ClientInput::Challenge(_) | ClientInput::Success(_) => {
-                ClientStep::Abort(ClientError::Unexpected)
-            }
-        }
-    }
-}
-
-/// Has said it all: "there are no additional challenges and responses", nor data with success.
-#[derive(Debug)]
-struct AwaitOutcome;
-
-impl Client for AwaitOutcome {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn step(self: Box<Self>, input: ClientInput<'_>, _: &mut dyn Random) -> ClientStep {
-        match input {
-            ClientInput::Success(None | Some([])) => ClientStep::Authenticated,
-            ClientInput::Success(Some(_)) | ClientInput::Challenge(_) | ClientInput::Start => {
                 ClientStep::Abort(ClientError::Unexpected)
             }
         }

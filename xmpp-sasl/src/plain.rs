@@ -1,6 +1,7 @@
 //! PLAIN (RFC 4616): the password itself, for the other side to keep or to lose. Only inside TLS, and only where
 //! nothing better is known.
 
+use crate::client::AwaitOutcome;
 use crate::registry::Mechanism;
 use crate::{
     Client, ClientCredentials, ClientError, ClientInput, ClientStep, Failure, Host, Identity,
@@ -48,7 +49,7 @@ impl Client for Initiating {
     fn step(self: Box<Self>, input: ClientInput<'_>, _: &mut dyn Random) -> ClientStep {
         match input {
             ClientInput::Start => match self.message() {
-                Ok(message) => ClientStep::Respond(message, Box::new(AwaitOutcome)),
+                Ok(message) => ClientStep::Respond(message, Box::new(AwaitOutcome(NAME))),
                 Err(error) => ClientStep::Abort(error),
             },
             ClientInput::Challenge(_) | ClientInput::Success(_) => {
@@ -81,25 +82,6 @@ impl Initiating {
             return Err(ClientError::NotEncodable("the message would be too long"));
         }
         Ok(message)
-    }
-}
-
-/// It is all said: "a single message".
-#[derive(Debug)]
-struct AwaitOutcome;
-
-impl Client for AwaitOutcome {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn step(self: Box<Self>, input: ClientInput<'_>, _: &mut dyn Random) -> ClientStep {
-        match input {
-            ClientInput::Success(None | Some([])) => ClientStep::Authenticated,
-            ClientInput::Success(Some(_)) | ClientInput::Challenge(_) | ClientInput::Start => {
-                ClientStep::Abort(ClientError::Unexpected)
-            }
-        }
     }
 }
 

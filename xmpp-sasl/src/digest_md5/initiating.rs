@@ -8,6 +8,7 @@ use super::digest::{HexDigest, Secret, latin1};
 use super::directives::Malformed;
 use super::message::{Challenge, RESPONSE_BOUND, Response, Rspauth};
 use super::{NAME, NONCE, decode, digest_uri, nonce};
+use crate::client::AwaitOutcome;
 use crate::{Client, ClientCredentials, ClientError, ClientInput, ClientStep, Password, Random};
 
 pub(super) fn client(credentials: &ClientCredentials) -> Option<Box<dyn Client>> {
@@ -191,7 +192,7 @@ impl Client for AwaitProof {
     fn step(self: Box<Self>, input: ClientInput<'_>, _: &mut dyn Random) -> ClientStep {
         match input {
             ClientInput::Challenge(message) => match self.check(message) {
-                Ok(()) => ClientStep::Respond(Vec::new(), Box::new(AwaitOutcome)),
+                Ok(()) => ClientStep::Respond(Vec::new(), Box::new(AwaitOutcome(NAME))),
                 Err(error) => ClientStep::Abort(error),
             },
             // RFC 6120 §6.4.6 lets a server save a round trip and send its proof with success.
@@ -208,25 +209,6 @@ impl Client for AwaitProof {
 impl fmt::Debug for AwaitProof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("AwaitProof")
-    }
-}
-
-/// The server has proved itself; has it accepted us?
-#[derive(Debug)]
-struct AwaitOutcome;
-
-impl Client for AwaitOutcome {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn step(self: Box<Self>, input: ClientInput<'_>, _: &mut dyn Random) -> ClientStep {
-        match input {
-            ClientInput::Success(None | Some([])) => ClientStep::Authenticated,
-            ClientInput::Success(Some(_)) | ClientInput::Challenge(_) | ClientInput::Start => {
-                ClientStep::Abort(ClientError::Unexpected)
-            }
-        }
     }
 }
 

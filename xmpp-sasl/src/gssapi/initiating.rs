@@ -8,6 +8,7 @@ use libgssapi::oid::{GSS_MECH_KRB5, GSS_NT_HOSTBASED_SERVICE, GSS_NT_KRB5_PRINCI
 
 use super::layers::{self, BadOffer};
 use super::{Initiator, NAME, TOKEN_BOUND, TOKENS, credential};
+use crate::client::AwaitOutcome;
 use crate::{Client, ClientCredentials, ClientError, ClientInput, ClientStep, Random};
 
 pub(super) fn client(credentials: &ClientCredentials) -> Option<Box<dyn Client>> {
@@ -172,7 +173,7 @@ impl Client for AwaitLayers {
             }
         };
         match self.answer(wrapped) {
-            Ok(response) => ClientStep::Respond(response, Box::new(AwaitOutcome)),
+            Ok(response) => ClientStep::Respond(response, Box::new(AwaitOutcome(NAME))),
             Err(error) => ClientStep::Abort(error),
         }
     }
@@ -195,24 +196,5 @@ impl AwaitLayers {
         wrapped
             .map(|wrapped| wrapped.to_vec())
             .map_err(|error| ClientError::Kerberos(error.to_string()))
-    }
-}
-
-/// Has said it all. "The server is not expected to return any additional data with the success indicator."
-#[derive(Debug)]
-struct AwaitOutcome;
-
-impl Client for AwaitOutcome {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn step(self: Box<Self>, input: ClientInput<'_>, _: &mut dyn Random) -> ClientStep {
-        match input {
-            ClientInput::Success(None | Some([])) => ClientStep::Authenticated,
-            ClientInput::Success(Some(_)) | ClientInput::Challenge(_) | ClientInput::Start => {
-                ClientStep::Abort(ClientError::Unexpected)
-            }
-        }
     }
 }

@@ -5,6 +5,7 @@ use zeroize::Zeroizing;
 
 use super::message::{Authenticator, Last, Order, Proof, Request, Ticket};
 use super::{Clock, Key, LAST_BOUND, NAME, NO_LAYER, SharedKey};
+use crate::client::AwaitOutcome;
 use crate::{Client, ClientCredentials, ClientError, ClientInput, ClientStep, Random};
 
 /// An hour, in units of five minutes. It is used at once; some acceptors ask for a rest of more than five minutes.
@@ -134,7 +135,7 @@ impl Client for AwaitProof {
             }
         };
         match self.answer(challenge) {
-            Ok(response) => ClientStep::Respond(response, Box::new(AwaitOutcome)),
+            Ok(response) => ClientStep::Respond(response, Box::new(AwaitOutcome(NAME))),
             Err(error) => ClientStep::Abort(error),
         }
     }
@@ -160,24 +161,5 @@ impl AwaitProof {
             authzid: self.authzid.clone(),
         };
         Ok(last.seal(&self.session))
-    }
-}
-
-/// Has said it all, and has seen the server's proof.
-#[derive(Debug)]
-struct AwaitOutcome;
-
-impl Client for AwaitOutcome {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn step(self: Box<Self>, input: ClientInput<'_>, _: &mut dyn Random) -> ClientStep {
-        match input {
-            ClientInput::Success(None | Some([])) => ClientStep::Authenticated,
-            ClientInput::Success(Some(_)) | ClientInput::Challenge(_) | ClientInput::Start => {
-                ClientStep::Abort(ClientError::Unexpected)
-            }
-        }
     }
 }

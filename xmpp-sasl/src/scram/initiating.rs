@@ -13,6 +13,7 @@ use super::keys::IterationBounds;
 use super::message::{MESSAGE_BOUND, ServerFinal, ServerFirst, escape};
 use super::salted::{SaltedPassword, prepare};
 use super::{NONCE, Name, ScramHash, auth_message, cbind_input, downgrade_protection, nonce, xor};
+use crate::client::AwaitOutcome;
 use crate::saslprep;
 use crate::{
     ChannelBindingType, Client, ClientCredentials, ClientError, ClientInput, ClientStep, Offer,
@@ -334,7 +335,9 @@ impl Client for AwaitSignature {
             },
             // RFC 4422 §3.6: a protocol without room for it sends it as a challenge.
             ClientInput::Challenge(message) => match self.check(message) {
-                Ok(()) => ClientStep::Respond(Vec::new(), Box::new(AwaitOutcome(self.name))),
+                Ok(()) => {
+                    ClientStep::Respond(Vec::new(), Box::new(AwaitOutcome(self.name.as_str())))
+                }
                 Err(error) => ClientStep::Abort(error),
             },
             ClientInput::Success(None) => ClientStep::Abort(ClientError::ServerNotAuthenticated),
@@ -346,25 +349,6 @@ impl Client for AwaitSignature {
 impl fmt::Debug for AwaitSignature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "AwaitSignature({})", self.name.as_str())
-    }
-}
-
-/// The server has proved itself; has it accepted us?
-#[derive(Debug)]
-struct AwaitOutcome(Name);
-
-impl Client for AwaitOutcome {
-    fn name(&self) -> &'static str {
-        self.0.as_str()
-    }
-
-    fn step(self: Box<Self>, input: ClientInput<'_>, _: &mut dyn Random) -> ClientStep {
-        match input {
-            ClientInput::Success(None | Some([])) => ClientStep::Authenticated,
-            ClientInput::Success(Some(_)) | ClientInput::Challenge(_) | ClientInput::Start => {
-                ClientStep::Abort(ClientError::Unexpected)
-            }
-        }
     }
 }
 
