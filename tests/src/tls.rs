@@ -10,6 +10,7 @@ use rustls::{
     crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
     server::danger::{ClientCertVerified, ClientCertVerifier},
+    sign::{CertifiedKey, SingleCertAndKey},
 };
 use s2sd::demo::ca::Issued;
 
@@ -29,6 +30,16 @@ impl Identity {
                 .context("the certificate chain is not PEM")?,
             key: PrivateKeyDer::from_pem_slice(key.as_bytes()).context("the key is not PEM")?,
         })
+    }
+
+    /// What is shown, whether or not it is a certificate that rustls would show by itself.
+    fn shown(&self) -> anyhow::Result<Arc<SingleCertAndKey>> {
+        let provider = aws_lc_rs::default_provider();
+        let key = provider
+            .key_provider
+            .load_private_key(self.key.clone_key())?;
+        let shown = CertifiedKey::new(self.chain.clone(), key);
+        Ok(Arc::new(SingleCertAndKey::from(shown)))
     }
 }
 
@@ -61,9 +72,7 @@ pub fn client(identity: Option<&Identity>, direct: bool) -> anyhow::Result<Arc<C
         .dangerous()
         .with_custom_certificate_verifier(trusting);
     let mut config = match identity {
-        Some(Identity { chain, key }) => {
-            builder.with_client_auth_cert(chain.clone(), key.clone_key())?
-        }
+        Some(identity) => builder.with_client_cert_resolver(identity.shown()?),
         None => builder.with_no_client_auth(),
     };
     if direct {
@@ -78,7 +87,7 @@ pub fn server(identity: &Identity) -> anyhow::Result<Arc<ServerConfig>> {
     let mut config = ServerConfig::builder_with_provider(trusting.provider.clone())
         .with_safe_default_protocol_versions()?
         .with_client_cert_verifier(trusting)
-        .with_single_cert(identity.chain.clone(), identity.key.clone_key())?;
+        .with_cert_resolver(identity.shown()?);
     config.alpn_protocols = vec![ALPN.to_vec()];
     Ok(Arc::new(config))
 }

@@ -12,7 +12,7 @@ use s2sd_tests::{
     wire::Event,
     world::{Daemon, SOON, World},
 };
-use xmpp_stream::{Condition, DialbackFeature, Element, Features, StreamHeader, ns};
+use xmpp_stream::{Condition, DialbackFeature, Element, Features, StanzaKind, StreamHeader, ns};
 
 async fn here(daemon: Daemon) -> (World, Bystander, Party) {
     let mut world = World::new().unwrap();
@@ -210,7 +210,55 @@ fn bad_certificates(world: &World, domain: &str) -> Vec<(&'static str, Issued)> 
     ] {
         all.push((what, world.issue(&leaf)));
     }
+    all.push(("of version 1", of_version_1(domain)));
+    let unknown = Leaf::domain(domain).unknown_extension();
+    all.push(("with an unknown extension", world.issue(&unknown)));
     all
+}
+
+fn of_version_1(domain: &str) -> Issued {
+    Issued::self_signed(&Leaf::domain(domain)).version_1()
+}
+
+/// What TLS asks of a certificate is its key; the rest is policy's.
+#[tokio::test]
+async fn a_certificate_that_no_library_reads_falls_back_to_dialback_where_policy_has_it() {
+    let policy = "tls = 'optional'\nverify = 'dialback'\nauth = ['external', 'dialback']";
+    let (mut world, mut bystander, mut component) = here(daemon().policy(policy)).await;
+    let unknown = world.issue(&Leaf::domain("old.test").unknown_extension());
+    for issued in [of_version_1("old.test"), unknown] {
+        let identity = Identity::from(&issued);
+        // It calls us.
+        let asked = world.authoritative("old.test", Says::Valid, None).await;
+        let mut peer = encrypted(&world, false, "old.test", Some(&identity)).await;
+        let opened = peer.open("old.test", "here.test").await.unwrap();
+        assert!(opened.features.mechanisms.is_empty());
+        let verdict = peer.dialback("old.test", "here.test", "k").await.unwrap();
+        assert_eq!(verdict, "valid");
+        peer.send(message("old.test", "here.test", "1"))
+            .await
+            .unwrap();
+        arrives(&mut component, "1").await;
+        drop((asked, peer));
+        // We call it.
+        let server = world.listen("old.test").await.unwrap();
+        component
+            .send(message("here.test", "old.test", "2"))
+            .await
+            .unwrap();
+        let mut there = server.accept().await.unwrap();
+        there.answer_open("there", &starttls()).await.unwrap();
+        there.accept_starttls(&identity).await.unwrap();
+        there.answer_open("within", &dialback()).await.unwrap();
+        there.expect(ns::DIALBACK, "result").await.unwrap();
+        let valid = "<db:result from='old.test' to='here.test' type='valid'/>";
+        there.send(valid).await.unwrap();
+        there.expect_stanza(StanzaKind::Message).await.unwrap();
+        there.send("</stream:stream>").await.unwrap();
+        there.expect_end().await.unwrap();
+        bystander.is_well().await.unwrap();
+    }
+    bystander.was_well().await.unwrap();
 }
 
 #[tokio::test]

@@ -28,6 +28,8 @@ pub struct Leaf {
     pub purpose: Purpose,
     /// When it is valid.
     pub validity: Validity,
+    /// Whether it has a critical extension that means nothing to anybody.
+    pub with_unknown_extension: bool,
 }
 
 /// The extended key usage of a leaf.
@@ -113,6 +115,12 @@ impl Leaf {
         self
     }
 
+    /// Adds a critical extension that means nothing to anybody.
+    pub fn unknown_extension(mut self) -> Self {
+        self.with_unknown_extension = true;
+        self
+    }
+
     fn params(&self) -> CertificateParams {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
@@ -134,6 +142,12 @@ impl Leaf {
         (params.not_before, params.not_after) = self.validity.between();
         if !(self.dns.is_empty() && self.srv.is_empty() && self.xmpp_addr.is_empty()) {
             params.custom_extensions.push(self.subject_alt_name());
+        }
+        if self.with_unknown_extension {
+            let null = yasna::construct_der(|writer| writer.write_null());
+            let mut extension = CustomExtension::from_oid_content(UNKNOWN, null);
+            extension.set_criticality(true);
+            params.custom_extensions.push(extension);
         }
         params
     }
@@ -171,6 +185,8 @@ impl Leaf {
     }
 }
 
+/// From the arc for examples (2.999).
+const UNKNOWN: &[u64] = &[2, 999, 1];
 const SUBJECT_ALT_NAME: &[u64] = &[2, 5, 29, 17];
 /// RFC 4985 §2: id-on-dnsSRV.
 const SRV_NAME: &[u64] = &[1, 3, 6, 1, 5, 5, 7, 8, 7];
@@ -347,6 +363,39 @@ impl Issued {
         Self {
             chain_pem: certificate.pem(),
             key_pem: key.serialize_pem(),
+        }
+    }
+
+    /// The leaf as X.509 version 1 has it: the same key and names of persons, no extensions, and so no domain. What its
+    /// issuer signed is another certificate.
+    #[must_use]
+    pub fn version_1(self) -> Self {
+        let parts = yasna::parse_der(&self.chain()[0], |reader| {
+            reader.read_sequence(|reader| {
+                // RFC 5280 §4.1: version, six parts that every version has, extensions.
+                let every = reader.next().read_sequence(|reader| {
+                    let all: Result<Vec<_>, _> = (0..8).map(|_| reader.next().read_der()).collect();
+                    Ok(all?[1..7].to_vec())
+                })?;
+                let signed = [reader.next().read_der()?, reader.next().read_der()?];
+                Ok((every, signed))
+            })
+        });
+        let (every, signed) = parts.expect("certificates of this file have extensions");
+        let der = yasna::construct_der(|writer| {
+            writer.write_sequence(|writer| {
+                writer.next().write_sequence(|writer| {
+                    every.iter().for_each(|part| writer.next().write_der(part));
+                });
+                signed.iter().for_each(|part| writer.next().write_der(part));
+            });
+        });
+        let base64 = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, der);
+        Self {
+            chain_pem: format!(
+                "-----BEGIN CERTIFICATE-----\n{base64}\n-----END CERTIFICATE-----\n"
+            ),
+            ..self
         }
     }
 

@@ -4,19 +4,61 @@
 //! key of the certificate it shows. What that certificate is worth is judged afterwards (`trust.rs`),
 //! because a handshake cannot fall back to dialback, and because the receiving side does not yet know
 //! which domain will be asserted.
+//!
+//! For the same reason only the key is taken out of the certificate here. The library's own check reads all of it, and
+//! refuses what it would not believe either: an X.509 version 1 certificate, or a critical extension that it does not
+//! know. Such a certificate proves nothing by its issuer, but a TLSA record can still name it, the configuration can
+//! have it among the roots, and under `verify = "dialback"` the stream goes on without it.
 
 use std::sync::Arc;
 
 use rustls::{
-    DigitallySignedStruct, DistinguishedName, Error, SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, PeerMisbehaved,
+    SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime},
+    crypto::{CryptoProvider, verify_tls13_signature_with_raw_key},
+    pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime},
     server::danger::{ClientCertVerified, ClientCertVerifier},
 };
+use webpki::RawPublicKeyEntity;
+use x509_parser::{asn1_rs::FromDer as _, certificate::X509Certificate};
 
 #[derive(Debug)]
 pub(super) struct AcceptAny(pub(super) Arc<CryptoProvider>);
+
+/// The key that a certificate is about, whatever else stands in it.
+fn public_key<'a>(
+    certificate: &'a CertificateDer<'_>,
+) -> Result<SubjectPublicKeyInfoDer<'a>, Error> {
+    match X509Certificate::from_der(certificate) {
+        Ok((_, certificate)) => Ok(certificate.tbs_certificate.subject_pki.raw.into()),
+        Err(_) => Err(CertificateError::BadEncoding.into()),
+    }
+}
+
+impl AcceptAny {
+    /// RFC 5246 §7.4.1.4.1: a pair of hash and signature names no curve, so several algorithms may be meant by one scheme.
+    fn verify_1_2(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let key = public_key(certificate)?;
+        let bad = |_| Error::from(CertificateError::BadEncoding);
+        let key = RawPublicKeyEntity::try_from(&key).map_err(bad)?;
+        let mapping = self.0.signature_verification_algorithms.mapping.iter();
+        let meant = mapping.filter(|(scheme, _)| *scheme == signature.scheme);
+        for algorithm in meant.flat_map(|(_, algorithms)| *algorithms) {
+            match key.verify_signature(*algorithm, message, signature.signature()) {
+                Ok(()) => return Ok(HandshakeSignatureValid::assertion()),
+                Err(webpki::Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_)) => {}
+                Err(_) => return Err(CertificateError::BadSignature.into()),
+            }
+        }
+        Err(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme.into())
+    }
+}
 
 impl ClientCertVerifier for AcceptAny {
     fn offer_client_auth(&self) -> bool {
@@ -46,8 +88,7 @@ impl ClientCertVerifier for AcceptAny {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, algorithms)
+        self.verify_1_2(message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -56,8 +97,9 @@ impl ClientCertVerifier for AcceptAny {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
+        let key = public_key(certificate)?;
         let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, algorithms)
+        verify_tls13_signature_with_raw_key(message, &key, signature, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

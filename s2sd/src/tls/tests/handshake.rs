@@ -135,6 +135,61 @@ async fn a_bad_certificate_does_not_break_the_handshake() {
     }
 }
 
+/// A server's configuration that shows this, and a client's.
+fn showing(tls: &Tls, issued: &Issued) -> (Arc<ClientConfig>, Arc<ServerConfig>) {
+    let key = tls.provider.key_provider.load_private_key(issued.key());
+    let shown = rustls::sign::CertifiedKey::new(issued.chain(), key.unwrap());
+    let shown = Arc::new(SingleCertAndKey::from(shown));
+    let mut client = (*tls.client(&domain("x.example"), MinTls::V1_2, false)).clone();
+    client.client_auth_cert_resolver = shown.clone();
+    let mut server = (*tls.server(None, MinTls::V1_2)).clone();
+    server.cert_resolver = shown;
+    (Arc::new(client), Arc::new(server))
+}
+
+/// Version 1 has no extensions, and so no names that count; the library's check of signatures does not even read it.
+#[tokio::test]
+async fn a_certificate_of_version_1_does_not_break_the_handshake() {
+    let house = House::new(&["a.example"]);
+    let tls = house.tls();
+    let issued = Issued::self_signed(&Leaf::domain("a.example")).version_1();
+    let (old_client, old_server) = showing(&tls, &issued);
+    let (_, server) = shaken(old_client, tls.server(None, MinTls::V1_2), "a.example").await;
+    let ours = tls.client(&domain("x.example"), MinTls::V1_2, false);
+    let (client, _) = shaken(ours, Arc::clone(&old_server), "a.example").await;
+    let (older, _) = shaken(only_1_2(&tls), old_server, "a.example").await;
+    for chain in [
+        PeerChain::of(server.get_ref().1),
+        PeerChain::of(client.get_ref().1),
+        PeerChain::of(older.get_ref().1),
+    ] {
+        assert_eq!(chain.as_ref().unwrap().leaf(), &issued.chain()[0]);
+        let judged = house.judged(&tls, chain.as_ref(), "a.example");
+        assert!(judged.bad().is_some(), "{judged}");
+    }
+}
+
+#[tokio::test]
+async fn the_key_of_a_certificate_of_version_1_must_be_held_too() {
+    let house = House::new(&["a.example"]);
+    let tls = house.tls();
+    let thief = Issued {
+        key_pem: Issued::self_signed(&Leaf::domain("evil.example")).key_pem,
+        ..Issued::self_signed(&Leaf::domain("a.example")).version_1()
+    };
+    let (client, server) = showing(&tls, &thief);
+    let (_, refused) = shake(client, tls.server(None, MinTls::V1_2), "a.example").await;
+    assert!(refused.is_err());
+    let ours = tls.client(&domain("x.example"), MinTls::V1_2, false);
+    assert!(
+        shake(ours, Arc::clone(&server), "a.example")
+            .await
+            .0
+            .is_err()
+    );
+    assert!(shake(only_1_2(&tls), server, "a.example").await.0.is_err());
+}
+
 #[tokio::test]
 async fn whoever_shows_a_certificate_must_hold_its_key() {
     let house = House::new(&["a.example"]);
