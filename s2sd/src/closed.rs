@@ -52,6 +52,8 @@ pub enum Cause {
     Connect(String),
     /// The TLS handshake failed.
     Tls(String),
+    /// The peer broke off TLS because of the certificate that we showed.
+    CertificateRefused(String),
     /// The connection broke.
     Lost(String),
     /// TLS is required here and the peer does not offer it.
@@ -116,6 +118,7 @@ impl Cause {
             Self::Dnssec(_) => "dnssec",
             Self::Connect(_) => "connect",
             Self::Tls(_) => "tls",
+            Self::CertificateRefused(_) => "certificate-refused",
             Self::Lost(_) => "lost",
             Self::TlsNotOffered => "tls-not-offered",
             Self::Certificate(_) => "certificate",
@@ -142,6 +145,7 @@ impl Cause {
             Self::NoSuchHost(_)
             | Self::NoService
             | Self::NoWay(_)
+            | Self::CertificateRefused(_)
             | Self::TlsNotOffered
             | Self::Certificate(_)
             | Self::NoMechanism { .. }
@@ -195,7 +199,7 @@ impl Cause {
             | Self::Finished
             | Self::Replaced => 2,
             Self::Tls(_) | Self::TlsNotOffered => 3,
-            Self::Certificate(_) => 4,
+            Self::Certificate(_) | Self::CertificateRefused(_) => 4,
             Self::Protocol(..) | Self::StreamError(_) | Self::Policy(_) => 5,
             Self::NoMechanism { .. }
             | Self::Refused { .. }
@@ -258,6 +262,9 @@ impl fmt::Display for Cause {
             Self::Dnssec(what) => write!(f, "DNSSEC refutes an answer of the DNS: {what}"),
             Self::Connect(what) => write!(f, "no connection ({what})"),
             Self::Tls(what) => write!(f, "the TLS handshake failed ({what})"),
+            Self::CertificateRefused(what) => {
+                write!(f, "the other server does not accept our certificate ({what})")
+            }
             Self::Lost(what) => write!(f, "the connection was lost ({what})"),
             Self::TlsNotOffered => {
                 f.write_str("encryption is required and the other server does not offer it")

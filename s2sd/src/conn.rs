@@ -154,7 +154,14 @@ impl Conn {
     fn poll_progress(&mut self, cx: &mut Context<'_>, reading: bool) -> Poll<io::Result<Progress>> {
         let written = match self.poll_write(cx) {
             Poll::Ready(Ok(wrote)) => wrote,
-            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            // A peer that broke off may have said why: that says more than that nothing can be written any more.
+            Poll::Ready(Err(error)) => {
+                return Poll::Ready(match self.poll_read(cx) {
+                    Poll::Ready(Ok(read)) if read > 0 => Ok(Progress::Read),
+                    Poll::Ready(Err(said)) => Err(said),
+                    Poll::Ready(Ok(_)) | Poll::Pending => Err(error),
+                });
+            }
             Poll::Pending => false,
         };
         if reading && let Poll::Ready(read) = self.poll_read(cx)? {

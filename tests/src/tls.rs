@@ -9,7 +9,10 @@ use rustls::{
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
-    server::danger::{ClientCertVerified, ClientCertVerifier},
+    server::{
+        WebPkiClientVerifier,
+        danger::{ClientCertVerified, ClientCertVerifier},
+    },
     sign::{CertifiedKey, SingleCertAndKey},
 };
 use s2sd::demo::ca::Issued;
@@ -89,6 +92,26 @@ pub fn server(identity: &Identity) -> anyhow::Result<Arc<ServerConfig>> {
         .with_client_cert_verifier(trusting)
         .with_cert_resolver(identity.shown()?);
     config.alpn_protocols = vec![ALPN.to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// For a server that asks for a certificate and breaks off over any: `version` of TLS alone.
+pub fn picky(
+    identity: &Identity,
+    version: &'static rustls::SupportedProtocolVersion,
+) -> anyhow::Result<Arc<ServerConfig>> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    // An authority that signs nothing.
+    let root = s2sd::demo::ca::Authority::new("an authority of its own");
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(root.der().clone())?;
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone())
+        .allow_unauthenticated()
+        .build()?;
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[version])?
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(identity.shown()?);
     Ok(Arc::new(config))
 }
 

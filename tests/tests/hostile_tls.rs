@@ -8,7 +8,7 @@ use s2sd_tests::{
     bystander::Bystander,
     party::Party,
     peer::{Peer, header_text, initial_header},
-    tls::Identity,
+    tls::{Identity, picky},
     wire::Event,
     world::{Daemon, SOON, World},
 };
@@ -343,6 +343,70 @@ async fn a_bad_certificate_ends_the_attempt_before_anything_is_said() {
         }
     }
     bystander.was_well().await.unwrap();
+}
+
+/// OpenSSL's and others' servers can be told to check a client's certificate within the handshake.
+#[tokio::test]
+async fn a_server_that_breaks_off_over_our_certificate_is_called_again_without_it() {
+    let policy = "auth = ['external', 'dialback']";
+    let (mut world, bystander, mut component) = here(daemon().policy(policy)).await;
+    for (number, version) in [&rustls::version::TLS12, &rustls::version::TLS13]
+        .into_iter()
+        .enumerate()
+    {
+        let domain = format!("picky{number}.test");
+        let picky = picky(&world.identity(&domain), version).unwrap();
+        let server = world.listen(&domain).await.unwrap();
+        component
+            .send(message("here.test", &domain, &domain))
+            .await
+            .unwrap();
+        let mut there = server.accept().await.unwrap();
+        there.answer_open("there", &starttls()).await.unwrap();
+        there.expect(ns::TLS, "starttls").await.unwrap();
+        let proceed = "<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>";
+        there.send(proceed).await.unwrap();
+        assert!(there.accept_tls(picky.clone()).await.is_err());
+        let mut there = server.accept().await.unwrap();
+        there.answer_open("again", &starttls()).await.unwrap();
+        there.expect(ns::TLS, "starttls").await.unwrap();
+        there.send(proceed).await.unwrap();
+        there.accept_tls(picky).await.unwrap();
+        let mut offer = dialback();
+        offer.mechanisms = vec!["EXTERNAL".to_owned()];
+        there.answer_open("within", &offer).await.unwrap();
+        there.expect(ns::DIALBACK, "result").await.unwrap();
+        let valid = format!("<db:result from='{domain}' to='here.test' type='valid'/>");
+        there.send(valid).await.unwrap();
+        there.expect_stanza(StanzaKind::Message).await.unwrap();
+    }
+    bystander.was_well().await.unwrap();
+}
+
+/// Where only dialback may prove us, there is no reason to show one.
+#[tokio::test]
+async fn our_certificate_is_shown_only_where_external_may_prove_us() {
+    for (auth, is_shown, outcome) in [
+        ("['dialback']", false, None),
+        ("['external', 'dialback']", true, None),
+        ("['external']", true, Some("certificate-refused")),
+    ] {
+        let daemon = daemon().policy(&format!("auth = {auth}"));
+        let (mut world, bystander, mut component) = here(daemon).await;
+        let picky = picky(&world.identity("picky.test"), &rustls::version::TLS13).unwrap();
+        let server = world.listen("picky.test").await.unwrap();
+        world.lead("_xmpps-server", "picky.test", server.addr().unwrap());
+        component
+            .send(message("here.test", "picky.test", "1"))
+            .await
+            .unwrap();
+        let mut there = server.accept().await.unwrap();
+        assert_eq!(there.accept_tls(picky).await.is_err(), is_shown, "{auth}");
+        if let Some(cause) = outcome {
+            comes_back(&mut component, "1", cause).await;
+        }
+        bystander.was_well().await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use tokio::time::{sleep_until, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use tracing::{debug, trace};
 use xmpp_dialback::Verdict;
-use xmpp_stream::{Codec, ContentNamespace, Domain};
+use xmpp_stream::{Codec, ContentNamespace};
 
 use crate::closed::{By, Cause, Closed};
 use crate::config::{Policy, TlsMode};
@@ -62,7 +62,6 @@ pub(super) async fn connect(
                 pair,
                 policy: &policy,
                 target: &target,
-                shows: &pair.local,
                 onlooker: &(),
             };
             match attempt.make(purpose, tried.clone()).await {
@@ -90,9 +89,10 @@ pub(super) async fn connect(
     Err(worst.unwrap_or(Cause::NoSuchHost("no addresses".to_owned())))
 }
 
-/// Refused by a server that closed the stream: the same server again, without that method.
+/// Refused by a server that closed the stream, or broke off TLS: the same server again, without that method.
 pub(crate) fn is_worth_another(cause: &Cause, before: usize, now: usize, policy: &Policy) -> bool {
-    matches!(cause, Cause::Refused { .. }) && now > before && policy.auth.len() > now
+    let refused = matches!(cause, Cause::Refused { .. } | Cause::CertificateRefused(_));
+    refused && now > before && policy.auth.len() > now
 }
 
 async fn targets(means: &Means, pair: &DomainPair, policy: &Policy) -> Result<Vec<Target>, Cause> {
@@ -124,8 +124,6 @@ pub(crate) struct Attempt<'a> {
     pub(crate) pair: &'a DomainPair,
     pub(crate) policy: &'a Policy,
     pub(crate) target: &'a Target,
-    /// Whose certificate is shown: the pair's local domain's.
-    pub(crate) shows: &'a Domain,
     pub(crate) onlooker: &'a dyn Onlooker,
 }
 
@@ -166,6 +164,30 @@ impl Attempt<'_> {
         purpose: &Purpose,
         tried: Vec<Method>,
     ) -> Result<Outcome, Failed> {
+        let made = self.made_over(tcp, place, purpose, tried.clone()).await;
+        made.map_err(|failed| match failed.cause {
+            // Whatever else was tried within, a certificate that broke the connection is not shown again.
+            Cause::CertificateRefused(_) if self.shows(&tried) => Failed {
+                tried: tried.into_iter().chain([Method::External]).collect(),
+                ..failed
+            },
+            _ => failed,
+        })
+    }
+
+    /// Whether our certificate is shown: only where it may still prove something. There are servers that break off
+    /// because of one that they do not believe, although they would take dialback.
+    fn shows(&self, tried: &[Method]) -> bool {
+        self.policy.allows_over(Method::External, true) && !tried.contains(&Method::External)
+    }
+
+    async fn made_over(
+        &self,
+        tcp: TcpStream,
+        place: Option<Place>,
+        purpose: &Purpose,
+        tried: Vec<Method>,
+    ) -> Result<Outcome, Failed> {
         let peer = tcp
             .peer_addr()
             .map_err(|error| Cause::Connect(error.to_string()))?;
@@ -175,7 +197,7 @@ impl Attempt<'_> {
                     Cause::Policy("encryption is switched off for this domain".to_owned()).into(),
                 );
             }
-            self.handshake(tcp, true).await?
+            self.handshake(tcp, true, self.shows(&tried)).await?
         } else {
             Conn::new(Io::Plain(tcp), peer, self.codec())
         };
@@ -187,14 +209,15 @@ impl Attempt<'_> {
         Codec::new(self.house.limits_for_strangers()).expect(ContentNamespace::Server)
     }
 
-    async fn handshake(&self, tcp: TcpStream, direct: bool) -> Result<Conn, Cause> {
+    async fn handshake(&self, tcp: TcpStream, direct: bool, shows: bool) -> Result<Conn, Cause> {
         let peer = tcp
             .peer_addr()
             .map_err(|error| Cause::Lost(error.to_string()))?;
-        let config = self
-            .means
-            .tls
-            .client(self.shows, self.policy.min_tls, direct);
+        let config = self.means.tls.client(
+            shows.then_some(&self.pair.local),
+            self.policy.min_tls,
+            direct,
+        );
         // SNI names the domain, not the target (RFC 6120 §5.4.3.1, XEP-0368 §3): who is meant, not who was found.
         let name = tls::server_name(&self.pair.remote)
             .ok_or_else(|| Cause::Tls("the domain is no name for TLS".to_owned()))?;
@@ -209,7 +232,10 @@ impl Attempt<'_> {
             }
             Ok(Err(error)) => {
                 self.onlooker.saw(Sight::NoTls(&error));
-                Err(Cause::Tls(error.to_string()))
+                Err(match tls::is_about_certificate(&error) {
+                    true => Cause::CertificateRefused(error.to_string()),
+                    false => Cause::Tls(error.to_string()),
+                })
             }
             Err(_) => Err(Cause::Timeout("TLS handshake")),
         }
@@ -224,6 +250,7 @@ impl Attempt<'_> {
         place: Option<Place>,
     ) -> Result<Outcome, Failed> {
         let published = place.as_ref().map(|place| &place.tlsa);
+        let shows = self.shows(&tried);
         let mut effects = Vec::new();
         let mut outbound = Outbound::start(
             Call {
@@ -246,7 +273,9 @@ impl Attempt<'_> {
             for effect in effects.drain(..) {
                 match effect {
                     OutboundEffect::Send(bytes) => conn.send(&bytes),
-                    OutboundEffect::StartTls => answer = Some(self.start_tls(&mut conn).await?),
+                    OutboundEffect::StartTls => {
+                        answer = Some(self.start_tls(&mut conn, shows).await?)
+                    }
                     OutboundEffect::Judge(domain) => {
                         let which = Which::Called(place.clone());
                         let judged = self.means.judge(shown(&conn), Some(domain), which);
@@ -305,7 +334,7 @@ impl Attempt<'_> {
         }
     }
 
-    async fn start_tls(&self, conn: &mut Conn) -> Result<OutboundEvent, Cause> {
+    async fn start_tls(&self, conn: &mut Conn, shows: bool) -> Result<OutboundEvent, Cause> {
         let clean = match conn.boundary() {
             Ok(clean) => clean,
             Err(error) => return Ok(OutboundEvent::Malformed(error)),
@@ -313,7 +342,7 @@ impl Attempt<'_> {
         let Some((tcp, _)) = conn.take_tcp(clean) else {
             return Ok(OutboundEvent::TlsFailed("TLS within TLS".to_owned()));
         };
-        *conn = self.handshake(tcp, false).await?;
+        *conn = self.handshake(tcp, false, shows).await?;
         Ok(match Means::secured(conn, None) {
             Some(secured) => OutboundEvent::TlsReady(secured),
             None => OutboundEvent::TlsFailed("no session".to_owned()),
@@ -372,7 +401,10 @@ pub(crate) async fn next_event(
                 Ok(Progress::End) => return OutboundEvent::Lost("the other server closed the connection".to_owned()),
                 Err(error) => {
                     onlooker.saw(Sight::Broken(&error));
-                    return OutboundEvent::Lost(error.to_string());
+                    return match tls::is_about_certificate(&error) {
+                        true => OutboundEvent::CertificateRefused(error.to_string()),
+                        false => OutboundEvent::Lost(error.to_string()),
+                    };
                 }
             },
             () = sleep_until(deadline.into()) => return OutboundEvent::Tick,

@@ -392,8 +392,7 @@ impl Visit {
         loop {
             let before = tried.len();
             let page = self.page(prober.aim());
-            let local = &prober.pair.local;
-            let made = self.connection(prober, target, &purpose, tried, local, &page);
+            let made = self.connection(prober, target, &purpose, tried, &page);
             match made.await {
                 Some((cause, now))
                     if connector::is_worth_another(&cause, before, now.len(), &prober.policy) =>
@@ -413,10 +412,7 @@ impl Visit {
             .filter(|method| *method != Method::Dialback)
             .collect();
         let page = self.page(Aim::Dialback);
-        let Ok(nobody) = Domain::parse(NOBODY) else {
-            return;
-        };
-        self.connection(prober, target, &Purpose::Deliver, others, &nobody, &page)
+        self.connection(prober, target, &Purpose::Deliver, others, &page)
             .await;
     }
 
@@ -427,7 +423,6 @@ impl Visit {
         target: &Target,
         purpose: &Purpose,
         tried: Vec<Method>,
-        shows: &Domain,
         page: &Scribe,
     ) -> Option<(Cause, Vec<Method>)> {
         let (means, policy) = (&prober.means, &prober.policy);
@@ -463,7 +458,6 @@ impl Visit {
             pair: &prober.pair,
             policy,
             target,
-            shows,
             onlooker: page,
         };
         match attempt.over(tcp, place, purpose, tried).await {

@@ -5,6 +5,7 @@ use std::io;
 use rustls::{AlertDescription, Error, PeerIncompatible};
 
 use super::findings::{NoTls, Unconnected, Unreached, Unsecured};
+use crate::tls::refuses_certificate;
 
 /// What the other side sent goes to a terminal: no control characters, and not without end.
 pub(super) fn clean(text: &str) -> String {
@@ -67,15 +68,8 @@ fn of_tls(error: &Error) -> Unsecured {
             Alert::ProtocolVersion => Unsecured::Version,
             Alert::HandshakeFailure | Alert::InsufficientSecurity => Unsecured::NothingInCommon,
             Alert::UnrecognisedName => Unsecured::Name,
-            Alert::NoCertificate
-            | Alert::BadCertificate
-            | Alert::UnsupportedCertificate
-            | Alert::CertificateRevoked
-            | Alert::CertificateExpired
-            | Alert::CertificateUnknown
-            | Alert::UnknownCA
-            | Alert::AccessDenied
-            | Alert::CertificateRequired => Unsecured::OurCertificate,
+            Alert::CertificateRequired => Unsecured::OurCertificate,
+            other if refuses_certificate(other) => Unsecured::OurCertificate,
             _ => Unsecured::Other,
         },
         Error::PeerIncompatible(

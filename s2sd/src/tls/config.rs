@@ -185,11 +185,18 @@ impl Tls {
         (Arc::new(config), by_name)
     }
 
-    /// For a connection that we open as `local`, whose certificate is shown if it has one. Accepts any
+    /// For a connection that we open. The certificate of `shows` is shown, if it has one. Accepts any
     /// certificate: see [`judge`](super::judge). `direct` is TLS from the first byte (XEP-0368).
-    pub fn client(&self, local: &Domain, min: MinTls, direct: bool) -> Arc<ClientConfig> {
+    pub fn client<'a>(
+        &self,
+        shows: impl Into<Option<&'a Domain>>,
+        min: MinTls,
+        direct: bool,
+    ) -> Arc<ClientConfig> {
         let mut config = self.clients.get(min).clone();
-        if let Some(key) = self.loaded.load().keys.get(local.ascii()) {
+        let loaded = self.loaded.load();
+        let key = |domain: &Domain| loaded.keys.get(domain.ascii());
+        if let Some(key) = shows.into().and_then(key) {
             config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(Arc::clone(key)));
         }
         if direct {

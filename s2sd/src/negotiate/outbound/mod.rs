@@ -77,6 +77,8 @@ pub enum OutboundEvent {
     TlsReady(Secured),
     /// It failed.
     TlsFailed(String),
+    /// The peer broke off because of our certificate.
+    CertificateRefused(String),
     /// The answer to [`OutboundEffect::Judge`].
     Judged(Judged),
     /// The answer to [`OutboundEffect::Calculate`].
@@ -268,6 +270,10 @@ impl Outbound {
                 self.judge(out);
                 Ok(self)
             }
+            OutboundEvent::CertificateRefused(what) => Err(Closed {
+                by: By::Peer,
+                cause: Cause::CertificateRefused(what),
+            }),
             OutboundEvent::TlsFailed(what) => Err(Closed {
                 by: By::World,
                 cause: Cause::Tls(what),

@@ -54,9 +54,11 @@ pub(super) fn ended(case: Case<'_>, cause: &Cause) -> Reason {
         Cause::TooManyFailures | Cause::Idle | Cause::Shutdown | Cause::Replaced => {
             other(case, cause)
         }
-        Cause::Connect(_) | Cause::NoSuchHost(_) | Cause::NoService | Cause::NoWay(_) => {
-            other(case, cause)
-        }
+        Cause::CertificateRefused(_)
+        | Cause::Connect(_)
+        | Cause::NoSuchHost(_)
+        | Cause::NoService
+        | Cause::NoWay(_) => other(case, cause),
     }
 }
 

@@ -1,0 +1,29 @@
+//! What a peer says of our certificate by an alert (RFC 8446 §6.2).
+//!
+//! Over TLS 1.2 it ends the handshake; over TLS 1.3 the initiating side has finished by then, and the alert stands where
+//! the stream should begin.
+
+use std::io;
+
+use rustls::{AlertDescription as Alert, Error};
+
+/// Whether the peer broke off because it does not like the certificate that it was shown.
+pub(crate) fn refuses_certificate(alert: Alert) -> bool {
+    matches!(
+        alert,
+        Alert::NoCertificate
+            | Alert::BadCertificate
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateRevoked
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::UnknownCA
+            | Alert::AccessDenied
+    )
+}
+
+/// The same of an error of the connection.
+pub(crate) fn is_about_certificate(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    matches!(inner, Some(Error::AlertReceived(alert)) if refuses_certificate(*alert))
+}
