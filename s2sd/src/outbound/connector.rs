@@ -8,7 +8,7 @@ use tokio::time::{sleep_until, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use tracing::{debug, trace};
 use xmpp_dialback::Verdict;
-use xmpp_stream::{Codec, ContentNamespace};
+use xmpp_stream::{Codec, ContentNamespace, Domain, Frame};
 
 use crate::closed::{By, Cause, Closed};
 use crate::config::{Policy, TlsMode};
@@ -318,6 +318,7 @@ impl Attempt<'_> {
             };
             trace!(?event, "received");
             self.onlooker.saw(Sight::Event(&event));
+            self.note(&event);
             step = outbound.handle(event, &mut effects);
             match step {
                 Ok(next) => {
@@ -331,6 +332,18 @@ impl Attempt<'_> {
                     return self.finish(conn, effects, closed, tried).await;
                 }
             }
+        }
+    }
+
+    /// What proves nothing and is a fault of the other server's all the same.
+    fn note(&self, event: &OutboundEvent) {
+        if let OutboundEvent::Frame(Frame::Header(header)) = event
+            && let Some(from) = &header.from
+            && !self.pair.remote.is_named_by(from)
+        {
+            let from = Domain::parse(from);
+            let from = from.as_ref().map_or("not a domain", Domain::as_str);
+            debug!(remote = %self.pair.remote, from, "the response header is from another domain");
         }
     }
 
@@ -427,7 +440,6 @@ mod tests {
     use crate::config::{Config, Trust};
     use crate::demo::zone::{Zone, ZoneServer};
     use xmpp_dialback::{Pair, Question, Secret};
-    use xmpp_stream::Domain;
 
     /// The router and the streams ask first, by the rules that they began with: these may be newer.
     #[tokio::test]

@@ -131,8 +131,6 @@ pub struct Outbound {
     stage: Stage,
     /// The id of the peer's stream, for the dialback key.
     stream_id: String,
-    /// The peer's header names a domain that we did not ask for.
-    from_elsewhere: bool,
     initiating: Initiating,
     /// Methods not to try (again).
     tried: Vec<Method>,
@@ -204,7 +202,6 @@ impl Outbound {
             judgement: Because::NoTls.into(),
             stage: Stage::ExpectHeader,
             stream_id: String::new(),
-            from_elsewhere: false,
             initiating,
             tried,
             features: Features::default(),

@@ -1,7 +1,7 @@
 //! How a stream begins: the peer's header and features, TLS, whose certificate it is (RFC 6120 §4.3, §5).
 
 use bytes::Bytes;
-use xmpp_stream::{Condition, Element, Features, StreamHeader, ns};
+use xmpp_stream::{Element, Features, StreamHeader, ns};
 
 use super::{Out, Outbound, OutboundEffect, Purpose, Stage, Step};
 use crate::closed::{By, Cause, Closed};
@@ -10,16 +10,14 @@ use crate::negotiate::Judged;
 
 impl Outbound {
     pub(super) fn on_header(mut self: Box<Self>, header: &StreamHeader, out: &mut Out) -> Step {
-        // RFC 6120 §4.7.1 lets a server that does not know the domain answer from one of its own, before it says so.
-        let from = header.from.as_deref();
-        self.from_elsewhere = from.is_some_and(|from| !self.pair.remote.is_named_by(from));
+        // `from` proves nothing, right or wrong: the certificate or dialback does. RFC 6120 §4.7.1 lets a server answer
+        // from another of its domains.
+        // COMPAT(Metronome 4.0.5): `from` and `to` are those of our header, not exchanged. Scene `a header with from and
+        // to as ours has them` in tests/transcripts/initiating/header.txt.
         self.stream_id = header.id.clone().unwrap_or_default();
         if header.is_xmpp_1() {
             self.stage = Stage::ExpectFeatures;
             return Ok(self);
-        }
-        if self.from_elsewhere {
-            return Err(self.comes_from_elsewhere(out));
         }
         // Without version='1.0' there are no features to wait for (RFC 6120 §4.7.5).
         if !self.transport.is_tls() && self.tls == TlsMode::Required {
@@ -36,18 +34,10 @@ impl Outbound {
         self.prove(out)
     }
 
-    pub(super) fn comes_from_elsewhere(&mut self, out: &mut Out) -> Closed {
-        let text = "the answer comes from another domain";
-        self.refuse_with(Condition::InvalidFrom, text, out)
-    }
-
     pub(super) fn on_features(mut self: Box<Self>, element: &Element, out: &mut Out) -> Step {
         let Some(features) = Features::from_element(element) else {
             return Err(self.refuse_element(element, "stream features were expected", out));
         };
-        if self.from_elsewhere {
-            return Err(self.comes_from_elsewhere(out));
-        }
         self.peer_max_stanza = features
             .limits
             .and_then(|limits| limits.max_bytes)
