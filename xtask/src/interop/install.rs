@@ -1,6 +1,9 @@
 //! Installing what is missing, with Debian's package manager, and without starting any of it.
 
-use super::{counterpart::Counterpart, peers::find};
+use super::{
+    counterpart::Counterpart,
+    peers::{find, is_package_installed},
+};
 use anyhow::{Context, Result, bail, ensure};
 use std::{
     fs,
@@ -26,10 +29,8 @@ pub(super) fn missing_packages(peers: &[&Counterpart]) -> Vec<&'static str> {
         .iter()
         .filter(|(program, _)| find(program).is_none())
         .map(|(_, package)| *package);
-    let of_peers = peers
-        .iter()
-        .filter(|peer| !peer.is_installed())
-        .flat_map(|peer| peer.packages().iter().copied());
+    let of_peers = peers.iter().filter(|peer| !peer.is_installed());
+    let of_peers = of_peers.flat_map(|peer| missing_of(peer.packages(), is_package_installed));
     let mut packages = Vec::new();
     for package in tools.chain(of_peers) {
         if !packages.contains(&package) {
@@ -37,6 +38,19 @@ pub(super) fn missing_packages(peers: &[&Counterpart]) -> Vec<&'static str> {
         }
     }
     packages
+}
+
+/// Those of a group that are not there; all of it where all are, since something of it must be damaged.
+fn missing_of(group: &[&'static str], is_there: impl Fn(&str) -> bool) -> Vec<&'static str> {
+    let missing: Vec<_> = group
+        .iter()
+        .copied()
+        .filter(|package| !is_there(package))
+        .collect();
+    match missing.is_empty() {
+        true => group.to_vec(),
+        false => missing,
+    }
 }
 
 /// Installs packages. Asks first unless that was answered already.
@@ -138,6 +152,17 @@ impl Drop for Quiet {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_there_is_not_missing() {
+        let group = ["prosody", "lua-sec", "lua-unbound"];
+        assert_eq!(
+            missing_of(&group, |package| package != "lua-unbound"),
+            ["lua-unbound"]
+        );
+        assert_eq!(missing_of(&group, |_| false), group);
+        assert_eq!(missing_of(&group, |_| true), group);
+    }
 
     #[test]
     fn the_policy_is_afterwards_what_it_was() {

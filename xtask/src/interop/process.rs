@@ -16,6 +16,13 @@ use std::{
 /// How often we look whether something has happened.
 const POLL: Duration = Duration::from_millis(20);
 
+/// So long something may show no sign of life.
+const QUIET: Duration = Duration::from_secs(30);
+/// So long it may take, as long as it does something.
+const PATIENCE: Duration = Duration::from_secs(240);
+/// A process that used less of a processor meanwhile does nothing, in hundredths of a second.
+const IDLE: u64 = 20;
+
 /// A server or a tool that runs beside us.
 #[derive(Debug)]
 pub(super) struct Process {
@@ -50,15 +57,36 @@ impl Process {
         for address in addresses {
             let open = || TcpStream::connect_timeout(address, Duration::from_secs(1)).is_ok();
             let what = format!("{} to listen on {address}", self.name);
-            wait_until(&what, Duration::from_secs(30), || {
-                Ok(open() || self.ended()?.is_some())
-            })
-            .with_context(|| self.says())?;
+            self.wait_while_it_works(&what, |this| Ok(open() || this.ended()?.is_some()))
+                .with_context(|| self.says())?;
             if let Some(status) = self.ended()? {
                 bail!("{} ended with {status}: {}", self.name, self.says());
             }
         }
         Ok(())
+    }
+
+    /// Waits for [`QUIET`], and as long as it uses a processor for up to [`PATIENCE`]: on a busy machine a server in a
+    /// virtual machine of its own takes its time.
+    fn wait_while_it_works(
+        &mut self,
+        what: &str,
+        mut question: impl FnMut(&mut Self) -> Result<bool>,
+    ) -> Result<()> {
+        let end = Instant::now() + PATIENCE;
+        let mut used = 0;
+        loop {
+            let within = QUIET.min(end.saturating_duration_since(Instant::now()));
+            let Err(in_vain) = wait_until(what, within, || question(self)) else {
+                return Ok(());
+            };
+            let now_used = processor_time(self.child.id());
+            if now_used <= used + IDLE || Instant::now() >= end {
+                return Err(in_vain);
+            }
+            used = now_used;
+            eprintln!("still waiting for {what}: its process is at work");
+        }
     }
 
     /// Waits until it has printed this text.
@@ -144,6 +172,43 @@ pub(super) fn wait_until(
     Ok(())
 }
 
+/// How long a process and those that it started have used a processor, in hundredths of a second.
+fn processor_time(root: u32) -> u64 {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        if let Some(id) = name.to_str().and_then(|name| name.parse::<u32>().ok())
+            && let Some((parent, used)) = read_stat(&read(&entry.path().join("stat")))
+        {
+            all.push((id, parent, used));
+        }
+    }
+    let mut family = vec![root];
+    let mut at = 0;
+    while let Some(parent) = family.get(at).copied() {
+        family.extend(
+            all.iter()
+                .filter(|(_, of, _)| *of == parent)
+                .map(|(id, ..)| *id),
+        );
+        at += 1;
+    }
+    let used = all.iter().filter(|(id, ..)| family.contains(id));
+    used.map(|(_, _, used)| used).sum()
+}
+
+/// proc(5), `/proc/PID/stat`: the parent, and the time used by the process and by its children that have ended.
+fn read_stat(text: &str) -> Option<(u32, u64)> {
+    // The program's name stands in brackets and may have any in it.
+    let (_, rest) = text.rsplit_once(')')?;
+    let fields: Vec<&str> = rest.split_whitespace().collect();
+    let times = fields.get(11..15)?.iter();
+    let used = times
+        .map(|time| time.parse::<u64>().ok())
+        .sum::<Option<u64>>()?;
+    Some((fields.get(1)?.parse().ok()?, used))
+}
+
 /// A log as text; a file that is not there yet is empty.
 pub(super) fn read(path: &Path) -> String {
     std::fs::read(path)
@@ -179,6 +244,18 @@ mod tests {
         );
         std::fs::remove_file(&process.output).unwrap();
         std::fs::remove_file(&process.errors).unwrap();
+    }
+
+    #[test]
+    fn a_process_that_works_is_told_from_one_that_sleeps() {
+        assert_eq!(
+            read_stat("7 (a (b) c) S 3 7 7 0 -1 0 9 9 9 9 10 20 30 40 20"),
+            Some((3, 100))
+        );
+        assert_eq!(read_stat("7 (gone"), None);
+        let (own, before) = (std::process::id(), processor_time(std::process::id()));
+        while processor_time(own) == before {}
+        assert_eq!(processor_time(u32::MAX), 0);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! jabberd2 2.7: its router, to which components attach, and its `s2s`. Without a certificate it is an
 //! RFC 3920 peer: a stream header without `version`, and dialback at once. It has no SASL between servers.
 
-use super::{Peer, Place, SECRET, at, find, packaged};
+use super::{Peer, Place, SECRET, at, find, says};
 use crate::interop::{
     evidence::{Claim, Method, Refusal, line_with, no_line_with},
     ours,
@@ -43,7 +43,10 @@ impl Peer for Jabberd2 {
     }
 
     fn version(&self) -> Option<String> {
-        packaged("jabberd2").map(|version| format!("jabberd2 {version}"))
+        let help = says(Command::new(find("jabberd2-router")?).arg("-h"))?;
+        let (_, version) = help.split_once("jabberd router (")?;
+        let (version, _) = version.split_once(')')?;
+        Some(format!("jabberd2 {version}"))
     }
 
     fn start(&self, place: &Place<'_>, setup: &Setup) -> Result<Vec<Process>> {

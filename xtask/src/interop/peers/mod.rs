@@ -141,6 +141,20 @@ pub(super) fn find(program: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
+/// What a program prints when it is asked about itself.
+pub(super) fn says(program: &mut Command) -> Option<String> {
+    let output = program.output().ok()?;
+    let all = [output.stdout, output.stderr].concat();
+    Some(String::from_utf8_lossy(&all).into_owned())
+}
+
+/// Has Debian's package manager put it in place?
+pub(super) fn is_package_installed(package: &str) -> bool {
+    let mut query = Command::new("dpkg-query");
+    says(query.args(["-W", "-f", "${db:Status-Abbrev}", package]))
+        .is_some_and(|status| status.starts_with("ii"))
+}
+
 /// The version that Debian's package has.
 pub(super) fn packaged(package: &str) -> Option<String> {
     let output = Command::new("dpkg-query")

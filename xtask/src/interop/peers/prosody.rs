@@ -1,6 +1,6 @@
 //! Prosody 0.12. Users by PLAIN on port 5222; XEP-0368 on 5270; its log tells everything at level debug.
 
-use super::{ANCHOR, Peer, Place, USER, at, find, has_library, packaged, user_end};
+use super::{ANCHOR, Peer, Place, USER, at, find, has_library, says, user_end};
 use crate::interop::{
     evidence::{Claim, Method, Refusal, line_with, no_line_with},
     ours,
@@ -39,7 +39,11 @@ impl Peer for Prosody {
     }
 
     fn version(&self) -> Option<String> {
-        packaged("prosody").map(|version| format!("Prosody {version}"))
+        let about = says(Command::new(find("prosodyctl")?).arg("about"))?;
+        about.lines().find_map(|line| {
+            let version = line.trim().strip_prefix("Prosody ")?;
+            Some(format!("Prosody {version}"))
+        })
     }
 
     fn start(&self, place: &Place<'_>, setup: &Setup) -> Result<Vec<Process>> {
@@ -48,13 +52,17 @@ impl Peer for Prosody {
         let mut modules = Vec::new();
         modules.extend(setup.dialback().then_some("\"dialback\";"));
         modules.extend(setup.tls().then_some("\"tls\";"));
+        let mut modules_off = Vec::new();
+        modules_off.extend((!setup.tls()).then_some("\"tls\";"));
+        // Prosody 13 opens no port for servers where `use_dane` is on and this module off.
+        modules_off.extend((!setup.dane).then_some("\"s2s_auth_dane_in\";"));
         let anchor = format!("trustfile = \"{}\";", place.shared(ANCHOR));
         let config = fill(
             TEMPLATE,
             &[
                 ("dir", &place.path("")),
                 ("modules", &modules.join(" ")),
-                ("modules_off", if setup.tls() { "" } else { "\"tls\";" }),
+                ("modules_off", &modules_off.join(" ")),
                 ("address", &self.address().to_string()),
                 (
                     "direct_port",
