@@ -3,10 +3,11 @@
 //! The parts share one target directory and the dev profile: the tests build what `interop` runs.
 
 use crate::{
+    deny,
     interop::install,
     workspace::{cargo, root},
 };
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use std::{
     env,
     fmt::Write as _,
@@ -22,7 +23,7 @@ pub(crate) struct Arguments {
     /// All but these parts
     #[arg(long, value_name = "PART")]
     skip: Vec<String>,
-    /// Install what the chosen parts need and is not there, with apt-get (asks first)
+    /// Install what the chosen parts need and is not there, with apt-get (asks first), and cargo-deny with cargo
     #[arg(long)]
     install: bool,
     /// Do not ask before installing
@@ -58,7 +59,7 @@ const PACKAGES: [(&str, &[&str]); 2] = [
 /// The feature, in every package that has it.
 const GSSAPI: &str = "--features=gssapi";
 
-const PARTS: [Part; 11] = [
+const PARTS: [Part; 12] = [
     Part {
         name: "fmt",
         command: || Ok(with(cargo(), &["fmt", "--all", "--check"])),
@@ -140,6 +141,10 @@ const PARTS: [Part; 11] = [
         command: || ourselves("tidy"),
     },
     Part {
+        name: "deny",
+        command: || ourselves("deny"),
+    },
+    Part {
         name: "package",
         command: || {
             let packages =
@@ -201,6 +206,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
             .collect();
         if !missing.is_empty() {
             install(&missing, arguments.yes)?;
+        }
+        let denies = PARTS.iter().any(|part| part.name == "deny" && chosen(part));
+        if denies && !deny::is_installed() {
+            let status = deny::installing().status().context("starting cargo")?;
+            ensure!(status.success(), "cargo-deny cannot be installed");
         }
     }
     let mut outcomes = Vec::new();

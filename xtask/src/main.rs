@@ -3,6 +3,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod ci;
+mod deny;
 mod fuzz;
 mod interop;
 mod tidy;
@@ -24,6 +25,8 @@ enum Command {
     Tidy,
     /// Everything CI runs, part by part, with the time each part took
     Ci(ci::Arguments),
+    /// Dependencies: advisories, licences, duplicate crates, sources; needs cargo-deny
+    Deny(deny::Arguments),
     /// The fuzz targets, each for a bounded time; needs a nightly toolchain and cargo-fuzz
     Fuzz(fuzz::Arguments),
     /// s2sd against real servers
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Tidy => tidy::run(),
         Command::Ci(arguments) => ci::run(&arguments),
+        Command::Deny(arguments) => deny::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Interop(arguments) => interop::run(&arguments),
     };
