@@ -11,6 +11,7 @@ use xmpp_stream::{
 };
 
 use crate::config::Denied;
+use crate::peer_text::PeerText;
 
 /// The namespace of the application condition that names the cause for programs.
 pub const CAUSE_NAMESPACE: &str = "urn:s2sd:cause:0";
@@ -35,35 +36,35 @@ pub enum By {
     World,
 }
 
-/// Why a stream ended, or never came to be.
+/// Why a stream ended, or never came to be. Whatever a stranger may have a say in is a [`PeerText`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Cause {
     /// The domain has no address records at all.
-    NoSuchHost(String),
+    NoSuchHost(PeerText),
     /// SRV says "." (RFC 2782): the domain offers no server-to-server service.
     NoService,
     /// Whatever the DNS says, there is no way from here to there.
-    NoWay(String),
+    NoWay(PeerText),
     /// The look-up itself failed.
-    Dns(String),
+    Dns(PeerText),
     /// The look-up had an answer that is not what DNSSEC vouches for.
-    Dnssec(String),
+    Dnssec(PeerText),
     /// No TCP connection.
-    Connect(String),
+    Connect(PeerText),
     /// The TLS handshake failed.
-    Tls(String),
+    Tls(PeerText),
     /// The peer broke off TLS because of the certificate that we showed.
-    CertificateRefused(String),
+    CertificateRefused(PeerText),
     /// The connection broke.
-    Lost(String),
+    Lost(PeerText),
     /// TLS is required here and the peer does not offer it.
     TlsNotOffered,
     /// The peer's certificate is not one for the domain.
-    Certificate(String),
+    Certificate(PeerText),
     /// Nothing the peer offers is something we may use.
     NoMechanism {
         /// What the peer offered.
-        offered: Vec<String>,
+        offered: Vec<PeerText>,
     },
     /// The peer refused our credentials, or our certificate.
     Refused {
@@ -77,24 +78,24 @@ pub enum Cause {
         /// The SASL mechanism in use.
         mechanism: &'static str,
         /// What was wrong with it.
-        what: String,
+        what: PeerText,
     },
     /// There is no Kerberos ticket to show.
-    Kerberos(String),
+    Kerberos(PeerText),
     /// Server dialback ended with an error, or could not be tried.
-    Dialback(String),
+    Dialback(PeerText),
     /// Server dialback ended with an error that will not pass by itself.
-    DialbackRefused(String),
+    DialbackRefused(PeerText),
     /// Server dialback ended with `invalid`: whoever speaks for the sender's domain does not know our key.
     DialbackInvalid,
     /// The peer failed too often to authenticate.
     TooManyFailures,
     /// Our policy refuses the stream.
-    Policy(String),
+    Policy(PeerText),
     /// The other side sent a stream error.
-    StreamError(StreamError),
+    StreamError(PeerError),
     /// The other side broke the protocol, and was told so.
-    Protocol(Condition, String),
+    Protocol(Condition, PeerText),
     /// Something took longer than it may.
     Timeout(&'static str),
     /// Nothing was said for a long time.
@@ -105,6 +106,24 @@ pub enum Cause {
     Finished,
     /// A newer connection took over (XEP-0114 `conflict`).
     Replaced,
+}
+
+/// A stream error as the other side said it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerError {
+    /// The condition.
+    pub condition: Condition,
+    /// What it said besides.
+    pub said: Option<PeerText>,
+}
+
+impl From<StreamError> for PeerError {
+    fn from(error: StreamError) -> Self {
+        Self {
+            condition: error.condition,
+            said: error.text.as_deref().map(PeerText::new),
+        }
+    }
 }
 
 impl Cause {
@@ -214,7 +233,7 @@ impl Cause {
 
     /// Our own lists do not have the domain.
     pub fn denied(remote: &Domain, why: &Denied) -> Self {
-        Self::Policy(format!("{remote} is not admitted: {why}"))
+        Self::Policy(format!("{remote} is not admitted: {why}").into())
     }
 
     /// The stanza error a sender gets for a stanza that could not be delivered for this cause.
@@ -279,7 +298,7 @@ impl fmt::Display for Cause {
                 write!(
                     f,
                     "the other server offers only {}, which is not allowed or not configured here",
-                    offered.join(", ")
+                    PeerText::quoting(&offered.join(", "))
                 )
             }
             Self::Refused { mechanism, failure } => {
@@ -306,9 +325,9 @@ impl fmt::Display for Cause {
                     error.condition.name()
                 )?;
                 error
-                    .text
+                    .said
                     .as_ref()
-                    .map_or(Ok(()), |text| write!(f, " ({text})"))
+                    .map_or(Ok(()), |said| write!(f, " ({said})"))
             }
             Self::Protocol(condition, what) => write!(
                 f,

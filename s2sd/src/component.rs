@@ -83,7 +83,7 @@ async fn attach(
                         bytes::Bytes::new(),
                         Closed {
                             by: By::World,
-                            cause: Cause::Lost(what),
+                            cause: Cause::Lost(what.into()),
                         },
                     )
                 };
@@ -209,13 +209,13 @@ impl Serving<'_> {
                 Ok(Progress::End) => {
                     return Closed {
                         by: By::Peer,
-                        cause: Cause::Lost("it closed the connection".to_owned()),
+                        cause: Cause::Lost("it closed the connection".into()),
                     };
                 }
                 Err(error) => {
                     return Closed {
                         by: By::World,
-                        cause: Cause::Lost(error.to_string()),
+                        cause: Cause::Lost(error.to_string().into()),
                     };
                 }
             }
@@ -276,7 +276,7 @@ impl Serving<'_> {
                     self.last_words(&stream_error);
                     return Err(Closed {
                         by: By::Us,
-                        cause: Cause::Protocol(stream_error.condition, error.to_string()),
+                        cause: Cause::Protocol(stream_error.condition, error.to_string().into()),
                     });
                 }
             }
@@ -322,7 +322,7 @@ impl Serving<'_> {
         self.last_words(&StreamError::new(condition).with_text(text));
         Closed {
             by: By::Us,
-            cause: Cause::Protocol(condition, text.to_owned()),
+            cause: Cause::Protocol(condition, text.into()),
         }
     }
 
@@ -353,7 +353,7 @@ impl Serving<'_> {
             if let Err(undelivered) = self.router.deliver(stanza, &Origin::Own) {
                 self.router.bounce(
                     &undelivered.stanza,
-                    &Cause::Lost("the component left".to_owned()).stanza_error(),
+                    &Cause::Lost("the component left".into()).stanza_error(),
                 );
             }
         }

@@ -131,7 +131,7 @@ async fn handshake(
         }
         Ok(Err(error)) => Err(Closed {
             by: By::World,
-            cause: Cause::Tls(error.to_string()),
+            cause: Cause::Tls(error.to_string().into()),
         }),
         Err(_) => Err(Closed {
             by: By::Us,
@@ -359,7 +359,7 @@ impl Driver {
     ) -> Result<InboundEvent, Closed> {
         let broken = |error: std::io::Error| Closed {
             by: By::World,
-            cause: Cause::Lost(error.to_string()),
+            cause: Cause::Lost(error.to_string().into()),
         };
         let clean = match self.conn.boundary() {
             Ok(clean) => clean,

@@ -87,7 +87,7 @@ async fn a_zone_that_names_no_certificate_where_it_has_to() {
     let report = world.probe(&a, "b.test").await.unwrap();
     let words = ["`dane = \"require\"` in [policy]", "publish TLSA records"];
     faulty(&report, "certificate-no-tlsa", Side::Peer, &words);
-    assert_eq!(tlsa(&report).unwrap().records, Vec::<String>::new());
+    assert!(tlsa(&report).unwrap().records.is_empty());
 }
 
 #[tokio::test]

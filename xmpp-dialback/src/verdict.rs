@@ -69,13 +69,10 @@ impl DialbackError {
     }
 }
 
+/// Only the condition: the text may be the other side's words, and hold line ends and whatever else.
 impl fmt::Display for DialbackError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.condition.fmt(f)?;
-        match &self.text {
-            Some(text) => write!(f, ": {text}"),
-            None => Ok(()),
-        }
+        self.condition.fmt(f)
     }
 }
 

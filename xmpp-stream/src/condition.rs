@@ -180,15 +180,9 @@ impl StreamError {
     }
 }
 
+/// Only the condition: the rest may be the other side's words, and hold line ends and whatever else.
 impl fmt::Display for StreamError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.condition)?;
-        if let Some((_, name)) = &self.application {
-            write!(f, " ({name})")?;
-        }
-        match &self.text {
-            Some(text) => write!(f, ": {text}"),
-            None => Ok(()),
-        }
+        self.condition.fmt(f)
     }
 }

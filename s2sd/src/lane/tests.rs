@@ -79,7 +79,7 @@ impl Script {
 }
 
 fn refused() -> Cause {
-    Cause::Connect("refused".to_owned())
+    Cause::Connect("refused".into())
 }
 
 #[test]

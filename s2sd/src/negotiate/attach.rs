@@ -12,6 +12,7 @@ use xmpp_stream::{
 use super::House;
 use super::fresh_id;
 use crate::closed::{By, Cause, Closed};
+use crate::peer_text::PeerText;
 
 /// Proof that a component completed the handshake for a domain. Only [`Attach`] makes one.
 #[derive(Clone, Debug)]
@@ -174,12 +175,12 @@ fn refuse(error: &StreamError, header: bool) -> (Bytes, Closed) {
     }
     out.extend_from_slice(&error.to_bytes());
     out.extend_from_slice(FOOTER);
-    let what = error.text.clone().unwrap_or_default();
+    let what = error.text.as_deref().map(PeerText::quoting);
     (
         out.freeze(),
         Closed {
             by: By::Us,
-            cause: Cause::Protocol(error.condition, what),
+            cause: Cause::Protocol(error.condition, what.unwrap_or_default()),
         },
     )
 }

@@ -21,6 +21,7 @@ pub use outbound::{
     Awaits, Calculated, Calculation, Call, Outbound, OutboundEffect, OutboundEvent, Purpose, spend,
 };
 
+use crate::peer_text::PeerText;
 use crate::tls::facts::TlsFacts;
 use crate::tls::judgement::Judgement;
 use xmpp_sasl::ChannelBindings;
@@ -96,7 +97,10 @@ fn describe(verdict: &xmpp_dialback::Verdict) -> String {
     match verdict {
         xmpp_dialback::Verdict::Valid => "valid".to_owned(),
         xmpp_dialback::Verdict::Invalid => "the key was found not to be the sender's".to_owned(),
-        xmpp_dialback::Verdict::Error(error) => error.to_string(),
+        xmpp_dialback::Verdict::Error(error) => match error.text.as_deref().map(PeerText::new) {
+            Some(said) => format!("{}: {said}", error.condition),
+            None => error.condition.to_string(),
+        },
     }
 }
 

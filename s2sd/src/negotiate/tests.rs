@@ -58,7 +58,7 @@ fn tls(exported: &[u8]) -> Transport {
 
 /// What a good certificate is judged to be.
 fn proved() -> Judgement {
-    let matched = String::new();
+    let matched = Default::default();
     Because::Name { matched }.into()
 }
 

@@ -86,7 +86,7 @@ pub(super) async fn connect(
             }
         }
     }
-    Err(worst.unwrap_or(Cause::NoSuchHost("no addresses".to_owned())))
+    Err(worst.unwrap_or(Cause::NoSuchHost("no addresses".into())))
 }
 
 /// Refused by a server that closed the stream, or broke off TLS: the same server again, without that method.
@@ -109,11 +109,11 @@ async fn targets(means: &Means, pair: &DomainPair, policy: &Policy) -> Result<Ve
 pub(crate) fn unresolved(error: ResolveError) -> Cause {
     match error {
         ResolveError::NoService => Cause::NoService,
-        ResolveError::NotFound => Cause::NoSuchHost("neither SRV nor address records".to_owned()),
-        ResolveError::Onion => Cause::NoWay(error.to_string()),
+        ResolveError::NotFound => Cause::NoSuchHost("neither SRV nor address records".into()),
+        ResolveError::Onion => Cause::NoWay(error.to_string().into()),
         ResolveError::Failed(what) => Cause::Dns(what),
         ResolveError::Bogus(what) => Cause::Dnssec(what),
-        ResolveError::Unsigned(_) => Cause::Policy(error.to_string()),
+        ResolveError::Unsigned(_) => Cause::Policy(error.to_string().into()),
     }
 }
 
@@ -151,7 +151,7 @@ impl Attempt<'_> {
         let tcp = resolve::connect(&self.means.dns, self.target, self.policy, within).await;
         let tcp = tcp.map_err(|why| match why {
             Unreached::Resolve(why) => unresolved(why),
-            Unreached::Connect(error) => Cause::Connect(format!("{}: {error}", self.target)),
+            Unreached::Connect(error) => Cause::Connect(format!("{}: {error}", self.target).into()),
         })?;
         self.over(tcp, place, purpose, tried).await
     }
@@ -190,11 +190,11 @@ impl Attempt<'_> {
     ) -> Result<Outcome, Failed> {
         let peer = tcp
             .peer_addr()
-            .map_err(|error| Cause::Connect(error.to_string()))?;
+            .map_err(|error| Cause::Connect(error.to_string().into()))?;
         let conn = if self.target.direct_tls {
             if self.policy.tls == TlsMode::Disabled {
                 return Err(
-                    Cause::Policy("encryption is switched off for this domain".to_owned()).into(),
+                    Cause::Policy("encryption is switched off for this domain".into()).into(),
                 );
             }
             self.handshake(tcp, true, self.shows(&tried)).await?
@@ -212,7 +212,7 @@ impl Attempt<'_> {
     async fn handshake(&self, tcp: TcpStream, direct: bool, shows: bool) -> Result<Conn, Cause> {
         let peer = tcp
             .peer_addr()
-            .map_err(|error| Cause::Lost(error.to_string()))?;
+            .map_err(|error| Cause::Lost(error.to_string().into()))?;
         let config = self.means.tls.client(
             shows.then_some(&self.pair.local),
             self.policy.min_tls,
@@ -220,7 +220,7 @@ impl Attempt<'_> {
         );
         // SNI names the domain, not the target (RFC 6120 §5.4.3.1, XEP-0368 §3): who is meant, not who was found.
         let name = tls::server_name(&self.pair.remote)
-            .ok_or_else(|| Cause::Tls("the domain is no name for TLS".to_owned()))?;
+            .ok_or_else(|| Cause::Tls("the domain is no name for TLS".into()))?;
         let within = self.house.config.limits.connect;
         match timeout(within, TlsConnector::from(config).connect(name, tcp)).await {
             Ok(Ok(tls)) => {
@@ -233,8 +233,8 @@ impl Attempt<'_> {
             Ok(Err(error)) => {
                 self.onlooker.saw(Sight::NoTls(&error));
                 Err(match tls::is_about_certificate(&error) {
-                    true => Cause::CertificateRefused(error.to_string()),
-                    false => Cause::Tls(error.to_string()),
+                    true => Cause::CertificateRefused(error.to_string().into()),
+                    false => Cause::Tls(error.to_string().into()),
                 })
             }
             Err(_) => Err(Cause::Timeout("TLS handshake")),

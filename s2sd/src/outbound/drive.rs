@@ -19,6 +19,7 @@ use crate::conn::{Conn, Progress};
 use crate::lane::{Lane, LaneEffect, LaneEvent, Patience};
 use crate::means::Dice;
 use crate::negotiate::{DomainPair, House, Outbound, OutboundEffect, OutboundEvent, Purpose};
+use crate::peer_text::PeerText;
 use crate::queue::Receiver;
 use crate::router::Router;
 use crate::stanza::Stanza;
@@ -239,7 +240,7 @@ impl LaneTask {
                     because = authorized.judgement().because().to_string(),
                     tls = outbound.transport().version(),
                     peer = %conn.peer(),
-                    id = outbound.stream_id(),
+                    id = %PeerText::new(outbound.stream_id()),
                     "outgoing stream authenticated"
                 );
                 let now = Instant::now();
@@ -466,7 +467,7 @@ async fn finished(
     match connecting {
         Some(task) => task
             .await
-            .unwrap_or_else(|_| Err(Cause::Lost("the attempt broke off".to_owned()))),
+            .unwrap_or_else(|_| Err(Cause::Lost("the attempt broke off".into()))),
         None => std::future::pending().await,
     }
 }

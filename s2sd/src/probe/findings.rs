@@ -5,10 +5,11 @@
 use std::time::Duration;
 
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
-use xmpp_dialback::DialbackError;
+use xmpp_dialback::ErrorCondition;
 use xmpp_sasl::Failure;
 
 use crate::closed::Cause;
+use crate::peer_text::PeerText;
 use crate::resolve::plan::{ResolveError, Security};
 use crate::tls::trust::BadCertificate;
 
@@ -92,9 +93,9 @@ pub struct Lookup {
     /// The type of record.
     pub kind: &'static str,
     /// What came, as a zone file has it.
-    pub records: Vec<String>,
+    pub records: Vec<PeerText>,
     /// Why nothing came.
-    pub failed: Option<String>,
+    pub failed: Option<PeerText>,
     /// What DNSSEC says of it.
     pub dnssec: Dnssec,
     /// How long it took.
@@ -200,7 +201,7 @@ pub struct Attempt {
     /// Why it does not stand.
     pub unconnected: Option<Unconnected>,
     /// What came first, if that was no stream.
-    pub garbage: Option<String>,
+    pub garbage: Option<PeerText>,
     /// The peer's headers, one for each stream.
     pub headers: Vec<Header>,
     /// What it offered, in the order in which it came.
@@ -245,7 +246,8 @@ pub struct Unconnected {
     /// What happened, by the kind of error.
     pub why: Unreached,
     /// In words.
-    pub text: String,
+    #[serde(rename = "text")]
+    pub said: PeerText,
 }
 
 /// The ways in which a connection does not come to be.
@@ -270,7 +272,7 @@ pub enum Unreached {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Header {
     /// Who answers.
-    pub from: Option<String>,
+    pub from: Option<PeerText>,
     /// Has it an id?
     pub id: bool,
     /// `None`: from before XMPP 1.0.
@@ -288,9 +290,9 @@ pub struct Offer {
     /// `true`: required.
     pub starttls: Option<bool>,
     /// Of SASL.
-    pub mechanisms: Vec<String>,
+    pub mechanisms: Vec<PeerText>,
     /// XEP-0440.
-    pub channel_bindings: Option<Vec<String>>,
+    pub channel_bindings: Option<Vec<PeerText>>,
     /// Dialback is announced; `true`: with errors.
     pub dialback: Option<bool>,
     /// XEP-0478.
@@ -298,7 +300,7 @@ pub struct Offer {
     /// XEP-0478.
     pub idle_seconds: Option<u64>,
     /// Others: namespace and name.
-    pub other: Vec<(String, String)>,
+    pub other: Vec<(PeerText, PeerText)>,
 }
 
 /// A TLS connection.
@@ -323,11 +325,11 @@ pub struct Tls {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct Shown {
     /// Its subject.
-    pub subject: String,
+    pub subject: PeerText,
     /// Its issuer.
-    pub issuer: String,
+    pub issuer: PeerText,
     /// The names that count between servers: dNSName, SRVName, xmppAddr.
-    pub names: Vec<String>,
+    pub names: Vec<PeerText>,
     /// Its first day.
     pub not_before: String,
     /// Its last.
@@ -346,7 +348,7 @@ pub struct Identity {
     /// Who vouches: `PKIX`, `DANE`, …; `nothing`.
     pub trust: String,
     /// Which name, record or key it is; or what is wrong.
-    pub because: String,
+    pub because: PeerText,
     /// What is wrong.
     #[serde(skip)]
     pub bad: Option<BadCertificate>,
@@ -358,7 +360,8 @@ pub struct NoTls {
     /// By kind.
     pub why: Unsecured,
     /// In words.
-    pub text: String,
+    #[serde(rename = "text")]
+    pub said: PeerText,
 }
 
 /// The ways in which a handshake fails.
@@ -400,11 +403,11 @@ pub enum Outcome {
     /// We are believed.
     Proved,
     /// SASL `<failure/>`, with its text.
-    Refused(Failure, Option<String>),
+    Refused(Failure, Option<PeerText>),
     /// Dialback: whoever answers for us does not know the key.
     Invalid,
-    /// Dialback: it could not be asked, or is not wanted.
-    Error(DialbackError),
+    /// Dialback: it could not be asked, or is not wanted; with its text.
+    Error(ErrorCondition, Option<PeerText>),
     /// No outcome: the stream ended.
     Unknown,
 }
@@ -419,7 +422,7 @@ pub struct Ping {
     #[serde(serialize_with = "maybe_ms", rename = "answered_ms")]
     pub answered: Option<Duration>,
     /// The stream ended by this error instead.
-    pub error: Option<String>,
+    pub error: Option<PeerText>,
 }
 
 fn ms<S: Serializer>(took: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
@@ -467,15 +470,21 @@ impl Outcome {
     pub fn words(&self) -> (&'static str, Option<String>) {
         match self {
             Self::Proved => ("proved", None),
-            Self::Refused(failure, text) => (
+            Self::Refused(failure, said) => (
                 "refused",
-                Some(match text {
-                    Some(text) => format!("{} ({text})", failure.name()),
+                Some(match said {
+                    Some(said) => format!("{} ({said})", failure.name()),
                     None => failure.name().to_owned(),
                 }),
             ),
             Self::Invalid => ("invalid", None),
-            Self::Error(error) => ("error", Some(error.to_string())),
+            Self::Error(condition, said) => (
+                "error",
+                Some(match said {
+                    Some(said) => format!("{condition}: {said}"),
+                    None => condition.to_string(),
+                }),
+            ),
             Self::Unknown => ("unknown", None),
         }
     }

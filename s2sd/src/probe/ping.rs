@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use xmpp_stream::{Frame, StreamError, Writer, ns};
 
-use super::{findings::Ping, fresh_id, trouble::clean};
+use super::{findings::Ping, fresh_id};
 use crate::negotiate::{DomainPair, OutboundEvent};
 use crate::outbound::connector::{Ready, next_event};
+use crate::peer_text::PeerText;
 
 /// A server that does not answer our `</stream:stream>` is not waited for longer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -38,9 +39,9 @@ pub(super) async fn ping(ready: Ready, pair: &DomainPair, until: Instant) -> Pin
             }
             OutboundEvent::Frame(Frame::Element(element)) => {
                 if let Some(error) = StreamError::from_element(&element) {
-                    let text = error.text.map(|text| format!(" ({})", clean(&text)));
-                    let text = text.unwrap_or_default();
-                    ping.error = Some(format!("{}{text}", error.condition.name()));
+                    let said = error.text.as_deref().map(PeerText::new);
+                    let said = said.map_or_else(String::new, |said| format!(" ({said})"));
+                    ping.error = Some(format!("{}{said}", error.condition.name()).into());
                 } else if element.id().as_deref() == Some(id.as_str()) {
                     ping.answered = Some(sent.elapsed());
                 }

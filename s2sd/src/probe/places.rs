@@ -12,6 +12,7 @@ use super::{
     findings::{Dnssec, Lookup, Place},
 };
 use crate::config::TlsMode;
+use crate::peer_text::PeerText;
 use crate::resolve::{
     Answer, ResolveError, Srv, Target, plan,
     plan::{fallback, is_onion},
@@ -94,7 +95,7 @@ impl Prober {
                 let records = records.iter().map(record).collect();
                 (records, None, (*security).into())
             }
-            Answer::Failed(why) => (Vec::new(), Some(why.to_string()), why.into()),
+            Answer::Failed(why) => (Vec::new(), Some(why.to_string().into()), why.into()),
         };
         let lookup = Lookup {
             name: format!("{service}._tcp.{}", self.pair.remote.ascii()),
@@ -148,11 +149,11 @@ impl Prober {
         let asked = timeout(PATIENCE, self.means.dns.tlsa(target)).await;
         let (records, failed, dnssec) = match asked.unwrap_or_else(|_| Err(late())) {
             Ok(Some(set)) => {
-                let records = set.records.iter().map(ToString::to_string).collect();
+                let records = set.records.iter().map(|it| it.to_string().into()).collect();
                 (records, None, Dnssec::Secure)
             }
             Ok(None) => (Vec::new(), None, Dnssec::Secure),
-            Err(why) => (Vec::new(), Some(why.to_string()), Dnssec::from(&why)),
+            Err(why) => (Vec::new(), Some(why.to_string().into()), Dnssec::from(&why)),
         };
         Some(Lookup {
             name: format!("_{}._tcp.{}", target.port, target.host),
@@ -193,16 +194,16 @@ impl Prober {
 }
 
 fn late() -> ResolveError {
-    ResolveError::Failed(format!("none in {} seconds", PATIENCE.as_secs()))
+    ResolveError::Failed(format!("none in {} seconds", PATIENCE.as_secs()).into())
 }
 
 /// As a zone file has it.
-fn record(srv: &Srv) -> String {
+fn record(srv: &Srv) -> PeerText {
     let Srv {
         priority,
         weight,
         port,
         target,
     } = srv;
-    format!("{priority} {weight} {port} {target}")
+    format!("{priority} {weight} {port} {target}").into()
 }

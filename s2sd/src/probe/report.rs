@@ -57,7 +57,7 @@ impl Report {
             page.place(place);
         }
         page.verdict(&self.findings, &self.verdict);
-        page.text
+        page.finish()
     }
 }
 
@@ -67,6 +67,10 @@ struct Page {
 }
 
 impl Page {
+    fn finish(self) -> String {
+        self.text
+    }
+
     fn paint(&self, colour: &str, text: &str) -> String {
         match self.colours {
             true => format!("\x1b[{colour}m{text}\x1b[0m"),
@@ -144,7 +148,7 @@ impl Page {
             word => format!(", {word}"),
         };
         let (sign, found) = match (&lookup.failed, lookup.records.len()) {
-            (Some(why), _) => (Sign::Wrong, why.clone()),
+            (Some(why), _) => (Sign::Wrong, why.to_string()),
             (None, 0) => (Sign::Told, format!("none{dnssec}")),
             (None, 1) => (Sign::Well, format!("1 record{dnssec}")),
             (None, many) => (Sign::Well, format!("{many} records{dnssec}")),
@@ -196,7 +200,7 @@ impl Page {
         };
         self.line(&format!("\n  {}{aim}", attempt.address));
         match (&attempt.unconnected, attempt.connected) {
-            (Some(why), _) => self.step(2, Sign::Wrong, "TCP", &why.text, None),
+            (Some(why), _) => self.step(2, Sign::Wrong, "TCP", &why.said, None),
             (None, Some(took)) => self.step(2, Sign::Well, "TCP", "connected", Some(took)),
             (None, None) => self.step(2, Sign::Told, "TCP", "no answer yet", Some(attempt.took)),
         }
@@ -232,11 +236,11 @@ impl Page {
             }
         }
         if let Some(no) = &attempt.no_tls {
-            self.step(2, Sign::Wrong, "TLS", &no.text, None);
+            self.step(2, Sign::Wrong, "TLS", &no.said, None);
         }
         if let Some(ping) = &attempt.ping {
             let (sign, found, took) = match (ping.answered, ping.taken, &ping.error) {
-                (_, _, Some(error)) => (Sign::Wrong, error.clone(), None),
+                (_, _, Some(error)) => (Sign::Wrong, error.to_string(), None),
                 (Some(took), ..) => (Sign::Well, "answered on this stream".to_owned(), Some(took)),
                 (None, Some(took), None) => (
                     Sign::Well,
@@ -250,8 +254,13 @@ impl Page {
         if let Some(cause) = &attempt.ended
             && attempt.aim != Aim::Look
         {
-            let cause = super::trouble::clean(&cause.to_string());
-            self.step(2, Sign::Wrong, "end", &cause, Some(attempt.took));
+            self.step(
+                2,
+                Sign::Wrong,
+                "end",
+                &cause.to_string(),
+                Some(attempt.took),
+            );
         } else if attempt.unfinished {
             self.step(2, Sign::Wrong, "end", "time was over", Some(attempt.took));
         }
@@ -270,7 +279,7 @@ impl Page {
                 };
                 let found = match identity.good {
                     true => format!("{}: {}", identity.trust, identity.because),
-                    false => identity.because.clone(),
+                    false => identity.because.to_string(),
                 };
                 self.step(2, sign, "certificate", &found, None);
             }

@@ -13,11 +13,12 @@ use super::findings::{
 };
 use super::{
     shown,
-    trouble::{clean, garbage, no_tls},
+    trouble::{garbage, no_tls},
 };
 use crate::closed::Cause;
 use crate::negotiate::{Awaits, Judged, OutboundEvent};
 use crate::outbound::onlooker::{Onlooker, Sight};
+use crate::peer_text::PeerText;
 
 /// So many features, mechanisms and the like are written down.
 const MOST: usize = 40;
@@ -60,7 +61,7 @@ impl Scribe {
 
     pub(super) fn unconnected(&self, why: Unconnected) {
         let mut page = self.page();
-        page.attempt.ended = Some(Cause::Connect(why.text.clone()));
+        page.attempt.ended = Some(Cause::Connect(why.said.clone()));
         page.attempt.unconnected = Some(why);
         page.over();
     }
@@ -170,8 +171,8 @@ impl Page {
         }
         if let Some(Ok(sasl::Nonza::Failure { failure, text })) = sasl::Nonza::from_element(element)
         {
-            let text = text.map(|text| clean(&text));
-            self.finish_proof(Outcome::Refused(failure, text));
+            let said = text.as_deref().map(PeerText::new);
+            self.finish_proof(Outcome::Refused(failure, said));
             return;
         }
         if let Some(Ok(db::Nonza::Result { verdict, .. })) = db::Nonza::from_element(element) {
@@ -179,9 +180,9 @@ impl Page {
                 // Whether it is ours to believe, the stream decides.
                 Verdict::Valid => {}
                 Verdict::Invalid => self.finish_proof(Outcome::Invalid),
-                Verdict::Error(mut error) => {
-                    error.text = error.text.map(|text| clean(&text));
-                    self.finish_proof(Outcome::Error(error));
+                Verdict::Error(error) => {
+                    let said = error.text.as_deref().map(PeerText::new);
+                    self.finish_proof(Outcome::Error(error.condition, said));
                 }
             }
         }
@@ -220,7 +221,7 @@ impl Page {
 
 fn head(header: &StreamHeader, took: Duration) -> Header {
     Header {
-        from: header.from.as_deref().map(clean),
+        from: header.from.as_deref().map(PeerText::new),
         id: header.id.as_ref().is_some_and(|id| !id.is_empty()),
         version: header
             .version
@@ -230,7 +231,10 @@ fn head(header: &StreamHeader, took: Duration) -> Header {
 }
 
 fn offer(features: Features, encrypted: bool) -> Offer {
-    let some = |all: Vec<String>| all.iter().take(MOST).map(|it| clean(it)).collect();
+    let some = |all: Vec<String>| {
+        let some = all.iter().take(MOST);
+        some.map(|it| PeerText::new(it)).collect()
+    };
     Offer {
         encrypted,
         starttls: features.starttls,
@@ -243,7 +247,7 @@ fn offer(features: Features, encrypted: bool) -> Offer {
             .other
             .iter()
             .take(MOST)
-            .map(|(namespace, name)| (clean(namespace), clean(name)))
+            .map(|(namespace, name)| (PeerText::new(namespace), PeerText::new(name)))
             .collect(),
     }
 }
@@ -253,7 +257,7 @@ fn identity(judged: &Judged) -> Identity {
     Identity {
         good: judgement.is_certified(),
         trust: judgement.trust().name().to_owned(),
-        because: judgement.because().to_string(),
+        because: judgement.because().to_string().into(),
         bad: judgement.bad().cloned(),
     }
 }

@@ -4,8 +4,9 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use sha2::{Digest as _, Sha256};
 use x509_parser::{certificate::X509Certificate, prelude::FromDer as _, time::ASN1Time};
 
-use super::{findings::Shown, trouble::clean};
-use crate::tls::{PeerChain, identities};
+use super::findings::Shown;
+use crate::peer_text::PeerText;
+use crate::tls::{PeerChain, identities, identity::Identity};
 
 /// A chain may be as long as a handshake allows; nobody reads so many.
 const MOST: usize = 10;
@@ -22,7 +23,7 @@ fn shown(der: &CertificateDer<'_>, now: UnixTime) -> Shown {
     let sha256 = sha256.iter().map(|byte| format!("{byte:02x}")).collect();
     let Ok((_, certificate)) = X509Certificate::from_der(der) else {
         return Shown {
-            subject: "(malformed)".to_owned(),
+            subject: "(malformed)".into(),
             sha256,
             ..Shown::default()
         };
@@ -32,9 +33,9 @@ fn shown(der: &CertificateDer<'_>, now: UnixTime) -> Shown {
     let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
     let left = validity.not_after.timestamp().saturating_sub(now);
     Shown {
-        subject: clean(&certificate.subject().to_string()),
-        issuer: clean(&certificate.issuer().to_string()),
-        names: names.iter().take(NAMES).map(ToString::to_string).collect(),
+        subject: PeerText::new(&certificate.subject().to_string()),
+        issuer: PeerText::new(&certificate.issuer().to_string()),
+        names: names.iter().take(NAMES).map(Identity::shown).collect(),
         not_before: day(validity.not_before),
         not_after: day(validity.not_after),
         days_left: left.div_euclid(24 * 60 * 60),

@@ -4,39 +4,14 @@ use std::io;
 
 use rustls::{AlertDescription, Error, PeerIncompatible};
 
+use crate::peer_text::PeerText;
+
 use super::findings::{NoTls, Unconnected, Unreached, Unsecured};
 use crate::tls::refuses_certificate;
 
-/// What the other side sent goes to a terminal: no control characters, and not without end.
-pub(super) fn clean(text: &str) -> String {
-    const LONGEST: usize = 300;
-    let mut shown: String = text
-        .chars()
-        .take(LONGEST)
-        .flat_map(|character| {
-            // Quotes and letters beyond ASCII stay as they are.
-            let kept = !character.is_control() && !is_invisible(character);
-            let (as_is, escaped) = match kept {
-                true => (Some(character), None),
-                false => (None, Some(character.escape_unicode())),
-            };
-            as_is.into_iter().chain(escaped.into_iter().flatten())
-        })
-        .collect();
-    if text.chars().nth(LONGEST).is_some() {
-        shown.push('…');
-    }
-    shown
-}
-
-/// What turns the direction of writing, or is not seen.
-fn is_invisible(character: char) -> bool {
-    matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-}
-
 pub(super) fn unconnected(error: &io::Error, proxy: bool) -> Unconnected {
     use io::ErrorKind as Kind;
-    let text = clean(&error.to_string());
+    let said = PeerText::from(error.to_string());
     let why = match error.kind() {
         _ if proxy => Unreached::Proxy,
         Kind::ConnectionRefused | Kind::ConnectionReset => Unreached::Refused,
@@ -44,10 +19,10 @@ pub(super) fn unconnected(error: &io::Error, proxy: bool) -> Unconnected {
         Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::NetworkDown => Unreached::NoRoute,
         Kind::AddrNotAvailable => Unreached::Source,
         // `source` says so itself.
-        Kind::Other if text.contains("`source`") || text.contains("from ") => Unreached::Source,
+        Kind::Other if said.contains("`source`") || said.contains("from ") => Unreached::Source,
         _ => Unreached::Other,
     };
-    Unconnected { why, text }
+    Unconnected { why, said }
 }
 
 pub(super) fn no_tls(error: &io::Error) -> NoTls {
@@ -57,8 +32,8 @@ pub(super) fn no_tls(error: &io::Error) -> NoTls {
         None if error.kind() == io::ErrorKind::ConnectionReset => Unsecured::Closed,
         None => Unsecured::Other,
     };
-    let text = clean(&error.to_string());
-    NoTls { why, text }
+    let said = error.to_string().into();
+    NoTls { why, said }
 }
 
 fn of_tls(error: &Error) -> Unsecured {
@@ -85,7 +60,7 @@ fn of_tls(error: &Error) -> Unsecured {
 }
 
 /// What the first bytes of something that is no stream of XMPP look like.
-pub(super) fn garbage(bytes: &[u8]) -> String {
+pub(super) fn garbage(bytes: &[u8]) -> PeerText {
     let known: [(&[u8], &str); 7] = [
         (b"\x15\x03", "a TLS alert"),
         (b"\x16\x03", "a TLS handshake"),
@@ -95,10 +70,10 @@ pub(super) fn garbage(bytes: &[u8]) -> String {
         (b"* OK", "IMAP"),
         (b"+OK", "POP3"),
     ];
-    let begins = clean(&String::from_utf8_lossy(&bytes[..bytes.len().min(40)]));
+    let begins = PeerText::new(&String::from_utf8_lossy(&bytes[..bytes.len().min(40)]));
     match known.iter().find(|(begin, _)| bytes.starts_with(begin)) {
-        Some((begin, name)) if begin[0] < b' ' => (*name).to_owned(),
-        Some((_, name)) => format!("{name}: {begins}"),
+        Some((begin, name)) if begin[0] < b' ' => (*name).into(),
+        Some((_, name)) => format!("{name}: {begins}").into(),
         None => begins,
     }
 }
@@ -106,17 +81,6 @@ pub(super) fn garbage(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_a_peer_says_does_not_move_the_cursor() {
-        assert_eq!(
-            clean("a\x1b[2Jb\u{202e}ü\"\n"),
-            "a\\u{1b}[2Jb\\u{202e}ü\"\\u{a}"
-        );
-        let long = clean(&"x".repeat(1000));
-        assert_eq!(long.chars().count(), 301);
-        assert!(long.ends_with('…'));
-    }
 
     #[test]
     fn other_protocols_are_known_by_their_first_bytes() {

@@ -36,6 +36,7 @@ use super::{
     reply::{self, Bogus, Denial, Flaw, MAX_ALIASES, What},
 };
 use crate::config::{self, Dnssec};
+use crate::peer_text::PeerText;
 
 /// A name server that took the signatures away is asked again after this time whether it still does.
 const SECOND_LOOK: Duration = Duration::from_secs(5 * 60);
@@ -167,7 +168,7 @@ impl Resolver {
         }
         let Some(records) = records else {
             let why = format!("the aliases of {name} do not end");
-            return Err(ResolveError::Failed(why));
+            return Err(ResolveError::Failed(why.into()));
         };
         let reply = Reply { records, security };
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -179,8 +180,8 @@ impl Resolver {
         match heard(&self.servers, name, kind, self.options).await {
             Heard::Message(message, _) => reply::read(&message, name, kind, Denial::Unvalidated)
                 .map_err(|bogus| ResolveError::Bogus(bogus.about)),
-            Heard::Refused(code) => Err(ResolveError::Failed(refused(name, code))),
-            Heard::Failed(why) => Err(ResolveError::Failed(why)),
+            Heard::Refused(code) => Err(ResolveError::Failed(refused(name, code).into())),
+            Heard::Failed(why) => Err(ResolveError::Failed(why.into())),
         }
     }
 
@@ -191,7 +192,7 @@ impl Resolver {
         kind: RecordType,
     ) -> Result<reply::Said, ResolveError> {
         let options = self.validating_options();
-        let failed = |why| Err(ResolveError::Failed(why));
+        let failed = |why: String| Err(ResolveError::Failed(why.into()));
         let (message, denial) = match heard(&validation.servers, name, kind, options).await {
             Heard::Message(message, denial) => (message, denial),
             Heard::Failed(why) => return failed(why),
@@ -322,7 +323,7 @@ impl Validation {
                 let zone = zone.to_ascii();
                 let zone = match zone.trim_end_matches('.') {
                     "" => "the root".to_owned(),
-                    zone => zone.escape_debug().to_string(),
+                    zone => PeerText::new(zone).to_string(),
                 };
                 match keys {
                     Heard::Message(keys, _)
@@ -343,7 +344,7 @@ impl Validation {
                 }
             }
         };
-        ResolveError::Bogus(format!("{about}: {why}"))
+        ResolveError::Bogus(format!("{about}: {why}").into())
     }
 }
 

@@ -219,9 +219,7 @@ impl Dns {
         match self.dnssec {
             Dnssec::Require if reply.security < Security::Secure => {
                 let name = name.to_ascii();
-                Err(ResolveError::Unsigned(
-                    name.trim_end_matches('.').to_owned(),
-                ))
+                Err(ResolveError::Unsigned(name.trim_end_matches('.').into()))
             }
             _ => Ok(reply),
         }

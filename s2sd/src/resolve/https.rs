@@ -26,6 +26,7 @@ use super::{
     plan::{Host, Target},
 };
 use crate::config::Policy;
+use crate::peer_text::PeerText;
 use crate::tls::{PeerChain, Roots, Tls};
 
 /// How much of a document is read.
@@ -71,12 +72,16 @@ impl Fetch<'_> {
                     return Ok(Fetched { body, url });
                 }
                 Ok(Answer::Redirect(next)) => {
-                    url = led(&url, &next).map_err(|why| format!("{url}: {why}"))?
+                    url = led(&url, &next)
+                        .map_err(|why| format!("{}: {why}", PeerText::new(&url.to_string())))?
                 }
-                Err(why) => return Err(format!("{url}: {why}")),
+                Err(why) => return Err(format!("{}: {why}", PeerText::new(&url.to_string()))),
             }
         }
-        Err(format!("{url}: more than {REDIRECTS} redirects"))
+        Err(format!(
+            "{}: more than {REDIRECTS} redirects",
+            PeerText::new(&url.to_string())
+        ))
     }
 
     async fn ask(&self, url: &Uri) -> Result<Answer, String> {
@@ -146,12 +151,13 @@ impl Fetch<'_> {
 fn address(url: &str) -> Result<Uri, String> {
     // A login in it would go to the server as a part of its name.
     match url.parse::<Uri>() {
-        Ok(_) if url.contains('@') => {
-            Err(format!("{}: not an address that is used here", shown(url)))
-        }
+        Ok(_) if url.contains('@') => Err(format!(
+            "{}: not an address that is used here",
+            PeerText::new(url)
+        )),
         Ok(url) if url.scheme() == Some(&Scheme::HTTPS) && url.authority().is_some() => Ok(url),
-        Ok(_) => Err(format!("{}: not an https address", shown(url))),
-        Err(_) => Err(format!("{}: not an address", shown(url))),
+        Ok(_) => Err(format!("{}: not an https address", PeerText::new(url))),
+        Err(_) => Err(format!("{}: not an address", PeerText::new(url))),
     }
 }
 
@@ -165,7 +171,16 @@ fn led(from: &Uri, to: &str) -> Result<Uri, String> {
     }
 }
 
-/// What a stranger wrote, for a line in the log.
-fn shown(url: &str) -> String {
-    url.chars().take(200).flat_map(char::escape_debug).collect()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_is_none_is_shown_in_one_line() {
+        let from = "https://a.example/".parse().unwrap();
+        for url in ["http://x\nINFO", "https://u@x\u{202e}", "\u{200b}"] {
+            let why = led(&from, url).unwrap_err();
+            assert_eq!(PeerText::new(&why), why.as_str(), "{why}");
+        }
+    }
 }

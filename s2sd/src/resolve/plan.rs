@@ -10,6 +10,7 @@ use std::{
 use xmpp_stream::Domain;
 
 use crate::config::Connect;
+use crate::peer_text::PeerText;
 
 /// The port registered as `xmpp-server` (RFC 6120 §14.7), for domains without SRV records.
 pub const DEFAULT_PORT: u16 = 5269;
@@ -123,14 +124,14 @@ pub enum ResolveError {
     Onion,
     /// The DNS gave no answer; another time it may.
     #[error("the DNS gave no answer: {0}")]
-    Failed(String),
+    Failed(PeerText),
     /// An answer is not what its zone has signed (RFC 4033 §5, "Bogus"): somebody changed it on the way, or the zone is
     /// not signed as it says. The name, and what is wrong with it.
     #[error("its DNS answers are not what its DNSSEC signatures vouch for: {0}")]
-    Bogus(String),
+    Bogus(PeerText),
     /// An answer is not signed, and `dns.dnssec` requires that. The name.
     #[error("its DNS answers are not signed by DNSSEC ({0}), and `dns.dnssec` requires that here")]
-    Unsigned(String),
+    Unsigned(PeerText),
 }
 
 impl ResolveError {

@@ -16,6 +16,7 @@ use hickory_resolver::proto::{
 use rustls::pki_types::UnixTime;
 
 use super::plan::Security;
+use crate::peer_text::PeerText;
 use crate::tls::Day;
 
 /// How many aliases are followed in one message, and how many messages are asked for one after the other.
@@ -46,7 +47,7 @@ pub(super) enum What {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Bogus {
     /// The name and the type.
-    pub(super) about: String,
+    pub(super) about: PeerText,
     /// What is wrong.
     pub(super) why: Flaw,
 }
@@ -333,9 +334,9 @@ fn unproved(message: &Message, name: &Name, kind: RecordType) -> Bogus {
     }
 }
 
-/// `_xmpp-server._tcp.example.org SRV`, without the dot of the root and without what would upset a terminal.
-fn shown(about: &str) -> String {
-    about.replacen(". ", " ", 1).escape_debug().collect()
+/// `_xmpp-server._tcp.example.org SRV`, without the dot of the root.
+fn shown(about: &str) -> PeerText {
+    PeerText::quoting(&about.replacen(". ", " ", 1))
 }
 
 fn flaw<'m>(signatures: impl Iterator<Item = &'m RRSIG>) -> Option<Flaw> {

@@ -22,7 +22,7 @@ use super::{
     BadCertificate, PeerChain, Roots,
     accept_any::AcceptAny,
     files::Stamps,
-    identity::identities,
+    identity::{Identity, identities},
     trust::{judge_alone, not_after},
 };
 use crate::{
@@ -246,8 +246,8 @@ impl Tls {
                 let names = identities(leaf).unwrap_or_default();
                 let named = names.iter().any(|identity| identity.names(domain));
                 let wrong_name = (!named).then(|| BadCertificate::WrongName {
-                    domain: domain.to_string(),
-                    found: names.iter().map(ToString::to_string).collect(),
+                    domain: domain.as_str().into(),
+                    found: names.iter().map(Identity::shown).collect(),
                 });
                 Some(OwnCertificate {
                     domain: domain.clone(),

@@ -13,6 +13,8 @@ use x509_parser::{
 };
 use xmpp_stream::Domain;
 
+use crate::peer_text::PeerText;
+
 /// RFC 4985 §2.
 const ID_ON_DNS_SRV: Oid<'static> = oid!(1.3.6.1.5.5.7.8.7);
 /// RFC 6120 §13.7.1.4.
@@ -44,6 +46,11 @@ impl Identity {
         }
     }
 
+    /// The kind and the name, for people.
+    pub(crate) fn shown(&self) -> PeerText {
+        PeerText::quoting(&self.to_string())
+    }
+
     /// The one domain that this name stands for; none for a wildcard and for what is no domain.
     pub fn domain(&self) -> Option<Domain> {
         match self {
@@ -68,9 +75,9 @@ impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Whoever had the certificate signed chose these bytes; they end in logs and on terminals.
         match self {
-            Self::Dns(name) => write!(f, "dNSName {}", name.escape_debug()),
-            Self::Srv(name) => write!(f, "SRVName {SERVICE}{}", name.escape_debug()),
-            Self::XmppAddr(name) => write!(f, "xmppAddr {}", name.escape_debug()),
+            Self::Dns(name) => write!(f, "dNSName {}", PeerText::new(name)),
+            Self::Srv(name) => write!(f, "SRVName {SERVICE}{}", PeerText::new(name)),
+            Self::XmppAddr(name) => write!(f, "xmppAddr {}", PeerText::new(name)),
         }
     }
 }

@@ -14,6 +14,7 @@ use super::identity::Identity;
 use super::posh::Fingerprints;
 use super::trust::{self, BadCertificate, PeerChain, Roots};
 use crate::config::Dane;
+use crate::peer_text::PeerText;
 
 /// How well it is known that a peer speaks for its domain: by who vouches for it, the best last.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
@@ -72,24 +73,24 @@ pub enum Because {
     /// The certificate is good and has the domain's name.
     Name {
         /// Which name: `dNSName *.example.org`.
-        matched: String,
+        matched: PeerText,
     },
     /// The certificate is good and has the name of a server that the domain's SRV records lead to.
     Target {
         /// That name.
-        matched: String,
+        matched: PeerText,
     },
     /// The certificate matches what a server of the domain's publishes.
     Tlsa {
         /// The record.
         record: Tlsa,
         /// Where it is: `_5269._tcp.xmpp.example`.
-        at: String,
+        at: PeerText,
     },
     /// The certificate is one of those that the domain publishes by HTTPS.
     Posh {
         /// Where.
-        url: String,
+        url: PeerText,
     },
     /// A SASL mechanism that rests on what both sides were given.
     Mechanism(&'static str),
@@ -250,7 +251,7 @@ pub fn judge(evidence: &Evidence<'_>) -> Judgement {
         (Dane::Off, _) => &[],
         (Dane::Use | Dane::Require, Ok(places)) => places,
         (Dane::Use | Dane::Require, Err(why)) => {
-            return Because::Bad(BadCertificate::Untold(why.to_owned())).into();
+            return Because::Bad(BadCertificate::Untold(why.into())).into();
         }
     };
     if let Some(because) = by_dane(evidence, chain, places) {
@@ -274,7 +275,7 @@ fn by_dane(evidence: &Evidence<'_>, chain: &PeerChain, places: &[Place]) -> Opti
             let names: Vec<Domain> = domain.cloned().collect();
             let matched = dane::matches(set, chain, evidence.roots, &names, evidence.now);
             if let Some(Matched::Proves(record) | Matched::Constrains(record)) = matched {
-                let at = set.name.clone();
+                let at = PeerText::new(&set.name);
                 return Some(Because::Tlsa { record, at });
             }
             published.push(set.name.as_str());
@@ -285,9 +286,9 @@ fn by_dane(evidence: &Evidence<'_>, chain: &PeerChain, places: &[Place]) -> Opti
     }
     let untold = places.iter().find_map(|place| place.tlsa.as_ref().err());
     Some(Because::Bad(match untold {
-        Some(why) if published.is_empty() => BadCertificate::Untold(why.clone()),
+        Some(why) if published.is_empty() => BadCertificate::Untold(why.as_str().into()),
         _ => BadCertificate::NotInTlsa {
-            at: published.join(", "),
+            at: published.join(", ").into(),
         },
     }))
 }
@@ -303,7 +304,7 @@ fn by_pkix(
         let mut found = found.iter();
         found
             .find(|identity| identity.names(domain))
-            .map(Identity::to_string)
+            .map(Identity::shown)
     };
     if let Some(matched) = named(evidence.domain) {
         return Ok(Because::Name { matched });
@@ -313,8 +314,8 @@ fn by_pkix(
     match hosts.find_map(named) {
         Some(matched) => Ok(Because::Target { matched }),
         None => Err(BadCertificate::WrongName {
-            domain: evidence.domain.to_string(),
-            found: found.iter().map(Identity::to_string).collect(),
+            domain: PeerText::new(evidence.domain.as_str()),
+            found: found.iter().map(Identity::shown).collect(),
         }),
     }
 }
@@ -342,7 +343,7 @@ fn by_posh(evidence: &Evidence<'_>, chain: &PeerChain, bad: BadCertificate) -> B
         Some(posh) if may_be_posh(evidence, &judgement) => {
             let why = match posh {
                 Ok(Published { fingerprints, url }) if fingerprints.have(chain.leaf()) => {
-                    let url = url.to_owned();
+                    let url = PeerText::new(url);
                     return Because::Posh { url };
                 }
                 Ok(Published { url, .. }) => format!("{url} has other fingerprints"),
@@ -350,7 +351,7 @@ fn by_posh(evidence: &Evidence<'_>, chain: &PeerChain, bad: BadCertificate) -> B
             };
             Because::Bad(BadCertificate::NorPosh {
                 pkix: Box::new(bad),
-                posh: why,
+                posh: why.into(),
             })
         }
         _ => Because::Bad(bad),

@@ -20,6 +20,7 @@ use xmpp_stream::Domain;
 
 use super::identity::{Identity, Unreadable, identities};
 use super::revocation::Revocations;
+use crate::peer_text::PeerText;
 
 /// The certificates a peer showed in the handshake, its own first. Never empty.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -147,7 +148,7 @@ pub enum BadCertificate {
     )]
     UnknownIssuer {
         /// The issuer's distinguished name.
-        issuer: String,
+        issuer: PeerText,
         /// How many certificates were shown.
         sent: usize,
     },
@@ -158,9 +159,9 @@ pub enum BadCertificate {
     #[error("your certificate is not for {domain}: {}", names(.found))]
     WrongName {
         /// The domain that was to be proved.
-        domain: String,
+        domain: PeerText,
         /// The names it has instead.
-        found: Vec<String>,
+        found: Vec<PeerText>,
     },
     /// Its extended key usage excludes servers.
     #[error("your certificate is not for servers (its extended key usage lacks serverAuth)")]
@@ -172,28 +173,28 @@ pub enum BadCertificate {
     #[error("your certificate matches no TLSA record at {at}")]
     NotInTlsa {
         /// Where the records are.
-        at: String,
+        at: PeerText,
     },
     /// The domain does not publish which one it is.
     #[error("your domain publishes no TLSA records that DNSSEC proves, and here they are required")]
     NoTlsa,
     /// Whether it does cannot be told, so that the certificate is not believed (RFC 7673 §3.1, §3.4).
     #[error("whether your DNS says another certificate is the right one cannot be told: {0}")]
-    Untold(String),
+    Untold(PeerText),
     /// It is bad for one reason, and a document that the domain may publish by HTTPS does not make it good.
     #[error("{pkix}; and by POSH it is not known either: {posh}")]
     NorPosh {
         /// The reason.
         pkix: Box<BadCertificate>,
         /// What is with the document.
-        posh: String,
+        posh: PeerText,
     },
     /// It cannot be parsed.
     #[error("your certificate is malformed")]
     Malformed,
     /// Anything else.
     #[error("{0}")]
-    Other(String),
+    Other(PeerText),
 }
 
 impl BadCertificate {
@@ -261,7 +262,7 @@ impl fmt::Display for Day {
 /// A certificate can hold thousands of names; a log line cannot.
 const NAMES_SHOWN: usize = 8;
 
-fn names(found: &[String]) -> String {
+fn names(found: &[PeerText]) -> String {
     if found.is_empty() {
         return "it has no dNSName, SRVName or xmppAddr (the common name does not count)"
             .to_owned();
@@ -406,7 +407,7 @@ impl From<Unreadable> for BadCertificate {
 
 fn bad(error: webpki::Error, chain: &PeerChain) -> BadCertificate {
     use webpki::Error as E;
-    let other = |text: &str| BadCertificate::Other(text.to_owned());
+    let other = |text: &str| BadCertificate::Other(text.into());
     let whose = |limit: fn(&Validity) -> ASN1Time, time: UnixTime| match X509Certificate::from_der(
         chain.leaf(),
     ) {
@@ -477,7 +478,7 @@ fn bad(error: webpki::Error, chain: &PeerChain) -> BadCertificate {
         | E::SignatureAlgorithmMismatch
         | E::TrailingData(_) => BadCertificate::Malformed,
         // The enum of the library grows; its texts are short and say nothing of us.
-        error => BadCertificate::Other(format!("your certificate is not accepted: {error}")),
+        error => BadCertificate::Other(format!("your certificate is not accepted: {error}").into()),
     }
 }
 
@@ -487,15 +488,11 @@ fn is_self_issued(certificate: &CertificateDer<'_>) -> bool {
     })
 }
 
-fn issuer(certificate: &CertificateDer<'_>) -> String {
-    let name = match X509Certificate::from_der(certificate) {
-        Ok((_, certificate)) => certificate.issuer().to_string(),
-        Err(_) => String::new(),
-    };
-    name.chars()
-        .take(200)
-        .flat_map(char::escape_debug)
-        .collect()
+fn issuer(certificate: &CertificateDer<'_>) -> PeerText {
+    match X509Certificate::from_der(certificate) {
+        Ok((_, certificate)) => PeerText::new(&certificate.issuer().to_string()),
+        Err(_) => PeerText::default(),
+    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod crates;
 mod keys;
 mod layers;
 mod links;
+mod peers;
 mod rust;
 mod sizes;
 mod tree;
@@ -53,12 +54,13 @@ impl fmt::Display for Fault {
 
 type Rule = fn(&Tree) -> Vec<Fault>;
 
-const RULES: [(&str, Rule); 7] = [
+const RULES: [(&str, Rule); 8] = [
     ("layers", layers::check),
     ("crates", crates::check),
     ("links", links::check),
     ("sizes", sizes::check),
     ("keys", keys::check),
+    ("peers", peers::check),
     ("words", words::check),
     ("compat", compat::check),
 ];

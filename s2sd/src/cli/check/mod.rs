@@ -196,7 +196,7 @@ async fn places(config: &Config, patience: Duration) -> Result<Vec<Found>, Strin
 async fn find(own: Own, patience: Duration) -> Found {
     let answer = time::timeout(patience, own.look_up()).await;
     let late = || {
-        let late = ResolveError::Failed("it is too slow".to_owned());
+        let late = ResolveError::Failed("it is too slow".into());
         (Err(late), Vec::new())
     };
     let (places, faults) = answer.unwrap_or_else(|_| late());

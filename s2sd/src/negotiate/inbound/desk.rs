@@ -10,6 +10,7 @@ use xmpp_stream::Domain;
 use crate::config::{Known, KnownAccount, Method, PeerAccept, Policy, TlsMode, Verify};
 use crate::negotiate::seeded::Seeded;
 use crate::negotiate::{House, Transport};
+use crate::peer_text::PeerText;
 
 /// One step of an exchange that is still to be made. It may take long, and can be made on any thread.
 #[derive(Debug)]
@@ -26,7 +27,7 @@ pub struct Computed {
     /// The domain whose proof is being given.
     pub(super) proving: Option<Domain>,
     /// Why it failed, where the peer is told less.
-    pub(super) explained: Option<String>,
+    pub(super) explained: Option<PeerText>,
 }
 
 impl Computation {
@@ -62,11 +63,8 @@ pub(super) struct Desk {
     /// The domain whose proof is being given.
     pub(super) proving: Option<Domain>,
     /// Why a step fails, for our own eyes.
-    pub(super) explained: Option<String>,
+    pub(super) explained: Option<PeerText>,
 }
-
-/// What a peer may make us write into the log about one failure.
-const EXPLAINED: usize = 512;
 
 impl Desk {
     /// Whether the peer entry behind a username may be used on this stream: what the header would have decided
@@ -236,7 +234,7 @@ impl Host for Desk {
     }
 
     fn explain(&mut self, why: &str) {
-        self.explained = Some(why.chars().take(EXPLAINED).collect());
+        self.explained = Some(why.into());
     }
 
     fn external(&mut self, authzid: Option<&str>) -> Result<Identity, Failure> {

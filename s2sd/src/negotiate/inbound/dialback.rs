@@ -236,7 +236,7 @@ impl Inbound {
             }
             None => {
                 self.send_footer(out);
-                Cause::Dialback(what)
+                Cause::Dialback(what.into())
             }
         };
         Some(Closed { by: By::Us, cause })

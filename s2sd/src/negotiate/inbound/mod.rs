@@ -31,6 +31,7 @@ use super::offer::Offer;
 use super::{Authorized, DomainPair, House, Judged, Method, Secured, Transport};
 use crate::closed::{By, Cause, Closed};
 use crate::config::Policy;
+use crate::peer_text::PeerText;
 use crate::stanza::{Refused, Stanza};
 use crate::tls::judgement::Judgement;
 
@@ -87,8 +88,8 @@ pub enum InboundEffect {
         mechanism: &'static str,
         /// What the peer hears.
         failure: xmpp_sasl::Failure,
-        /// What it was. There may be words of the peer's in it.
-        why: String,
+        /// What it was.
+        why: PeerText,
     },
     /// Expect a new stream (RFC 6120 §4.3.3), under these limits.
     Restart(Limits),
@@ -214,7 +215,7 @@ impl Inbound {
             }
             InboundEvent::Lost(what) => Err(Closed {
                 by: By::World,
-                cause: Cause::Lost(what),
+                cause: Cause::Lost(what.into()),
             }),
             InboundEvent::TlsReady(secured) => {
                 self.transport = Transport::Tls(secured);
@@ -224,7 +225,7 @@ impl Inbound {
             }
             InboundEvent::TlsFailed(what) => Err(Closed {
                 by: By::World,
-                cause: Cause::Tls(what),
+                cause: Cause::Tls(what.into()),
             }),
             InboundEvent::Judged(judged) => self.on_judged(judged, out),
             InboundEvent::Computed(computed) => self.on_computed(computed, out),
@@ -346,7 +347,7 @@ impl Inbound {
                     self.send_footer(out);
                     Err(Closed {
                         by: By::Peer,
-                        cause: Cause::StreamError(error),
+                        cause: Cause::StreamError(error.into()),
                     })
                 }
                 None => Err(self.refuse_with(

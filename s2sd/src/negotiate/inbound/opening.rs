@@ -120,7 +120,7 @@ impl Inbound {
                 );
                 Err(Closed {
                     by: By::Us,
-                    cause: Cause::Certificate(bad.of_it()),
+                    cause: Cause::Certificate(bad.of_it().into()),
                 })
             }
             Err(NoOffer::Nothing(text)) => {
@@ -130,7 +130,7 @@ impl Inbound {
                 );
                 Err(Closed {
                     by: By::Us,
-                    cause: Cause::Policy(text.to_owned()),
+                    cause: Cause::Policy(text.into()),
                 })
             }
         }
@@ -162,7 +162,7 @@ impl Inbound {
             self.send_footer(out);
             return Err(Closed {
                 by: By::Us,
-                cause: Cause::Policy("STARTTLS was not offered".to_owned()),
+                cause: Cause::Policy("STARTTLS was not offered".into()),
             });
         }
         out.push(InboundEffect::StartTls {

@@ -249,7 +249,7 @@ impl Inbound {
                 by: By::Us,
                 cause: Cause::Mechanism {
                     mechanism: "SASL",
-                    what: failure.name().to_owned(),
+                    what: failure.name().into(),
                 },
             });
         }

@@ -87,7 +87,7 @@ impl Inbound {
         self.send_error(&error, out);
         Closed {
             by: By::Us,
-            cause: Cause::Protocol(error.condition, what),
+            cause: Cause::Protocol(error.condition, what.into()),
         }
     }
 

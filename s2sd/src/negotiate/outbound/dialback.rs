@@ -50,10 +50,10 @@ impl Outbound {
                 // not do better.
                 let cause = match (self.refusal.take(), unproved(&verdict)) {
                     (Some(refusal), Cause::Dialback(what)) => {
-                        Cause::Dialback(format!("{what}; before that, {refusal}"))
+                        Cause::Dialback(format!("{what}; before that, {refusal}").into())
                     }
                     (Some(refusal), Cause::DialbackRefused(what)) => {
-                        Cause::DialbackRefused(format!("{what}; before that, {refusal}"))
+                        Cause::DialbackRefused(format!("{what}; before that, {refusal}").into())
                     }
                     (_, cause) => cause,
                 };
@@ -158,7 +158,7 @@ impl Outbound {
     /// A further pair. Who the peer is was asked for the first one, and is asked again for another domain of its.
     pub(super) fn add_pair(mut self: Box<Self>, pair: DomainPair, out: &mut Out) -> Step {
         let why = if !self.established {
-            Some(Cause::Dialback("the stream is not open yet".to_owned()))
+            Some(Cause::Dialback("the stream is not open yet".into()))
         } else if let Err(denied) = self.house.admits(&pair.remote) {
             Some(Cause::denied(&pair.remote, &denied))
         } else if !self.transport.is_tls()
@@ -166,7 +166,7 @@ impl Outbound {
         {
             Some(Cause::TlsNotOffered)
         } else if self.judging.len() >= self.house.config.limits.pairs_per_stream {
-            Some(Cause::Dialback("too many pairs at once".to_owned()))
+            Some(Cause::Dialback("too many pairs at once".into()))
         } else {
             None
         };
@@ -199,7 +199,7 @@ impl Outbound {
         let policy = self.house.policy(&pair.remote);
         let strict = self.transport.is_tls() && policy.verify == Verify::Strict;
         if strict && !judgement.is_certified() {
-            let why = Cause::Certificate(judgement.because().to_string());
+            let why = Cause::Certificate(judgement.because().to_string().into());
             out.push(OutboundEffect::PairRefused(pair, why));
             return;
         }
@@ -211,7 +211,9 @@ impl Outbound {
                     self.further.push((pair, judgement.clone()));
                     OutboundEffect::Send(db::Nonza::Request(request).to_bytes())
                 }
-                Err(not) => OutboundEffect::PairRefused(pair, Cause::Dialback(not.to_string())),
+                Err(not) => {
+                    OutboundEffect::PairRefused(pair, Cause::Dialback(not.to_string().into()))
+                }
             },
         );
     }
@@ -223,8 +225,8 @@ pub(super) fn unproved(verdict: &Verdict) -> Cause {
         Verdict::Invalid => Cause::DialbackInvalid,
         // XEP-0220 §2.5: what waits is returned to its senders. Only what is temporary by its own words is tried again.
         Verdict::Error(error) if error.condition.kind() != "wait" => {
-            Cause::DialbackRefused(describe(verdict))
+            Cause::DialbackRefused(describe(verdict).into())
         }
-        Verdict::Valid | Verdict::Error(_) => Cause::Dialback(describe(verdict)),
+        Verdict::Valid | Verdict::Error(_) => Cause::Dialback(describe(verdict).into()),
     }
 }

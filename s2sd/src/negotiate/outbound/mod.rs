@@ -254,14 +254,14 @@ impl Outbound {
             OutboundEvent::Malformed(error) if matches!(self.stage, Stage::AwaitTls) => {
                 Err(Closed {
                     by: By::Us,
-                    cause: Cause::Protocol(error.condition(), error.to_string()),
+                    cause: Cause::Protocol(error.condition(), error.to_string().into()),
                 })
             }
             OutboundEvent::Malformed(error) => {
                 let stream_error = error.stream_error();
                 Err(self.refuse(stream_error, error.to_string(), out))
             }
-            OutboundEvent::Lost(what) => Err(self.ended(By::World, Cause::Lost(what))),
+            OutboundEvent::Lost(what) => Err(self.ended(By::World, Cause::Lost(what.into()))),
             OutboundEvent::TlsReady(secured) => {
                 self.transport = Transport::Tls(secured);
                 self.judge(out);
@@ -269,11 +269,11 @@ impl Outbound {
             }
             OutboundEvent::CertificateRefused(what) => Err(Closed {
                 by: By::Peer,
-                cause: Cause::CertificateRefused(what),
+                cause: Cause::CertificateRefused(what.into()),
             }),
             OutboundEvent::TlsFailed(what) => Err(Closed {
                 by: By::World,
-                cause: Cause::Tls(what),
+                cause: Cause::Tls(what.into()),
             }),
             OutboundEvent::Judged(judged) => self.on_judged(judged, out),
             OutboundEvent::Calculated(calculated) => self.on_calculated(calculated, out),
@@ -422,7 +422,7 @@ impl Outbound {
                 Verdict::from_stream_error(error.condition).relayed(),
             ));
         }
-        self.ended(By::Peer, Cause::StreamError(error))
+        self.ended(By::Peer, Cause::StreamError(error.into()))
     }
 
     /// A stream that ends right after a refusal ends because of it.
@@ -465,7 +465,7 @@ impl Outbound {
         self.send_footer(out);
         Closed {
             by: By::Us,
-            cause: Cause::Protocol(error.condition, what),
+            cause: Cause::Protocol(error.condition, what.into()),
         }
     }
 

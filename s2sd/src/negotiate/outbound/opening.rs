@@ -69,7 +69,7 @@ impl Outbound {
                         "the other server requires encryption, which is switched off for it here";
                     return Err(Closed {
                         by: By::Us,
-                        cause: Cause::Policy(text.to_owned()),
+                        cause: Cause::Policy(text.into()),
                     });
                 }
                 (Some(false), TlsMode::Disabled)
@@ -98,7 +98,7 @@ impl Outbound {
         };
         Err(Closed {
             by: By::Peer,
-            cause: Cause::Tls(what.to_owned()),
+            cause: Cause::Tls(what.into()),
         })
     }
 
@@ -120,7 +120,7 @@ impl Outbound {
             // Nothing is sent to a server that is not the one we mean.
             return Err(Closed {
                 by: By::Us,
-                cause: Cause::Certificate(judgement.because().to_string()),
+                cause: Cause::Certificate(judgement.because().to_string().into()),
             });
         }
         self.judgement = judgement;

@@ -4,13 +4,14 @@ use bytes::Bytes;
 use xmpp_sasl::{
     Client, ClientCredentials, ClientError, ClientInput, ClientStep, Failure, Offer, wire as sasl,
 };
-use xmpp_stream::{Condition, Element, ns};
+use xmpp_stream::{Condition, Element, Features, ns};
 
 use super::{Out, Outbound, OutboundEffect, Stage, Step};
 use crate::closed::{By, Cause, Closed};
 use crate::config::Agreement;
 use crate::negotiate::Method;
 use crate::negotiate::seeded::Seeded;
+use crate::peer_text::PeerText;
 
 impl Outbound {
     /// The first method that policy allows, the peer offers, and was not tried.
@@ -43,7 +44,7 @@ impl Outbound {
         }
         self.send_footer(out);
         let cause = self.refusal.take().unwrap_or(Cause::NoMechanism {
-            offered: std::mem::take(&mut self.features.mechanisms),
+            offered: offered(&self.features),
         });
         Err(Closed { by: By::Us, cause })
     }
@@ -179,7 +180,7 @@ impl Outbound {
             // Nothing was said yet, so nothing was refused, and what else policy allows is as good as it was.
             ClientStep::Abort(ClientError::Kerberos(what)) if at == At::Start => {
                 self.tried.push(method);
-                self.refusal = Some(Cause::Kerberos(what));
+                self.refusal = Some(Cause::Kerberos(what.into()));
                 self.authenticate(out)
             }
             ClientStep::Abort(error) => self.abort(method, at, &error.to_string(), out),
@@ -228,10 +229,18 @@ impl Outbound {
     }
 }
 
+/// How many mechanisms of the other server's are named.
+const MAX_NAMED: usize = 16;
+
+fn offered(features: &Features) -> Vec<PeerText> {
+    let offered = features.mechanisms.iter().take(MAX_NAMED);
+    offered.map(|name| PeerText::new(name)).collect()
+}
+
 fn mistrust(method: Method, what: &str) -> Cause {
     Cause::Mechanism {
         mechanism: method.name(),
-        what: what.to_owned(),
+        what: what.into(),
     }
 }
 

@@ -1,9 +1,10 @@
 //! Authentication: what was believed, and why what was not.
 
-use xmpp_dialback::{DialbackError, ErrorCondition};
+use xmpp_dialback::ErrorCondition;
 use xmpp_sasl::Failure;
 
 use super::{Case, Code, Reason, Side, refusals};
+use crate::peer_text::PeerText;
 use crate::probe::findings::Outcome;
 
 /// It works.
@@ -56,7 +57,7 @@ fn quoted(words: &[&str]) -> String {
 }
 
 /// Nothing that is offered may be used.
-pub(super) fn no_mechanism(case: Case<'_>, offered: &[String]) -> Reason {
+pub(super) fn no_mechanism(case: Case<'_>, offered: &[PeerText]) -> Reason {
     let (peer, us) = (case.peer(), case.us());
     let findings = case.findings;
     let rule = findings.key("auth", &quoted(&findings.rule.auth));
@@ -64,7 +65,7 @@ pub(super) fn no_mechanism(case: Case<'_>, offered: &[String]) -> Reason {
         true => "",
         false => "; or allow \"dialback\" in `auth`",
     };
-    let external = offered.iter().any(|name| name == "EXTERNAL");
+    let external = offered.iter().any(|name| *name == "EXTERNAL");
     if offered.is_empty() && findings.own.certificate {
         return Reason::new(
             Code::NothingOffered,
@@ -201,11 +202,11 @@ pub(super) fn dialback(case: Case<'_>, text: &str) -> Reason {
         .iter()
         .rev()
         .find_map(|proof| match &proof.outcome {
-            Outcome::Error(error) => Some(error),
+            Outcome::Error(condition, said) => Some((*condition, said.as_ref())),
             _ => None,
         });
     match error {
-        Some(error) => dialback_error(case, error),
+        Some((condition, said)) => dialback_error(case, condition, said),
         None => Reason::new(
             Code::Dialback,
             Side::Peer,
@@ -216,19 +217,16 @@ pub(super) fn dialback(case: Case<'_>, text: &str) -> Reason {
     }
 }
 
-fn dialback_error(case: Case<'_>, error: &DialbackError) -> Reason {
+fn dialback_error(case: Case<'_>, condition: ErrorCondition, said: Option<&PeerText>) -> Reason {
     let (peer, us) = (case.peer(), case.us());
-    let said = error
-        .text
-        .as_ref()
-        .map_or_else(String::new, |text| format!(" ({text})"));
-    let said = format!("{}{said}", error.condition.name());
+    let said = said.map_or_else(String::new, |said| format!(" ({said})"));
+    let said = format!("{}{said}", condition.name());
     let asked = |code: Code, because: String, change: String| {
         Reason::new(code, Side::Us, because)
             .rule("XEP-0220 §2.5")
             .change(change)
     };
-    match error.condition {
+    match condition {
         ErrorCondition::RemoteServerNotFound => asked(
             Code::DialbackNotFound,
             format!("{peer} does not find {us} in the DNS: {said}"),

@@ -5,7 +5,7 @@ use crate::probe::findings::{Unconnected, Unreached};
 
 pub(super) fn unconnected(case: Case<'_>, why: &Unconnected) -> Reason {
     let (peer, place) = (case.peer(), &case.attempt.address);
-    let text = &why.text;
+    let text = &why.said;
     let default_port = if case.place.direct_tls { 5270 } else { 5269 };
     let reason = match why.why {
         Unreached::Refused => Reason::new(

@@ -1,12 +1,11 @@
 //! Why a stream ended: what stands between TCP and a proof.
 
-use xmpp_stream::{Condition, StreamError};
+use xmpp_stream::Condition;
 
 use super::{Case, Code, Reason, Side, certificate, names, proof};
-use crate::closed::Cause;
+use crate::closed::{Cause, PeerError};
 use crate::config::size_text;
 use crate::probe::findings::{NoTls, Unsecured};
-use crate::probe::trouble::clean;
 
 pub(super) fn ended(case: Case<'_>, cause: &Cause) -> Reason {
     if let Some(garbage) = &case.attempt.garbage {
@@ -20,25 +19,22 @@ pub(super) fn ended(case: Case<'_>, cause: &Cause) -> Reason {
         Cause::Tls(what) => tls(case, what),
         Cause::TlsNotOffered => no_starttls(case),
         Cause::Certificate(text) => certificate::bad(case, text),
-        Cause::NoMechanism { offered } => {
-            let offered: Vec<String> = offered.iter().map(|name| clean(name)).collect();
-            proof::no_mechanism(case, &offered)
-        }
+        Cause::NoMechanism { offered } => proof::no_mechanism(case, offered),
         Cause::Refused { mechanism, failure } => proof::refused(case, mechanism, *failure),
-        Cause::Mechanism { mechanism, what } => proof::mistrusted(case, mechanism, &clean(what)),
-        Cause::Kerberos(what) => proof::no_ticket(case, &clean(what)),
+        Cause::Mechanism { mechanism, what } => proof::mistrusted(case, mechanism, what),
+        Cause::Kerberos(what) => proof::no_ticket(case, what),
         Cause::DialbackInvalid => proof::invalid(case),
-        Cause::Dialback(text) | Cause::DialbackRefused(text) => proof::dialback(case, &clean(text)),
+        Cause::Dialback(text) | Cause::DialbackRefused(text) => proof::dialback(case, text),
         Cause::StreamError(error) => stream_error(case, error),
         Cause::Protocol(condition, what) => protocol(case, *condition, what),
-        Cause::Policy(what) => Reason::new(Code::Policy, Side::Us, what.clone())
+        Cause::Policy(what) => Reason::new(Code::Policy, Side::Us, what.to_string())
             .rule(case.findings.key("tls", &quoted(case.findings.rule.tls)))
             .change(format!(
                 "allow encryption with {}: tls = \"optional\" or \"required\"",
                 case.peer()
             )),
         Cause::Timeout(what) => timeout(case, what),
-        Cause::Lost(what) => lost(case, &clean(what)),
+        Cause::Lost(what) => lost(case, what),
         Cause::Finished => Reason::new(
             Code::Closed,
             Side::Peer,
@@ -49,8 +45,8 @@ pub(super) fn ended(case: Case<'_>, cause: &Cause) -> Reason {
             "ask the operator of {}; the log there may say more",
             case.peer()
         )),
-        Cause::Dns(what) => names::failed(case.findings, &clean(what)),
-        Cause::Dnssec(what) => names::bogus(case.findings, &clean(what)),
+        Cause::Dns(what) => names::failed(case.findings, what),
+        Cause::Dnssec(what) => names::bogus(case.findings, what),
         Cause::TooManyFailures | Cause::Idle | Cause::Shutdown | Cause::Replaced => {
             other(case, cause)
         }
@@ -67,7 +63,7 @@ fn quoted(word: &str) -> String {
 }
 
 fn other(case: Case<'_>, cause: &Cause) -> Reason {
-    Reason::new(Code::Other, Side::Between, clean(&cause.to_string()))
+    Reason::new(Code::Other, Side::Between, cause.to_string())
         .rule("RFC 6120 §4.4")
         .change(format!(
             "try again; if it stays so, ask the operator of {}",
@@ -111,14 +107,14 @@ fn tls(case: Case<'_>, what: &str) -> Reason {
         return Reason::new(
             Code::StarttlsRefused,
             Side::Peer,
-            format!("no TLS with {peer}: {}", clean(what)),
+            format!("no TLS with {peer}: {}", what),
         )
         .rule("RFC 6120 §5.4.2.2")
         .change(format!(
             "{operator} has to see why; most often a certificate for {peer} is missing there"
         ));
     };
-    let text = &no.text;
+    let text = &no.said;
     let reason = |code: Code, because: String| {
         Reason::new(code, Side::Peer, because).rule("RFC 6120 §5.4.3.2")
     };
@@ -184,7 +180,7 @@ fn our_certificate(case: Case<'_>, no: &NoTls) -> Reason {
         Side::Us,
         format!(
             "{peer} does not take our certificate in the TLS handshake: {}",
-            no.text
+            no.said
         ),
     )
     .rule("RFC 6120 §13.7.2.2")
@@ -295,7 +291,7 @@ fn protocol(case: Case<'_>, condition: Condition, what: &str) -> Reason {
     let because = format!(
         "{peer} breaks the protocol: {} ({})",
         condition.name(),
-        clean(what)
+        what
     );
     Reason::new(Code::Protocol, Side::Peer, because)
         .rule(format!("RFC 6120 §4.9.3, {}", condition.name()))
@@ -305,14 +301,14 @@ fn protocol(case: Case<'_>, condition: Condition, what: &str) -> Reason {
 }
 
 /// The words of the peer decide whose fault it is.
-fn stream_error(case: Case<'_>, error: &StreamError) -> Reason {
+fn stream_error(case: Case<'_>, error: &PeerError) -> Reason {
     let (peer, us) = (case.peer(), case.us());
     let operator = format!("the operator of {peer}");
-    let text = error
-        .text
+    let said = error
+        .said
         .as_ref()
-        .map_or_else(String::new, |text| format!(" ({})", clean(text)));
-    let said = format!("{}{text}", error.condition.name());
+        .map_or_else(String::new, |said| format!(" ({said})"));
+    let said = format!("{}{said}", error.condition.name());
     let rule = format!("RFC 6120 §4.9.3, {}", error.condition.name());
     let ends = format!("{peer} ends the stream: {said}");
     let (code, side, because, change) = match error.condition {

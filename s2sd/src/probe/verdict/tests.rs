@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use xmpp_dialback::{DialbackError, ErrorCondition};
+use xmpp_dialback::ErrorCondition;
 use xmpp_sasl::Failure;
 use xmpp_stream::{Condition, StreamError};
 
 use super::*;
+use crate::peer_text::PeerText;
 use crate::probe::findings::{Dnssec, NoTls, Own, Proof, Rule, Unconnected, Unreached, Unsecured};
 use crate::resolve::ResolveError;
 
@@ -77,7 +78,7 @@ fn check(findings: &Findings) -> Verdict {
 }
 
 fn causes() -> Vec<Cause> {
-    let what = EVIL.to_owned();
+    let what = PeerText::from(EVIL);
     let mechanism = "SCRAM-SHA-256";
     let mut causes = vec![
         Cause::NoSuchHost(what.clone()),
@@ -112,7 +113,7 @@ fn causes() -> Vec<Cause> {
     ];
     for condition in Condition::ALL.iter().copied() {
         let error = StreamError::new(condition).with_text(EVIL);
-        causes.push(Cause::StreamError(error));
+        causes.push(Cause::StreamError(error.into()));
         causes.push(Cause::Protocol(condition, what.clone()));
     }
     for failure in Failure::ALL {
@@ -178,10 +179,10 @@ fn every_answer_of_dialback_has_words_for_somebody() {
         (ErrorCondition::Undefined, Code::Dialback, Side::Peer),
     ];
     for (condition, code, side) in conditions {
-        let mut attempt = ended(Cause::Dialback(String::new()));
+        let mut attempt = ended(Cause::Dialback(PeerText::default()));
         attempt.proofs.push(Proof {
             method: "dialback",
-            outcome: Outcome::Error(DialbackError::new(condition)),
+            outcome: Outcome::Error(condition, None),
             took: Duration::ZERO,
         });
         let reason = check(&findings(vec![attempt])).reason;
@@ -191,7 +192,7 @@ fn every_answer_of_dialback_has_words_for_somebody() {
 
 #[test]
 fn every_failure_of_tcp_and_tls_has_words_for_somebody() {
-    let text = || "it failed".to_owned();
+    let said = || PeerText::from("it failed");
     for (why, side) in [
         (Unreached::Refused, Side::Peer),
         (Unreached::Silent, Side::Between),
@@ -200,8 +201,8 @@ fn every_failure_of_tcp_and_tls_has_words_for_somebody() {
         (Unreached::Source, Side::Us),
         (Unreached::Other, Side::Between),
     ] {
-        let mut attempt = ended(Cause::Connect(text()));
-        attempt.unconnected = Some(Unconnected { why, text: text() });
+        let mut attempt = ended(Cause::Connect(said()));
+        attempt.unconnected = Some(Unconnected { why, said: said() });
         assert_eq!(check(&findings(vec![attempt])).reason.side, side, "{why:?}");
     }
     for (why, side) in [
@@ -213,8 +214,8 @@ fn every_failure_of_tcp_and_tls_has_words_for_somebody() {
         (Unsecured::Closed, Side::Peer),
         (Unsecured::Other, Side::Peer),
     ] {
-        let mut attempt = ended(Cause::Tls(text()));
-        attempt.no_tls = Some(NoTls { why, text: text() });
+        let mut attempt = ended(Cause::Tls(said()));
+        attempt.no_tls = Some(NoTls { why, said: said() });
         assert_eq!(check(&findings(vec![attempt])).reason.side, side, "{why:?}");
     }
 }
@@ -225,9 +226,9 @@ fn every_failure_to_find_a_place_has_words_for_somebody() {
         ResolveError::NoService,
         ResolveError::NotFound,
         ResolveError::Onion,
-        ResolveError::Failed("it failed".to_owned()),
-        ResolveError::Bogus("it is bogus".to_owned()),
-        ResolveError::Unsigned("b.example".to_owned()),
+        ResolveError::Failed("it failed".into()),
+        ResolveError::Bogus("it is bogus".into()),
+        ResolveError::Unsigned("b.example".into()),
     ];
     for why in all {
         let mut nowhere = findings(Vec::new());
@@ -245,7 +246,9 @@ fn every_failure_to_find_a_place_has_words_for_somebody() {
 
 #[test]
 fn the_attempt_that_got_furthest_counts_and_one_that_works_is_enough() {
-    let refused = ended(Cause::StreamError(StreamError::new(Condition::HostUnknown)));
+    let refused = ended(Cause::StreamError(
+        StreamError::new(Condition::HostUnknown).into(),
+    ));
     let mut silent = ended(Cause::Timeout("no answer to the stream header"));
     silent.address = "192.0.2.2:5269".to_owned();
     let mut all = findings(vec![refused.clone(), silent.clone()]);
@@ -264,7 +267,7 @@ fn the_attempt_that_got_furthest_counts_and_one_that_works_is_enough() {
     assert_eq!((found.works, found.reason.code), (Works::Yes, Code::Works));
     // Whoever takes a proof and no stanza is of no use.
     good.ping = Some(crate::probe::findings::Ping {
-        error: Some("internal-server-error".to_owned()),
+        error: Some("internal-server-error".into()),
         ..Default::default()
     });
     let verdict = check(&findings(vec![good, refused]));

@@ -24,7 +24,7 @@ fn at(records: &[(u16, u16, u16, &str)]) -> Answer {
 const ABSENT: Answer = Answer::Absent(Security::Unvalidated);
 
 fn failed() -> Answer {
-    Answer::Failed(ResolveError::Failed("SERVFAIL".to_owned()))
+    Answer::Failed(ResolveError::Failed("SERVFAIL".into()))
 }
 
 /// The same answer, proved.
@@ -184,7 +184,7 @@ fn without_srv_the_domain_itself_is_tried() {
 fn silence_is_not_absence() {
     let some = || at(&[(0, 0, 7, "x.example.")]);
     let dot = || at(&[(0, 0, 0, ".")]);
-    let silent = || Err(ResolveError::Failed("SERVFAIL".to_owned()));
+    let silent = || Err(ResolveError::Failed("SERVFAIL".into()));
     check(failed(), failed(), &[], silent());
     check(failed(), ABSENT, &[], silent());
     check(failed(), dot(), &[], silent());
@@ -194,7 +194,7 @@ fn silence_is_not_absence() {
     check(some(), failed(), &[], Ok(&["x.example:7"]));
     // RFC 6120 alone would fall back here, and so does whoever does not know XEP-0368.
     check(ABSENT, failed(), &[], Ok(&["a.example:5269"]));
-    assert!(!ResolveError::Failed(String::new()).is_permanent());
+    assert!(!ResolveError::Failed(Default::default()).is_permanent());
     assert!(ResolveError::NotFound.is_permanent());
 }
 
@@ -268,7 +268,7 @@ fn dice_beyond_the_range_do_no_harm() {
 
 #[test]
 fn a_signed_domain_has_no_other_place_while_an_answer_is_missing() {
-    let silent = || Err(ResolveError::Failed("SERVFAIL".to_owned()));
+    let silent = || Err(ResolveError::Failed("SERVFAIL".into()));
     check(proved(ABSENT), failed(), &[], silent());
     check(
         Answer::Absent(Security::Insecure),
@@ -281,8 +281,8 @@ fn a_signed_domain_has_no_other_place_while_an_answer_is_missing() {
 #[test]
 fn an_answer_that_is_refuted_ends_it_whatever_the_other_says() {
     let some = || at(&[(0, 0, 7, "x.example.")]);
-    let bogus = || ResolveError::Bogus("it is not signed".to_owned());
-    let unsigned = || ResolveError::Unsigned("a.example".to_owned());
+    let bogus = || ResolveError::Bogus("it is not signed".into());
+    let unsigned = || ResolveError::Unsigned("a.example".into());
     for why in [bogus(), unsigned()] {
         let refuted = || Answer::Failed(why.clone());
         for other in [some(), proved(some()), ABSENT, Answer::NotAsked, failed()] {

@@ -24,7 +24,7 @@ fn who_vouches_has_an_order() {
 #[test]
 fn a_judgement_reads_as_what_it_rests_on() {
     let name = Because::Name {
-        matched: "dNSName a.example".to_owned(),
+        matched: "dNSName a.example".into(),
     };
     for (because, want, certified) in [
         (name, "PKIX: dNSName a.example", true),
@@ -242,7 +242,7 @@ fn what_cannot_be_told_counts_against_the_certificate() {
     };
     assert_eq!(
         judged(Dane::Use).bad(),
-        Some(&BadCertificate::Untold("bogus".to_owned()))
+        Some(&BadCertificate::Untold("bogus".into()))
     );
     assert!(judged(Dane::Off).is_certified());
 }

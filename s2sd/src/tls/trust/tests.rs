@@ -42,7 +42,7 @@ fn fault(issued: &Issued, roots: &Roots) -> (BadCertificate, String) {
 
 fn good(matched: &str) -> Judgement {
     Because::Name {
-        matched: matched.to_owned(),
+        matched: matched.into(),
     }
     .into()
 }
@@ -206,7 +206,7 @@ fn the_name_is_the_domains_and_nobody_elses() {
     assert_eq!(
         bad,
         BadCertificate::WrongName {
-            domain: "a.example".to_owned(),
+            domain: "a.example".into(),
             found: Vec::new()
         }
     );
@@ -304,7 +304,7 @@ fn an_intermediate_leads_to_the_root_if_it_is_sent() {
     let Some(BadCertificate::UnknownIssuer { issuer, sent: 1 }) = judged.bad() else {
         panic!("{judged:?}");
     };
-    assert_eq!(issuer, "CN=middle");
+    assert_eq!(*issuer, "CN=middle");
 }
 
 #[test]
@@ -481,7 +481,7 @@ fn what_is_wrong_can_be_said_to_others() {
         ),
         (
             BadCertificate::UnknownIssuer {
-                issuer: "your CA".to_owned(),
+                issuer: "your CA".into(),
                 sent: 1,
             },
             "no authority trusted here signed its certificate (its issuer is \"your CA\"): either that authority is \
@@ -489,8 +489,8 @@ fn what_is_wrong_can_be_said_to_others() {
         ),
         (
             BadCertificate::WrongName {
-                domain: "a.example".to_owned(),
-                found: vec!["dNSName your.example".to_owned()],
+                domain: "a.example".into(),
+                found: vec!["dNSName your.example".into()],
             },
             "its certificate is not for a.example: it has dNSName your.example",
         ),

@@ -96,7 +96,7 @@ impl Asked {
 #[track_caller]
 fn refuted<T: std::fmt::Debug>(result: Result<T, ResolveError>) -> String {
     match result {
-        Err(ResolveError::Bogus(what)) => what,
+        Err(ResolveError::Bogus(what)) => what.to_string(),
         other => panic!("{other:?}"),
     }
 }
@@ -153,7 +153,7 @@ async fn what_is_proved_to_be_unsigned_counts_as_before() {
         assert!(!asked.asked_for("TLSA"));
 
         let asked = Asked::of(zone, Dnssec::Require);
-        let unsigned = |name: &str| ResolveError::Unsigned(name.to_owned());
+        let unsigned = |name: &str| ResolveError::Unsigned(name.into());
         assert_eq!(asked.targets().await, Err(unsigned(SRV)));
         assert_eq!(
             asked.security("x.example").await,
