@@ -94,6 +94,8 @@ pub enum Cause {
     Policy(PeerText),
     /// The other side sent a stream error.
     StreamError(PeerError),
+    /// The other side ended the stream while it was sent one stanza, more than once.
+    StanzaRefused(PeerError),
     /// The other side broke the protocol, and was told so.
     Protocol(Condition, PeerText),
     /// Something took longer than it may.
@@ -149,6 +151,7 @@ impl Cause {
             Self::TooManyFailures => "too-many-failures",
             Self::Policy(_) => "policy",
             Self::StreamError(_) => "stream-error",
+            Self::StanzaRefused(_) => "stanza-refused",
             Self::Protocol(..) => "protocol",
             Self::Timeout(_) => "timeout",
             Self::Idle => "idle",
@@ -173,6 +176,7 @@ impl Cause {
             | Self::DialbackInvalid
             | Self::TooManyFailures
             | Self::Policy(_)
+            | Self::StanzaRefused(_)
             | Self::Protocol(..) => true,
             Self::Refused { failure, .. } => *failure != Failure::TemporaryAuthFailure,
             Self::StreamError(error) => matches!(
@@ -202,6 +206,34 @@ impl Cause {
         }
     }
 
+    /// Whether a server that has just started, and does not know all of its domains yet, says this too.
+    pub fn may_be_starting_up(&self) -> bool {
+        matches!(
+            self,
+            Self::StreamError(_)
+                | Self::Refused { .. }
+                | Self::DialbackRefused(_)
+                | Self::NoMechanism { .. }
+                | Self::TlsNotOffered
+        )
+    }
+
+    /// Whether a stream may have ended because of the stanza that was on its way: then as the cause of its bounce.
+    pub fn blames_a_stanza(&self) -> Option<Self> {
+        match self {
+            Self::StreamError(error) => match error.condition {
+                Condition::PolicyViolation
+                | Condition::NotWellFormed
+                | Condition::InvalidXml
+                | Condition::UnsupportedStanzaType
+                | Condition::BadFormat
+                | Condition::ResourceConstraint => Some(Self::StanzaRefused(error.clone())),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     /// How far an attempt to make a stream got before it failed: of several, the one that got furthest says most.
     pub fn reach(&self) -> u8 {
         match self {
@@ -219,7 +251,10 @@ impl Cause {
             | Self::Replaced => 2,
             Self::Tls(_) | Self::TlsNotOffered => 3,
             Self::Certificate(_) | Self::CertificateRefused(_) => 4,
-            Self::Protocol(..) | Self::StreamError(_) | Self::Policy(_) => 5,
+            Self::Protocol(..)
+            | Self::StreamError(_)
+            | Self::StanzaRefused(_)
+            | Self::Policy(_) => 5,
             Self::NoMechanism { .. }
             | Self::Refused { .. }
             | Self::Mechanism { .. }
@@ -239,12 +274,17 @@ impl Cause {
     /// The stanza error a sender gets for a stanza that could not be delivered for this cause.
     pub fn stanza_error(&self) -> StanzaError {
         let condition = match self {
-            Self::NoSuchHost(_)
-            | Self::NoService
-            | Self::NoWay(_)
-            | Self::Dns(_)
-            | Self::Dnssec(_) => StanzaCondition::RemoteServerNotFound,
+            // Only where the DNS said so: that it said nothing says nothing of the domain.
+            Self::NoSuchHost(_) | Self::NoService | Self::NoWay(_) => {
+                StanzaCondition::RemoteServerNotFound
+            }
             Self::Policy(_) => StanzaCondition::PolicyViolation,
+            Self::StanzaRefused(error) => match error.condition {
+                Condition::PolicyViolation | Condition::ResourceConstraint => {
+                    StanzaCondition::PolicyViolation
+                }
+                _ => StanzaCondition::BadRequest,
+            },
             _ => StanzaCondition::RemoteServerTimeout,
         };
         let kind = if self.is_permanent() {
@@ -329,6 +369,11 @@ impl fmt::Display for Cause {
                     .as_ref()
                     .map_or(Ok(()), |said| write!(f, " ({said})"))
             }
+            Self::StanzaRefused(error) => write!(
+                f,
+                "the other server ended the stream with {} each time it was sent this stanza",
+                error.condition.name()
+            ),
             Self::Protocol(condition, what) => write!(
                 f,
                 "the other server broke the protocol: {} ({what})",

@@ -26,8 +26,23 @@ pub struct Patience {
 pub struct Lane {
     patience: Patience,
     state: State,
-    waiting: VecDeque<(Instant, Stanza)>,
+    waiting: VecDeque<Waiting>,
     failures: u32,
+    /// When there was a stream last.
+    worked: Option<Instant>,
+    /// When the peer first refused the pair since then.
+    refused: Option<Instant>,
+}
+
+/// A stanza in a lane, also while a stream writes it.
+#[derive(Debug)]
+pub struct Waiting {
+    /// The stanza.
+    pub stanza: Stanza,
+    /// When it was accepted: its age counts from here, whatever happened since.
+    since: Instant,
+    /// How often the peer ended a stream while it was being written.
+    strikes: u8,
 }
 
 #[derive(Debug)]
@@ -39,8 +54,12 @@ enum State {
     Connecting(Option<Cause>),
     /// There is a stream.
     Up { since: Instant },
-    /// The last attempt failed.
-    Resting { until: Instant, cause: Cause },
+    /// The last attempt failed. Where that is `lasting`, nothing waits for the next.
+    Resting {
+        until: Instant,
+        cause: Cause,
+        lasting: bool,
+    },
 }
 
 /// What can happen to a lane.
@@ -53,7 +72,16 @@ pub enum LaneEvent {
     /// None could be made. The number is a throw of the dice, for jitter.
     Failed(Cause, u32),
     /// The stream ended. What it had not written comes back, oldest first.
-    Ended(Cause, Vec<Stanza>, u32),
+    Ended {
+        /// Why.
+        cause: Cause,
+        /// What the socket had not taken all of.
+        unwritten: Vec<Waiting>,
+        /// Whether it had taken a part of the first of these.
+        begun: bool,
+        /// A throw of the dice, for jitter.
+        dice: u32,
+    },
     /// The deadline passed.
     Tick,
     /// The remote domain connected to us: it is alive.
@@ -77,6 +105,16 @@ pub enum LaneEffect {
 
 /// A stream that lived this long was a good one: its end starts the back-off anew.
 const GOOD: Duration = Duration::from_secs(60);
+/// A peer that had a stream with us within this time may be starting up when it refuses the pair,
+const WORKED_LATELY: Duration = Duration::from_secs(10 * 60);
+/// unless it still does after this time.
+const SAID_AGAIN: Duration = Duration::from_secs(60);
+/// So long a lane without a stanza is kept after its stream ended, to know that.
+const REMEMBERED: Duration = Duration::from_secs(2 * 60);
+/// So often a stream may end over one stanza.
+const STRIKES: u8 = 2;
+/// How many steps of the back-off a lasting failure is believed without another attempt.
+const LASTING_STEPS: u32 = 4;
 
 impl Lane {
     /// An idle lane.
@@ -86,6 +124,8 @@ impl Lane {
             state: State::Idle { forget: None },
             waiting: VecDeque::new(),
             failures: 0,
+            worked: None,
+            refused: None,
         }
     }
 
@@ -93,19 +133,29 @@ impl Lane {
     pub fn handle(&mut self, now: Instant, event: LaneEvent, out: &mut Vec<LaneEffect>) {
         match event {
             LaneEvent::Stanza(stanza) => self.on_stanza(now, stanza, out),
-            LaneEvent::Connected => self.state = State::Up { since: now },
+            LaneEvent::Connected => {
+                self.refused = None;
+                self.state = State::Up { since: now };
+            }
             LaneEvent::Failed(cause, dice) => {
-                if cause.is_permanent()
-                    || matches!(cause, Cause::Dns(_) | Cause::Dnssec(_)) && self.failures > 0
-                {
+                let lasting = self.is_lasting(now, &cause);
+                if lasting {
                     self.bounce_all(&cause, out);
                 }
-                self.rest(now, cause, dice);
+                self.rest(now, cause, lasting, dice);
                 self.expire(now, out);
             }
-            LaneEvent::Ended(cause, unwritten, dice) => {
-                for stanza in unwritten.into_iter().rev() {
-                    self.waiting.push_front((now, stanza));
+            LaneEvent::Ended {
+                cause,
+                unwritten,
+                begun,
+                dice,
+            } => {
+                for waiting in unwritten.into_iter().rev() {
+                    self.waiting.push_front(waiting);
+                }
+                if begun {
+                    self.blame_first(&cause, out);
                 }
                 self.on_end(now, cause, dice, out);
             }
@@ -141,9 +191,9 @@ impl Lane {
     }
 
     /// The next stanza to write. Only with a stream.
-    pub fn pop(&mut self) -> Option<Stanza> {
+    pub fn pop(&mut self) -> Option<Waiting> {
         match self.state {
-            State::Up { .. } => self.waiting.pop_front().map(|(_, stanza)| stanza),
+            State::Up { .. } => self.waiting.pop_front(),
             _ => None,
         }
     }
@@ -153,7 +203,7 @@ impl Lane {
         let oldest = self
             .waiting
             .front()
-            .map(|(since, _)| *since + self.patience.give_up);
+            .map(|waiting| waiting.since + self.patience.give_up);
         match &self.state {
             State::Up { .. } => None,
             State::Idle { forget } => *forget,
@@ -180,8 +230,11 @@ impl Lane {
     }
 
     fn on_stanza(&mut self, now: Instant, stanza: Stanza, out: &mut Vec<LaneEffect>) {
-        if let State::Resting { cause, .. } = &self.state
-            && cause.is_permanent()
+        if let State::Resting {
+            cause,
+            lasting: true,
+            ..
+        } = &self.state
         {
             out.push(LaneEffect::Bounce(stanza, cause.clone()));
             return;
@@ -192,7 +245,11 @@ impl Lane {
         } else {
             stanza.compact()
         };
-        self.waiting.push_back((now, stanza));
+        self.waiting.push_back(Waiting {
+            stanza,
+            since: now,
+            strikes: 0,
+        });
         if matches!(self.state, State::Idle { .. }) {
             self.state = State::Connecting(None);
             out.push(LaneEffect::Connect);
@@ -205,9 +262,13 @@ impl Lane {
         {
             self.failures = 0;
         }
-        let peaceful = matches!(cause, Cause::Finished | Cause::Idle | Cause::Shutdown);
-        if peaceful && self.failures == 0 {
-            self.state = State::Idle { forget: None };
+        self.worked = Some(now);
+        // However a stream ended, that is no reason to keep others waiting, let alone to bounce them.
+        if self.failures == 0 {
+            // That it worked is remembered for a while, unless we ended it.
+            let ours = matches!(cause, Cause::Idle | Cause::Shutdown);
+            let forget = (!ours).then(|| now + REMEMBERED);
+            self.state = State::Idle { forget };
             if !self.waiting.is_empty() {
                 // Counted: a peer that takes streams only to close them must not be dialled in a circle.
                 self.failures = 1;
@@ -215,22 +276,60 @@ impl Lane {
                 out.push(LaneEffect::Connect);
             }
         } else {
-            self.rest(now, cause, dice);
+            self.rest(now, cause, false, dice);
         }
     }
 
-    fn rest(&mut self, now: Instant, cause: Cause, dice: u32) {
-        let doubled = self
-            .patience
-            .first
-            .saturating_mul(1_u32.checked_shl(self.failures).unwrap_or(u32::MAX));
-        let pause = doubled.min(self.patience.max);
+    /// Whether the pair cannot be, so that waiting is pointless. What a peer says that was there moments ago and may be
+    /// starting up is believed when it says it again.
+    fn is_lasting(&mut self, now: Instant, cause: &Cause) -> bool {
+        if !cause.is_permanent() {
+            return false;
+        }
+        let within = |time: Option<Instant>, limit| {
+            time.is_some_and(|time| now.duration_since(time) < limit)
+        };
+        if !cause.may_be_starting_up() || !within(self.worked, WORKED_LATELY) {
+            return true;
+        }
+        !within(Some(*self.refused.get_or_insert(now)), SAID_AGAIN)
+    }
+
+    /// The first in the queue was being written when the peer ended the stream. It is not sent for ever.
+    fn blame_first(&mut self, cause: &Cause, out: &mut Vec<LaneEffect>) {
+        let Some(refusal) = cause.blames_a_stanza() else {
+            return;
+        };
+        if let Some(first) = self.waiting.front_mut() {
+            first.strikes += 1;
+        }
+        let is_out = |first: &Waiting| first.strikes >= STRIKES;
+        if let Some(first) = pop_front_if(&mut self.waiting, is_out) {
+            out.push(LaneEffect::Bounce(first.stanza, refusal));
+        }
+    }
+
+    /// A quarter of the first pause for the first failure, which may be over in a moment; then the first, doubling.
+    fn rest(&mut self, now: Instant, cause: Cause, lasting: bool, dice: u32) {
+        let steps = match lasting {
+            true => self.failures.min(LASTING_STEPS),
+            false => self.failures,
+        };
+        let doubled = |steps: u32| {
+            let factor = 1_u32.checked_shl(steps).unwrap_or(u32::MAX);
+            self.patience.first.saturating_mul(factor)
+        };
+        let pause = steps
+            .checked_sub(1)
+            .map_or(self.patience.first / 4, doubled);
+        let pause = pause.min(self.patience.max);
         // Jitter: up to a quarter less, so that many lanes to one lost server do not return together.
         let jitter = pause.mul_f64(f64::from(dice) / f64::from(u32::MAX) / 4.0);
         self.failures = self.failures.saturating_add(1);
         self.state = State::Resting {
             until: now + (pause - jitter),
             cause,
+            lasting,
         };
     }
 
@@ -254,13 +353,10 @@ impl Lane {
             }
             State::Resting { cause, .. } => cause.clone(),
         };
-        while let Some((since, _)) = self.waiting.front() {
-            if now.duration_since(*since) < self.patience.give_up {
-                break;
-            }
-            if let Some((_, stanza)) = self.waiting.pop_front() {
-                out.push(LaneEffect::Bounce(stanza, cause.clone()));
-            }
+        let give_up = self.patience.give_up;
+        let is_old = |first: &Waiting| now.duration_since(first.since) >= give_up;
+        while let Some(old) = pop_front_if(&mut self.waiting, is_old) {
+            out.push(LaneEffect::Bounce(old.stanza, cause.clone()));
         }
     }
 
@@ -268,9 +364,17 @@ impl Lane {
         out.extend(
             self.waiting
                 .drain(..)
-                .map(|(_, stanza)| LaneEffect::Bounce(stanza, cause.clone())),
+                .map(|waiting| LaneEffect::Bounce(waiting.stanza, cause.clone())),
         );
     }
+}
+
+/// The first, if it is one of these.
+pub(crate) fn pop_front_if<T>(queue: &mut VecDeque<T>, is_one: impl Fn(&T) -> bool) -> Option<T> {
+    queue
+        .front()
+        .is_some_and(is_one)
+        .then(|| queue.pop_front())?
 }
 
 #[cfg(test)]

@@ -105,7 +105,7 @@ async fn an_answer_that_is_refuted_comes_back_with_its_name_and_what_to_do() {
         let (condition, cause, text) = comes_back(&world).await;
         assert_eq!(
             (condition.as_str(), cause.as_str()),
-            ("remote-server-not-found wait", "dnssec")
+            ("remote-server-timeout wait", "dnssec")
         );
         assert!(
             text.starts_with(&format!("DNSSEC refutes an answer of the DNS: {SRV} SRV: ")),
@@ -148,7 +148,7 @@ async fn a_place_whose_address_is_refuted_is_passed_over() {
     let (condition, cause, text) = comes_back(&world).await;
     assert_eq!(
         (condition.as_str(), cause.as_str()),
-        ("remote-server-not-found wait", "dnssec")
+        ("remote-server-timeout wait", "dnssec")
     );
     assert!(text.contains("bad.b.test A"), "{text}");
     let mut lines = Vec::new();

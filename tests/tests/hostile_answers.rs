@@ -131,16 +131,6 @@ async fn what_the_other_server_may_not_say_ends_the_stream() {
             Condition::InvalidNamespace,
         ),
         (
-            &[Header],
-            // Perhaps only to say that it does not know the domain: with the features it is too much.
-            [
-                header(|header| header.from = Some("another.test".to_owned())),
-                features("<stream:features/>"),
-            ]
-            .concat(),
-            Condition::InvalidFrom,
-        ),
-        (
             &everywhere,
             b"<message>\xc3\x28</message>".to_vec(),
             Condition::UnsupportedEncoding,
@@ -179,12 +169,12 @@ async fn what_the_other_server_may_not_say_ends_the_stream() {
             "<message/>".repeat(2).into_bytes(),
             Condition::NotAuthorized,
         ),
+        // One is passed over, see one_bad_stanza.rs.
         (
             &[Open],
-            features("<x xmlns='urn:x'/>"),
-            Condition::UnsupportedStanzaType,
+            features(&"<x xmlns='urn:x'/>".repeat(20)),
+            Condition::PolicyViolation,
         ),
-        (&[Open], features("<message/>"), Condition::NotAuthorized),
     ] {
         for &at in at {
             number += 1;

@@ -123,7 +123,7 @@ async fn a_resolver_that_fails() {
             .fails("fails.test")
     });
     let want = Want {
-        condition: "remote-server-not-found",
+        condition: "remote-server-timeout",
         kind: "wait",
         cause: "dns",
     };

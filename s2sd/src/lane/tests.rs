@@ -1,7 +1,7 @@
 //! The lane against scripts of failures, in virtual time.
 
 use bytes::Bytes;
-use xmpp_stream::{ContentNamespace, Context, Element};
+use xmpp_stream::{Condition, ContentNamespace, Context, Element, StreamError};
 
 use super::*;
 
@@ -73,9 +73,24 @@ impl Script {
 
     fn written(&mut self) -> Vec<String> {
         std::iter::from_fn(|| self.lane.pop())
-            .map(|stanza| id(&stanza))
+            .map(|waiting| id(&waiting.stanza))
             .collect()
     }
+
+    /// The stream ends, while what waits is in its buffer, and a part of the first of it was written or nothing.
+    fn end(&mut self, cause: Cause, begun: bool) {
+        let unwritten: Vec<Waiting> = std::iter::from_fn(|| self.lane.pop()).collect();
+        self.tell(LaneEvent::Ended {
+            cause,
+            unwritten,
+            begun,
+            dice: 0,
+        });
+    }
+}
+
+fn said(condition: Condition) -> Cause {
+    Cause::StreamError(StreamError::new(condition).into())
 }
 
 fn refused() -> Cause {
@@ -105,7 +120,12 @@ fn what_was_not_written_goes_first_on_the_next_stream() {
     script.tell(LaneEvent::Connected);
     let unwritten = vec![script.lane.pop().unwrap(), script.lane.pop().unwrap()];
     script.send("3");
-    script.tell(LaneEvent::Ended(Cause::Finished, unwritten, 0));
+    script.tell(LaneEvent::Ended {
+        cause: Cause::Finished,
+        unwritten,
+        begun: true,
+        dice: 0,
+    });
     assert_eq!(script.connects, 2);
     script.tell(LaneEvent::Connected);
     assert_eq!(script.written(), ["1", "2", "3"]);
@@ -119,12 +139,13 @@ fn an_unreachable_peer_is_tried_at_growing_intervals_until_the_stanza_is_given_b
     let began = script.now;
     for _ in 0..200 {
         if script.connects > attempts.len() {
-            attempts.push(script.now.duration_since(began).as_secs());
+            attempts.push(script.now.duration_since(began).as_millis());
             script.fail(refused());
         }
-        script.pass(SECOND);
+        script.pass(SECOND / 4);
     }
-    assert_eq!(attempts, [0, 1, 3, 7, 15, 31, 63]);
+    script.pass(SECOND * 120);
+    assert_eq!(attempts, [0, 250, 1250, 3250, 7250, 15250, 31250]);
     assert_eq!(script.bounced, [("1".to_owned(), "connect")]);
 }
 
@@ -184,11 +205,11 @@ fn failures_are_remembered_although_nothing_waits() {
         let began = script.now;
         script.fail(Cause::NoService);
         let until = script.lane.deadline().unwrap();
-        pauses.push(until.duration_since(began).as_secs());
+        pauses.push(until.duration_since(began).as_millis());
         script.pass(until.duration_since(began));
         assert!(!script.lane.is_done(), "the lane is kept to remember");
     }
-    assert_eq!(pauses, [1, 2, 4, 8]);
+    assert_eq!(pauses, [250, 1000, 2000, 4000]);
     script.pass(PATIENCE.max);
     assert!(script.lane.is_done(), "and forgotten in the end");
 }
@@ -207,7 +228,7 @@ fn the_pause_ends_when_the_peer_shows_itself() {
     assert_eq!(script.connects, connects + 1);
     script.fail(refused());
     let pause = script.lane.deadline().unwrap().duration_since(script.now);
-    assert_eq!(pause, SECOND, "and the back-off starts anew");
+    assert_eq!(pause, SECOND / 4, "and the back-off starts anew");
 }
 
 #[test]
@@ -216,7 +237,7 @@ fn jitter_shortens_the_pause_by_a_quarter_at_most() {
     script.send("1");
     script.tell(LaneEvent::Failed(refused(), u32::MAX));
     let pause = script.lane.deadline().unwrap().duration_since(script.now);
-    assert_eq!(pause, Duration::from_millis(750));
+    assert_eq!(pause, Duration::from_micros(187_500));
 }
 
 #[test]
@@ -225,8 +246,7 @@ fn a_peer_that_takes_streams_only_to_close_them_is_not_dialled_in_a_circle() {
     script.send("1");
     for _ in 0..50 {
         script.tell(LaneEvent::Connected);
-        let back = script.lane.pop().into_iter().collect();
-        script.tell(LaneEvent::Ended(Cause::Finished, back, 0));
+        script.end(Cause::Finished, false);
     }
     assert!(script.connects <= 3, "{} connects", script.connects);
 }
@@ -262,4 +282,162 @@ fn giving_up_gives_everything_back() {
         [("1".to_owned(), "shutdown"), ("2".to_owned(), "shutdown")]
     );
     assert!(script.lane.is_done());
+}
+
+/// Whatever ended it: one stanza, a fault of the peer's, the network.
+#[test]
+fn the_end_of_a_stream_bounces_nothing_and_the_next_is_made_at_once() {
+    for cause in [
+        said(Condition::NotAuthorized),
+        said(Condition::HostUnknown),
+        said(Condition::PolicyViolation),
+        said(Condition::NotWellFormed),
+        Cause::Protocol(Condition::UnsupportedStanzaType, "what it sent".into()),
+        Cause::Lost("reset".into()),
+        Cause::Timeout("it reads nothing"),
+        Cause::Finished,
+    ] {
+        let mut script = Script::new();
+        script.send("1");
+        script.send("2");
+        script.tell(LaneEvent::Connected);
+        script.end(cause.clone(), false);
+        assert_eq!(script.connects, 2, "{cause}");
+        script.send("3");
+        // And again, and a pause before the next.
+        script.tell(LaneEvent::Connected);
+        script.end(cause.clone(), false);
+        script.send("4");
+        script.pass(SECOND * 2);
+        script.tell(LaneEvent::Connected);
+        assert_eq!(script.written(), ["1", "2", "3", "4"], "{cause}");
+        assert_eq!(script.bounced, [], "{cause}");
+    }
+}
+
+#[test]
+fn the_stanza_over_which_the_peer_ends_streams_is_bounced_and_the_others_go_on() {
+    for condition in [
+        Condition::PolicyViolation,
+        Condition::NotWellFormed,
+        Condition::InvalidXml,
+        Condition::UnsupportedStanzaType,
+        Condition::BadFormat,
+        Condition::ResourceConstraint,
+    ] {
+        let mut script = Script::new();
+        for id in ["bad", "good", "better"] {
+            script.send(id);
+        }
+        script.tell(LaneEvent::Connected);
+        script.end(said(condition), true);
+        assert_eq!(script.bounced, [], "once may be by chance");
+        script.tell(LaneEvent::Connected);
+        script.end(said(condition), true);
+        assert_eq!(script.bounced, [("bad".to_owned(), "stanza-refused")]);
+        script.pass(SECOND * 2);
+        script.tell(LaneEvent::Connected);
+        assert_eq!(script.written(), ["good", "better"]);
+    }
+}
+
+#[test]
+fn a_stanza_that_was_not_begun_is_to_blame_for_nothing() {
+    let mut script = Script::new();
+    script.send("1");
+    for _ in 0..5 {
+        script.tell(LaneEvent::Connected);
+        script.end(said(Condition::PolicyViolation), false);
+        script.pass(SECOND * 10);
+    }
+    assert_eq!(script.bounced, []);
+}
+
+#[test]
+fn the_age_of_a_stanza_counts_from_when_it_was_accepted() {
+    let mut script = Script::new();
+    script.send("1");
+    script.tell(LaneEvent::Connected);
+    script.pass(SECOND * 100);
+    script.end(Cause::Lost("reset".into()), true);
+    script.fail(refused());
+    script.pass(SECOND * 21);
+    assert_eq!(script.bounced, [("1".to_owned(), "connect")]);
+}
+
+/// A server that is back, and whose component is not: what it says of the pair it said the contrary of moments ago.
+#[test]
+fn who_worked_moments_ago_and_refuses_the_pair_is_starting_up() {
+    for cause in [
+        said(Condition::HostUnknown),
+        said(Condition::NotAuthorized),
+        said(Condition::RemoteConnectionFailed),
+        Cause::DialbackRefused("item-not-found".into()),
+    ] {
+        let mut script = Script::new();
+        script.send("1");
+        script.tell(LaneEvent::Connected);
+        script.end(Cause::Lost("killed".into()), false);
+        script.fail(cause.clone());
+        script.send("2");
+        script.pass(SECOND * 20);
+        script.fail(cause.clone());
+        assert_eq!(script.bounced, [], "{cause}");
+        script.tell(LaneEvent::Connected);
+        assert_eq!(script.written(), ["1", "2"], "{cause}");
+    }
+}
+
+#[test]
+fn who_still_refuses_the_pair_a_minute_later_means_it() {
+    let mut script = Script::new();
+    script.tell(LaneEvent::Connected);
+    script.end(Cause::Finished, false);
+    script.send("1");
+    script.fail(said(Condition::HostUnknown));
+    script.pass(SECOND * 61);
+    script.send("2");
+    script.fail(said(Condition::HostUnknown));
+    let gone = |id: &str| (id.to_owned(), "stream-error");
+    assert_eq!(script.bounced, [gone("1"), gone("2")]);
+    // Who never worked is believed at once.
+    let mut script = Script::new();
+    script.send("1");
+    script.fail(said(Condition::HostUnknown));
+    assert_eq!(script.bounced, [gone("1")]);
+}
+
+/// A name server of ours that fails says nothing of the domain.
+#[test]
+fn what_is_wrong_here_is_waited_for() {
+    for cause in [
+        Cause::Dns("no answer".into()),
+        Cause::Dnssec("expired".into()),
+    ] {
+        let mut script = Script::new();
+        script.send("1");
+        for _ in 0..4 {
+            script.fail(cause.clone());
+            script.pass(SECOND * 10);
+        }
+        assert_eq!(script.bounced, []);
+        let error = cause.stanza_error();
+        assert_eq!(
+            error.condition,
+            xmpp_stream::StanzaCondition::RemoteServerTimeout
+        );
+        assert_eq!(error.kind, xmpp_stream::ErrorType::Wait);
+    }
+}
+
+#[test]
+fn a_lasting_failure_is_not_believed_for_long() {
+    let mut script = Script::new();
+    for _ in 0..20 {
+        script.send("1");
+        script.fail(Cause::NoService);
+        let pause = script.lane.deadline().unwrap().duration_since(script.now);
+        assert!(pause <= SECOND * 8, "{pause:?}");
+        script.pass(pause);
+    }
 }

@@ -302,7 +302,7 @@ impl Attempt<'_> {
                     OutboundEffect::SetLimits(limits) => conn.set_limits(limits),
                     OutboundEffect::Established(authorized) => outcome = Some(Ok(authorized)),
                     OutboundEffect::Answered(verdict) => outcome = Some(Err(verdict)),
-                    OutboundEffect::PairRefused(..) => {}
+                    OutboundEffect::PairRefused(..) | OutboundEffect::Stray(_) => {}
                 }
             }
             if let Some(Ok(authorized)) = outcome {

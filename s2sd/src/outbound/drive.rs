@@ -3,6 +3,7 @@
 //! The task ends when the lane has nothing to do; the next stanza makes a new one.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,13 +11,14 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep_until, timeout};
 use tracing::{Instrument, debug, info, info_span, trace, warn};
-use xmpp_stream::{ContentNamespace, ErrorType, StanzaCondition, StanzaError};
+use xmpp_stream::{ContentNamespace, Context, Element, ErrorType, StanzaCondition, StanzaError};
 
 use super::connector::{self, Outcome, Ready};
 use super::stall::Stall;
+use super::strays::{Carried, Stray, Strays};
 use crate::closed::{By, Cause, Closed, cause_element};
 use crate::conn::{Conn, Progress};
-use crate::lane::{Lane, LaneEffect, LaneEvent, Patience};
+use crate::lane::{Lane, LaneEffect, LaneEvent, Patience, Waiting, pop_front_if};
 use crate::means::Dice;
 use crate::negotiate::{DomainPair, House, Outbound, OutboundEffect, OutboundEvent, Purpose};
 use crate::peer_text::PeerText;
@@ -40,6 +42,8 @@ pub(super) struct LaneTask {
     connecting: Option<JoinHandle<Result<Outcome, Cause>>>,
     stream: Option<Stream>,
     stopping: Option<Instant>,
+    /// What came on the stream and has no place there, not yet looked at.
+    strays: Vec<Element>,
     reloads: watch::Receiver<()>,
 }
 
@@ -47,11 +51,19 @@ pub(super) struct LaneTask {
 struct Stream {
     conn: Conn,
     outbound: Box<Outbound>,
-    /// Stanzas whose last byte the socket has not taken yet, by the position of that byte.
-    unwritten: VecDeque<(u64, Stanza)>,
+    /// Stanzas whose last byte the socket has not taken yet.
+    unwritten: VecDeque<Unwritten>,
     quiet_since: Instant,
     used: Instant,
     stall: Stall,
+    carried: Carried,
+    strays: Strays,
+}
+
+/// A stanza in the stream's buffer: where in the stream it begins and ends.
+struct Unwritten {
+    bytes: Range<u64>,
+    waiting: Waiting,
 }
 
 enum Happened {
@@ -94,6 +106,7 @@ impl LaneTask {
             connecting: None,
             stream: None,
             stopping: None,
+            strays: Vec::new(),
             house,
         }
     }
@@ -251,6 +264,8 @@ impl LaneTask {
                     quiet_since: now,
                     used: now,
                     stall: Stall::default(),
+                    carried: Carried::default(),
+                    strays: Strays::default(),
                 });
                 self.tell(LaneEvent::Connected);
             }
@@ -274,17 +289,23 @@ impl LaneTask {
             return;
         };
         while stream.conn.has_room() {
-            let Some(stanza) = self.lane.pop() else { break };
+            let Some(waiting) = self.lane.pop() else {
+                break;
+            };
+            let stanza = &waiting.stanza;
             let most = stream.outbound.peer_max_stanza();
             if let Some(most) = most.filter(|most| stanza.size() as u64 > *most) {
                 self.queue.settled(stanza.size());
-                self.router.bounce(&stanza, &too_big(stanza.size(), most));
+                self.router.bounce(stanza, &too_big(stanza.size(), most));
                 continue;
             }
+            let begin = stream.conn.queued();
             stanza
                 .element()
                 .write_for(ContentNamespace::Server, stream.conn.out());
-            stream.unwritten.push_back((stream.conn.queued(), stanza));
+            let bytes = begin..stream.conn.queued();
+            stream.carried.note(stanza.element());
+            stream.unwritten.push_back(Unwritten { bytes, waiting });
             stream.quiet_since = Instant::now();
             stream.used = stream.quiet_since;
         }
@@ -315,7 +336,37 @@ impl LaneTask {
             };
             trace!(?event, "received");
             self.say(event).await;
+            while let Some(stray) = self.strays.pop() {
+                if self.on_stray(&stray) == Stray::TooMany {
+                    self.say(OutboundEvent::TooManyStrays).await;
+                }
+            }
         }
+    }
+
+    /// Something came where nothing comes. It goes nowhere; at most its sender's stanza bounces.
+    fn on_stray(&mut self, stray: &Element) -> Stray {
+        let Some(stream) = &mut self.stream else {
+            return Stray::PassOver;
+        };
+        let is_stanza = stray.stanza().is_some();
+        let what = stream.strays.note(Instant::now(), is_stanza);
+        if let Stray::Say(passed_over) = what {
+            let name: String = stray.name().chars().take(40).collect();
+            let error = stray.kind().as_deref() == Some("error");
+            info!(
+                ?name,
+                error, passed_over, "ignored: nothing comes by an outgoing stream"
+            );
+        }
+        let answered = stream.carried.answered(stray).and_then(|stanza| {
+            let element = Element::parse(stanza, &Context::new(ContentNamespace::Server)).ok()?;
+            Stanza::own(element).ok()
+        });
+        if let Some(stanza) = answered {
+            self.router.bounce(&stanza, &refused());
+        }
+        what
     }
 
     /// What the socket took has left this server: best effort ends here (without XEP-0198 nobody can say more).
@@ -324,14 +375,9 @@ impl LaneTask {
             return;
         };
         let written = stream.conn.written();
-        while stream
-            .unwritten
-            .front()
-            .is_some_and(|(end, _)| *end <= written)
-        {
-            if let Some((_, stanza)) = stream.unwritten.pop_front() {
-                self.queue.settled(stanza.size());
-            }
+        let is_written = |first: &Unwritten| first.bytes.end <= written;
+        while let Some(first) = pop_front_if(&mut stream.unwritten, is_written) {
+            self.queue.settled(first.waiting.stanza.size());
         }
     }
 
@@ -344,6 +390,8 @@ impl LaneTask {
             quiet_since,
             used,
             stall,
+            carried,
+            strays,
         }) = self.stream.take()
         else {
             return;
@@ -362,6 +410,7 @@ impl LaneTask {
                 | OutboundEffect::Established(_)
                 | OutboundEffect::PairRefused(..)
                 | OutboundEffect::Answered(_) => {}
+                OutboundEffect::Stray(element) => self.strays.push(element),
             }
         }
         match step {
@@ -373,18 +422,15 @@ impl LaneTask {
                     quiet_since,
                     used,
                     stall,
+                    carried,
+                    strays,
                 })
             }
             Err(closed) => self.on_closed(conn, unwritten, closed).await,
         }
     }
 
-    async fn on_closed(
-        &mut self,
-        mut conn: Conn,
-        unwritten: VecDeque<(u64, Stanza)>,
-        closed: Closed,
-    ) {
+    async fn on_closed(&mut self, mut conn: Conn, unwritten: VecDeque<Unwritten>, closed: Closed) {
         let _ = timeout(LAST_WORDS, conn.shut()).await;
         self.over(conn.written(), unwritten, closed);
     }
@@ -407,21 +453,27 @@ impl LaneTask {
     }
 
     /// The stream is gone, and had written so much.
-    fn over(&mut self, written: u64, unwritten: VecDeque<(u64, Stanza)>, closed: Closed) {
-        let mut back = Vec::new();
-        for (end, stanza) in unwritten {
-            if end <= written {
-                self.queue.settled(stanza.size());
-            } else {
-                back.push(stanza);
-            }
+    fn over(&mut self, written: u64, mut unwritten: VecDeque<Unwritten>, closed: Closed) {
+        while let Some(first) = pop_front_if(&mut unwritten, |first: &Unwritten| {
+            first.bytes.end <= written
+        }) {
+            self.queue.settled(first.waiting.stanza.size());
         }
+        let begun = unwritten
+            .front()
+            .is_some_and(|first| first.bytes.start < written);
+        let unwritten = unwritten.into_iter().map(|left| left.waiting).collect();
         info!(
             by = connector::by_whom(&closed),
             cause = closed.cause.name(),
             "outgoing stream ended: {closed}"
         );
-        self.tell(LaneEvent::Ended(closed.cause, back, Dice::throw()));
+        self.tell(LaneEvent::Ended {
+            cause: closed.cause,
+            unwritten,
+            begun,
+            dice: Dice::throw(),
+        });
     }
 
     fn is_over(&self) -> bool {
@@ -446,6 +498,13 @@ fn too_big(size: usize, most: u64) -> StanzaError {
             "the stanza has {size} bytes and the other server takes at most {most}"
         ))
         .with_application(cause_element("peer-limit"))
+}
+
+/// The other server answered it with an error, by a way that proves nothing: what it said is not repeated.
+fn refused() -> StanzaError {
+    StanzaError::new(ErrorType::Cancel, StanzaCondition::NotAcceptable)
+        .with_text("the other server did not accept this stanza")
+        .with_application(cause_element("stanza-refused"))
 }
 
 /// What is due first, at its time: one timer for all, since each is a lock of the clock's.

@@ -4,6 +4,7 @@ pub(crate) mod connector;
 mod drive;
 pub(crate) mod onlooker;
 mod stall;
+mod strays;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -87,6 +87,8 @@ pub enum OutboundEvent {
     AddPair(DomainPair),
     /// The deadline passed.
     Tick,
+    /// More came of what an open stream of ours carries nothing of than is put up with.
+    TooManyStrays,
     /// Nothing was sent for as long as an open stream may be silent.
     Idle,
     /// This server is going down.
@@ -114,6 +116,9 @@ pub enum OutboundEffect {
     PairRefused(DomainPair, Cause),
     /// The authoritative server's answer.
     Answered(Verdict),
+    /// On an open stream came a stanza, whose direction nothing proved, or an element that means nothing here. It goes
+    /// nowhere, and the stream goes on: one element is no reason to take the way from everybody.
+    Stray(Element),
 }
 
 /// The initiating entity.
@@ -287,6 +292,10 @@ impl Outbound {
                     cause: Cause::Timeout(self.awaits().missing()),
                 })
             }
+            OutboundEvent::TooManyStrays => {
+                let text = "too many elements that mean nothing on this stream";
+                Err(self.refuse_with(Condition::PolicyViolation, text, out))
+            }
             OutboundEvent::Idle => {
                 self.send_footer(out);
                 Err(Closed {
@@ -388,6 +397,12 @@ impl Outbound {
             return Ok(self);
         }
         let Some((pair, verdict)) = self.result(element) else {
+            // COMPAT(ejabberd 23.01): answers a stanza that it cannot decode on the stream by which it came. Test
+            // `an_error_in_the_wrong_direction_is_told_in_our_words_and_the_stream_goes_on`.
+            if element.namespace() != ns::DIALBACK {
+                out.push(OutboundEffect::Stray(element.clone()));
+                return Ok(self);
+            }
             return Err(self.refuse_element(element, "not understood here", out));
         };
         if let Err(unsolicited) = self.initiating.answer(&pair, verdict.clone()) {

@@ -51,6 +51,7 @@ pub(super) fn ended(case: Case<'_>, cause: &Cause) -> Reason {
             other(case, cause)
         }
         Cause::CertificateRefused(_)
+        | Cause::StanzaRefused(_)
         | Cause::Connect(_)
         | Cause::NoSuchHost(_)
         | Cause::NoService

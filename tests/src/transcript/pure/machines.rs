@@ -335,6 +335,8 @@ impl Player {
                     pair.remote.to_string(),
                     cause.name().to_owned(),
                 )),
+                // It goes nowhere.
+                OutboundEffect::Stray(_) => {}
                 OutboundEffect::Answered(verdict) => {
                     self.lines.get_mut(&stream).context("no line")?.verdict = Some(verdict);
                 }

@@ -1,0 +1,161 @@
+//! What comes on an outgoing stream that carries nothing in this direction: XEP-0220 §2.3 has the other direction prove
+//! itself. It is never delivered. An error that answers what this stream carried is told to the sender all the same, in
+//! our own words: its stanza did not arrive.
+//!
+//! Pure: the clock is an argument.
+
+use std::collections::VecDeque;
+use std::hash::{BuildHasher as _, RandomState};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use xmpp_stream::{Element, Writer};
+
+/// How many stanzas back an error may reach.
+const REMEMBERED: usize = 256;
+/// The time over which strays are counted.
+const MINUTE: Duration = Duration::from_secs(60);
+/// So many elements that mean nothing are put up with in a minute.
+const MOST: u32 = 10;
+
+/// The ids that this stream carried lately, with their addresses: as hashes, since hardly any is asked for again.
+#[derive(Debug, Default)]
+pub(super) struct Carried {
+    hashes: VecDeque<u64>,
+    keys: RandomState,
+}
+
+impl Carried {
+    /// A stanza goes out.
+    pub(super) fn note(&mut self, stanza: &Element) {
+        let (Some(id), Some(from), Some(to)) = (stanza.id(), stanza.from(), stanza.to()) else {
+            return;
+        };
+        if self.hashes.len() == REMEMBERED {
+            self.hashes.pop_front();
+        }
+        self.hashes.push_back(self.keys.hash_one((id, from, to)));
+    }
+
+    /// Whether an error answers one of them, and this for the first time: then a stanza with its kind, addresses and id,
+    /// to be bounced.
+    pub(super) fn answered(&mut self, error: &Element) -> Option<Bytes> {
+        let kind = error.stanza()?;
+        let (id, from, to) = (error.id()?, error.to()?, error.from()?);
+        if error.kind().as_deref() != Some("error") {
+            return None;
+        }
+        let hash = self.keys.hash_one((&id, &from, &to));
+        let at = self.hashes.iter().position(|known| *known == hash)?;
+        self.hashes.remove(at);
+        let stanza = Writer::new(kind.name())
+            .attr("type", if kind.name() == "iq" { "get" } else { "normal" })
+            .attr("from", from)
+            .attr("to", to)
+            .attr("id", id);
+        Some(stanza.finish())
+    }
+}
+
+/// How many strays came.
+#[derive(Debug, Default)]
+pub(super) struct Strays {
+    since: Option<Instant>,
+    count: u32,
+    meaningless: u32,
+}
+
+/// What to do about one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stray {
+    /// Say that it came, and how many before it were passed over in silence.
+    Say(u32),
+    /// Nothing.
+    PassOver,
+    /// End the stream.
+    TooMany,
+}
+
+impl Strays {
+    /// One came: a stanza, or something that means nothing.
+    pub(super) fn note(&mut self, now: Instant, is_stanza: bool) -> Stray {
+        let is_new = |since| now.duration_since(since) >= MINUTE;
+        if self.since.is_none_or(is_new) {
+            let passed_over = self.count.saturating_sub(1);
+            *self = Self {
+                since: Some(now),
+                count: 1,
+                meaningless: u32::from(!is_stanza),
+            };
+            return Stray::Say(passed_over);
+        }
+        self.count = self.count.saturating_add(1);
+        self.meaningless += u32::from(!is_stanza);
+        match self.meaningless > MOST {
+            true => Stray::TooMany,
+            false => Stray::PassOver,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use xmpp_stream::{ContentNamespace, Context};
+
+    use super::*;
+
+    fn element(text: &str) -> Element {
+        let context = Context::new(ContentNamespace::Server);
+        Element::parse(Bytes::from(text.to_owned()), &context).unwrap()
+    }
+
+    #[test]
+    fn an_error_is_told_once_and_only_where_it_answers_what_was_carried() {
+        let mut carried = Carried::default();
+        carried.note(&element("<message from='u@a.test' to='v@b.test' id='1'/>"));
+        for other in [
+            "<message type='error' to='u@a.test' from='v@b.test' id='2'/>",
+            "<message type='error' to='w@a.test' from='v@b.test' id='1'/>",
+            "<message type='error' to='u@a.test' from='w@b.test' id='1'/>",
+            "<message type='error' to='v@b.test' from='u@a.test' id='1'/>",
+            "<message to='u@a.test' from='v@b.test' id='1'/>",
+            "<message type='error' to='u@a.test' from='v@b.test'/>",
+            "<other type='error' to='u@a.test' from='v@b.test' id='1'/>",
+        ] {
+            assert_eq!(carried.answered(&element(other)), None, "{other}");
+        }
+        let error = "<message type='error' to='u@a.test' from='v@b.test' id='1'><body>lies</body></message>";
+        let told =
+            element(std::str::from_utf8(&carried.answered(&element(error)).unwrap()).unwrap());
+        assert_eq!(told.from().as_deref(), Some("u@a.test"));
+        assert_eq!(told.to().as_deref(), Some("v@b.test"));
+        assert_eq!(told.id().as_deref(), Some("1"));
+        assert!(!told.bytes().windows(4).any(|word| word == b"lies"));
+        assert_eq!(carried.answered(&element(error)), None, "only once");
+    }
+
+    #[test]
+    fn no_more_is_remembered_than_that() {
+        let mut carried = Carried::default();
+        for number in 0..2 * REMEMBERED {
+            let text = format!("<iq from='u@a.test' to='v@b.test' id='{number}'/>");
+            carried.note(&element(&text));
+        }
+        assert_eq!(carried.hashes.len(), REMEMBERED);
+    }
+
+    #[test]
+    fn strays_are_said_once_a_minute_and_too_many_that_mean_nothing_end_it() {
+        let (mut strays, start) = (Strays::default(), Instant::now());
+        assert_eq!(strays.note(start, true), Stray::Say(0));
+        for _ in 0..1000 {
+            assert_eq!(strays.note(start, true), Stray::PassOver);
+        }
+        assert_eq!(strays.note(start + MINUTE, false), Stray::Say(1000));
+        for _ in 1..MOST {
+            assert_eq!(strays.note(start + MINUTE, false), Stray::PassOver);
+        }
+        assert_eq!(strays.note(start + MINUTE, false), Stray::TooMany);
+        assert_eq!(strays.note(start + MINUTE * 3, false), Stray::Say(10));
+    }
+}

@@ -1,0 +1,227 @@
+//! What one sender writes, or the other server says of it, takes the way from nobody else: other stanzas between the same
+//! domains arrive, in order.
+#![allow(clippy::unwrap_used)]
+
+use s2sd_tests::{
+    party::Party,
+    peer::Peer,
+    world::{Daemon, RawServer, SOON, World},
+};
+use xmpp_stream::{Condition, DialbackFeature, Element, Features, StanzaKind, ns};
+
+const SOON_AGAIN: &str = "[queue]\nbackoff = { first = '20ms', max = '100ms' }\ngive_up = '60s'\n";
+const VALID: &str = "<db:result from='b.test' to='here.test' type='valid'/>";
+
+async fn here() -> (World, RawServer, Party) {
+    here_with(SOON_AGAIN).await
+}
+
+async fn here_with(tables: &str) -> (World, RawServer, Party) {
+    let mut world = World::new().unwrap();
+    let daemon = Daemon::serving("here.test").without_tls();
+    world.start(daemon.tables(tables)).await.unwrap();
+    let server = world.listen("b.test").await.unwrap();
+    let component = world.component("here.test").await.unwrap();
+    (world, server, component)
+}
+
+fn message(id: &str) -> String {
+    format!("<message from='u@here.test' to='v@b.test' id='{id}'><body>{id}</body></message>")
+}
+
+/// The other server's side of a stream, proved.
+async fn stream(server: &RawServer) -> Peer {
+    let mut peer = key(server).await;
+    peer.send(VALID).await.unwrap();
+    peer
+}
+
+/// The same up to our key.
+async fn key(server: &RawServer) -> Peer {
+    let mut peer = server.accept().await.unwrap().with_patience(SOON);
+    let features = Features {
+        dialback: Some(DialbackFeature { errors: true }),
+        ..Features::default()
+    };
+    peer.answer_open("there", &features).await.unwrap();
+    peer.expect(ns::DIALBACK, "result").await.unwrap();
+    peer
+}
+
+async fn arrives(peer: &mut Peer, id: &str) {
+    let got = peer.expect_stanza(StanzaKind::Message).await.unwrap();
+    assert_eq!(got.id().as_deref(), Some(id), "{got:?}");
+}
+
+async fn comes_back(component: &mut Party, id: &str) -> Element {
+    let is_it = |stanza: &Element| stanza.id().as_deref() == Some(id);
+    component.expect("a bounce", SOON, is_it).await.unwrap()
+}
+
+/// What comes first is a message to the component itself, so nothing came before it.
+async fn nothing_came_back(component: &mut Party) {
+    component
+        .send("<message from='u@here.test' to='here.test' id='own'/>")
+        .await
+        .unwrap();
+    let first = component.expect("anything", SOON, |_| true).await.unwrap();
+    assert_eq!(first.id().as_deref(), Some("own"), "{first:?}");
+}
+
+fn cause(bounce: &Element) -> String {
+    let tree = bounce.tree();
+    let error = tree.child("jabber:component:accept", "error").unwrap();
+    let cause = error.child("urn:s2sd:cause:0", "cause").unwrap();
+    cause.attr("name").unwrap().to_owned()
+}
+
+/// ejabberd answers what it cannot decode on the stream by which it came.
+#[tokio::test]
+async fn an_error_in_the_wrong_direction_is_told_in_our_words_and_the_stream_goes_on() {
+    let (_world, server, mut component) = here().await;
+    component.send(message("0")).await.unwrap();
+    let mut peer = stream(&server).await;
+    arrives(&mut peer, "0").await;
+    for id in 1..40 {
+        component.send(message(&id.to_string())).await.unwrap();
+        arrives(&mut peer, &id.to_string()).await;
+        // Of what it carried, of what it did not, and no error at all.
+        for (type_, id) in [
+            ("error", id.to_string()),
+            ("error", "x".to_owned()),
+            ("chat", "y".to_owned()),
+        ] {
+            let stray = format!(
+                "<message xmlns='jabber:server' type='{type_}' from='v@b.test' to='u@here.test' id='{id}'>\
+                 <body>its own words</body></message>"
+            );
+            peer.send(stray).await.unwrap();
+        }
+        let bounce = comes_back(&mut component, &id.to_string()).await;
+        assert_eq!(bounce.kind().as_deref(), Some("error"));
+        assert_eq!(cause(&bounce), "stanza-refused");
+        assert!(!String::from_utf8_lossy(bounce.bytes()).contains("its own words"));
+    }
+    component.send(message("last")).await.unwrap();
+    arrives(&mut peer, "last").await;
+    nothing_came_back(&mut component).await;
+}
+
+#[tokio::test]
+async fn elements_that_mean_nothing_are_passed_over_and_a_flood_of_them_ends_the_stream_for_the_next()
+ {
+    let (_world, server, mut component) = here().await;
+    component.send(message("0")).await.unwrap();
+    let mut peer = stream(&server).await;
+    arrives(&mut peer, "0").await;
+    for _ in 0..5 {
+        peer.send("<r xmlns='urn:xmpp:sm:3'/>").await.unwrap();
+    }
+    component.send(message("1")).await.unwrap();
+    arrives(&mut peer, "1").await;
+    for _ in 0..20 {
+        peer.send("<r xmlns='urn:xmpp:sm:3'/>").await.unwrap();
+    }
+    let error = peer.expect_stream_error().await.unwrap();
+    assert_eq!(error.condition, Condition::PolicyViolation);
+    component.send(message("2")).await.unwrap();
+    let mut peer = stream(&server).await;
+    arrives(&mut peer, "2").await;
+}
+
+/// However it ends: nothing of what waits comes back, and nothing arrives twice or out of order.
+#[tokio::test]
+async fn whatever_ends_a_stream_bounces_nothing() {
+    let (_world, server, mut component) = here().await;
+    for (number, condition) in [
+        "not-authorized",
+        "host-unknown",
+        "policy-violation",
+        "not-well-formed",
+        "undefined-condition",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (first, second) = (format!("{number}a"), format!("{number}b"));
+        component.send(message(&first)).await.unwrap();
+        let mut peer = stream(&server).await;
+        arrives(&mut peer, &first).await;
+        let error = format!(
+            "<stream:error><{condition} xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>"
+        );
+        peer.send(error).await.unwrap();
+        peer.expect_end().await.unwrap();
+        component.send(message(&second)).await.unwrap();
+        let mut peer = stream(&server).await;
+        arrives(&mut peer, &second).await;
+        peer.send("</stream:stream>").await.unwrap();
+        peer.expect_end().await.unwrap();
+    }
+    nothing_came_back(&mut component).await;
+}
+
+/// It was there a moment ago, and its component is not yet.
+#[tokio::test]
+async fn a_server_that_comes_back_and_does_not_know_its_domain_yet_is_waited_for() {
+    let (_world, server, mut component) = here().await;
+    component.send(message("0")).await.unwrap();
+    let mut peer = stream(&server).await;
+    arrives(&mut peer, "0").await;
+    drop(peer);
+    for id in ["1", "2", "3"] {
+        component.send(message(id)).await.unwrap();
+    }
+    for _ in 0..3 {
+        let mut peer = server.accept().await.unwrap();
+        peer.expect_header().await.unwrap();
+        peer.send(
+            "<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' from='b.test' \
+             id='1' version='1.0'><stream:error>\
+             <host-unknown xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>",
+        )
+        .await
+        .unwrap();
+    }
+    let mut peer = key(&server).await;
+    let error = "<db:result from='b.test' to='here.test' type='error'><error type='cancel'>\
+                 <item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></db:result>";
+    peer.send(error).await.unwrap();
+    let mut peer = stream(&server).await;
+    for id in ["1", "2", "3"] {
+        arrives(&mut peer, id).await;
+    }
+    nothing_came_back(&mut component).await;
+}
+
+/// A stanza that is larger than the other server takes, which does not say so.
+#[tokio::test]
+async fn a_stanza_over_which_the_stream_ends_each_time_is_not_sent_for_ever() {
+    // Larger than the buffers of both sockets: what they took is gone, and would not be sent again.
+    let more =
+        "[limits]\nmax_stanza = '64MiB'\n[queue]\nbytes = '128MiB'\nbackoff = { first = '20ms' }\n";
+    let (_world, server, mut component) = here_with(more).await;
+    component.send(message("0")).await.unwrap();
+    let mut peer = stream(&server).await;
+    arrives(&mut peer, "0").await;
+    let huge = "x".repeat(32 << 20);
+    let huge = format!(
+        "<message from='u@here.test' to='v@b.test' id='huge'><body>{huge}</body></message>"
+    );
+    component.send(huge).await.unwrap();
+    component.send(message("1")).await.unwrap();
+    let refusal = "<stream:error><policy-violation xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>\
+                   </stream:stream>";
+    for _ in 0..2 {
+        // It does not read to the end. Meanwhile the daemon has begun to write.
+        for _ in 0..20 {
+            nothing_came_back(&mut component).await;
+        }
+        peer.send(refusal).await.unwrap();
+        let next = stream(&server).await;
+        drop(std::mem::replace(&mut peer, next));
+    }
+    let bounce = comes_back(&mut component, "huge").await;
+    assert_eq!(cause(&bounce), "stanza-refused");
+    arrives(&mut peer, "1").await;
+}
