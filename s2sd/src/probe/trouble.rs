@@ -7,7 +7,7 @@ use rustls::{AlertDescription, Error, PeerIncompatible};
 use crate::peer_text::PeerText;
 
 use super::findings::{NoTls, Unconnected, Unreached, Unsecured};
-use crate::tls::refuses_certificate;
+use crate::tls::alert::refuses_certificate;
 
 pub(super) fn unconnected(error: &io::Error, proxy: bool) -> Unconnected {
     use io::ErrorKind as Kind;

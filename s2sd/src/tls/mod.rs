@@ -5,7 +5,7 @@
 //! purpose: 0-RTT, session resumption (see `config.rs`), OCSP.
 
 mod accept_any;
-mod alert;
+pub(crate) mod alert;
 pub mod binding;
 mod config;
 pub mod dane;
@@ -19,7 +19,7 @@ mod revocation;
 mod troubles;
 pub mod trust;
 
-pub(crate) use alert::{is_about_certificate, refuses_certificate};
+pub(crate) use alert::is_about_certificate;
 pub use config::{ByName, OwnCertificate, Tls, server_name};
 pub use dane::{Matched, Matching, Selector, Tlsa, TlsaSet, Usage};
 pub use facts::{TlsFacts, describe};
