@@ -367,6 +367,7 @@ impl Driver {
         };
         // What was asked in clear is forgotten with it; its answer must not be taken for one to a later question.
         self.questions = JoinSet::new();
+        self.paces = Kept::default();
         self.conn.send(proceed);
         self.conn.flush().await.map_err(broken)?;
         let Some((tcp, peer)) = self.conn.take_tcp(clean) else {

@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::tls::judgement::Because;
 
 mod kerberos;
+mod upgrade;
 
 struct Counting(u64);
 

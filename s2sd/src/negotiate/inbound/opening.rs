@@ -1,5 +1,7 @@
 //! How a stream begins: its header, TLS, what is offered then (RFC 6120 §4.3, §5).
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use xmpp_stream::{Condition, Domain, Element, StreamError, StreamHeader};
 
@@ -169,12 +171,17 @@ impl Inbound {
             proceed: Bytes::from_static(b"<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"),
             fallback: self.local.clone(),
         });
-        // Whatever was said in clear is forgotten (RFC 6120 §5.4.3.3); a pair proved in clear stays unproved over TLS.
+        // Whatever was said in clear is forgotten (RFC 6120 §5.4.3.3); a pair proved in clear stays unproved over TLS,
+        // and whose rules these are is said anew. What is counted goes on: attempts in clear are attempts.
         self.proved.clear();
         self.receiving = receiving(&self.house);
         self.unjudged.clear();
+        self.policy = Arc::clone(&self.house.config.policy);
+        self.local = None;
         self.remote = None;
         self.addressee = None;
+        self.judged = None;
+        self.identity = None;
         self.stage = Stage::AwaitTls;
         Ok(self)
     }

@@ -268,6 +268,7 @@ impl Outbound {
             }
             OutboundEvent::Lost(what) => Err(self.ended(By::World, Cause::Lost(what.into()))),
             OutboundEvent::TlsReady(secured) => {
+                self.forget();
                 self.transport = Transport::Tls(secured);
                 self.judge(out);
                 Ok(self)

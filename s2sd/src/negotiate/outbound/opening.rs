@@ -1,12 +1,16 @@
 //! How a stream begins: the peer's header and features, TLS, whose certificate it is (RFC 6120 §4.3, §5).
 
 use bytes::Bytes;
+use xmpp_dialback::Initiating;
 use xmpp_stream::{Element, Features, StreamHeader, ns};
 
 use super::{Out, Outbound, OutboundEffect, Purpose, Stage, Step};
 use crate::closed::{By, Cause, Closed};
 use crate::config::{TlsMode, Verify};
 use crate::negotiate::Judged;
+
+/// The smallest limit on stanzas that a server may have (RFC 6120 §13.12).
+const LEAST_LIMIT: u64 = 10_000;
 
 impl Outbound {
     pub(super) fn on_header(mut self: Box<Self>, header: &StreamHeader, out: &mut Out) -> Step {
@@ -41,6 +45,8 @@ impl Outbound {
         self.peer_max_stanza = features
             .limits
             .and_then(|limits| limits.max_bytes)
+            // RFC 6120 §13.12: no server may take less, so who says less is not believed.
+            .filter(|most| *most >= LEAST_LIMIT)
             .or(self.peer_max_stanza);
         self.initiating
             .set_errors_announced(features.dialback.is_some_and(|dialback| dialback.errors));
@@ -100,6 +106,18 @@ impl Outbound {
             by: By::Peer,
             cause: Cause::Tls(what.into()),
         })
+    }
+
+    /// Whatever was learnt in clear is forgotten within TLS (RFC 6120 §5.4.3.3): who stood in between may have said it.
+    ///
+    /// Not so the methods that were tried: what SASL refused was refused on an encrypted stream, or on one to a peer with
+    /// which there is no TLS at all ([`Policy::allows_over`](crate::config::Policy::allows_over)).
+    pub(super) fn forget(&mut self) {
+        self.stream_id.clear();
+        self.features = Features::default();
+        self.peer_max_stanza = None;
+        self.refusal = None;
+        self.initiating = Initiating::new(self.house.config.limits.pairs_per_stream);
     }
 
     pub(super) fn judge(&mut self, out: &mut Out) {

@@ -1,0 +1,108 @@
+//! STARTTLS: what was said before it counts for nothing after it (RFC 6120 §5.4.3.3).
+
+use super::*;
+
+/// All frames of a stream that says this.
+fn frames(said: &str) -> Vec<Frame> {
+    let mut codec = Codec::new(Limits::before_authentication());
+    let mut buffer = BytesMut::from(said);
+    std::iter::from_fn(|| codec.decode(&mut buffer).unwrap()).collect()
+}
+
+const OPEN: &str =
+    "<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams'";
+
+#[test]
+fn a_limit_on_stanzas_holds_only_if_it_was_said_within_tls_and_is_one() {
+    let pair = DomainPair {
+        local: Domain::parse("a.test").unwrap(),
+        remote: Domain::parse("b.test").unwrap(),
+    };
+    let call = Call {
+        house: house("a.test", "auth = ['dialback']\nverify = 'dialback'\n"),
+        pair,
+        purpose: Purpose::Deliver,
+        tried: Vec::new(),
+        encrypt: false,
+    };
+    let mut effects = Vec::new();
+    let plain = Transport::Plain;
+    let random = Box::new(Counting(1));
+    let mut outbound = Outbound::start(call, random, plain, Instant::now(), &mut effects);
+    let mut hear = |mut outbound: Box<Outbound>, events: Vec<OutboundEvent>| {
+        for event in events {
+            outbound = outbound.handle(event, &mut effects).unwrap();
+        }
+        outbound
+    };
+    let limit = |most: u64| {
+        format!("<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>{most}</max-bytes></limits>")
+    };
+    let says = |said: String| -> Vec<OutboundEvent> {
+        let said = frames(&format!("{OPEN} id='1' from='b.test' version='1.0'>{said}"));
+        said.into_iter().map(OutboundEvent::Frame).collect()
+    };
+    let clear = format!(
+        "<stream:features><starttls xmlns='{0}'/>{1}</stream:features><proceed xmlns='{0}'/>",
+        xmpp_stream::ns::TLS,
+        limit(20_000),
+    );
+    outbound = hear(outbound, says(clear));
+    assert_eq!(outbound.peer_max_stanza(), Some(20_000));
+    let Transport::Tls(secured) = tls(b"x") else {
+        panic!()
+    };
+    let judged = Judged {
+        domain: None,
+        judgement: proved(),
+        identity: None,
+    };
+    let upgraded = vec![
+        OutboundEvent::TlsReady(secured),
+        OutboundEvent::Judged(judged),
+    ];
+    outbound = hear(outbound, upgraded);
+    assert_eq!(outbound.peer_max_stanza(), None);
+    assert_eq!(outbound.stream_id(), "");
+    let within = format!("<stream:features>{}</stream:features>", limit(9_999));
+    outbound = hear(outbound, says(within));
+    assert_eq!(outbound.peer_max_stanza(), None);
+}
+
+#[test]
+fn whose_rules_hold_is_not_kept_from_a_header_in_clear() {
+    let toml = "[[domain]]\nname = 'b.test'\n[policy]\ntls = 'optional'\nauth = ['external']\n\
+                [[peer]]\ndomain = 'lax.test'\nauth = ['dialback']\n";
+    let loaded = match Config::from_toml(toml, "s2sd.toml", &std::env::temp_dir()) {
+        Ok(loaded) => loaded,
+        Err(faults) => panic!("{faults}"),
+    };
+    let house = House::new(Arc::new(loaded.config), Secret::new("b"), |_| true);
+    let mut effects = Vec::new();
+    let mut inbound = Inbound::new(
+        Arc::new(house),
+        Box::new(Counting(2)),
+        Transport::Plain,
+        Instant::now(),
+    );
+    let clear = format!(
+        "{OPEN} from='lax.test' to='b.test' version='1.0'><starttls xmlns='{}'/>",
+        xmpp_stream::ns::TLS
+    );
+    for frame in frames(&clear) {
+        inbound = inbound
+            .handle(InboundEvent::Frame(frame), &mut effects)
+            .unwrap();
+    }
+    let Transport::Tls(secured) = tls(b"x") else {
+        panic!()
+    };
+    inbound = inbound
+        .handle(InboundEvent::TlsReady(secured), &mut effects)
+        .unwrap();
+    let header = frames(&format!("{OPEN} to='b.test' version='1.0'>")).remove(0);
+    // By `[policy]` there is nothing to offer to a stranger without a certificate; by lax.test's entry there were.
+    let closed = inbound.handle(InboundEvent::Frame(header), &mut effects);
+    let closed = closed.err().unwrap();
+    assert!(matches!(closed.cause, Cause::Policy(_)), "{closed}");
+}
