@@ -12,6 +12,8 @@ use std::sync::Arc;
 use idna::AsciiDenyList;
 use idna::uts46::{DnsLength, Hyphens, Uts46};
 
+use crate::precis;
+
 /// A text that is not an address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("not a valid XMPP address")]
@@ -68,6 +70,57 @@ impl Domain {
             || self.unicode.as_deref() == Some(text)
             || prepare(text).is_ok_and(|ascii| ascii == *self.ascii)
     }
+
+    /// Is this an address of the domain, and spelt as it should be? Costs little where it is and is ASCII.
+    pub fn spelling(&self, address: &str) -> Spelling {
+        let (local, domain, resource) = split_jid(address);
+        let same = domain == self.as_str();
+        if same && local.is_none_or(is_plain_local) && resource.is_none_or(is_plain_resource) {
+            return Spelling::Prepared;
+        }
+        if !same && !self.is_named_by(domain) {
+            return Spelling::Elsewhere;
+        }
+        match Jid::parse(address) {
+            Ok(jid) if jid.as_str() == address => Spelling::Prepared,
+            Ok(jid) => Spelling::Other(jid),
+            Err(BadAddress) => Spelling::Malformed,
+        }
+    }
+}
+
+/// How an address is spelt that is held against a domain ([`Domain::spelling`]).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Spelling {
+    /// It is an address of the domain, and its own prepared form (RFC 7622 §3).
+    Prepared,
+    /// It is an address of the domain, and this is its prepared form.
+    Other(Jid),
+    /// It is none of this domain, whatever else it may be.
+    Elsewhere,
+    /// It names the domain, but is no address.
+    Malformed,
+}
+
+/// Surely a localpart, and its own prepared form (RFC 7622 §3.3).
+fn is_plain_local(text: &str) -> bool {
+    is_local_in_ascii(text) && !text.bytes().any(|byte| byte.is_ascii_uppercase())
+}
+
+fn is_local_in_ascii(text: &str) -> bool {
+    const FORBIDDEN: &[u8] = b"\"&'/:<>@";
+    (1..=precis::LONGEST).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && !FORBIDDEN.contains(&byte))
+}
+
+/// Surely a resourcepart, and its own prepared form (RFC 7622 §3.4).
+fn is_plain_resource(text: &str) -> bool {
+    (1..=precis::LONGEST).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() || byte == b' ')
 }
 
 /// The A-label form.
@@ -91,6 +144,9 @@ fn prepare(text: &str) -> Result<Cow<'_, str>, BadAddress> {
             Err(BadAddress)
         };
     }
+    if lowered.contains(is_ignored) {
+        return Err(BadAddress);
+    }
     let ascii = Uts46::new()
         .to_ascii(
             lowered.as_bytes(),
@@ -105,6 +161,16 @@ fn prepare(text: &str) -> Result<Cow<'_, str>, BadAddress> {
     } else {
         Err(BadAddress)
     }
+}
+
+/// UTS 46 drops these; IDNA 2008 has no place for them (RFC 5892 §2.3), and RFC 5895 maps none of them away: a name that
+/// shows as another one is none.
+fn is_ignored(character: char) -> bool {
+    matches!(character,
+        '\u{ad}' | '\u{34f}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{200b}' | '\u{2060}'..='\u{2064}' | '\u{206a}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}'
+        | '\u{feff}' | '\u{ffa0}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+        | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// Letters, digits, hyphens and (as in `_xmpp.example`, which exists) underscores; no empty label,
@@ -274,39 +340,21 @@ impl Jid {
 
 /// RFC 7622 §3.3.
 fn prepare_local(text: &str) -> Result<Cow<'_, str>, BadAddress> {
-    const FORBIDDEN: &[u8] = b"\"&'/:<>@ ";
-    if text.is_ascii() {
-        let good = (1..=1023).contains(&text.len())
-            && text
-                .bytes()
-                .all(|byte| byte.is_ascii_graphic() && !FORBIDDEN.contains(&byte));
-        return match good {
-            true if text.bytes().any(|byte| byte.is_ascii_uppercase()) => {
-                Ok(text.to_ascii_lowercase().into())
-            }
-            true => Ok(text.into()),
-            false => Err(BadAddress),
-        };
+    match (text.is_ascii(), is_local_in_ascii(text)) {
+        (true, true) if is_plain_local(text) => Ok(text.into()),
+        (true, true) => Ok(text.to_ascii_lowercase().into()),
+        (true, false) => Err(BadAddress),
+        (false, _) => precis::localpart(text).map(Cow::Owned).ok_or(BadAddress),
     }
-    let part = jid::NodePart::new(text).map_err(|_| BadAddress)?;
-    Ok(part.as_str().to_owned().into())
 }
 
 /// RFC 7622 §3.4.
 fn prepare_resource(text: &str) -> Result<Cow<'_, str>, BadAddress> {
-    if text.is_ascii() {
-        let good = (1..=1023).contains(&text.len())
-            && text
-                .bytes()
-                .all(|byte| byte.is_ascii_graphic() || byte == b' ');
-        return if good {
-            Ok(text.into())
-        } else {
-            Err(BadAddress)
-        };
+    match (text.is_ascii(), is_plain_resource(text)) {
+        (true, true) => Ok(text.into()),
+        (true, false) => Err(BadAddress),
+        (false, _) => precis::resourcepart(text).map(Cow::Owned).ok_or(BadAddress),
     }
-    let part = jid::ResourcePart::new(text).map_err(|_| BadAddress)?;
-    Ok(part.as_str().to_owned().into())
 }
 
 impl fmt::Display for Jid {

@@ -37,6 +37,7 @@ mod framer;
 mod header;
 mod limits;
 pub mod ns;
+mod precis;
 mod stanza;
 mod tag;
 mod tree;
@@ -47,7 +48,7 @@ mod writer;
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-pub use address::{BadAddress, Domain, Jid, split_jid};
+pub use address::{BadAddress, Domain, Jid, Spelling, split_jid};
 pub use codec::{Boundary, Codec, Frame};
 pub use condition::{Condition, StreamError};
 pub use context::{ContentNamespace, Context};
