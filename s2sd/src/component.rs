@@ -12,8 +12,7 @@ use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info, info_span, trace, warn};
 use xmpp_stream::{
-    Codec, Condition, ContentNamespace, Domain, ErrorType, Frame, Limits, StanzaCondition,
-    StanzaError, StreamError,
+    Codec, Condition, ContentNamespace, Domain, Element, Frame, Limits, StanzaError, StreamError,
 };
 
 use crate::closed::{By, Cause, Closed};
@@ -23,7 +22,7 @@ use crate::means::Dice;
 use crate::negotiate::{Attach, Attached, Attaching, House};
 use crate::queue::{self, Bound, Receiver, Sender};
 use crate::router::{Link, Router};
-use crate::stanza::{Origin, Refused, Stanza};
+use crate::stanza::{Origin, Refused, Stanza, jid_malformed};
 
 /// A component that takes nothing for this long is gone.
 const STALLED: Duration = Duration::from_secs(60);
@@ -233,36 +232,12 @@ impl Serving<'_> {
                 Ok(None) => return Ok(()),
                 Ok(Some(Frame::Element(element))) => {
                     trace!(?element, "received");
-                    match Stanza::from_component(element, &self.attached, &mut self.last_target) {
-                        Ok(stanza) => {
-                            // Only a peer's stanza comes back; a component's is bounced where it has no room.
-                            let _ = self.router.deliver(stanza, &self.origin);
-                        }
-                        Err((_, Refused::NotAStanza)) => {
-                            return Err(self.refuse(Refused::NotAStanza, "not a stanza"));
-                        }
-                        Err((element, Refused::ImproperAddressing)) if element.from().is_some() => {
-                            // `to` is no address: the stanza's own fault, and no reason to end the stream.
-                            let error = StanzaError {
-                                kind: ErrorType::Modify,
-                                condition: StanzaCondition::JidMalformed,
-                                text: Some("`to` is missing or is no address".to_owned()),
-                                application: None,
-                            };
-                            // A component that does not read them gets no more of them.
-                            if self.conn.has_room()
-                                && let Some(reply) = xmpp_stream::error_reply(&element, &error)
-                            {
-                                self.conn.send(&reply);
-                            }
-                        }
-                        Err((_, refused)) => {
-                            return Err(
-                                self.refuse(refused, "`from` must be of the component's domain")
-                            );
-                        }
-                    }
+                    self.stanza(element, None)?;
                 }
+                Ok(Some(Frame::Refused(refused))) => match refused.stanza() {
+                    Some(stub) => self.stanza(stub.clone(), Some(refused.stanza_error()))?,
+                    None => return Err(self.refuse(Refused::NotAStanza, "not a stanza")),
+                },
                 Ok(Some(Frame::Whitespace | Frame::Header(_))) => {}
                 Ok(Some(Frame::Footer)) => {
                     self.conn.send(b"</stream:stream>");
@@ -280,6 +255,40 @@ impl Serving<'_> {
                     });
                 }
             }
+        }
+    }
+
+    /// `refused`: it is for nobody, and only the component is still to be told.
+    fn stanza(&mut self, element: Element, refused: Option<StanzaError>) -> Result<(), Closed> {
+        match Stanza::from_component(element, &self.attached, &mut self.last_target) {
+            Ok(stanza) => match refused {
+                Some(error) => self.answer(stanza.element(), &error),
+                None => {
+                    // Only a peer's stanza comes back; a component's is bounced where it has no room.
+                    let _ = self.router.deliver(stanza, &self.origin);
+                }
+            },
+            Err((_, Refused::NotAStanza)) => {
+                return Err(self.refuse(Refused::NotAStanza, "not a stanza"));
+            }
+            // The stanza's own fault, and no reason to end the stream.
+            Err((element, Refused::Malformed)) => self.answer(&element, &jid_malformed()),
+            Err((element, Refused::ImproperAddressing)) if element.from().is_some() => {
+                self.answer(&element, &jid_malformed().with_text("`to` is missing"));
+            }
+            Err((_, refused)) => {
+                return Err(self.refuse(refused, "`from` must be of the component's domain"));
+            }
+        }
+        Ok(())
+    }
+
+    /// A component that does not read its errors gets no more of them.
+    fn answer(&mut self, element: &Element, error: &StanzaError) {
+        if self.conn.has_room()
+            && let Some(reply) = xmpp_stream::error_reply(element, error)
+        {
+            self.conn.send(&reply);
         }
     }
 

@@ -210,6 +210,7 @@ impl Conn {
         }
         if read.is_pending() && self.read.is_empty() {
             self.read = BytesMut::new();
+            self.codec.release();
         }
         read
     }

@@ -349,6 +349,16 @@ impl Driver {
                 self.deliver(stanza, &Origin::Peer(authorized)).await;
                 Ok(None)
             }
+            InboundEffect::Bounce(stanza, error, authorized) => {
+                if self.paces.is_any() {
+                    let remote = &authorized.pair().remote;
+                    self.paces.stanza(remote, Instant::now());
+                }
+                debug!(from = %stanza.sender(), to = %stanza.target(),
+                    condition = error.condition.name(), "a stanza is refused, the stream goes on");
+                self.router.bounce(&stanza, &error);
+                Ok(None)
+            }
         }
     }
 

@@ -2,8 +2,14 @@
 //!
 //! RFC 6120 §8.1.1.2, §8.1.2.2: between servers both addresses are required, and `from` must be of a domain that
 //! the stream proved (§4.9.3.9 `invalid-from`).
+//!
+//! RFC 7622 §3: an address that is spelt in another way than its prepared form is written so, and one that is none goes
+//! back to its sender: lists of addresses are lists of text at the other end.
 
-use xmpp_stream::{Condition, Domain, Element, StanzaKind, split_jid};
+use xmpp_stream::{
+    Condition, Context, Domain, Element, ErrorType, Spelling, StanzaCondition, StanzaError,
+    StanzaKind, Writer, split_jid,
+};
 
 use crate::negotiate::{Attached, Authorized};
 
@@ -18,13 +24,14 @@ pub enum Origin {
     Own,
 }
 
-/// An element that is a stanza with addresses its sender may use.
+/// An element that is a stanza with addresses its sender may use, spelt as RFC 7622 prepares them.
 #[derive(Clone, Debug)]
 pub struct Stanza {
     element: Element,
     kind: StanzaKind,
     sender: Domain,
     target: Domain,
+    size: usize,
 }
 
 /// Why an element may not cross the router.
@@ -32,12 +39,14 @@ pub struct Stanza {
 pub enum Refused {
     /// Not a stanza at all.
     NotAStanza,
-    /// `to` or `from` is missing or is no address.
+    /// `to` or `from` is missing.
     ImproperAddressing,
     /// `from` is not of a domain this origin may speak for.
     InvalidFrom,
     /// `to` is not of a domain this origin may speak to.
     WrongTo,
+    /// The sender may speak, but `to` or `from` is no address.
+    Malformed,
 }
 
 impl Refused {
@@ -45,11 +54,17 @@ impl Refused {
     pub fn condition(self) -> Condition {
         match self {
             Self::NotAStanza => Condition::UnsupportedStanzaType,
-            Self::ImproperAddressing => Condition::ImproperAddressing,
+            Self::ImproperAddressing | Self::Malformed => Condition::ImproperAddressing,
             Self::InvalidFrom => Condition::InvalidFrom,
             Self::WrongTo => Condition::HostUnknown,
         }
     }
+}
+
+/// What the sender of a stanza with a malformed address is told (RFC 6120 §8.3.3.8).
+pub(crate) fn jid_malformed() -> StanzaError {
+    StanzaError::new(ErrorType::Modify, StanzaCondition::JidMalformed)
+        .with_text("`to` or `from` is no address")
 }
 
 impl Stanza {
@@ -59,17 +74,44 @@ impl Stanza {
         authorized: &Authorized,
     ) -> Result<Self, (Element, Refused)> {
         let pair = authorized.pair();
-        match stanza_kind(&element)
-            .and_then(|kind| named(&element, &pair.remote, &pair.local).map(|()| kind))
-        {
-            Ok(kind) => Ok(Self {
-                element,
+        let kind = stanza_kind(&element)
+            .and_then(|kind| named(&element, &pair.remote, &pair.local).map(|named| (kind, named)));
+        match kind {
+            Ok((kind, spelt)) => Ok(Self::new(
+                spelt.on(element),
                 kind,
-                sender: pair.remote.clone(),
-                target: pair.local.clone(),
-            }),
+                pair.remote.clone(),
+                pair.local.clone(),
+            )),
             Err(refused) => Err((element, refused)),
         }
+    }
+
+    /// What stands for a stanza of the pair with a malformed address, so that it can be answered: nothing in it, and the
+    /// domain alone in place of what is no address.
+    pub(crate) fn answerable(element: &Element, authorized: &Authorized) -> Option<Self> {
+        let pair = authorized.pair();
+        let kind = element.stanza()?;
+        let spelt = |domain: &Domain, address: Option<_>| {
+            let address = address.and_then(|address: std::borrow::Cow<'_, str>| {
+                match domain.spelling(&address) {
+                    Spelling::Prepared => Some(address.into_owned()),
+                    Spelling::Other(jid) => Some(jid.as_str().to_owned()),
+                    Spelling::Elsewhere | Spelling::Malformed => None,
+                }
+            });
+            address.unwrap_or_else(|| domain.as_str().to_owned())
+        };
+        let stub = Writer::new(kind.name())
+            .attr("from", spelt(&pair.remote, element.from()))
+            .attr("to", spelt(&pair.local, element.to()))
+            .attr_opt("id", element.id())
+            .attr_opt("type", element.kind())
+            .finish();
+        let context = Context::new(element.context().content());
+        let stub = Element::parse(stub, &context).ok()?;
+        let (remote, local) = (pair.remote.clone(), pair.local.clone());
+        Some(Self::new(stub, kind, remote, local))
     }
 
     /// Checks a stanza from a component. `last` is where its previous stanza went: most go there again.
@@ -79,12 +121,12 @@ impl Stanza {
         last: &mut Option<Domain>,
     ) -> Result<Self, (Element, Refused)> {
         match component_target(&element, attached, last) {
-            Ok((kind, target)) => Ok(Self {
-                element,
+            Ok((kind, target, spelt)) => Ok(Self::new(
+                spelt.on(element),
                 kind,
-                sender: attached.domain().clone(),
+                attached.domain().clone(),
                 target,
-            }),
+            )),
             Err(refused) => Err((element, refused)),
         }
     }
@@ -96,12 +138,17 @@ impl Stanza {
         let to = element.to().ok_or(Refused::ImproperAddressing)?;
         let sender = Domain::parse(split_jid(&from).1).map_err(|_| Refused::ImproperAddressing)?;
         let target = Domain::parse(split_jid(&to).1).map_err(|_| Refused::ImproperAddressing)?;
-        Ok(Self {
+        Ok(Self::new(element, kind, sender, target))
+    }
+
+    fn new(element: Element, kind: StanzaKind, sender: Domain, target: Domain) -> Self {
+        Self {
+            size: element.forwarded_size(),
             element,
             kind,
             sender,
             target,
-        })
+        }
     }
 
     /// The element.
@@ -132,9 +179,9 @@ impl Stanza {
         }
     }
 
-    /// Its size in bytes.
+    /// Its size in bytes, as it is written for another stream.
     pub fn size(&self) -> usize {
-        self.element.bytes().len()
+        self.size
     }
 }
 
@@ -146,35 +193,67 @@ fn component_target(
     element: &Element,
     attached: &Attached,
     last: &mut Option<Domain>,
-) -> Result<(StanzaKind, Domain), Refused> {
+) -> Result<(StanzaKind, Domain, Spelt), Refused> {
     let kind = stanza_kind(element)?;
     let from = element.from().ok_or(Refused::ImproperAddressing)?;
-    if !attached.domain().is_named_by(split_jid(&from).1) {
-        return Err(Refused::InvalidFrom);
-    }
+    let from = spelt(attached.domain(), &from, Refused::InvalidFrom)?;
     let to = element.to().ok_or(Refused::ImproperAddressing)?;
-    let to = split_jid(&to).1;
-    if let Some(known) = last.as_ref().filter(|known| known.is_named_by(to)) {
-        return Ok((kind, known.clone()));
+    if let Some(known) = last.as_ref() {
+        match spelt(known, &to, Refused::WrongTo) {
+            Ok(to) => return Ok((kind, known.clone(), Spelt { from, to })),
+            Err(Refused::WrongTo) => {}
+            Err(refused) => return Err(refused),
+        }
     }
-    let target = Domain::parse(to).map_err(|_| Refused::ImproperAddressing)?;
+    let target = Domain::parse(split_jid(&to).1).map_err(|_| Refused::Malformed)?;
+    let to = spelt(&target, &to, Refused::WrongTo)?;
     *last = Some(target.clone());
-    Ok((kind, target))
+    Ok((kind, target, Spelt { from, to }))
 }
 
-fn named(element: &Element, from: &Domain, to: &Domain) -> Result<(), Refused> {
+fn named(element: &Element, remote: &Domain, local: &Domain) -> Result<Spelt, Refused> {
     let sender = element.from().ok_or(Refused::ImproperAddressing)?;
     let target = element.to().ok_or(Refused::ImproperAddressing)?;
-    let (sender, target) = (split_jid(&sender).1, split_jid(&target).1);
-    if sender.is_empty() || target.is_empty() {
+    // An address without a value is none that is malformed (RFC 6120 §4.9.3.7).
+    if split_jid(&sender).1.is_empty() || target.is_empty() {
         return Err(Refused::ImproperAddressing);
     }
-    if !from.is_named_by(sender) {
+    let from = spelt(remote, &sender, Refused::InvalidFrom);
+    if from == Err(Refused::InvalidFrom) {
         return Err(Refused::InvalidFrom);
     }
-    if to.is_named_by(target) {
-        Ok(())
-    } else {
-        Err(Refused::WrongTo)
+    match spelt(local, &target, Refused::WrongTo) {
+        Ok(to) => Ok(Spelt { from: from?, to }),
+        // Whatever server it was meant for, it came here; who it is for cannot be told.
+        Err(Refused::WrongTo) if Domain::parse(split_jid(&target).1).is_err() => {
+            Err(Refused::Malformed)
+        }
+        Err(refused) => Err(refused),
+    }
+}
+
+/// How the addresses of a stanza have to be spelt, where that is not how they are.
+#[derive(Default, PartialEq, Eq, Debug)]
+struct Spelt {
+    from: Option<String>,
+    to: Option<String>,
+}
+
+impl Spelt {
+    fn on(&self, element: Element) -> Element {
+        match (self.from.as_deref(), self.to.as_deref()) {
+            (None, None) => element,
+            (from, to) => element.readdressed(from, to),
+        }
+    }
+}
+
+/// `None`: as it is. An address of another domain is refused with `elsewhere`.
+fn spelt(domain: &Domain, address: &str, elsewhere: Refused) -> Result<Option<String>, Refused> {
+    match domain.spelling(address) {
+        Spelling::Prepared => Ok(None),
+        Spelling::Other(jid) => Ok(Some(jid.as_str().to_owned())),
+        Spelling::Elsewhere => Err(elsewhere),
+        Spelling::Malformed => Err(Refused::Malformed),
     }
 }

@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tokio_util::codec::Decoder;
-use xmpp_stream::{Codec, Element, Frame, Limits, StreamHeader};
+use xmpp_stream::{Codec, Element, Excess, Frame, Limits, StreamHeader};
 
 /// A stream of bytes, encrypted or not.
 trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -105,6 +105,9 @@ impl Wire {
                 Some(Frame::Footer) => {
                     self.transcript.note('<', b"</stream:stream>");
                     return Ok(Event::Footer);
+                }
+                Some(Frame::Refused(refused)) => {
+                    bail!("what came is refused: {}", refused.why())
                 }
                 Some(Frame::Whitespace) => continue,
                 None => {}
@@ -225,6 +228,8 @@ impl Transcript {
 
 fn limits() -> Limits {
     Limits {
+        header_bytes: 16 << 20,
+        excess: Excess::EndsStream,
         element_bytes: 64 << 20,
         depth: 1000,
         attributes: 1000,

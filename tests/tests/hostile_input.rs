@@ -427,7 +427,7 @@ async fn what_is_too_large_is_refused_while_it_arrives() {
     for bytes in [
         deep,
         format!("<x{attributes}/>"),
-        namespaces,
+        namespaces.repeat(4),
         long_name,
         long_value,
         long_text,

@@ -49,6 +49,7 @@ fn show(frame: &Frame) {
             }
         }
         Frame::Whitespace => println!("\n(a keepalive)"),
+        Frame::Refused(refused) => println!("refused: {}", refused.why()),
         Frame::Footer => println!("\nthe end"),
     }
 }

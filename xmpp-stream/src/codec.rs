@@ -5,7 +5,10 @@ use tokio_util::codec::{Decoder, Encoder};
 
 use crate::framer::{HeaderStep, Reference, Step};
 use crate::tag::is_space;
-use crate::{ContentNamespace, DecodeError, Element, Limits, Restricted, StreamHeader};
+use crate::{
+    ContentNamespace, DecodeError, Element, Excess, Limits, RefusedElement, Restricted,
+    StreamHeader,
+};
 
 /// What a stream is made of.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -14,6 +17,9 @@ pub enum Frame {
     Header(StreamHeader),
     /// A first-level element, whole.
     Element(Element),
+    /// A first-level element that is whole and well-formed, and for nobody
+    /// ([`Limits::excess`](crate::Limits::excess)). The stream goes on.
+    Refused(RefusedElement),
     /// White space between elements; once for each run of it, however long and however split.
     Whitespace,
     /// `</stream:stream>`
@@ -240,13 +246,20 @@ impl Codec {
         let window = self.window(buffer)?;
         match self.framer.element(&buffer[..window], &self.limits)? {
             Step::Incomplete => self.incomplete(buffer, window),
-            Step::Element { length, head } => {
+            Step::Element {
+                length,
+                head,
+                refused,
+            } => {
                 self.take(length);
                 self.elements += 1;
                 self.in_whitespace = false;
                 let bytes = buffer.split_to(length).freeze();
-                let context = self.framer.context().clone();
-                Ok(Some(Frame::Element(Element::new(bytes, context, head))))
+                let element = Element::new(bytes, self.framer.context().clone(), head);
+                Ok(Some(match refused.or_else(|| self.too_big(&element)) {
+                    None => Frame::Element(element),
+                    Some(why) => Frame::Refused(RefusedElement::new(&element, why)),
+                }))
             }
             Step::Footer { length } => {
                 self.take(length);
@@ -257,11 +270,29 @@ impl Codec {
         }
     }
 
-    /// How much of the buffer the element at hand may have.
+    /// What has to be written for another stream may be more than what came.
+    fn too_big(&self, element: &Element) -> Option<DecodeError> {
+        let limit = self.limits.element_bytes;
+        let refuses = self.limits.excess == Excess::RefusesElement;
+        (refuses && element.forwarded_size() > limit)
+            .then_some(DecodeError::ForwardedTooBig { limit })
+    }
+
+    /// How many bytes the header or element at hand may have.
+    fn most(&self) -> usize {
+        match self.state {
+            State::Beginning | State::Declared => self.limits.header_bytes,
+            State::Elements | State::Ending | State::Ended | State::Failed(_) => {
+                self.limits.element_bytes
+            }
+        }
+    }
+
+    /// How much of the buffer it may have.
     fn window(&self, buffer: &BytesMut) -> Result<usize, DecodeError> {
         let window = buffer
             .len()
-            .min(self.limits.element_bytes)
+            .min(self.most())
             .min(self.left().unwrap_or(usize::MAX));
         // The limits may have been set lower in the middle of an element.
         if window < self.framer.looked_at() {
@@ -273,10 +304,9 @@ impl Codec {
 
     /// The element is not complete within the window. If the window cannot grow, it never will be.
     fn incomplete(&self, buffer: &BytesMut, window: usize) -> Result<Option<Frame>, DecodeError> {
-        if window >= self.limits.element_bytes {
-            return Err(DecodeError::ElementTooBig {
-                limit: self.limits.element_bytes,
-            });
+        let limit = self.most();
+        if window >= limit {
+            return Err(DecodeError::ElementTooBig { limit });
         }
         if let Some(limit) = self.limits.total_bytes
             && !buffer.is_empty()
@@ -365,6 +395,8 @@ impl Encoder<&Frame> for Codec {
         match frame {
             Frame::Header(header) => header.write(out),
             Frame::Element(element) => out.extend_from_slice(element.bytes()),
+            // It is for nobody.
+            Frame::Refused(_) => {}
             Frame::Whitespace => out.put_u8(b' '),
             Frame::Footer => out.put_slice(b"</stream:stream>"),
         }

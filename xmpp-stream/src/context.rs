@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::{BufMut, BytesMut};
 
-use crate::{StreamHeader, ns, writer};
+use crate::{StreamHeader, names, ns, writer};
 
 /// The default namespace of a stream, which is that of its stanzas (RFC 6120 §4.8.2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -51,6 +51,10 @@ pub struct Context {
     content: ContentNamespace,
     lang: Option<Box<str>>,
     prefixes: Vec<(String, String)>,
+    /// Whether every parser takes those namespaces.
+    portable: bool,
+    /// How many bytes the language takes where it has to be written.
+    lang_size: usize,
 }
 
 impl Context {
@@ -60,20 +64,25 @@ impl Context {
             content,
             lang: None,
             prefixes: Vec::new(),
+            portable: true,
+            lang_size: 0,
         })
     }
 
     /// The scope that this header opens.
     pub fn of(header: &StreamHeader) -> Arc<Self> {
+        // xml:lang='' says "no language" (XML 1.0 §2.12), which is also what no attribute says.
+        let lang = header.lang.as_deref().filter(|lang| !lang.is_empty());
+        let written = |lang| " xml:lang=''".len() + writer::escaped_length(lang);
         Arc::new(Self {
             content: header.content,
-            // xml:lang='' says "no language" (XML 1.0 §2.12), which is also what no attribute says.
-            lang: header
-                .lang
-                .as_deref()
-                .filter(|lang| !lang.is_empty())
-                .map(Into::into),
+            lang: lang.map(Into::into),
+            lang_size: lang.map_or(0, written),
             prefixes: header.prefixes.clone(),
+            portable: header
+                .prefixes
+                .iter()
+                .all(|(_, uri)| names::is_portable_namespace(uri)),
         })
     }
 
@@ -92,10 +101,24 @@ impl Context {
         &self.prefixes
     }
 
+    pub(crate) fn lang_size(&self) -> usize {
+        self.lang_size
+    }
+
+    pub(crate) fn is_portable(&self) -> bool {
+        self.portable
+    }
+
     pub(crate) fn declares(&self, prefix: &[u8]) -> bool {
+        self.namespace_of(prefix).is_some()
+    }
+
+    pub(crate) fn namespace_of(&self, prefix: &[u8]) -> Option<&str> {
+        let found = |(declared, _): &&(String, String)| declared.as_bytes() == prefix;
         self.prefixes
             .iter()
-            .any(|(declared, _)| declared.as_bytes() == prefix)
+            .find(found)
+            .map(|(_, uri)| uri.as_str())
     }
 
     /// A start tag that puts the same prefixes in scope, to prime a parser with.

@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::framer::{Reference, Step};
 use crate::tag::{self, Attributes, Span};
-use crate::{ContentNamespace, Context, DecodeError, Limits, Tree, forward, ns};
+use crate::{ContentNamespace, Context, DecodeError, Limits, Tree, forward, ns, writer};
 
 /// The three kinds of stanza (RFC 6120 §8.2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -55,7 +55,7 @@ pub struct Element {
 /// Where things are in an element's start tag, and what forwarding needs to know of the rest.
 #[derive(Clone, Debug)]
 pub(crate) struct Head {
-    namespace: Cow<'static, str>,
+    pub(crate) namespace: Cow<'static, str>,
     /// With prefix.
     pub(crate) qualified: Span,
     local: Span,
@@ -140,7 +140,7 @@ impl Element {
             return Err(DecodeError::NotOneElement);
         }
         match Reference::within(context).element(&bytes, &Limits::none())? {
-            Step::Element { length, head } if length == bytes.len() => {
+            Step::Element { length, head, .. } if length == bytes.len() => {
                 Ok(Self::new(bytes, context.clone(), head))
             }
             Step::Element { .. } | Step::Footer { .. } => Err(DecodeError::NotOneElement),
@@ -238,6 +238,37 @@ impl Element {
     /// Where nothing has to change, this is a copy of the bytes.
     pub fn write_for(&self, target: ContentNamespace, out: &mut BytesMut) {
         forward::write(self, &self.head, target, out);
+    }
+
+    /// How many bytes [`write_for`](Self::write_for) may write, whatever the target.
+    pub fn forwarded_size(&self) -> usize {
+        forward::size(self, &self.head)
+    }
+
+    /// The same element with other addresses. `None` leaves one as it is; one that is not there is not added.
+    ///
+    /// A copy: for addresses that are not spelt as they should be.
+    #[must_use]
+    pub fn readdressed(&self, from: Option<&str>, to: Option<&str>) -> Self {
+        let mut changes = [(self.head.from, from), (self.head.to, to)];
+        changes.sort_by_key(|(span, _)| span.map(|span| span.start));
+        let mut out = BytesMut::with_capacity(self.bytes.len() + 64);
+        let mut copied = 0;
+        for (span, value) in changes {
+            if let (Some(span), Some(value)) = (span, value) {
+                out.extend_from_slice(self.bytes.get(copied..span.start).unwrap_or_default());
+                writer::escape_attribute(value, &mut out);
+                copied = span.end;
+            }
+        }
+        out.extend_from_slice(self.bytes.get(copied..).unwrap_or_default());
+        let bytes = out.freeze();
+        let head = Head {
+            declares: self.head.declares,
+            uses_context: self.head.uses_context,
+            ..Head::new(&bytes, &self.head.namespace, &self.context)
+        };
+        Self::new(bytes, self.context.clone(), Box::new(head))
     }
 
     /// The same element in memory of its own.

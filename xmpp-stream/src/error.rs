@@ -89,6 +89,24 @@ pub enum DecodeError {
         /// The bound, which is the framer's own.
         limit: usize,
     },
+    /// A header puts more in scope for all that follows than allowed: prefixes, namespaces, the language.
+    #[error("a stream header that declares more than {limit} bytes")]
+    ScopeTooBig {
+        /// The bound, which is the framer's own.
+        limit: usize,
+    },
+    /// An element is larger than allowed as it would have to be forwarded.
+    #[error("an element of more than {limit} bytes, with what it takes from the stream header")]
+    ForwardedTooBig {
+        /// [`Limits::element_bytes`](crate::Limits::element_bytes)
+        limit: usize,
+    },
+    /// A name that is one in the fifth edition of XML 1.0, but in none before, by which most parsers go.
+    #[error("a name that many XML parsers do not accept")]
+    UnportableName,
+    /// A namespace name that is no URI, and has a character of which parsers make something else.
+    #[error("a namespace that many XML parsers do not accept")]
+    UnportableNamespace,
     /// Elements nest deeper than allowed.
     #[error("elements nested more than {limit} deep")]
     TooDeep {
@@ -152,6 +170,10 @@ impl DecodeError {
             }
             Self::ElementTooBig { .. }
             | Self::TokenTooLong { .. }
+            | Self::ScopeTooBig { .. }
+            | Self::ForwardedTooBig { .. }
+            | Self::UnportableName
+            | Self::UnportableNamespace
             | Self::TooDeep { .. }
             | Self::TooManyAttributes { .. }
             | Self::TooManyNamespaces { .. }
@@ -166,9 +188,11 @@ impl DecodeError {
     pub fn stream_error(&self) -> StreamError {
         let error = StreamError::new(self.condition()).with_text(self.to_string());
         match self {
-            Self::ElementTooBig { .. } | Self::TokenTooLong { .. } | Self::TooManyBytes { .. } => {
-                error.with_application(ns::APP_ERRORS, "stanza-too-big")
-            }
+            Self::ElementTooBig { .. }
+            | Self::ForwardedTooBig { .. }
+            | Self::ScopeTooBig { .. }
+            | Self::TokenTooLong { .. }
+            | Self::TooManyBytes { .. } => error.with_application(ns::APP_ERRORS, "stanza-too-big"),
             Self::Io(_)
             | Self::Truncated
             | Self::NotWellFormed
@@ -186,6 +210,8 @@ impl DecodeError {
             | Self::Version
             | Self::TextBetweenElements
             | Self::NotOneElement
+            | Self::UnportableName
+            | Self::UnportableNamespace
             | Self::TooDeep { .. }
             | Self::TooManyAttributes { .. }
             | Self::TooManyNamespaces { .. }

@@ -7,6 +7,25 @@ use crate::element::Head;
 use crate::tag::{self, Attributes, Span};
 use crate::{ContentNamespace, Context, Element, writer};
 
+/// The most that is written for any target.
+pub(crate) fn size(element: &Element, head: &Head) -> usize {
+    let renames = ContentNamespace::Server.bit() | ContentNamespace::Component.bit();
+    if head.declares & renames == 0 && !head.uses_context {
+        let inherited = match head.lang {
+            Some(_) => 0,
+            None => element.context().lang_size(),
+        };
+        return element.bytes().len() + inherited;
+    }
+    let mut out = BytesMut::new();
+    let sizes = [ContentNamespace::Server, ContentNamespace::Component].map(|target| {
+        out.clear();
+        write(element, head, target, &mut out);
+        out.len()
+    });
+    sizes[0].max(sizes[1])
+}
+
 pub(crate) fn write(element: &Element, head: &Head, target: ContentNamespace, out: &mut BytesMut) {
     let context = element.context();
     let source = context.content();

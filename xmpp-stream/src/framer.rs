@@ -6,34 +6,42 @@
 //! A framer is given the bytes from the beginning of an element, again and again as they grow, and
 //! remembers how far it looked. A faster one can stand in front of the reference: it answers with
 //! the same [`Step`], or passes an element on untouched.
+//!
+//! What rxml does not take though it is XML comes to it in another spelling ([`Feed`]); what is over
+//! a limit and to be skipped does not come to it at all any more ([`Skip`]).
 
 use std::sync::Arc;
 
 use memchr::memrchr;
-use rxml::error::{EndOrError, Error};
+use rxml::error::EndOrError;
 use rxml::{Event, Options, Parse, Parser, WithOptions};
 
+use crate::declaration::Declaration;
 use crate::element::Head;
-use crate::tag::{self, Attributes, Span};
+use crate::feed::{Feed, Piece, SLICE};
+use crate::skip::Skip;
+use crate::start_tag::{check_tag, root_namespace, uses_prefix_of};
+use crate::tag::{self, Attributes};
+use crate::verdict::translate;
 use crate::{
-    ContentNamespace, Context, DecodeError, Limits, Restricted, StreamHeader, Version, ns,
+    ContentNamespace, Context, DecodeError, Excess, Limits, StreamHeader, Version, ns, writer,
 };
 
 /// rxml buffers names and attribute values, and reserves this much for each stream.
-const TOKEN: usize = 8192;
-/// rxml reads no longer references.
-const REFERENCE: usize = 8;
-/// rxml looks for the end of a text in all that it is given, each time anew.
-const SLICE: usize = 8192;
+pub(crate) const TOKEN: usize = 8192;
+/// What a header may declare for all that follows: prefixes with their namespaces, and the language,
+/// as they would be written on each stanza that is forwarded.
+const SCOPE: usize = 4096;
 
 /// What the bytes so far amount to.
 #[derive(Debug)]
 pub(crate) enum Step {
     Incomplete,
-    /// One element, this long.
+    /// One element, this long, and why it is refused if it is.
     Element {
         length: usize,
         head: Box<Head>,
+        refused: Option<DecodeError>,
     },
     /// The end tag of the stream, this long.
     Footer {
@@ -53,6 +61,12 @@ pub(crate) struct Reference {
     declared: Vec<usize>,
     in_scope: usize,
     head: Option<Box<Head>>,
+    feed: Feed,
+    declaration: Declaration,
+    /// Why the element at hand is refused once it is whole.
+    refused: Option<DecodeError>,
+    /// Where rxml cannot be used for it any more.
+    skip: Option<Box<Skip>>,
 }
 
 impl std::fmt::Debug for Reference {
@@ -94,6 +108,10 @@ impl Reference {
             declared: Vec::new(),
             in_scope: 0,
             head: None,
+            feed: Feed::default(),
+            declaration: Declaration::default(),
+            refused: None,
+            skip: None,
         }
     }
 
@@ -118,7 +136,13 @@ impl Reference {
     fn enter(&mut self, context: Arc<Context>) {
         self.in_scope = 2 + context.prefixes().len();
         self.context = context;
+        self.begin();
+    }
+
+    /// The next element begins at the first byte.
+    fn begin(&mut self) {
         self.fed = 0;
+        self.feed = Feed::default();
     }
 
     pub(crate) fn context(&self) -> &Arc<Context> {
@@ -147,14 +171,23 @@ impl Reference {
         bytes: &[u8],
         limits: &Limits,
     ) -> Result<HeaderStep, DecodeError> {
+        if bytes.starts_with(b"<?") {
+            let whole = self.declaration.read(bytes)?;
+            self.fed = self.declaration.looked_at();
+            return Ok(match whole {
+                None => HeaderStep::Incomplete,
+                Some(length) => {
+                    self.begin();
+                    self.declaration = Declaration::default();
+                    HeaderStep::Declaration { length }
+                }
+            });
+        }
         match self.event(bytes)? {
             None => Ok(HeaderStep::Incomplete),
-            Some(Event::XmlDeclaration(..)) => Ok(HeaderStep::Declaration {
-                length: std::mem::take(&mut self.fed),
-            }),
-            Some(Event::StartElement(_, (namespace, name), attributes)) => {
+            Some(Event::StartElement(_, (namespace, name), _)) => {
                 let length = self.fed;
-                let header = self.open(bytes, &namespace, &name, &attributes, limits)?;
+                let header = self.open(bytes, &namespace, &name, limits)?;
                 self.enter(Context::of(&header));
                 Ok(HeaderStep::Header {
                     length,
@@ -162,8 +195,10 @@ impl Reference {
                     closed: bytes[..length].ends_with(b"/>"),
                 })
             }
-            // rxml lets no text come before the root.
-            Some(Event::EndElement(_) | Event::Text(..)) => Err(DecodeError::NotWellFormed),
+            // rxml lets no text come before the root, and sees no declaration.
+            Some(Event::EndElement(_) | Event::Text(..) | Event::XmlDeclaration(..)) => {
+                Err(DecodeError::NotWellFormed)
+            }
         }
     }
 
@@ -172,11 +207,15 @@ impl Reference {
         bytes: &[u8],
         namespace: &str,
         name: &str,
-        attributes: &rxml::AttrMap,
         limits: &Limits,
     ) -> Result<StreamHeader, DecodeError> {
         let start = memrchr(b'<', &bytes[..self.fed]).unwrap_or_default();
-        let tag = check_tag(&bytes[..self.fed], start, limits)?;
+        let tag = check_tag(&bytes[..self.fed], start)?;
+        if tag.attributes > limits.attributes {
+            return Err(DecodeError::TooManyAttributes {
+                limit: limits.attributes,
+            });
+        }
         if tag.declarations > limits.namespaces {
             return Err(DecodeError::TooManyNamespaces {
                 limit: limits.namespaces,
@@ -193,38 +232,88 @@ impl Reference {
             return Err(DecodeError::StreamPrefix);
         }
         let mut content = None;
-        let mut prefixes = Vec::new();
+        let mut header = StreamHeader {
+            version: None,
+            ..StreamHeader::new(ContentNamespace::Server)
+        };
+        let mut scope = 0;
         for attribute in walk {
             let value = tag::attribute_value(attribute.value.text(bytes));
-            match attribute.declares(bytes) {
-                Some(b"") => content = ContentNamespace::from_uri(&value),
-                Some(b"stream" | b"xml") | None => {}
-                Some(prefix) => prefixes.push((
-                    String::from_utf8_lossy(prefix).into_owned(),
-                    value.into_owned(),
-                )),
+            match (attribute.declares(bytes), attribute.name.of(bytes)) {
+                (Some(b""), _) => content = ContentNamespace::from_uri(&value),
+                (Some(b"stream" | b"xml"), _) => {}
+                (Some(prefix), _) => {
+                    scope += prefix.len() + writer::escaped_length(&value);
+                    let prefix = String::from_utf8_lossy(prefix).into_owned();
+                    header.prefixes.push((prefix, value.into_owned()));
+                }
+                (None, b"to") => header.to = Some(value.into_owned()),
+                (None, b"from") => header.from = Some(value.into_owned()),
+                (None, b"id") => header.id = Some(value.into_owned()),
+                (None, b"version") => {
+                    header.version = Some(Version::parse(&value).ok_or(DecodeError::Version)?);
+                }
+                (None, b"xml:lang") => {
+                    scope += writer::escaped_length(&value);
+                    header.lang = Some(value.into_owned());
+                }
+                (None, _) => {}
             }
         }
-        let get = |name: &str| attributes.get(rxml::Namespace::none(), name).cloned();
-        let version = match get("version") {
-            None => None,
-            Some(version) => Some(Version::parse(&version).ok_or(DecodeError::Version)?),
-        };
-        Ok(StreamHeader {
-            content: content.ok_or(DecodeError::ContentNamespace)?,
-            to: get("to"),
-            from: get("from"),
-            id: get("id"),
-            version,
-            lang: attributes.get(rxml::Namespace::xml(), "lang").cloned(),
-            prefixes,
-        })
+        if scope > SCOPE {
+            return Err(DecodeError::ScopeTooBig { limit: SCOPE });
+        }
+        header.content = content.ok_or(DecodeError::ContentNamespace)?;
+        Ok(header)
     }
 
     /// Looks at the bytes of a first-level element (or the stream's end tag) from its `<` on.
     ///
     /// `bytes` never shrinks until the element is complete.
     pub(crate) fn element(&mut self, bytes: &[u8], limits: &Limits) -> Result<Step, DecodeError> {
+        if self.skip.is_none() {
+            match self.judged(bytes, limits) {
+                Err(error @ (DecodeError::TooDeep { .. } | DecodeError::TokenTooLong { .. }))
+                    if limits.excess == Excess::RefusesElement && !bytes.starts_with(b"</") =>
+                {
+                    self.refused.get_or_insert(error);
+                    self.skip = Some(Box::new(Skip::new()));
+                }
+                step => return step,
+            }
+        }
+        self.skipped(bytes)
+    }
+
+    /// What is left of an element that rxml does not read to its end.
+    fn skipped(&mut self, bytes: &[u8]) -> Result<Step, DecodeError> {
+        let Some(skip) = &mut self.skip else {
+            return Ok(Step::Incomplete);
+        };
+        let whole = skip.element(bytes)?;
+        self.fed = skip.looked_at();
+        let Some(length) = whole else {
+            return Ok(Step::Incomplete);
+        };
+        let head = match self.head.take() {
+            Some(head) => head,
+            // Its own start tag is what is too long.
+            None => {
+                let namespace = root_namespace(bytes, &self.context)?;
+                Box::new(Head::new(bytes, &namespace, &self.context))
+            }
+        };
+        let refused = self.refused.take();
+        // rxml is in the middle of that element for ever.
+        *self = Self::within(&self.context);
+        Ok(Step::Element {
+            length,
+            head,
+            refused,
+        })
+    }
+
+    fn judged(&mut self, bytes: &[u8], limits: &Limits) -> Result<Step, DecodeError> {
         loop {
             let Some(event) = self.event(bytes)? else {
                 return Ok(Step::Incomplete);
@@ -238,14 +327,18 @@ impl Reference {
                     let length = self.fed;
                     match self.depth {
                         0 => {
-                            self.fed = 0;
+                            self.begin();
                             return Ok(Step::Footer { length });
                         }
                         1 => {
                             self.depth = 0;
-                            self.fed = 0;
+                            self.begin();
                             let head = self.head.take().ok_or(DecodeError::NotWellFormed)?;
-                            return Ok(Step::Element { length, head });
+                            return Ok(Step::Element {
+                                length,
+                                head,
+                                refused: self.refused.take(),
+                            });
                         }
                         _ => self.depth -= 1,
                     }
@@ -266,159 +359,78 @@ impl Reference {
         let seen = &bytes[..self.fed];
         // No `<` may stand in an attribute value: the last one begins the tag.
         let start = memrchr(b'<', seen).unwrap_or_default();
-        let tag = check_tag(seen, start, limits)?;
+        let tag = check_tag(seen, start)?;
+        if self.depth == 0 {
+            self.head = Some(Box::new(Head::new(seen, namespace, &self.context)));
+        }
         self.depth += 1;
         if self.depth > limits.depth {
             return Err(DecodeError::TooDeep {
                 limit: limits.depth,
             });
         }
+        if tag.attributes > limits.attributes {
+            let limit = limits.attributes;
+            self.over(DecodeError::TooManyAttributes { limit }, limits)?;
+        }
         self.declared.push(tag.declarations);
         self.in_scope += tag.declarations;
         if self.in_scope > limits.namespaces {
-            return Err(DecodeError::TooManyNamespaces {
-                limit: limits.namespaces,
-            });
+            let limit = limits.namespaces;
+            self.over(DecodeError::TooManyNamespaces { limit }, limits)?;
         }
-        if self.depth == 1 {
-            self.head = Some(Box::new(Head::new(seen, namespace, &self.context)));
+        let uses_context =
+            !self.context.prefixes().is_empty() && uses_prefix_of(&self.context, seen, start);
+        // Before authentication nothing is forwarded, so it does not matter.
+        if limits.excess == Excess::RefusesElement {
+            if !tag.portable_names {
+                self.over(DecodeError::UnportableName, limits)?;
+            }
+            if !tag.portable_namespaces || uses_context && !self.context.is_portable() {
+                self.over(DecodeError::UnportableNamespace, limits)?;
+            }
         }
         if let Some(head) = &mut self.head {
             head.declares |= tag.content;
-            head.uses_context |=
-                !self.context.prefixes().is_empty() && uses_prefix_of(&self.context, seen, start);
+            head.uses_context |= uses_context;
         }
         Ok(())
+    }
+
+    /// The element is over a limit: that ends the stream, or the element is refused when it is whole.
+    fn over(&mut self, why: DecodeError, limits: &Limits) -> Result<(), DecodeError> {
+        match limits.excess {
+            Excess::EndsStream => Err(why),
+            Excess::RefusesElement => {
+                self.refused.get_or_insert(why);
+                Ok(())
+            }
+        }
     }
 
     /// Feeds the parser until it has an event; `None` when the bytes are used up.
     fn event(&mut self, bytes: &[u8]) -> Result<Option<Event>, DecodeError> {
         loop {
-            let end = bytes.len().min(self.fed.saturating_add(SLICE));
-            let mut slice = bytes.get(self.fed..end).unwrap_or_default();
+            let (mut slice, given) = match self.feed.next(bytes, self.fed) {
+                Piece::Bytes(piece) => (piece, piece.len()),
+                Piece::LineFeed => (&b"\n"[..], 1),
+                Piece::Skip(length) => {
+                    self.fed += length;
+                    continue;
+                }
+            };
             // Also with an empty slice: the end of `<a/>` is an event that costs no bytes.
             let event = self.parser.parse(&mut slice, false);
-            self.fed = end - slice.len();
+            self.fed += given - slice.len();
             match event {
                 Ok(Some(event)) => return Ok(Some(event)),
                 Ok(None) => return Ok(None),
-                Err(EndOrError::NeedMoreData) if self.fed >= bytes.len() => return Ok(None),
+                Err(EndOrError::NeedMoreData) if given == 0 => return Ok(None),
                 Err(EndOrError::NeedMoreData) => {}
                 Err(EndOrError::Error(error)) => {
                     return Err(translate(error, bytes.get(..self.fed).unwrap_or(bytes)));
                 }
             }
         }
-    }
-}
-
-/// What a start tag has besides what rxml reports.
-struct Tag {
-    declarations: usize,
-    /// Which content namespaces it declares, see [`ContentNamespace::bit`].
-    content: u8,
-}
-
-/// Checks what rxml does not.
-fn check_tag(bytes: &[u8], start: usize, limits: &Limits) -> Result<Tag, DecodeError> {
-    let mut tag = Tag {
-        declarations: 0,
-        content: 0,
-    };
-    let mut default = false;
-    for (number, attribute) in Attributes::of(bytes, start).enumerate() {
-        if number >= limits.attributes {
-            return Err(DecodeError::TooManyAttributes {
-                limit: limits.attributes,
-            });
-        }
-        let Some(prefix) = attribute.declares(bytes) else {
-            continue;
-        };
-        tag.declarations += 1;
-        if prefix.is_empty() && std::mem::replace(&mut default, true) {
-            return Err(DecodeError::DuplicateNamespace);
-        }
-        let uri = tag::attribute_value(attribute.value.text(bytes));
-        // Namespaces in XML 1.0 §3: nothing may be bound to either, except `xml` to its own.
-        if uri == ns::XMLNS || (uri == ns::XML && prefix != b"xml") {
-            return Err(DecodeError::ReservedNamespace);
-        }
-        if let Some(content) = ContentNamespace::from_uri(&uri) {
-            tag.content |= content.bit();
-        }
-    }
-    Ok(tag)
-}
-
-fn uses_prefix_of(context: &Context, bytes: &[u8], start: usize) -> bool {
-    let attributes = Attributes::of(bytes, start);
-    let declared = |name: Span| {
-        let prefix = tag::prefix(name.of(bytes));
-        !prefix.is_empty() && context.declares(prefix)
-    };
-    declared(attributes.element()) || attributes.into_iter().any(|found| declared(found.name))
-}
-
-/// What rxml's verdict is in the words of RFC 6120; `seen` ends where it was reached.
-fn translate(error: Error, seen: &[u8]) -> DecodeError {
-    match error {
-        Error::InvalidUtf8Byte(_) => DecodeError::NotUtf8,
-        Error::UndeclaredEntity => {
-            let reference = memrchr(b'&', seen).and_then(|at| seen.get(at + 1..));
-            match reference {
-                // Well-formed perhaps (`&#0000000065;`), but longer than rxml cares to read.
-                Some([b'#', ..]) => DecodeError::TokenTooLong { limit: REFERENCE },
-                _ => DecodeError::Restricted(Restricted::Entity),
-            }
-        }
-        Error::UndeclaredNamespacePrefix(_) => DecodeError::UndeclaredPrefix,
-        Error::ReservedNamespacePrefix | Error::ReservedNamespaceName => {
-            DecodeError::ReservedNamespace
-        }
-        Error::RestrictedXml(_)
-        | Error::InvalidSyntax(_)
-        | Error::UnexpectedByte(..)
-        | Error::UnexpectedChar(..)
-        | Error::UnexpectedToken(..) => {
-            let start = memrchr(b'<', seen).unwrap_or_default();
-            match seen.get(start..).unwrap_or_default() {
-                [b'<', b'?', rest @ ..] if start == 0 => declaration(rest),
-                [b'<', b'?', ..] => DecodeError::Restricted(Restricted::ProcessingInstruction),
-                [b'<', b'!', b'-', b'-', ..] => DecodeError::Restricted(Restricted::Comment),
-                [b'<', b'!', b'A'..=b'Z', ..] => DecodeError::Restricted(Restricted::DocumentType),
-                _ if matches!(error, Error::RestrictedXml(_)) => {
-                    DecodeError::TokenTooLong { limit: TOKEN }
-                }
-                _ => DecodeError::NotWellFormed,
-            }
-        }
-        Error::InvalidEof(_)
-        | Error::InvalidChar(..)
-        | Error::DuplicateAttribute
-        | Error::ElementMismatch
-        | Error::MultiColonName(_)
-        | Error::EmptyNamePart(_)
-        | Error::InvalidLocalName(_)
-        | Error::EmptyNamespaceUri => DecodeError::NotWellFormed,
-    }
-}
-
-/// What is wrong with an XML declaration; `seen` ends where it went wrong.
-fn declaration(seen: &[u8]) -> DecodeError {
-    let text = String::from_utf8_lossy(seen);
-    let encoding = text.split_once("encoding").and_then(|(_, rest)| {
-        let rest = rest.trim_start().strip_prefix('=')?.trim_start();
-        let quote = rest
-            .chars()
-            .next()
-            .filter(|quote| matches!(quote, '\'' | '"'))?;
-        rest.get(1..)?
-            .split_once(quote)
-            .map(|(encoding, _)| encoding)
-    });
-    match encoding {
-        Some(encoding) if !encoding.eq_ignore_ascii_case("utf-8") => DecodeError::Encoding,
-        _ => DecodeError::NotWellFormed,
     }
 }

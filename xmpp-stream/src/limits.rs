@@ -3,7 +3,10 @@
 /// Bounds on what a stream may hold. See [`Codec::set_limits`](crate::Codec::set_limits).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// Bytes of one first-level element, and of the stream header.
+    /// Bytes of the stream header. What it declares for all that follows is at most 4 KiB.
+    pub header_bytes: usize,
+    /// Bytes of one first-level element. After authentication, also as it would be forwarded: with the declarations and
+    /// the language of the stream header that it needs ([`Element::forwarded_size`](crate::Element::forwarded_size)).
     pub element_bytes: usize,
     /// How deep elements may nest within the stream; a first-level element has depth 1.
     pub depth: usize,
@@ -15,6 +18,20 @@ pub struct Limits {
     pub total_bytes: Option<usize>,
     /// First-level elements until the limits are next set; `None` for no limit.
     pub total_elements: Option<usize>,
+    /// What becomes of an element that is whole and well-formed, but for one of the limits above other than
+    /// [`element_bytes`](Self::element_bytes) itself.
+    pub excess: Excess,
+}
+
+/// What is over a limit that nobody can know of beforehand: depth, attributes, namespaces, the length of a name or an
+/// attribute's value (8,192 bytes), the size as it would be forwarded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Excess {
+    /// It ends the stream, while it arrives.
+    EndsStream,
+    /// Only that element is refused ([`Frame::Refused`](crate::Frame::Refused)), and so is one whose names or namespaces
+    /// not every XML parser takes.
+    RefusesElement,
 }
 
 impl Limits {
@@ -23,36 +40,42 @@ impl Limits {
     /// RFC 6120 §13.12 forbids a limit below 10,000 bytes.
     pub fn before_authentication() -> Self {
         Self {
+            header_bytes: 16 * 1024,
             element_bytes: 16 * 1024,
             depth: 16,
             attributes: 32,
             namespaces: 32,
             total_bytes: Some(64 * 1024),
             total_elements: Some(32),
+            excess: Excess::EndsStream,
         }
     }
 
-    /// For authenticated peers: 512 KiB an element, no limit in all.
+    /// For authenticated peers: 512 KiB an element, no limit in all. A header is no larger than a stranger's.
     pub fn after_authentication() -> Self {
         Self {
+            header_bytes: 16 * 1024,
             element_bytes: 512 * 1024,
             depth: 128,
             attributes: 128,
             namespaces: 128,
             total_bytes: None,
             total_elements: None,
+            excess: Excess::RefusesElement,
         }
     }
 
     /// For elements that we made ourselves or have already checked.
     pub(crate) fn none() -> Self {
         Self {
+            header_bytes: usize::MAX,
             element_bytes: usize::MAX,
             depth: usize::MAX,
             attributes: usize::MAX,
             namespaces: usize::MAX,
             total_bytes: None,
             total_elements: None,
+            excess: Excess::EndsStream,
         }
     }
 }

@@ -154,7 +154,8 @@ pub(crate) fn attribute_value(raw: &str) -> Cow<'_, str> {
     Cow::Owned(value)
 }
 
-fn resolve(reference: &str) -> Option<char> {
+/// The character that a reference stands for, without `&` and `;`.
+pub(crate) fn resolve(reference: &str) -> Option<char> {
     match reference {
         "amp" => Some('&'),
         "lt" => Some('<'),

@@ -1,8 +1,12 @@
 //! Elements as trees, for the few that are looked into.
 
+use std::borrow::Cow;
+
+use memchr::memchr;
 use rxml::{Event, Parse, Parser};
 
 use crate::Context;
+use crate::feed::{Feed, Piece};
 
 /// An element with all that is in it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -74,10 +78,24 @@ impl Tree {
         let mut stack = vec![Self::default()];
         let mut parser = Parser::new();
         let header = context.start_tag();
-        for chunk in header.chunks(8192).chain(bytes.chunks(8192)) {
-            let mut slice = chunk;
-            while let Ok(Some(event)) = parser.parse(&mut slice, false) {
-                build(&mut stack, event);
+        let bytes = lines(bytes);
+        for bytes in [&header[..], &bytes[..]] {
+            let (mut feed, mut fed) = (Feed::default(), 0);
+            loop {
+                let piece = match feed.next(bytes, fed) {
+                    Piece::Bytes([]) => break,
+                    Piece::Bytes(piece) => piece,
+                    Piece::LineFeed => b"\n",
+                    Piece::Skip(length) => {
+                        fed += length;
+                        continue;
+                    }
+                };
+                let mut slice = piece;
+                while let Ok(Some(event)) = parser.parse(&mut slice, false) {
+                    build(&mut stack, event);
+                }
+                fed += piece.len();
             }
         }
         // The stack holds a root for the roots, the stream, and what was left open: nothing.
@@ -94,6 +112,24 @@ impl Tree {
             })
             .unwrap_or_default()
     }
+}
+
+/// With one line feed for each end of a line (XML 1.0 §2.11).
+fn lines(bytes: &[u8]) -> Cow<'_, [u8]> {
+    if memchr(b'\r', bytes).is_none() {
+        return Cow::Borrowed(bytes);
+    }
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut after_return = false;
+    for byte in bytes {
+        match byte {
+            b'\r' => out.push(b'\n'),
+            b'\n' if after_return => {}
+            _ => out.push(*byte),
+        }
+        after_return = *byte == b'\r';
+    }
+    Cow::Owned(out)
 }
 
 fn build(stack: &mut Vec<Tree>, event: Event) {

@@ -135,6 +135,13 @@ pub(crate) fn escape_attribute(value: &str, out: &mut BytesMut) {
     });
 }
 
+/// How long a value is with its escapes.
+pub(crate) fn escaped_length(value: &str) -> usize {
+    let mut out = BytesMut::new();
+    escape_attribute(value, &mut out);
+    out.len()
+}
+
 fn escape_text(text: &str, out: &mut BytesMut) {
     escape(text, out, |character| match character {
         '\r' => Some("&#13;"),
@@ -163,7 +170,7 @@ fn escape(text: &str, out: &mut BytesMut, more: impl Fn(char) -> Option<&'static
 }
 
 /// XML 1.0 §2.2, production Char.
-fn is_xml(character: char) -> bool {
+pub(crate) fn is_xml(character: char) -> bool {
     matches!(character, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..)
 }
 

@@ -4,7 +4,9 @@
 use std::collections::HashSet;
 
 use proptest::prelude::*;
-use xmpp_stream::{BadAddress, Domain, Jid, split_jid};
+use xmpp_stream::{
+    BadAddress, ContentNamespace, Context, Domain, Element, Jid, Spelling, split_jid,
+};
 
 /// Localpart, domainpart and resourcepart after preparation, or that it is no address.
 #[track_caller]
@@ -109,6 +111,25 @@ fn other_scripts_are_prepared() {
         "user@example.com/\u{a0}x",
         Some((Some("user"), "example.com", Some(" x"))),
     );
+    // As PRECIS has it and stringprep had not: these are other people than strasse and fi.
+    check(
+        "straße@example.com",
+        Some((Some("straße"), "example.com", None)),
+    );
+    check("\u{fb01}@example.com", None);
+    check(
+        "example.com/\u{fb01}",
+        Some((None, "example.com", Some("\u{fb01}"))),
+    );
+    // Emoji of Unicode 9 and 15, letters of Unicode 7: newer than the tables.
+    check(
+        "example.com/\u{1f923}\u{1fae8}",
+        Some((None, "example.com", Some("\u{1f923}\u{1fae8}"))),
+    );
+    check(
+        "\u{10d00}@example.com",
+        Some((Some("\u{10d00}"), "example.com", None)),
+    );
     check(
         "\u{ff55}ser@example.com",
         Some((Some("user"), "example.com", None)),
@@ -158,6 +179,22 @@ fn what_is_no_address() {
         "user@xn--.example",
         "user@a\u{ff0f}b.example",
         "user@\u{2024}\u{2024}",
+        // Nothing to be seen: soft hyphen, zero width joiner, the order of writing turned round.
+        "us\u{ad}er@example.com",
+        "us\u{200d}er@example.com",
+        "us\u{202e}er@example.com",
+        "example.com/\u{202e}",
+        "example.com/\u{ad}",
+        "example.com/\u{fdd0}",
+        "exam\u{ad}ple.com",
+        "exam\u{200b}ple.com",
+        "exam\u{fe0f}ple.com",
+        "exam\u{202e}ple.com",
+        // No letters.
+        "\u{2665}@example.com",
+        "\u{1f923}@example.com",
+        // Fullwidth, and then what may not stand there.
+        "\u{ff07}@example.com",
     ] {
         check(text, None);
     }
@@ -171,6 +208,16 @@ fn parts_have_bounds() {
     let slash = |length: usize| format!("example.com/{}", "a".repeat(length));
     assert!(Jid::parse(&slash(1023)).is_ok());
     assert!(Jid::parse(&slash(1024)).is_err());
+    for (parts, good) in [(511, true), (512, false)] {
+        assert_eq!(
+            Jid::parse(&format!("{}@example.com", "é".repeat(parts))).is_ok(),
+            good
+        );
+        assert_eq!(
+            Jid::parse(&format!("example.com/{}", "é".repeat(parts))).is_ok(),
+            good
+        );
+    }
     let label = |length: usize| format!("{}.example", "a".repeat(length));
     assert!(Domain::parse(&label(63)).is_ok());
     assert!(Domain::parse(&label(64)).is_err());
@@ -212,6 +259,57 @@ fn a_domain_is_the_same_in_every_spelling() {
 }
 
 #[test]
+fn an_address_is_spelt_as_prepared_or_in_another_way_or_is_none() {
+    let domain = Domain::parse("straße.example").unwrap();
+    let other = |text: &str| Spelling::Other(Jid::parse(text).unwrap());
+    for (address, want) in [
+        ("straße.example", Spelling::Prepared),
+        ("a@straße.example/R \u{e9}", Spelling::Prepared),
+        ("\u{e9}@straße.example", Spelling::Prepared),
+        ("A@straße.example", other("a@straße.example")),
+        ("a@xn--strae-oqa.example", other("a@straße.example")),
+        ("a@STRAßE.example./R", other("a@straße.example/R")),
+        ("E\u{301}@straße.example", other("\u{e9}@straße.example")),
+        ("@straße.example", Spelling::Malformed),
+        ("a@straße.example/", Spelling::Malformed),
+        ("a b@STRASSE.example", Spelling::Elsewhere),
+        ("a@strasse.example", Spelling::Elsewhere),
+        ("a@b@straße.example", Spelling::Elsewhere),
+        ("", Spelling::Elsewhere),
+    ] {
+        assert_eq!(domain.spelling(address), want, "{address}");
+    }
+}
+
+#[test]
+fn an_element_is_readdressed_in_its_head_alone() {
+    let context = Context::new(ContentNamespace::Server);
+    let text = "<message  to = \"A@b\" x='to' from='C&amp;@d'\n xmlns:s='jabber:server' id='1'><s:x to='A@b'/></message>";
+    let element = Element::parse(text, &context).unwrap();
+    let both = element.readdressed(Some("c'\"@d"), Some("a@b"));
+    let want = text
+        .replacen("A@b", "a@b", 1)
+        .replace("C&amp;@d", "c&apos;&quot;@d");
+    assert_eq!(both.bytes(), &want);
+    assert_eq!(both, Element::parse(want, &context).unwrap());
+    assert_eq!(
+        (both.from().as_deref(), both.to().as_deref()),
+        (Some("c'\"@d"), Some("a@b"))
+    );
+    assert_eq!((both.id().as_deref(), both.name()), (Some("1"), "message"));
+    // What forwarding has to know of what is within is still known.
+    let [mut one, mut other] = [bytes::BytesMut::new(), bytes::BytesMut::new()];
+    both.write_for(ContentNamespace::Component, &mut one);
+    Element::parse(both.bytes().clone(), &context)
+        .unwrap()
+        .write_for(ContentNamespace::Component, &mut other);
+    assert_eq!(one, other);
+    assert_eq!(element.readdressed(None, None), element);
+    let bare = Element::parse("<iq/>", &context).unwrap();
+    assert_eq!(bare.readdressed(Some("a"), Some("b")), bare);
+}
+
+#[test]
 fn ip_addresses_are_known_as_such() {
     for (text, ascii) in [
         ("192.0.2.1", "192.0.2.1"),
@@ -236,11 +334,24 @@ proptest! {
             prop_assert_eq!(&Jid::parse(jid.as_str()).unwrap(), &jid);
             prop_assert_eq!(split_jid(jid.as_str()), (jid.local(), jid.domain().as_str(), jid.resource()));
             prop_assert!(jid.domain().is_named_by(domain));
+            let spelling = jid.domain().spelling(&text);
+            match jid.as_str() == text {
+                true => prop_assert_eq!(spelling, Spelling::Prepared),
+                false => prop_assert_eq!(spelling, Spelling::Other(jid)),
+            }
         }
         if let Ok(domain) = Domain::parse(&text) {
             prop_assert!(domain.ascii().is_ascii());
             prop_assert_eq!(&Domain::parse(domain.ascii()).unwrap(), &domain);
             prop_assert_eq!(&Domain::parse(domain.as_str()).unwrap(), &domain);
+        }
+    }
+
+    #[test]
+    fn any_characters_are_prepared_once_and_for_all(local in "\\PC{0,5}", resource in "\\PC{0,5}") {
+        let text = format!("{local}@a.example/{resource}");
+        if let Ok(jid) = Jid::parse(&text) {
+            prop_assert_eq!(&Jid::parse(jid.as_str()).unwrap(), &jid);
         }
     }
 

@@ -99,6 +99,9 @@ fn a_header_may_follow_an_xml_declaration() {
         "<?xml version='1.0'?>",
         "<?xml version=\"1.0\" encoding=\"UTF-8\" standalone=\"yes\" ?>\r\n",
         "<?xml version='1.0' encoding='utf-8'?>  ",
+        "<?xml version='1.0' standalone='yes'?>",
+        "<?xml version='1.0'\n standalone = 'no' ?>",
+        "<?xml version='1.0' encoding='UTF-8' standalone='no'?>",
     ] {
         assert_eq!(header(&format!("{declaration}{OPEN}")), header(OPEN));
     }
@@ -240,6 +243,17 @@ fn text_and_tree_resolve_references_and_cdata() {
         panic!()
     };
     assert_eq!(message.text(), "a&<d>&amp;\n");
+    let input =
+        format!("{OPEN}<message>1\r\n2\r3<b x='1\r\n2\r3&#0000013;'/>&#x000000000041;</message>");
+    let Some(Frame::Element(lines)) = frames(&input).pop() else {
+        panic!()
+    };
+    assert_eq!(lines.text(), "1\n2\n3A");
+    let tree = lines.tree();
+    assert_eq!(
+        tree.child(ns::SERVER, "b").unwrap().attr("x"),
+        Some("1 2 3\r")
+    );
     let tree = message.tree();
     assert!(tree.is(ns::SERVER, "message"));
     let b = tree.child(ns::SERVER, "b").unwrap();
@@ -278,6 +292,7 @@ fn white_space_is_one_frame_for_each_run() {
             Frame::Element(_) => 'e',
             Frame::Whitespace => 'w',
             Frame::Footer => 'f',
+            Frame::Refused(_) => 'r',
         })
         .collect();
     assert_eq!(kinds, "hweweew");
@@ -452,6 +467,38 @@ fn text_between_elements_is_bad_format() {
         DecodeError::TextBetweenElements.condition(),
         Condition::BadFormat
     );
+}
+
+/// A declaration that is none is refused as it arrives.
+#[test]
+fn a_declaration_is_one_of_xml_1_0() {
+    for (declaration, condition) in [
+        ("<?xml version='1.1'?>", Condition::NotWellFormed),
+        ("<?xml version='1.0'>", Condition::NotWellFormed),
+        (
+            "<?xml version='1.0'encoding='utf-8'?>",
+            Condition::NotWellFormed,
+        ),
+        ("<?xml encoding='utf-8'?>", Condition::NotWellFormed),
+        (
+            "<?xml version='1.0' standalone='maybe'?>",
+            Condition::NotWellFormed,
+        ),
+        (
+            "<?xml version='1.0' standalone='yes' encoding='utf-8'?>",
+            Condition::NotWellFormed,
+        ),
+        ("<?xml ?>", Condition::NotWellFormed),
+        ("<?xml version='1.0' x='y'?>", Condition::NotWellFormed),
+        ("<?xml version='1.0<a b='", Condition::NotWellFormed),
+        (
+            "<?xml version='1.0' encoding='latin-1'",
+            Condition::UnsupportedEncoding,
+        ),
+    ] {
+        let error = decode(declaration).1.unwrap();
+        assert_eq!(error.condition(), condition, "{declaration}");
+    }
 }
 
 #[test]

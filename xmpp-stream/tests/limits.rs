@@ -6,16 +6,18 @@ mod common;
 use bytes::BytesMut;
 use common::{OPEN, decode_in, decode_with};
 use tokio_util::codec::Decoder;
-use xmpp_stream::{Codec, Condition, DecodeError, Frame, Limits};
+use xmpp_stream::{Codec, Condition, DecodeError, Excess, Frame, Limits};
 
 fn roomy() -> Limits {
     Limits {
+        header_bytes: 200,
         element_bytes: 200,
         depth: 4,
         attributes: 6,
         namespaces: 6,
         total_bytes: None,
         total_elements: None,
+        excess: Excess::EndsStream,
     }
 }
 
@@ -56,7 +58,11 @@ fn what_is_wrong_before_the_limit_is_wrong_first() {
 }
 
 #[test]
-fn a_header_has_the_limit_of_an_element() {
+fn a_header_has_a_limit_of_its_own() {
+    let roomy = || Limits {
+        element_bytes: 1000,
+        ..roomy()
+    };
     let long = OPEN.replace("a.example", &"a".repeat(200));
     let (frames, error) = decode_with(roomy(), long.as_bytes());
     assert_eq!(
@@ -117,7 +123,7 @@ fn namespaces_in_scope_are_bounded() {
     );
     let limits = Limits {
         attributes: 20,
-        element_bytes: 1000,
+        header_bytes: 1000,
         ..roomy()
     };
     let (_, error) = decode_with(limits, header.as_bytes());
@@ -200,10 +206,9 @@ fn names_and_attributes_have_a_bound_of_their_own() {
         format!("<{long}/>"),
         format!("<a {long}='1'/>"),
         format!("<a b='{long}'/>"),
-        "<a>&#0000000065;</a>".to_owned(),
     ] {
         let (_, error) = decode_in(
-            Limits::after_authentication(),
+            Limits::before_authentication(),
             &[OPEN.as_bytes(), element.as_bytes()],
         );
         let error = error.unwrap();
@@ -213,6 +218,49 @@ fn names_and_attributes_have_a_bound_of_their_own() {
         );
         assert_eq!(error.condition(), Condition::PolicyViolation);
     }
+}
+
+#[test]
+fn a_header_is_no_larger_on_a_stream_that_is_authenticated() {
+    let after = Limits::after_authentication();
+    assert_eq!(
+        after.header_bytes,
+        Limits::before_authentication().element_bytes
+    );
+    let half = "a".repeat(after.header_bytes / 2 - 200);
+    let addresses = format!("from='{half}' to='{half}'");
+    let mut long = OPEN.replace("from='a.example' to='b.example'", &addresses);
+    let (frames, error) = decode_in(after, &[long.as_bytes()]);
+    assert_eq!((frames.len(), error), (1, None));
+    long = long.replace("version", &format!("id='{}' version", "a".repeat(400)));
+    let (_, error) = decode_in(after, &[long.as_bytes()]);
+    assert_eq!(
+        error,
+        Some(DecodeError::ElementTooBig {
+            limit: after.header_bytes
+        })
+    );
+}
+
+/// What a header declares may have to be written on every stanza that is forwarded.
+#[test]
+fn what_a_header_puts_in_scope_is_bounded() {
+    let scope = |declared: &str| {
+        let header = OPEN.replace("version", &format!("{declared} version"));
+        decode_with(Limits::after_authentication(), header.as_bytes()).1
+    };
+    let error = Some(DecodeError::ScopeTooBig { limit: 4096 });
+    let prefix = |count: usize, length: usize| -> String {
+        let uri = |number: usize| format!("xmlns:p{number}='{}' ", "u".repeat(length - 2));
+        (0..count).map(uri).collect()
+    };
+    assert_eq!(scope(&prefix(4, 1024)), None);
+    assert_eq!(scope(&prefix(5, 1024)), error);
+    assert_eq!(scope(&format!("xml:lang='{}'", "x".repeat(4096))), None);
+    assert_eq!(scope(&format!("xml:lang='{}'", "x".repeat(4097))), error);
+    // As they would be written: escaped.
+    assert_eq!(scope(&format!("xmlns:x=\"{}\"", "'".repeat(1000))), error);
+    assert_eq!(error.unwrap().condition(), Condition::PolicyViolation);
 }
 
 #[test]

@@ -71,7 +71,7 @@ impl Ear {
         loop {
             match self.frame().await? {
                 Some(Frame::Element(element)) => return Ok(Some(element)),
-                Some(Frame::Whitespace) => {}
+                Some(Frame::Whitespace | Frame::Refused(_)) => {}
                 Some(Frame::Header(_) | Frame::Footer) | None => return Ok(None),
             }
         }

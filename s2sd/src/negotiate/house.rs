@@ -73,6 +73,7 @@ impl House {
         let own = &self.config.limits;
         let default = Limits::before_authentication();
         Limits {
+            header_bytes: own.preauth_stanza,
             element_bytes: own.preauth_stanza,
             depth: own.depth.min(default.depth),
             attributes: own.attributes.min(default.attributes),
@@ -86,6 +87,7 @@ impl House {
     pub fn limits_for_open_streams(&self) -> Limits {
         let own = &self.config.limits;
         Limits {
+            header_bytes: own.preauth_stanza,
             depth: own.depth,
             attributes: own.attributes,
             ..Limits::after_authentication()

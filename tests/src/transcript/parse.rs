@@ -275,6 +275,7 @@ fn note_or_action(note: &str) -> anyhow::Result<Step> {
         ["refused", "from", from, "to", to, cause] => {
             Step::Sees(Note::Refused(owned(from), owned(to), owned(cause)))
         }
+        ["answered", condition] => Step::Sees(Note::Answered(owned(condition))),
         ["bounced", condition, cause] => Step::Sees(Note::Bounced(owned(condition), owned(cause))),
         ["connects", "again"] => Step::Sees(Note::ConnectsAgain),
         _ => bail!("nothing like this happens: {note}"),

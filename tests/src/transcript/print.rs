@@ -49,6 +49,7 @@ pub(super) fn note(note: &Note) -> String {
         Note::Closed(cause) => format!("-- closed: {cause}\n"),
         Note::Delivered(stanza) => format!("-- delivered {stanza}\n"),
         Note::Proved(from, to, method) => format!("-- proved from {from} to {to} by {method}\n"),
+        Note::Answered(condition) => format!("-- answered {condition}\n"),
         Note::Refused(from, to, cause) => format!("-- refused from {from} to {to}: {cause}\n"),
         Note::Bounced(condition, cause) => format!("-- bounced {condition}: {cause}\n"),
         Note::ConnectsAgain => "-- connects again\n".to_owned(),

@@ -191,6 +191,8 @@ pub(super) enum Note {
     Proved(String, String, String),
     /// The pair is refused by the peer: from, to, cause.
     Refused(String, String, String),
+    /// A stanza of the peer's goes back to it, and the stream goes on: condition.
+    Answered(String),
     /// The waiting stanza comes back: condition, cause.
     Bounced(String, String),
     /// A new connection is made to the same server.

@@ -142,7 +142,8 @@ impl Player {
 
     async fn sees(&mut self, note: &Note) -> anyhow::Result<()> {
         match note {
-            Note::Proved(..) | Note::Refused(..) => Ok(()),
+            // The answer goes by a connection of s2sd's own.
+            Note::Proved(..) | Note::Refused(..) | Note::Answered(_) => Ok(()),
             Note::Closed(_) => {
                 self.over = true;
                 if !self.lines.contains_key(&Stream::Main) {

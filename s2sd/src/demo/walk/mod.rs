@@ -241,7 +241,7 @@ fn kind<'a>(frame: &'a Frame) -> Kind<'a> {
             Some(features) => Kind::Features(features),
             None => Kind::Element(element),
         },
-        Frame::Whitespace | Frame::Footer => Kind::Nothing,
+        Frame::Whitespace | Frame::Footer | Frame::Refused(_) => Kind::Nothing,
     }
 }
 

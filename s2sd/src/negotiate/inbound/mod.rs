@@ -24,7 +24,9 @@ use std::time::Instant;
 use bytes::Bytes;
 use xmpp_dialback::{Pair, Question, Receiving, Request, Verdict};
 use xmpp_sasl::Random;
-use xmpp_stream::{Condition, DecodeError, Domain, Element, Frame, Limits, StreamError, ns};
+use xmpp_stream::{
+    Condition, DecodeError, Domain, Element, Frame, Limits, StanzaError, StreamError, ns,
+};
 
 use self::sasl::Exchange;
 use super::offer::Offer;
@@ -32,7 +34,7 @@ use super::{Authorized, DomainPair, House, Judged, Method, Secured, Transport};
 use crate::closed::{By, Cause, Closed};
 use crate::config::Policy;
 use crate::peer_text::PeerText;
-use crate::stanza::{Refused, Stanza};
+use crate::stanza::{Refused, Stanza, jid_malformed};
 use crate::tls::judgement::Judgement;
 
 /// What can happen to an incoming stream.
@@ -99,6 +101,8 @@ pub enum InboundEffect {
     Proved(Authorized),
     /// A stanza for the router.
     Deliver(Stanza, Authorized),
+    /// A stanza that goes no further, and what its sender is told.
+    Bounce(Stanza, StanzaError, Authorized),
 }
 
 /// The receiving entity.
@@ -281,6 +285,19 @@ impl Inbound {
                     out,
                 )),
             },
+            Frame::Refused(refused) => match (&self.stage, refused.stanza()) {
+                (Stage::Open(_), Some(stub)) => {
+                    let stub = stub.clone();
+                    match self.on_stanza(stub, Some(refused.stanza_error()), out) {
+                        Ok(()) => Ok(self),
+                        Err(error) => Err(self.refuse_with(error.0, error.1, out)),
+                    }
+                }
+                _ => {
+                    let stream_error = refused.why().stream_error();
+                    Err(self.refuse(stream_error, refused.why().to_string(), out))
+                }
+            },
             Frame::Element(element) => {
                 match std::mem::replace(&mut self.stage, Stage::ExpectHeader) {
                     Stage::Open(offer) => self.on_element(offer, element, out),
@@ -333,7 +350,7 @@ impl Inbound {
     fn on_element(mut self: Box<Self>, offer: Offer, element: Element, out: &mut Out) -> Step {
         if element.stanza().is_some() {
             self.stage = Stage::Open(offer);
-            return match self.on_stanza(element, out) {
+            return match self.on_stanza(element, None, out) {
                 Ok(()) => Ok(self),
                 Err(error) => Err(self.refuse_with(error.0, error.1, out)),
             };
@@ -362,9 +379,11 @@ impl Inbound {
         }
     }
 
+    /// `refused`: it is for nobody, and only its sender is still to be told.
     fn on_stanza(
         &mut self,
         element: Element,
+        refused: Option<StanzaError>,
         out: &mut Out,
     ) -> Result<(), (Condition, &'static str)> {
         let mut element = element;
@@ -372,7 +391,18 @@ impl Inbound {
         for authorized in &self.proved {
             match Stanza::from_peer(element, authorized) {
                 Ok(stanza) => {
-                    out.push(InboundEffect::Deliver(stanza, authorized.clone()));
+                    let authorized = authorized.clone();
+                    out.push(match refused {
+                        None => InboundEffect::Deliver(stanza, authorized),
+                        Some(error) => InboundEffect::Bounce(stanza, error, authorized),
+                    });
+                    return Ok(());
+                }
+                Err((back, Refused::Malformed)) => {
+                    if let Some(stanza) = Stanza::answerable(&back, authorized) {
+                        let authorized = authorized.clone();
+                        out.push(InboundEffect::Bounce(stanza, jid_malformed(), authorized));
+                    }
                     return Ok(());
                 }
                 Err((back, refused)) => {
@@ -408,7 +438,7 @@ impl Inbound {
             Some(Refused::InvalidFrom) => {
                 (Condition::InvalidFrom, "`from` is not of a proved domain")
             }
-            Some(Refused::ImproperAddressing) => (
+            Some(Refused::ImproperAddressing | Refused::Malformed) => (
                 Condition::ImproperAddressing,
                 "`to` or `from` is missing or malformed",
             ),

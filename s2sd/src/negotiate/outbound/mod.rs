@@ -331,6 +331,14 @@ impl Outbound {
             (Frame::Header(_), _) => {
                 Err(self.refuse_with(Condition::InvalidNamespace, "a second stream header", out))
             }
+            (Frame::Refused(refused), stage) => {
+                // A stanza in the wrong direction, whatever is in it.
+                if let (Stage::Established, Some(stub)) = (stage, refused.stanza()) {
+                    return self.on_established(stub, out);
+                }
+                let stream_error = refused.why().stream_error();
+                Err(self.refuse(stream_error, refused.why().to_string(), out))
+            }
             (Frame::Element(element), stage) => {
                 if element.is(ns::STREAMS, "error") {
                     let error = StreamError::from_element(&element)

@@ -265,6 +265,9 @@ impl Player {
                 InboundEffect::Proved(authorized) => {
                     self.see(proved(&authorized, Role::Receiving));
                 }
+                InboundEffect::Bounce(_, error, _) => {
+                    self.see(Note::Answered(error.condition.name().to_owned()));
+                }
                 InboundEffect::Deliver(stanza, _) => {
                     let bytes = stanza.element().bytes();
                     self.see(Note::Delivered(String::from_utf8_lossy(bytes).into_owned()));
@@ -429,6 +432,7 @@ impl Player {
                 Frame::Header(header) => Event::Header(header),
                 Frame::Element(element) => Event::Element(element),
                 Frame::Footer => Event::Footer,
+                Frame::Refused(refused) => bail!("s2sd says {refused:?}"),
                 Frame::Whitespace => continue,
             };
             self.seen.push_back(Seen::Said(stream, event));
