@@ -16,15 +16,15 @@ use crate::config::{Dane, Dnssec, Policy, TlsMode};
 use crate::conn::Conn;
 use crate::means::Means;
 use crate::negotiate::{House, Judged};
-use crate::resolve::{Dns, Fetch, Host, ResolveError, Target};
+use crate::resolve::{Asker, Dns, Fetch, Host, ResolveError, Target};
 use crate::tls::judgement::Published;
 use crate::tls::{self, Because, Evidence, Judgement, PeerChain, Place};
 
 /// Which server it is that showed the certificate.
 #[derive(Clone, Debug)]
 pub(crate) enum Which {
-    /// The one we connected to; none if the DNS proves nothing about it.
-    Called(Option<Place>),
+    /// The one we connected to, for ourselves or not; none if the DNS proves nothing about it.
+    Called(Option<Place>, Asker),
     /// One that connected to us: any of the domain's.
     Calling,
 }
@@ -87,10 +87,15 @@ impl Means {
     ) -> Judgement {
         let policy = house.policy(domain);
         let within = house.config.limits.dialback;
+        let asker = match which {
+            Which::Called(_, asker) => asker,
+            Which::Calling => Asker::Stranger,
+        };
+        let dns = self.dns.asked_by(asker);
         let places = match which {
-            Which::Called(place) => Ok(place.into_iter().collect()),
+            Which::Called(place, _) => Ok(place.into_iter().collect()),
             Which::Calling if has_a_say(house, &policy) => {
-                places(&self.dns, domain, policy.tls, within).await
+                places(&dns, domain, policy.tls, within).await
             }
             Which::Calling => Ok(Vec::new()),
         };
@@ -105,7 +110,7 @@ impl Means {
             return judgement;
         }
         let fetch = Fetch {
-            dns: &self.dns,
+            dns: &dns,
             tls: &self.tls,
             policy: &policy,
             roots: &roots,
@@ -121,31 +126,31 @@ impl Means {
             ..evidence
         })
     }
+}
 
-    /// What the DNS proves about a server before we connect to it (RFC 7673 §3.3).
-    ///
-    /// # Errors
-    ///
-    /// The server must not be connected to.
-    pub(crate) async fn place(
-        &self,
-        house: &House,
-        target: &Target,
-        policy: &Policy,
-    ) -> Result<Option<Place>, ResolveError> {
-        if !has_a_say(house, policy) || policy.tls == TlsMode::Disabled || !target.secure {
-            return Ok(None);
-        }
-        let tlsa = match self.dns.tlsa(target).await {
-            // Whoever connects will see what that means; a proxy may know the name.
-            Err(ResolveError::NotFound | ResolveError::Onion) => None,
-            answer => answer?,
-        };
-        Ok(Some(Place {
-            host: host(target),
-            tlsa: Ok(tlsa),
-        }))
+/// What the DNS proves about a server before we connect to it (RFC 7673 §3.3).
+///
+/// # Errors
+///
+/// The server must not be connected to.
+pub(crate) async fn place(
+    dns: &Dns,
+    house: &House,
+    target: &Target,
+    policy: &Policy,
+) -> Result<Option<Place>, ResolveError> {
+    if !has_a_say(house, policy) || policy.tls == TlsMode::Disabled || !target.secure {
+        return Ok(None);
     }
+    let tlsa = match dns.tlsa(target).await {
+        // Whoever connects will see what that means; a proxy may know the name.
+        Err(ResolveError::NotFound | ResolveError::Onion) => None,
+        answer => answer?,
+    };
+    Ok(Some(Place {
+        host: host(target),
+        tlsa: Ok(tlsa),
+    }))
 }
 
 /// Whether the DNS is asked about certificates. Where `connect` stands instead of it, it is not asked for servers.

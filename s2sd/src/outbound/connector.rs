@@ -18,9 +18,9 @@ use crate::negotiate::{
     Authorized, Call, DomainPair, House, Method, Outbound, OutboundEffect, OutboundEvent, Purpose,
     Transport, spend,
 };
-use crate::resolve::{self, ResolveError, Target, Unreached};
+use crate::resolve::{self, Asker, ResolveError, Target, Unreached};
 use crate::tls::{self, PeerChain, Place};
-use crate::witness::{Which, shown};
+use crate::witness::{Which, place, shown};
 
 use super::onlooker::{Onlooker, Sight};
 
@@ -50,7 +50,7 @@ pub(super) async fn connect(
         return Err(Cause::denied(&pair.remote, &denied));
     }
     let policy = house.policy(&pair.remote);
-    let targets = targets(means, pair, &policy).await?;
+    let targets = targets(means, pair, &policy, purpose).await?;
     let mut worst: Option<Cause> = None;
     for target in targets {
         let mut tried = Vec::new();
@@ -95,12 +95,26 @@ pub(crate) fn is_worth_another(cause: &Cause, before: usize, now: usize, policy:
     refused && now > before && policy.auth.len() > now
 }
 
-async fn targets(means: &Means, pair: &DomainPair, policy: &Policy) -> Result<Vec<Target>, Cause> {
+/// For whom a stream is made: a stranger's key makes us ask the server whose name it gives.
+fn asker(purpose: &Purpose) -> Asker {
+    match purpose {
+        Purpose::Deliver | Purpose::Look { .. } => Asker::Us,
+        Purpose::Verify(_) => Asker::Stranger,
+    }
+}
+
+async fn targets(
+    means: &Means,
+    pair: &DomainPair,
+    policy: &Policy,
+    purpose: &Purpose,
+) -> Result<Vec<Target>, Cause> {
     if !policy.connect.is_empty() {
         return Ok(policy.connect.iter().map(Target::from).collect());
     }
     means
         .dns
+        .asked_by(asker(purpose))
         .targets(&pair.remote, policy.tls)
         .await
         .map_err(unresolved)
@@ -146,9 +160,10 @@ impl From<Cause> for Failed {
 impl Attempt<'_> {
     async fn make(&self, purpose: &Purpose, tried: Vec<Method>) -> Result<Outcome, Failed> {
         let within = self.house.config.limits.connect;
-        let place = self.means.place(self.house, self.target, self.policy).await;
+        let dns = self.means.dns.asked_by(asker(purpose));
+        let place = place(&dns, self.house, self.target, self.policy).await;
         let place = place.map_err(unresolved)?;
-        let tcp = resolve::connect(&self.means.dns, self.target, self.policy, within).await;
+        let tcp = resolve::connect(&dns, self.target, self.policy, within).await;
         let tcp = tcp.map_err(|why| match why {
             Unreached::Resolve(why) => unresolved(why),
             Unreached::Connect(error) => Cause::Connect(format!("{}: {error}", self.target).into()),
@@ -277,7 +292,7 @@ impl Attempt<'_> {
                         answer = Some(self.start_tls(&mut conn, shows).await?)
                     }
                     OutboundEffect::Judge(domain) => {
-                        let which = Which::Called(place.clone());
+                        let which = Which::Called(place.clone(), asker(purpose));
                         let judged = self.means.judge(shown(&conn), Some(domain), which);
                         let deadline = outbound.deadline().unwrap_or_else(Instant::now);
                         answer = Some(match timeout_at(deadline.into(), judged).await {

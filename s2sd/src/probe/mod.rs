@@ -39,6 +39,7 @@ use crate::negotiate::{DomainPair, House, Method, Purpose};
 use crate::outbound::connector::{self, Attempt, Outcome};
 use crate::resolve::{self, Dns, Target, Unreached};
 use crate::tls::Tls;
+use crate::witness;
 
 pub use self::report::Report;
 
@@ -427,7 +428,7 @@ impl Visit {
     ) -> Option<(Cause, Vec<Method>)> {
         let (means, policy) = (&prober.means, &prober.policy);
         let within = prober.house.config.limits.connect;
-        let place = match means.place(&prober.house, target, policy).await {
+        let place = match witness::place(&means.dns, &prober.house, target, policy).await {
             Ok(place) => place,
             Err(why) => {
                 page.ended(connector::unresolved(why));

@@ -1,22 +1,24 @@
 //! One question to the name servers, one answer, kept for its time and, where that is configured, proved by DNSSEC
-//! (RFC 4035 §5): aliases are followed, and count as far as all of them are proved.
+//! (RFC 4035 §5): aliases are followed, and count as far as all of them are proved. Of questions that are the same one is
+//! asked, and few at one time.
 //!
 //! Every name is asked for as it is (no search list, no local hosts file). Validation is the library's; what a message
 //! of validated records says is read in `reply.rs`.
 
 use std::{
-    net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use hickory_resolver::{
-    NameServerPool, PoolContext, TlsConfig,
-    config::{NameServerConfig, ResolverOpts},
+    ConnectionProvider, NameServerPool, PoolContext, TlsConfig,
+    config::{ConnectionConfig, NameServerConfig, ProtocolConfig, ResolverOpts},
     net::{
         DnsError, NetError,
         dnssec::DnssecDnsHandle,
         runtime::TokioRuntimeProvider,
+        udp::UdpClientStream,
         xfer::{DnsHandle, FirstAnswer as _, RetryDnsHandle},
     },
     proto::{
@@ -26,14 +28,15 @@ use hickory_resolver::{
     },
     system_conf::read_system_conf,
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
 use super::{
     anchor::Anchors,
-    kept::{Kept, Reply},
+    kept::{Asker, Found, Kept, Reply},
     plan::{ResolveError, Security},
     reply::{self, Bogus, Denial, Flaw, MAX_ALIASES, What},
+    turns::{Running, Turns},
 };
 use crate::config::{self, Dnssec};
 use crate::peer_text::PeerText;
@@ -41,7 +44,43 @@ use crate::peer_text::PeerText;
 /// A name server that took the signatures away is asked again after this time whether it still does.
 const SECOND_LOOK: Duration = Duration::from_secs(5 * 60);
 
-type Servers = RetryDnsHandle<NameServerPool<TokioRuntimeProvider>>;
+/// A look-up for a stranger ends after this time: it holds a turn that another stranger's waits for.
+const STRANGERS_PATIENCE: Duration = Duration::from_secs(5);
+/// So many sockets are opened for one question to one name server, one after the other while there is no answer.
+const SOCKETS: u8 = 2;
+
+type Servers = RetryDnsHandle<NameServerPool<Sockets>>;
+
+/// The library's sockets, fewer of them for UDP.
+#[derive(Clone, Default)]
+struct Sockets(TokioRuntimeProvider);
+
+impl ConnectionProvider for Sockets {
+    type Conn = <TokioRuntimeProvider as ConnectionProvider>::Conn;
+    type FutureConn = <TokioRuntimeProvider as ConnectionProvider>::FutureConn;
+    type RuntimeProvider = TokioRuntimeProvider;
+
+    fn new_connection(
+        &self,
+        ip: IpAddr,
+        config: &ConnectionConfig,
+        context: &PoolContext,
+    ) -> Result<Self::FutureConn, NetError> {
+        if !matches!(config.protocol, ProtocolConfig::Udp) {
+            return self.0.new_connection(ip, config, context);
+        }
+        let stream = UdpClientStream::builder(SocketAddr::new(ip, config.port), self.0.clone())
+            .with_timeout(Some(context.options.timeout))
+            .with_bind_addr(config.bind_addr)
+            .with_max_retries(SOCKETS);
+        // It begins a task.
+        Ok(Box::pin(async move { Ok(stream.exchange()) }))
+    }
+
+    fn runtime_provider(&self) -> &TokioRuntimeProvider {
+        &self.0
+    }
+}
 
 /// The name servers, and what they have said.
 pub(super) struct Resolver {
@@ -49,6 +88,8 @@ pub(super) struct Resolver {
     options: DnsRequestOptions,
     validation: Option<Validation>,
     kept: Mutex<Kept>,
+    running: Running,
+    turns: Turns,
 }
 
 /// What is needed to prove an answer.
@@ -118,7 +159,7 @@ impl Resolver {
         let attempts = options.attempts;
         let unused = TlsConfig::new().map_err(|error| error.to_string())?;
         let context = Arc::new(PoolContext::new(options, unused));
-        let pool = NameServerPool::from_config(servers, context, TokioRuntimeProvider::default());
+        let pool = NameServerPool::from_config(servers, context, Sockets::default());
         let servers = RetryDnsHandle::new(pool, attempts);
         let validation = match config.dnssec {
             Dnssec::Off => None,
@@ -131,6 +172,8 @@ impl Resolver {
             options: asking,
             validation,
             kept: Mutex::default(),
+            running: Running::default(),
+            turns: Turns::default(),
         })
     }
 
@@ -139,12 +182,48 @@ impl Resolver {
     /// # Errors
     ///
     /// [`ResolveError::Failed`], [`ResolveError::Bogus`].
-    pub(super) async fn ask(&self, name: &Name, kind: RecordType) -> Result<Reply, ResolveError> {
+    pub(super) async fn ask(&self, name: &Name, kind: RecordType, asker: Asker) -> Found {
         let validation = self.validating().await;
-        let known = |kept: &Kept| kept.get(name, kind, validation.is_some(), Instant::now());
-        if let Some(reply) = known(&self.kept.lock().unwrap_or_else(PoisonError::into_inner)) {
-            return Ok(reply);
+        let validated = validation.is_some();
+        let known = self
+            .kept()
+            .get(name, kind, validated, asker, Instant::now());
+        if let Some(found) = known {
+            return found;
         }
+        // If who looks up goes away, the next of those who wait begins anew.
+        let (running, asker) = self.running.join(name, kind, asker);
+        let look_up = || async {
+            let _turn = self.turns.take(name, asker).await;
+            let look_up = self.look_up(name, kind, validation);
+            let answer = match asker {
+                Asker::Us => look_up.await,
+                Asker::Stranger => match timeout(STRANGERS_PATIENCE, look_up).await {
+                    Ok(answer) => answer,
+                    Err(_) => {
+                        let seconds = STRANGERS_PATIENCE.as_secs();
+                        let why = format!("none in {seconds} seconds");
+                        Err(ResolveError::Failed(why.into()))
+                    }
+                },
+            };
+            let (found, ttl) = match answer {
+                Ok((reply, ttl)) => (Ok(reply), ttl),
+                Err(why) => (Err(why), Duration::MAX),
+            };
+            let now = Instant::now();
+            self.kept().keep(name, kind, &found, ttl, asker, now);
+            found
+        };
+        running.get_or_init(look_up).await.clone()
+    }
+
+    async fn look_up(
+        &self,
+        name: &Name,
+        kind: RecordType,
+        validation: Option<&Validation>,
+    ) -> Result<(Reply, Duration), ResolveError> {
         let mut security = Security::Secure;
         let mut ttl = Duration::MAX;
         let mut current = name.clone();
@@ -170,10 +249,12 @@ impl Resolver {
             let why = format!("the aliases of {name} do not end");
             return Err(ResolveError::Failed(why.into()));
         };
-        let reply = Reply { records, security };
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.keep(name, kind, &reply, ttl, Instant::now());
-        Ok(reply)
+        let records = records.into();
+        Ok((Reply { records, security }, ttl))
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn hear_plain(&self, name: &Name, kind: RecordType) -> Result<reply::Said, ResolveError> {

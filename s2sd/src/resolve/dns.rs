@@ -3,20 +3,22 @@
 
 use std::{net::IpAddr, net::Ipv4Addr, net::Ipv6Addr, net::SocketAddr, sync::Arc};
 
-use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use hickory_resolver::proto::rr::{Name, RecordType};
 use xmpp_stream::Domain;
 
 use super::ask::{self, Resolver};
-use super::kept::Reply;
+use super::kept::{Asker, Reply};
 use super::plan::{Answer, Host, ResolveError, Security, Srv, Target, fallback, is_onion, plan};
+use super::rdata::Rdata;
 use crate::config::{self, Dnssec, TlsMode};
-use crate::tls::{Tlsa, TlsaSet};
+use crate::tls::TlsaSet;
 
 /// The resolver with its cache.
 #[derive(Clone)]
 pub struct Dns {
     resolver: Arc<Resolver>,
     dnssec: Dnssec,
+    asker: Asker,
 }
 
 impl std::fmt::Debug for Dns {
@@ -54,7 +56,17 @@ impl Dns {
         Ok(Self {
             resolver: Arc::new(Resolver::new(config)?),
             dnssec: config.dnssec,
+            asker: Asker::Us,
         })
+    }
+
+    /// The same resolver, asked for somebody else.
+    #[must_use]
+    pub fn asked_by(&self, asker: Asker) -> Self {
+        Self {
+            asker,
+            ..self.clone()
+        }
     }
 
     /// Whether the trust anchor can be used, if one is configured.
@@ -130,7 +142,10 @@ impl Dns {
         for answer in [v6, v4] {
             match answer {
                 Ok(reply) => {
-                    let found = reply.records.iter().filter_map(RData::ip_addr);
+                    let found = reply.records.iter().filter_map(|record| match record {
+                        Rdata::Address(address) => Some(*address),
+                        _ => None,
+                    });
                     let before = all.len();
                     all.extend(found.map(|address| SocketAddr::new(address, target.port)));
                     if all.len() > before {
@@ -172,13 +187,8 @@ impl Dns {
         if reply.security < Security::Secure {
             return Ok(None);
         }
-        let usable = reply.records.into_iter().filter_map(|data| match data {
-            RData::TLSA(tlsa) => Tlsa::new(
-                tlsa.cert_usage.into(),
-                tlsa.selector.into(),
-                tlsa.matching.into(),
-                tlsa.cert_data,
-            ),
+        let usable = reply.records.iter().filter_map(|record| match record {
+            Rdata::Tlsa(tlsa) => Some(tlsa.clone()),
             _ => None,
         });
         Ok(TlsaSet::new(&name, usable))
@@ -194,14 +204,9 @@ impl Dns {
             Err(why) => return Answer::Failed(why),
         };
         let records: Vec<Srv> = records
-            .into_iter()
-            .filter_map(|data| match data {
-                RData::SRV(srv) => Some(Srv {
-                    priority: srv.priority,
-                    weight: srv.weight,
-                    port: srv.port,
-                    target: srv.target.to_ascii(),
-                }),
+            .iter()
+            .filter_map(|record| match record {
+                Rdata::Srv(srv) => Some(srv.clone()),
                 _ => None,
             })
             .collect();
@@ -215,7 +220,7 @@ impl Dns {
         if let Some(known) = local(name, kind) {
             return Ok(known);
         }
-        let reply = self.resolver.ask(name, kind).await?;
+        let reply = self.resolver.ask(name, kind, self.asker).await?;
         match self.dnssec {
             Dnssec::Require if reply.security < Security::Secure => {
                 let name = name.to_ascii();
@@ -237,7 +242,7 @@ fn local(name: &Name, kind: RecordType) -> Option<Reply> {
         _ => None,
     };
     Some(Reply {
-        records: address.into_iter().map(RData::from).collect(),
+        records: address.into_iter().map(Rdata::Address).collect(),
         security: Security::Unvalidated,
     })
 }

@@ -1,194 +1,228 @@
-//! Answers of the DNS that are still good: RFC 1035 §7.4, RFC 2308 §5. What is no answer is not kept, and asked for again.
+//! Answers of the DNS that are still good: RFC 1035 §7.4, RFC 2308 §5; and for a few seconds, that there was none.
+//!
+//! What is kept is bounded in bytes. Whose question brought an answer counts: what strangers had us ask is kept for
+//! minutes and has a share of its own, so that it cannot push out what our own streams need.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, mem::size_of, sync::Arc, time::Duration};
 
-use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use hickory_resolver::proto::rr::{Name, RecordType};
 use tokio::time::Instant;
 
-use super::plan::Security;
+use super::{
+    plan::{ResolveError, Security},
+    rdata::Rdata,
+};
 
-/// Whoever repairs a zone should not wait long until we look again.
+/// Who repairs a zone should not wait long until we look again.
 const NEGATIVE_TTL: Duration = Duration::from_secs(60);
 /// A record with a TTL of a year is asked for again after a day.
 const POSITIVE_TTL: Duration = Duration::from_secs(24 * 60 * 60);
-/// In answers, not bytes.
-const CAPACITY: usize = 8192;
+/// What only strangers wanted to know is asked for again after five minutes.
+const STRANGERS_TTL: Duration = Duration::from_secs(5 * 60);
+/// That there was no answer is said to strangers for so long. Our own lanes have pauses of their own between attempts.
+const FAILURE_TTL: Duration = Duration::from_secs(5);
+/// In bytes, all together.
+const CAPACITY: usize = 8 << 20;
+/// In bytes, of it what only strangers wanted to know.
+const STRANGERS: usize = 4 << 20;
 
-/// The end of a chain of aliases: all records of one kind, or none.
+/// For whom the DNS is asked.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Asker {
+    /// For ourselves: we have something to send there, or an operator wants to know.
+    Us,
+    /// Because a peer that is not authenticated says that it is somebody.
+    Stranger,
+}
+
+/// The end of a chain of aliases: all records of one kind that are used, or none.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Reply {
-    pub(super) records: Vec<RData>,
+    pub(super) records: Arc<[Rdata]>,
     /// The weakest link.
     pub(super) security: Security,
 }
 
-/// The answers. No more than 8192: then those whose time is over go, and if there are none, any.
+/// What came of a look-up.
+pub(super) type Found = Result<Reply, ResolveError>;
+
+/// The answers.
 #[derive(Debug, Default)]
-pub(super) struct Kept(HashMap<(Name, RecordType), (Instant, Reply)>);
+pub(super) struct Kept {
+    entries: HashMap<Key, Entry>,
+    /// What they cost.
+    bytes: Bytes,
+    /// How many there ever were.
+    count: u64,
+}
+
+type Key = (Name, RecordType);
+
+#[derive(Debug, Default)]
+struct Bytes {
+    ours: usize,
+    strangers: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    found: Found,
+    /// As long as it is good for us,
+    until: Instant,
+    /// and for strangers.
+    soon: Instant,
+    asker: Asker,
+    cost: usize,
+    /// Which one it is, in the order in which they came.
+    number: u64,
+}
+
+impl Entry {
+    fn is_over(&self, now: Instant) -> bool {
+        match self.asker {
+            Asker::Us => self.until <= now,
+            Asker::Stranger => self.soon <= now,
+        }
+    }
+}
+
+impl Bytes {
+    fn of(&mut self, asker: Asker) -> &mut usize {
+        match asker {
+            Asker::Us => &mut self.ours,
+            Asker::Stranger => &mut self.strangers,
+        }
+    }
+}
 
 impl Kept {
     /// What is known. With `validated`, only what was validated counts.
     pub(super) fn get(
-        &self,
+        &mut self,
         name: &Name,
         kind: RecordType,
         validated: bool,
+        asker: Asker,
         now: Instant,
-    ) -> Option<Reply> {
-        let (until, reply) = self.0.get(&(name.to_lowercase(), kind))?;
-        let counts = *until > now && (!validated || reply.security > Security::Unvalidated);
-        counts.then(|| reply.clone())
+    ) -> Option<Found> {
+        let entry = self.entries.get_mut(&(name.to_lowercase(), kind))?;
+        match (&entry.found, asker) {
+            (Ok(reply), _) if validated && reply.security <= Security::Unvalidated => return None,
+            (Err(_), Asker::Us) => return None,
+            (Ok(_) | Err(_), _) => {}
+        }
+        match asker {
+            Asker::Us if entry.until <= now => return None,
+            Asker::Stranger if entry.is_over(now) => return None,
+            Asker::Us if entry.asker == Asker::Stranger => {
+                // Now we need it, too.
+                entry.asker = Asker::Us;
+                self.bytes.strangers -= entry.cost;
+                self.bytes.ours += entry.cost;
+            }
+            Asker::Us | Asker::Stranger => {}
+        }
+        Some(entry.found.clone())
     }
 
     pub(super) fn keep(
         &mut self,
         name: &Name,
         kind: RecordType,
-        reply: &Reply,
+        found: &Found,
         ttl: Duration,
+        asker: Asker,
         now: Instant,
     ) {
-        let most = match reply.records.is_empty() {
-            true => NEGATIVE_TTL,
-            false => POSITIVE_TTL,
+        let (most, asker) = match found {
+            Ok(reply) if reply.records.is_empty() => (NEGATIVE_TTL, asker),
+            Ok(_) => (POSITIVE_TTL, asker),
+            // Nobody but strangers hears of it.
+            Err(ResolveError::Failed(_)) => (FAILURE_TTL, Asker::Stranger),
+            // There was an answer. It costs no waiting to look whether it has been mended.
+            Err(_) => return,
         };
         let ttl = ttl.min(most);
         if ttl.is_zero() {
             return;
         }
-        if self.0.len() >= CAPACITY {
-            self.0.retain(|_, (until, _)| *until > now);
-        }
-        if self.0.len() >= CAPACITY {
-            let mut rank = 0;
-            self.0.retain(|_, _| {
-                rank += 1;
-                rank % 8 != 0
-            });
-        }
         let key = (name.to_lowercase(), kind);
-        self.0.insert(key, (now + ttl, reply.clone()));
+        let known = self.entries.get(&key);
+        if found.is_err() && known.is_some_and(|known| known.found.is_ok() && known.until > now) {
+            return;
+        }
+        self.remove(&key);
+        let cost = cost(&key, found);
+        self.make_room(asker, cost, now);
+        *self.bytes.of(asker) += cost;
+        self.count += 1;
+        let entry = Entry {
+            found: found.clone(),
+            until: now + ttl,
+            soon: now + ttl.min(STRANGERS_TTL),
+            asker,
+            cost,
+            number: self.count,
+        };
+        self.entries.insert(key, entry);
     }
+
+    fn remove(&mut self, key: &Key) {
+        if let Some(entry) = self.entries.remove(key) {
+            *self.bytes.of(entry.asker) -= entry.cost;
+        }
+    }
+
+    /// What is over goes first, then the oldest: strangers' for strangers, and for us ours only if theirs are not enough.
+    fn make_room(&mut self, asker: Asker, cost: usize, now: Instant) {
+        let fits = |bytes: &Bytes, cost| {
+            let all = bytes.ours + bytes.strangers + cost <= CAPACITY;
+            match asker {
+                Asker::Us => all,
+                Asker::Stranger => all && bytes.strangers + cost <= STRANGERS,
+            }
+        };
+        if fits(&self.bytes, cost) {
+            return;
+        }
+        let Self { entries, bytes, .. } = self;
+        entries.retain(|_, entry| {
+            let stays = !entry.is_over(now);
+            if !stays {
+                *bytes.of(entry.asker) -= entry.cost;
+            }
+            stays
+        });
+        // Not one by one: to find the oldest costs a look at all.
+        let some = cost + STRANGERS / 8;
+        let mut oldest: Vec<(bool, u64, Key)> = Vec::new();
+        if !fits(&self.bytes, some) {
+            let all = self.entries.iter().map(|(key, entry)| {
+                let ours = entry.asker == Asker::Us;
+                (ours, entry.number, key.clone())
+            });
+            oldest.extend(all);
+            oldest.sort_unstable_by_key(|(ours, number, _)| (*ours, *number));
+        }
+        for (ours, _, key) in oldest {
+            if fits(&self.bytes, some) || ours && asker == Asker::Stranger {
+                break;
+            }
+            self.remove(&key);
+        }
+    }
+}
+
+/// What an answer takes, about and rather more: the table is up to half empty.
+fn cost((name, _): &Key, found: &Found) -> usize {
+    let slot = 2 * (size_of::<(Key, Entry)>() + 1);
+    let name = 2 * name.len() + 32;
+    let found = match found {
+        Ok(reply) => reply.records.iter().map(Rdata::cost).sum::<usize>() + 32,
+        Err(why) => why.to_string().len() + 32,
+    };
+    slot + name + found
 }
 
 #[cfg(test)]
-mod tests {
-    use hickory_resolver::proto::rr::rdata::A;
-
-    use super::*;
-
-    fn name(text: &str) -> Name {
-        Name::from_ascii(text).unwrap()
-    }
-
-    fn reply(records: usize, security: Security) -> Reply {
-        Reply {
-            records: vec![RData::A(A::new(127, 0, 0, 1)); records],
-            security,
-        }
-    }
-
-    const MINUTE: Duration = Duration::from_secs(60);
-
-    #[tokio::test(start_paused = true)]
-    async fn an_answer_is_good_for_its_time_and_an_absence_for_a_minute() {
-        let mut kept = Kept::default();
-        let start = Instant::now();
-        let (some, none) = (reply(1, Security::Insecure), reply(0, Security::Insecure));
-        kept.keep(
-            &name("A.example."),
-            RecordType::A,
-            &some,
-            MINUTE * 10,
-            start,
-        );
-        kept.keep(
-            &name("b.example."),
-            RecordType::A,
-            &none,
-            MINUTE * 10,
-            start,
-        );
-        kept.keep(
-            &name("c.example."),
-            RecordType::A,
-            &some,
-            Duration::ZERO,
-            start,
-        );
-        kept.keep(
-            &name("d.example."),
-            RecordType::A,
-            &some,
-            MINUTE * 60 * 24 * 365,
-            start,
-        );
-        let known = |name_: &str, after| {
-            kept.get(&name(name_), RecordType::A, true, start + after)
-                .is_some()
-        };
-        for (name, until) in [
-            ("a.example.", MINUTE * 10),
-            ("b.example.", MINUTE),
-            ("d.example.", MINUTE * 60 * 24),
-        ] {
-            assert!(known(name, until - Duration::from_secs(1)), "{name}");
-            assert!(!known(name, until), "{name}");
-        }
-        assert!(!known("c.example.", Duration::ZERO));
-        assert_eq!(
-            kept.get(&name("a.example."), RecordType::AAAA, true, start),
-            None
-        );
-    }
-
-    #[tokio::test]
-    async fn what_nobody_validated_does_not_stand_for_what_is_to_be() {
-        let mut kept = Kept::default();
-        let now = Instant::now();
-        let reply = reply(1, Security::Unvalidated);
-        kept.keep(&name("a.example."), RecordType::A, &reply, MINUTE, now);
-        assert_eq!(
-            kept.get(&name("a.example."), RecordType::A, true, now),
-            None
-        );
-        assert_eq!(
-            kept.get(&name("a.example."), RecordType::A, false, now),
-            Some(reply)
-        );
-    }
-
-    #[tokio::test]
-    async fn there_is_an_end_to_what_is_kept() {
-        let mut kept = Kept::default();
-        let now = Instant::now();
-        let reply = reply(1, Security::Insecure);
-        for n in 0..CAPACITY {
-            let ttl = if n % 2 == 0 { MINUTE } else { MINUTE * 3 };
-            kept.keep(
-                &name(&format!("n{n}.example.")),
-                RecordType::A,
-                &reply,
-                ttl,
-                now,
-            );
-        }
-        assert_eq!(kept.0.len(), CAPACITY);
-        // Those whose time is over go first.
-        let later = now + MINUTE * 2;
-        kept.keep(&name("one.example."), RecordType::A, &reply, MINUTE, later);
-        assert_eq!(kept.0.len(), CAPACITY / 2 + 1);
-        for n in 0..CAPACITY * 2 {
-            kept.keep(
-                &name(&format!("m{n}.example.")),
-                RecordType::A,
-                &reply,
-                MINUTE,
-                later,
-            );
-            assert!(kept.0.len() <= CAPACITY);
-        }
-        let last = name(&format!("m{}.example.", CAPACITY * 2 - 1));
-        assert!(kept.get(&last, RecordType::A, true, later).is_some());
-    }
-}
+mod tests;

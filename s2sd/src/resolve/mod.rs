@@ -14,12 +14,15 @@ mod https;
 mod kept;
 pub mod plan;
 mod posh;
+mod rdata;
 mod reply;
 mod socks;
+mod turns;
 
 pub use connect::{Unreached, connect};
 pub use dial::dial;
 pub use dns::{Addresses, Dns, Services};
 pub(crate) use https::Fetch;
+pub use kept::Asker;
 pub use plan::{Answer, Host, ResolveError, Security, Srv, Target, plan};
 pub(crate) use posh::Posh;

@@ -15,14 +15,12 @@ use hickory_resolver::proto::{
 
 use rustls::pki_types::UnixTime;
 
-use super::plan::Security;
+use super::{plan::Security, rdata::Rdata};
 use crate::peer_text::PeerText;
 use crate::tls::Day;
 
 /// How many aliases are followed in one message, and how many messages are asked for one after the other.
 pub(super) const MAX_ALIASES: usize = 8;
-/// How many records of one kind are taken from an answer.
-const MAX_RECORDS: usize = 1024;
 
 /// What a message says.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,7 +34,7 @@ pub(super) struct Said {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum What {
     /// The records that were asked for.
-    Records(Vec<RData>),
+    Records(Vec<Rdata>),
     /// The name is another one's alias, of which the message says nothing.
     Alias(Name),
     /// There are none.
@@ -112,7 +110,7 @@ pub(super) fn read(
         {
             break;
         }
-        let found: Vec<&Record> = of(message, &current, kind).take(MAX_RECORDS).collect();
+        let found: Vec<&Record> = of(message, &current, kind).collect();
         if !found.is_empty() {
             for record in &found {
                 let proved = proof(message, record, validated)?;
@@ -120,8 +118,7 @@ pub(super) fn read(
                 ttl = ttl.min(lifetime(record));
             }
             security = nearest(&current, kind, security)?;
-            let records = found.into_iter().map(|record| record.data.clone());
-            let what = What::Records(records.collect());
+            let what = What::Records(Rdata::used(found.iter().map(|record| &record.data)));
             return Ok(Said {
                 what,
                 security,

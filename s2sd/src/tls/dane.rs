@@ -78,6 +78,19 @@ pub struct Tlsa {
 }
 
 impl Tlsa {
+    /// At most 32 of these records, in an order of their own.
+    pub(crate) fn that_count(records: impl IntoIterator<Item = Self>) -> Vec<Self> {
+        let mut records: Vec<Self> = records.into_iter().collect();
+        // In which order they came is of no meaning; what is left out must not depend on it.
+        records.sort_by(|a, b| {
+            let order = |tlsa: &Self| (Reverse(tlsa.usage), tlsa.selector as u8, tlsa.matching);
+            order(a).cmp(&order(b)).then_with(|| a.data.cmp(&b.data))
+        });
+        records.dedup();
+        records.truncate(MAX_RECORDS);
+        records
+    }
+
     /// Takes a record as it is in the DNS. `None`: one of its numbers is not known, or its data cannot be what it says
     /// to be; it counts as absent (RFC 6698 §4.1).
     pub fn new(usage: u8, selector: u8, matching: u8, data: Vec<u8>) -> Option<Self> {
@@ -191,14 +204,7 @@ pub struct TlsaSet {
 impl TlsaSet {
     /// The usable ones among the records of a name; `None` if there is none. At most 32 count.
     pub fn new(name: &str, records: impl IntoIterator<Item = Tlsa>) -> Option<Self> {
-        let mut records: Vec<Tlsa> = records.into_iter().collect();
-        // In which order they came is of no meaning; what is left out must not depend on it.
-        records.sort_by(|a, b| {
-            let order = |tlsa: &Tlsa| (Reverse(tlsa.usage), tlsa.selector as u8, tlsa.matching);
-            order(a).cmp(&order(b)).then_with(|| a.data.cmp(&b.data))
-        });
-        records.dedup();
-        records.truncate(MAX_RECORDS);
+        let records = Tlsa::that_count(records);
         (!records.is_empty()).then(|| Self {
             name: name.to_owned(),
             records,

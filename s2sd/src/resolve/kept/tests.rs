@@ -1,0 +1,234 @@
+//! What is kept, for how long, for whom, and how much of it.
+
+use super::*;
+use crate::resolve::plan::Srv;
+
+fn name(text: &str) -> Name {
+    Name::from_ascii(text).unwrap()
+}
+
+fn reply(records: usize, security: Security) -> Found {
+    let record = Rdata::Address([127, 0, 0, 1].into());
+    Ok(Reply {
+        records: vec![record; records].into(),
+        security,
+    })
+}
+
+fn failure() -> Found {
+    Err(ResolveError::Failed("SERVFAIL".into()))
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+const A: RecordType = RecordType::A;
+
+fn knows(kept: &mut Kept, name_: &str, asker: Asker, now: Instant) -> bool {
+    kept.get(&name(name_), A, true, asker, now).is_some()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_is_good_for_its_time_and_an_absence_for_a_minute() {
+    let mut kept = Kept::default();
+    let start = Instant::now();
+    let (some, none) = (reply(1, Security::Insecure), reply(0, Security::Insecure));
+    for (name_, found, ttl) in [
+        ("A.example.", &some, MINUTE * 10),
+        ("b.example.", &none, MINUTE * 10),
+        ("c.example.", &some, Duration::ZERO),
+        ("d.example.", &some, MINUTE * 60 * 24 * 365),
+    ] {
+        kept.keep(&name(name_), A, found, ttl, Asker::Us, start);
+    }
+    for (name, until) in [
+        ("a.example.", MINUTE * 10),
+        ("b.example.", MINUTE),
+        ("d.example.", MINUTE * 60 * 24),
+    ] {
+        for asker in [Asker::Us, Asker::Stranger] {
+            let just_before = start + until - Duration::from_secs(1);
+            assert!(knows(&mut kept, name, asker, just_before), "{name}");
+            assert!(!knows(&mut kept, name, asker, start + until), "{name}");
+        }
+    }
+    assert!(!knows(&mut kept, "c.example.", Asker::Us, start));
+    let other = kept.get(
+        &name("a.example."),
+        RecordType::AAAA,
+        true,
+        Asker::Us,
+        start,
+    );
+    assert_eq!(other, None);
+}
+
+#[tokio::test]
+async fn what_nobody_validated_does_not_stand_for_what_is_to_be() {
+    let mut kept = Kept::default();
+    let now = Instant::now();
+    let reply = reply(1, Security::Unvalidated);
+    let a = name("a.example.");
+    kept.keep(&a, A, &reply, MINUTE, Asker::Us, now);
+    assert_eq!(kept.get(&a, A, true, Asker::Us, now), None);
+    assert_eq!(kept.get(&a, A, false, Asker::Us, now), Some(reply));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_only_strangers_asked_for_is_good_for_minutes_until_we_use_it() {
+    let mut kept = Kept::default();
+    let start = Instant::now();
+    let found = reply(1, Security::Insecure);
+    for name_ in ["a.example.", "b.example."] {
+        kept.keep(&name(name_), A, &found, MINUTE * 60, Asker::Stranger, start);
+    }
+    let later = start + MINUTE * 5;
+    assert!(knows(
+        &mut kept,
+        "a.example.",
+        Asker::Stranger,
+        later - MINUTE
+    ));
+    assert!(knows(&mut kept, "b.example.", Asker::Us, later - MINUTE));
+    assert!(!knows(&mut kept, "a.example.", Asker::Stranger, later));
+    assert!(knows(&mut kept, "b.example.", Asker::Stranger, later));
+    assert!(knows(
+        &mut kept,
+        "b.example.",
+        Asker::Us,
+        start + MINUTE * 59
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn that_there_was_no_answer_is_remembered_for_seconds_and_for_strangers_only() {
+    let mut kept = Kept::default();
+    let start = Instant::now();
+    for asker in [Asker::Us, Asker::Stranger] {
+        kept.keep(
+            &name("a.example."),
+            A,
+            &failure(),
+            FAILURE_TTL,
+            asker,
+            start,
+        );
+        assert!(knows(&mut kept, "a.example.", Asker::Stranger, start));
+        assert!(!knows(&mut kept, "a.example.", Asker::Us, start));
+        assert!(!knows(
+            &mut kept,
+            "a.example.",
+            Asker::Stranger,
+            start + FAILURE_TTL
+        ));
+    }
+    // An answer that is refuted is none, and there was no wait for it.
+    let refuted = Err(ResolveError::Bogus("it is not signed".into()));
+    kept.keep(
+        &name("b.example."),
+        A,
+        &refuted,
+        FAILURE_TTL,
+        Asker::Us,
+        start,
+    );
+    assert!(!knows(&mut kept, "b.example.", Asker::Stranger, start));
+    // It does not push out an answer.
+    let found = reply(1, Security::Insecure);
+    kept.keep(&name("a.example."), A, &found, MINUTE, Asker::Us, start);
+    kept.keep(
+        &name("a.example."),
+        A,
+        &failure(),
+        FAILURE_TTL,
+        Asker::Stranger,
+        start,
+    );
+    assert!(knows(&mut kept, "a.example.", Asker::Us, start));
+}
+
+/// 64 SRV records with names as long as names can be.
+fn large() -> Found {
+    let srv = Srv {
+        priority: 0,
+        weight: 0,
+        port: 0,
+        target: "x".repeat(253),
+    };
+    Ok(Reply {
+        records: vec![Rdata::Srv(srv); 64].into(),
+        security: Security::Insecure,
+    })
+}
+
+#[tokio::test]
+async fn there_is_an_end_to_what_is_kept_in_bytes() {
+    for (found, least) in [
+        (large(), 150),
+        (reply(1, Security::Insecure), 5_000),
+        (failure(), 5_000),
+    ] {
+        for asker in [Asker::Us, Asker::Stranger] {
+            let mut kept = Kept::default();
+            let now = Instant::now();
+            for n in 0..30_000 {
+                let name = name(&format!("n{n}.example."));
+                kept.keep(&name, A, &found, MINUTE, asker, now);
+                let cost: usize = kept.bytes.ours + kept.bytes.strangers;
+                assert!(cost <= CAPACITY && kept.bytes.strangers <= STRANGERS);
+            }
+            let cost: usize = kept.entries.values().map(|entry| entry.cost).sum();
+            assert_eq!(cost, kept.bytes.ours + kept.bytes.strangers);
+            assert!(kept.entries.len() > least, "{}", kept.entries.len());
+            assert!(kept.entries.contains_key(&(name("n29999.example."), A)));
+        }
+    }
+}
+
+#[tokio::test]
+async fn strangers_push_out_what_strangers_wanted_to_know_and_nothing_of_ours() {
+    let mut kept = Kept::default();
+    let now = Instant::now();
+    let found = reply(1, Security::Insecure);
+    for n in 0..3000 {
+        let name = name(&format!("ours{n}.example."));
+        kept.keep(&name, A, &found, MINUTE, Asker::Us, now);
+    }
+    for n in 0..3000 {
+        let name = name(&format!("theirs{n}.example."));
+        kept.keep(&name, A, &large(), MINUTE, Asker::Stranger, now);
+    }
+    for n in 0..3000 {
+        assert!(knows(
+            &mut kept,
+            &format!("ours{n}.example."),
+            Asker::Us,
+            now
+        ));
+    }
+    // We push out theirs first.
+    for n in 0..300 {
+        let name = name(&format!("large{n}.example."));
+        kept.keep(&name, A, &large(), MINUTE, Asker::Us, now);
+    }
+    assert!(knows(&mut kept, "ours0.example.", Asker::Us, now));
+}
+
+#[tokio::test]
+async fn what_is_over_goes_first() {
+    let mut kept = Kept::default();
+    let now = Instant::now();
+    let found = large();
+    for n in 0..300 {
+        let ttl = if n % 2 == 0 { MINUTE } else { MINUTE * 3 };
+        let name = name(&format!("n{n}.example."));
+        kept.keep(&name, A, &found, ttl, Asker::Us, now);
+    }
+    let later = now + MINUTE * 2;
+    for n in 0..220 {
+        let name = name(&format!("m{n}.example."));
+        kept.keep(&name, A, &found, MINUTE, Asker::Us, later);
+    }
+    assert!(kept.bytes.ours <= CAPACITY);
+    assert!(knows(&mut kept, "n1.example.", Asker::Us, later));
+    assert!(knows(&mut kept, "n299.example.", Asker::Us, later));
+    assert!(!kept.entries.contains_key(&(name("n298.example."), A)));
+}

@@ -1,0 +1,233 @@
+//! Who is asked for when: one look-up for all who want to know the same, few at one time, and of those some for ourselves.
+//!
+//! A look-up without an answer holds its sockets for seconds, and strangers choose which names have no answer.
+
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use hickory_resolver::proto::rr::{Name, RecordType};
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+
+use super::kept::{Asker, Found};
+
+/// Look-ups at one time, for whom they may be.
+const ALL: usize = 48;
+/// Look-ups at one time beyond these, for ourselves.
+const OURS: usize = 16;
+/// Look-ups for strangers at one time of names that end in the same two labels: as a rule, of one owner's.
+const ONE_OWNERS: usize = 6;
+
+/// Turns to look something up.
+#[derive(Debug)]
+pub(super) struct Turns {
+    all: Semaphore,
+    ours: Semaphore,
+    owners: Shared<Name, Semaphore>,
+}
+
+/// It is over when this is dropped.
+#[derive(Debug)]
+pub(super) struct Turn<'a> {
+    _one: Option<SemaphorePermit<'a>>,
+    _owner: Option<(OwnedSemaphorePermit, Share<'a, Name, Semaphore>)>,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self {
+            all: Semaphore::new(ALL),
+            ours: Semaphore::new(OURS),
+            owners: Shared::default(),
+        }
+    }
+}
+
+impl Turns {
+    /// Waits until there is one. The semaphores are never closed.
+    pub(super) async fn take(&self, name: &Name, asker: Asker) -> Turn<'_> {
+        match asker {
+            Asker::Us => {
+                let one = tokio::select! {
+                    biased;
+                    one = self.ours.acquire() => one,
+                    one = self.all.acquire() => one,
+                };
+                Turn {
+                    _one: one.ok(),
+                    _owner: None,
+                }
+            }
+            Asker::Stranger => {
+                let owner = self.owners.get(name.to_lowercase().trim_to(2), || {
+                    Semaphore::new(ONE_OWNERS)
+                });
+                let permit = Arc::clone(&owner).acquire_owned().await;
+                let one = self.all.acquire().await;
+                Turn {
+                    _one: one.ok(),
+                    _owner: permit.ok().map(|permit| (permit, owner)),
+                }
+            }
+        }
+    }
+}
+
+/// Look-ups that are going on.
+#[derive(Debug, Default)]
+pub(super) struct Running(Shared<Question, OnceCell<Found>>);
+
+/// A name, a type, and for whom: ours do not wait behind a stranger's turn.
+pub(super) type Question = (Name, RecordType, Asker);
+
+impl Running {
+    /// The one that is going on, or a new one: whoever comes first looks up.
+    pub(super) fn join(
+        &self,
+        name: &Name,
+        kind: RecordType,
+        asker: Asker,
+    ) -> (Share<'_, Question, OnceCell<Found>>, Asker) {
+        let name = name.to_lowercase();
+        let ours = (name.clone(), kind, Asker::Us);
+        let asker = match asker {
+            Asker::Stranger if self.0.has(&ours) => Asker::Us,
+            asker => asker,
+        };
+        (self.0.get((name, kind, asker), OnceCell::new), asker)
+    }
+}
+
+/// Values that are there as long as somebody has a share of them.
+#[derive(Debug)]
+pub(super) struct Shared<K, V>(Mutex<HashMap<K, Arc<V>>>);
+
+/// A share of a value.
+#[derive(Debug)]
+pub(super) struct Share<'a, K: Eq + Hash, V> {
+    all: &'a Shared<K, V>,
+    key: K,
+    value: Arc<V>,
+}
+
+impl<K, V> Default for Shared<K, V> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Eq + Hash, V> Shared<K, V> {
+    fn has(&self, key: &K) -> bool {
+        self.lock().contains_key(key)
+    }
+
+    fn get(&self, key: K, new: impl FnOnce() -> V) -> Share<'_, K, V>
+    where
+        K: Clone,
+    {
+        let mut all = self.lock();
+        let value = all.entry(key.clone()).or_insert_with(|| Arc::new(new()));
+        let value = Arc::clone(value);
+        Share {
+            all: self,
+            key,
+            value,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<K, Arc<V>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K: Eq + Hash, V> std::ops::Deref for Share<'_, K, V> {
+    type Target = Arc<V>;
+
+    fn deref(&self) -> &Arc<V> {
+        &self.value
+    }
+}
+
+impl<K: Eq + Hash, V> Drop for Share<'_, K, V> {
+    fn drop(&mut self) {
+        let mut all = self.all.lock();
+        // One is this share's and one is the table's. New ones are made under the lock.
+        if Arc::strong_count(&self.value) <= 2 {
+            all.remove(&self.key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        Name::from_ascii(text).unwrap()
+    }
+
+    /// A turn that is there at once.
+    async fn turn<'a>(turns: &'a Turns, text: &str, asker: Asker) -> Option<Turn<'a>> {
+        timeout(Duration::ZERO, turns.take(&name(text), asker))
+            .await
+            .ok()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_owners_names_take_few_turns_and_all_strangers_leave_some_to_us() {
+        let turns = Turns::default();
+        let mut held = Vec::new();
+        for n in 0..ONE_OWNERS {
+            let text = format!("_xmpp-server._tcp.d{n}.Evil.test.");
+            held.push(turn(&turns, &text, Asker::Stranger).await.unwrap());
+        }
+        assert!(
+            turn(&turns, "x.evil.test.", Asker::Stranger)
+                .await
+                .is_none()
+        );
+        let mut others = 0;
+        while let Some(one) = turn(&turns, &format!("o{others}.test."), Asker::Stranger).await {
+            held.push(one);
+            others += 1;
+        }
+        assert_eq!(held.len(), ALL);
+        for _ in 0..OURS {
+            held.push(turn(&turns, "x.evil.test.", Asker::Us).await.unwrap());
+        }
+        assert!(turn(&turns, "x.evil.test.", Asker::Us).await.is_none());
+        drop(held);
+        assert!(turns.owners.lock().is_empty());
+        assert!(
+            turn(&turns, "x.evil.test.", Asker::Stranger)
+                .await
+                .is_some()
+        );
+    }
+
+    #[tokio::test]
+    async fn who_asks_the_same_shares_a_look_up_and_nothing_is_left_of_it() {
+        let running = Running::default();
+        let (a, kind) = (name("a.test."), RecordType::A);
+        let (first, _) = running.join(&a, kind, Asker::Stranger);
+        let (second, _) = running.join(&name("A.test."), kind, Asker::Stranger);
+        assert!(Arc::ptr_eq(&first, &second));
+        // We begin our own, and strangers share that.
+        let (ours, _) = running.join(&a, kind, Asker::Us);
+        assert!(!Arc::ptr_eq(&first, &ours));
+        let (third, whose) = running.join(&a, kind, Asker::Stranger);
+        assert!(Arc::ptr_eq(&third, &ours) && whose == Asker::Us);
+        let (other, _) = running.join(&a, RecordType::AAAA, Asker::Us);
+        assert!(!Arc::ptr_eq(&other, &ours));
+        drop(first);
+        assert_eq!(running.0.lock().len(), 3);
+        drop((second, ours, third, other));
+        assert!(running.0.lock().is_empty());
+    }
+}
