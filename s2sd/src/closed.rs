@@ -49,6 +49,8 @@ pub enum Cause {
     Dns(PeerText),
     /// The look-up had an answer that is not what DNSSEC vouches for.
     Dnssec(PeerText),
+    /// Where the DNS leads is no public address, and others are left out here.
+    NotPublic(PeerText),
     /// No TCP connection.
     Connect(PeerText),
     /// The TLS handshake failed.
@@ -137,6 +139,7 @@ impl Cause {
             Self::NoWay(_) => "no-way",
             Self::Dns(_) => "dns",
             Self::Dnssec(_) => "dnssec",
+            Self::NotPublic(_) => "not-public",
             Self::Connect(_) => "connect",
             Self::Tls(_) => "tls",
             Self::CertificateRefused(_) => "certificate-refused",
@@ -168,6 +171,7 @@ impl Cause {
             | Self::NoService
             | Self::NoWay(_)
             | Self::CertificateRefused(_)
+            | Self::NotPublic(_)
             | Self::TlsNotOffered
             | Self::Certificate(_)
             | Self::NoMechanism { .. }
@@ -241,7 +245,8 @@ impl Cause {
             | Self::NoService
             | Self::NoWay(_)
             | Self::Dns(_)
-            | Self::Dnssec(_) => 0,
+            | Self::Dnssec(_)
+            | Self::NotPublic(_) => 0,
             Self::Connect(_) => 1,
             Self::Lost(_)
             | Self::Timeout(_)
@@ -278,7 +283,7 @@ impl Cause {
             Self::NoSuchHost(_) | Self::NoService | Self::NoWay(_) => {
                 StanzaCondition::RemoteServerNotFound
             }
-            Self::Policy(_) => StanzaCondition::PolicyViolation,
+            Self::Policy(_) | Self::NotPublic(_) => StanzaCondition::PolicyViolation,
             Self::StanzaRefused(error) => match error.condition {
                 Condition::PolicyViolation | Condition::ResourceConstraint => {
                     StanzaCondition::PolicyViolation
@@ -319,7 +324,7 @@ impl fmt::Display for Cause {
             }
             Self::Dns(what) => write!(f, "the DNS look-up failed ({what})"),
             Self::Dnssec(what) => write!(f, "DNSSEC refutes an answer of the DNS: {what}"),
-            Self::Connect(what) => write!(f, "no connection ({what})"),
+            Self::NotPublic(what) | Self::Connect(what) => write!(f, "no connection ({what})"),
             Self::Tls(what) => write!(f, "the TLS handshake failed ({what})"),
             Self::CertificateRefused(what) => {
                 write!(f, "the other server does not accept our certificate ({what})")

@@ -168,9 +168,12 @@ async fn places(
     match timeout(within, all_places(dns, domain, tls)).await {
         Ok(Ok(places)) => Ok(places),
         // Nobody can be reached there, and so nobody publishes anything.
-        Ok(Err(ResolveError::NoService | ResolveError::NotFound | ResolveError::Onion)) => {
-            Ok(Vec::new())
-        }
+        Ok(Err(
+            ResolveError::NoService
+            | ResolveError::NotFound
+            | ResolveError::NoHost(_)
+            | ResolveError::Onion,
+        )) => Ok(Vec::new()),
         Ok(Err(why)) => Err(why.to_string()),
         Err(_) => Err("the DNS did not answer in time".to_owned()),
     }

@@ -140,7 +140,7 @@ impl Daemon {
         }
     }
 
-    /// Lines for `[policy]`. `trust` is the world's authority unless it is given here.
+    /// Lines for `[policy]`. `trust` is the world's authority, and `addresses` is `any`, unless they are given here.
     #[must_use]
     pub fn policy(mut self, lines: &str) -> Self {
         let _ = writeln!(self.policy, "{lines}");
@@ -181,12 +181,15 @@ impl Daemon {
             let _ = writeln!(toml, "dnssec = '{dnssec}'\ntrust_anchor = 'root.key'");
         }
         let _ = writeln!(toml, "[policy]\n{}", self.policy);
-        if !self
-            .policy
-            .lines()
-            .any(|line| line.trim_start().starts_with("trust"))
-        {
-            toml.push_str("trust = ['ca.pem']\n");
+        // Everything is on loopback.
+        for (key, line) in [
+            ("trust", "trust = ['ca.pem']\n"),
+            ("addresses", "addresses = 'any'\n"),
+        ] {
+            let mut lines = self.policy.lines();
+            if !lines.any(|line| line.trim_start().starts_with(key)) {
+                toml.push_str(line);
+            }
         }
         for domain in self.domains() {
             let _ = write!(

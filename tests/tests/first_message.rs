@@ -27,6 +27,7 @@ async fn daemon(domain: &str, dns: &ZoneServer) -> Running {
         name = "{domain}"
         component = {{ secret = "secret" }}
         [policy]
+        addresses = "any"
         tls = "disabled"
         auth = ["dialback"]
         "#,

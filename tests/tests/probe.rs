@@ -5,7 +5,7 @@
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 use s2sd::{
-    config::{Config, Trust},
+    config::{Addresses, Config, Trust},
     demo::ca::{Authority, Issued, Leaf, Validity},
     probe::{
         Question, Report, probe,
@@ -126,6 +126,21 @@ async fn nothing_listens() {
     let report = world.probe(&a, "b.test").await.unwrap();
     let words = ["nothing listens at 127.0.0.1:", "start the server"];
     faulty(&report, "refused", Side::Peer, &words);
+}
+
+#[tokio::test]
+async fn addresses_that_are_not_public() {
+    let a = a_test().policy("addresses = 'public'");
+    let mut world = world(&a).await;
+    let listener = world.listen("b.test").await.unwrap();
+    let report = world.probe(&a, "b.test").await.unwrap();
+    let words = [
+        "127.0.0.1 (loopback) left out",
+        "`addresses = \"public\"` in [policy]",
+        "with domain = \"b.test\" and addresses = \"any\"",
+    ];
+    faulty(&report, "not-public", Side::Between, &words);
+    drop(listener);
 }
 
 #[tokio::test]
@@ -367,6 +382,7 @@ fn nobodys(world: &World, from: Option<&str>) -> Question {
     config.dns.servers = vec![world.dns().addr()];
     let policy = Arc::make_mut(&mut config.policy);
     policy.trust = Trust::Files(vec![world.path("nobody").join("ca.pem")]);
+    policy.addresses = Addresses::Any;
     Question {
         domain: "b.test".parse().unwrap(),
         from: from.map(|from| from.parse().unwrap()),

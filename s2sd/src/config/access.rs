@@ -31,6 +31,8 @@ pub enum Denied {
     By(Pattern),
     /// No pattern of `allow` is for it.
     NotAllowed,
+    /// It is an IP address, and no `[[peer]]` is for it.
+    Address,
 }
 
 impl fmt::Display for Denied {
@@ -38,6 +40,7 @@ impl fmt::Display for Denied {
         match self {
             Self::By(pattern) => write!(f, "`deny` in [policy] has \"{pattern}\""),
             Self::NotAllowed => f.write_str("`allow` in [policy] does not have it"),
+            Self::Address => f.write_str("it is an IP address, and no [[peer]] is for it"),
         }
     }
 }

@@ -68,6 +68,7 @@ pub const KEYS: &[Key] = &[
     key("policy", "max_stanza", "size", ""),
     key("policy", "stanzas_per_second", "number", "0"),
     key("policy", "bytes_per_second", "size or 0", "0"),
+    key("policy", "addresses", "word", "\"public\""),
     key("policy", "source", "list of address", "[]"),
     key("policy", "proxy", "proxy", "\"\""),
     key("policy", "proxy_file", "path", ""),

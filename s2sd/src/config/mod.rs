@@ -37,7 +37,7 @@ pub use self::{
     keys::{KEYS, Key},
     method::{Agreement, Method, Over},
     policy::{
-        Account, Connect, Dane, Known, KnownAccount, MinTls, Pattern, Peer, PeerAccept,
+        Account, Addresses, Connect, Dane, Known, KnownAccount, MinTls, Pattern, Peer, PeerAccept,
         PeerCredentials, Policy, Tickets, TlsMode, Trust, Verify,
     },
     proxy::{Login, Proxy},
@@ -142,6 +142,21 @@ impl Config {
     pub fn policy_for(&self, remote: &Domain) -> Arc<Policy> {
         let peer = self.peers.iter().find(|peer| peer.pattern.matches(remote));
         Arc::clone(peer.map_or(&self.policy, |peer| &peer.policy))
+    }
+
+    /// May this domain federate with us? An IP address may only where a `[[peer]]` is for it: without a name it has no
+    /// DNS, so that whoever says it would send us to it.
+    ///
+    /// # Errors
+    ///
+    /// It may not, for this reason.
+    pub fn admits(&self, remote: &Domain) -> Result<(), Denied> {
+        self.access.admits(remote)?;
+        let is_for = |peer: &Peer| peer.pattern == Pattern::Exactly(remote.clone());
+        match remote.is_ip() && !self.peers.iter().any(is_for) {
+            true => Err(Denied::Address),
+            false => Ok(()),
+        }
     }
 
     /// The served domain of this name.

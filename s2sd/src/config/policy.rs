@@ -39,6 +39,8 @@ pub struct Policy {
     pub stanzas_per_second: usize,
     /// Bytes, likewise.
     pub bytes_per_second: usize,
+    /// To which addresses we connect where the DNS leads.
+    pub addresses: Addresses,
     /// Our addresses to connect from; empty: the system chooses.
     pub source: Vec<IpAddr>,
     /// Through whom we connect; none: nobody.
@@ -67,6 +69,7 @@ impl Default for Policy {
             max_stanza: Limits::default().max_stanza,
             stanzas_per_second: 0,
             bytes_per_second: 0,
+            addresses: Addresses::Public,
             source: Vec::new(),
             proxy: None,
             connect: Vec::new(),
@@ -180,6 +183,25 @@ impl Dane {
             Self::Off => "off",
             Self::Use => "use",
             Self::Require => "require",
+        }
+    }
+}
+
+/// To which addresses we connect where the DNS leads. What `connect` names is not asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Addresses {
+    /// Those that all machines reach.
+    Public,
+    /// All.
+    Any,
+}
+
+impl Addresses {
+    /// The word in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Any => "any",
         }
     }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::{
-    Dane, Dnssec, LogFormat, LogLevel, Method, MinTls, Secret, TlsMode, Verify, keys::distance,
+    Addresses, Dane, Dnssec, LogFormat, LogLevel, Method, MinTls, Secret, TlsMode, Verify,
+    keys::distance,
 };
 
 /// Why a value will not do: what it must be, what it is, what to write instead.
@@ -263,6 +264,8 @@ pub(super) const METHODS: &[(&str, &[Method])] = &[
 ];
 pub(super) const VERIFY: &[(&str, Verify)] =
     &[("strict", Verify::Strict), ("dialback", Verify::Dialback)];
+pub(super) const ADDRESSES: &[(&str, Addresses)] =
+    &[("public", Addresses::Public), ("any", Addresses::Any)];
 pub(super) const DANE: &[(&str, Dane)] = &[
     ("off", Dane::Off),
     ("use", Dane::Use),

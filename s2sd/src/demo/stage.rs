@@ -184,6 +184,8 @@ fn configuration(side: Side, rules: &str, dns: SocketAddr, certificate: bool) ->
         ""
     };
     let secret = dialback_secret(side);
+    // Everything is on loopback, which is not what a scene is about.
+    let rules = rules.replacen("[policy]\n", "[policy]\naddresses = \"any\"\n", 1);
     format!(
         r#"
 data_dir = "data"

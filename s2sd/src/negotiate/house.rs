@@ -65,7 +65,7 @@ impl House {
 
     /// May this domain federate with us at all?
     pub fn admits(&self, remote: &Domain) -> Result<(), Denied> {
-        self.config.access.admits(remote)
+        self.config.admits(remote)
     }
 
     /// What a stranger may send.

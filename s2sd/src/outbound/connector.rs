@@ -18,7 +18,7 @@ use crate::negotiate::{
     Authorized, Call, DomainPair, House, Method, Outbound, OutboundEffect, OutboundEvent, Purpose,
     Transport, spend,
 };
-use crate::resolve::{self, Asker, ResolveError, Target, Unreached};
+use crate::resolve::{self, Asker, Attempts, ResolveError, Target, Unreached};
 use crate::tls::{self, PeerChain, Place};
 use crate::witness::{Which, place, shown};
 
@@ -52,9 +52,10 @@ pub(super) async fn connect(
     let policy = house.policy(&pair.remote);
     let targets = targets(means, pair, &policy, purpose).await?;
     let mut worst: Option<Cause> = None;
+    let mut attempts = Attempts::default();
     for target in targets {
         let mut tried = Vec::new();
-        loop {
+        while !attempts.are_over() {
             debug!(remote = %pair.remote, place = %target, "connecting");
             let attempt = Attempt {
                 means,
@@ -64,7 +65,7 @@ pub(super) async fn connect(
                 target: &target,
                 onlooker: &(),
             };
-            match attempt.make(purpose, tried.clone()).await {
+            match attempt.make(purpose, tried.clone(), &mut attempts).await {
                 Ok(outcome) => return Ok(outcome),
                 Err(Failed {
                     cause,
@@ -124,6 +125,9 @@ pub(crate) fn unresolved(error: ResolveError) -> Cause {
     match error {
         ResolveError::NoService => Cause::NoService,
         ResolveError::NotFound => Cause::NoSuchHost("neither SRV nor address records".into()),
+        ResolveError::NoHost(host) => Cause::NoSuchHost(
+            format!("its SRV records lead to {host}, which is no name of a machine").into(),
+        ),
         ResolveError::Onion => Cause::NoWay(error.to_string().into()),
         ResolveError::Failed(what) => Cause::Dns(what),
         ResolveError::Bogus(what) => Cause::Dnssec(what),
@@ -158,14 +162,20 @@ impl From<Cause> for Failed {
 }
 
 impl Attempt<'_> {
-    async fn make(&self, purpose: &Purpose, tried: Vec<Method>) -> Result<Outcome, Failed> {
+    async fn make(
+        &self,
+        purpose: &Purpose,
+        tried: Vec<Method>,
+        attempts: &mut Attempts,
+    ) -> Result<Outcome, Failed> {
         let within = self.house.config.limits.connect;
         let dns = self.means.dns.asked_by(asker(purpose));
         let place = place(&dns, self.house, self.target, self.policy).await;
         let place = place.map_err(unresolved)?;
-        let tcp = resolve::connect(&dns, self.target, self.policy, within).await;
+        let tcp = resolve::connect(&dns, self.target, self.policy, attempts, within).await;
         let tcp = tcp.map_err(|why| match why {
             Unreached::Resolve(why) => unresolved(why),
+            Unreached::LeftOut(what) => Cause::NotPublic(format!("{}: {what}", self.target).into()),
             Unreached::Connect(error) => Cause::Connect(format!("{}: {error}", self.target).into()),
         })?;
         self.over(tcp, place, purpose, tried).await

@@ -134,7 +134,8 @@ pub(crate) async fn ask(means: &Means, pair: DomainPair, question: Question) -> 
                 | Cause::Tls(_)
                 | Cause::TlsNotOffered
                 | Cause::Certificate(_)
-                | Cause::Policy(_) => ErrorCondition::RemoteConnectionFailed,
+                | Cause::Policy(_)
+                | Cause::NotPublic(_) => ErrorCondition::RemoteConnectionFailed,
                 // It refuses us, and would again.
                 Cause::StreamError(_) if cause.is_permanent() => {
                     ErrorCondition::RemoteConnectionFailed

@@ -134,6 +134,7 @@ impl From<&ResolveError> for Dnssec {
             ResolveError::Unsigned(_) => Self::Insecure,
             ResolveError::NoService
             | ResolveError::NotFound
+            | ResolveError::NoHost(_)
             | ResolveError::Onion
             | ResolveError::Failed(_) => Self::Unchecked,
         }
@@ -254,6 +255,8 @@ pub struct Unconnected {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unreached {
+    /// It is no public address, and others are left out here.
+    NotPublic,
     /// Nothing listens there, or a firewall says so.
     Refused,
     /// No answer.

@@ -37,7 +37,7 @@ use crate::config::{Config, Dnssec, Policy};
 use crate::means::{Dice, Means};
 use crate::negotiate::{DomainPair, House, Method, Purpose};
 use crate::outbound::connector::{self, Attempt, Outcome};
-use crate::resolve::{self, Dns, Target, Unreached};
+use crate::resolve::{self, AddressRule, Attempts, Dns, Target, Unreached};
 use crate::tls::Tls;
 use crate::witness;
 
@@ -435,16 +435,27 @@ impl Visit {
                 return None;
             }
         };
+        let mut attempts = Attempts::default();
         let tcp = match self.address {
-            Some(address) => resolve::dial(&[address], &policy.source, within)
-                .await
-                .map_err(Unreached::Connect),
-            None => resolve::connect(&means.dns, target, policy, within).await,
+            Some(address) => match AddressRule::of(target, policy).sort_out(vec![address]) {
+                (_, Some(left_out)) => Err(left_out.into()),
+                (left, None) => resolve::dial(&left, &policy.source, &mut attempts, within)
+                    .await
+                    .map_err(Unreached::Connect),
+            },
+            None => resolve::connect(&means.dns, target, policy, &mut attempts, within).await,
         };
         let tcp = match tcp {
             Ok(tcp) => tcp,
             Err(Unreached::Connect(error)) => {
                 page.unconnected(trouble::unconnected(&error, policy.proxy.is_some()));
+                return None;
+            }
+            Err(Unreached::LeftOut(what)) => {
+                page.unconnected(findings::Unconnected {
+                    why: findings::Unreached::NotPublic,
+                    said: what.to_string().into(),
+                });
                 return None;
             }
             Err(Unreached::Resolve(why)) => {

@@ -9,7 +9,8 @@ use xmpp_sasl::wire as sasl;
 use xmpp_stream::{Element, Features, Frame, StreamHeader};
 
 use super::findings::{
-    Aim, Attempt, Header, Identity, Offer, Outcome, Ping, Proof, Tls, Unconnected, Unsecured,
+    Aim, Attempt, Header, Identity, Offer, Outcome, Ping, Proof, Tls, Unconnected, Unreached,
+    Unsecured,
 };
 use super::{
     shown,
@@ -61,7 +62,11 @@ impl Scribe {
 
     pub(super) fn unconnected(&self, why: Unconnected) {
         let mut page = self.page();
-        page.attempt.ended = Some(Cause::Connect(why.said.clone()));
+        let said = why.said.clone();
+        page.attempt.ended = Some(match why.why {
+            Unreached::NotPublic => Cause::NotPublic(said),
+            _ => Cause::Connect(said),
+        });
         page.attempt.unconnected = Some(why);
         page.over();
     }

@@ -1,6 +1,6 @@
-//! To one place, the way a policy says: from our own addresses, and through a proxy.
+//! To one place, the way a policy says: to which addresses, from our own ones, and through a proxy.
 
-use std::{io, time::Duration};
+use std::{fmt, io, net::SocketAddr, time::Duration};
 
 use tokio::{
     net::TcpStream,
@@ -8,12 +8,13 @@ use tokio::{
 };
 
 use super::{
-    dial::dial,
+    dial::{Attempts, dial},
     dns::Dns,
     plan::{Host, ResolveError, Target},
     socks,
+    special::Special,
 };
-use crate::config::{Policy, Proxy};
+use crate::config::{Addresses, Policy, Proxy};
 
 /// Why there is no connection to a place.
 #[derive(Debug, thiserror::Error)]
@@ -21,12 +22,94 @@ pub enum Unreached {
     /// It has no address.
     #[error(transparent)]
     Resolve(#[from] ResolveError),
+    /// It has no public address, and others are left out here.
+    #[error(transparent)]
+    LeftOut(#[from] LeftOut),
     /// No address answers, or the proxy does not get there.
     #[error(transparent)]
     Connect(#[from] io::Error),
 }
 
-/// Connects to a place. With a proxy, its name is the proxy's to resolve.
+/// What is not connected to, by `addresses = "public"`.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub struct LeftOut {
+    /// Each with the reason.
+    what: Vec<(Host, Special)>,
+    /// The rule that says so: `[policy]` or `[[peer]] legacy.example`.
+    rule: String,
+}
+
+/// So many are named.
+const NAMED: usize = 3;
+
+impl LeftOut {
+    /// `127.0.0.1 (loopback), 10.0.0.1 (private)`.
+    pub fn what(&self) -> String {
+        let named = self.what.iter().take(NAMED);
+        let named = named.map(|(host, special)| format!("{host} ({special})"));
+        let mut text = named.collect::<Vec<_>>().join(", ");
+        if self.what.len() > NAMED {
+            text.push_str(&format!(" and {} more", self.what.len() - NAMED));
+        }
+        text
+    }
+}
+
+impl fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (what, rule) = (self.what(), &self.rule);
+        write!(f, "{what} left out by `addresses = \"public\"` in {rule}")
+    }
+}
+
+/// Sorts out what a policy does not connect to. What the configuration names itself is never left out.
+#[derive(Debug)]
+pub(crate) struct AddressRule<'a> {
+    rule: &'a str,
+    is_in_force: bool,
+}
+
+impl<'a> AddressRule<'a> {
+    pub(crate) fn of(target: &Target, policy: &'a Policy) -> Self {
+        Self {
+            rule: &policy.rule,
+            is_in_force: !target.configured && policy.addresses == Addresses::Public,
+        }
+    }
+
+    /// What is left of these addresses, and what was left out.
+    pub(crate) fn sort_out(&self, all: Vec<SocketAddr>) -> (Vec<SocketAddr>, Option<LeftOut>) {
+        let special = |address: &SocketAddr| match self.is_in_force {
+            true => Special::of(address.ip()),
+            false => None,
+        };
+        let mut what = Vec::new();
+        let mut left = all;
+        left.retain(|address| match special(address) {
+            Some(special) => {
+                what.push((Host::Address(address.ip()), special));
+                false
+            }
+            None => true,
+        });
+        (left, self.left_out(what))
+    }
+
+    /// The same for a machine whose addresses the proxy finds.
+    fn admits(&self, host: &Host) -> Result<(), LeftOut> {
+        let special = self.is_in_force.then(|| Special::of_host(host)).flatten();
+        let what = special.map(|special| (host.clone(), special));
+        self.left_out(what.into_iter().collect())
+            .map_or(Ok(()), Err)
+    }
+
+    fn left_out(&self, what: Vec<(Host, Special)>) -> Option<LeftOut> {
+        let rule = self.rule.to_owned();
+        (!what.is_empty()).then_some(LeftOut { what, rule })
+    }
+}
+
+/// Connects to a place. With a proxy, its name is the proxy's to resolve, and which addresses are public is too.
 ///
 /// # Errors
 ///
@@ -35,19 +118,36 @@ pub async fn connect(
     dns: &Dns,
     target: &Target,
     policy: &Policy,
+    attempts: &mut Attempts,
     within: Duration,
 ) -> Result<TcpStream, Unreached> {
+    let rule = AddressRule::of(target, policy);
     match &policy.proxy {
         Some(proxy) => {
+            rule.admits(&target.host)?;
             let through = |error| io::Error::other(format!("through {proxy}: {error}"));
-            Ok(by_proxy(dns, target, policy, proxy, within)
+            Ok(by_proxy(dns, target, policy, proxy, attempts, within)
                 .await
                 .map_err(through)?)
         }
         None => {
-            let addresses = dns.addresses(target).await?;
-            Ok(dial(&addresses.all, &policy.source, within).await?)
+            let found = dns.addresses(target).await?;
+            let (addresses, left_out) = rule.sort_out(found.all);
+            match left_out {
+                Some(left_out) if addresses.is_empty() => Err(left_out.into()),
+                left_out => dial(&addresses, &policy.source, attempts, within)
+                    .await
+                    .map_err(|error| also(error, left_out).into()),
+            }
         }
+    }
+}
+
+/// A failure, with what was not tried.
+fn also(error: io::Error, left_out: Option<LeftOut>) -> io::Error {
+    match left_out {
+        Some(left_out) => io::Error::new(error.kind(), format!("{error}; {left_out}")),
+        None => error,
     }
 }
 
@@ -56,6 +156,7 @@ async fn by_proxy(
     target: &Target,
     policy: &Policy,
     proxy: &Proxy,
+    attempts: &mut Attempts,
     within: Duration,
 ) -> Result<TcpStream, Unreached> {
     let end = Instant::now() + within;
@@ -64,13 +165,83 @@ async fn by_proxy(
         port: proxy.port,
         direct_tls: false,
         secure: false,
+        configured: true,
     };
     let addresses = dns.addresses(&place).await?;
-    let mut tcp = dial(&addresses.all, &policy.source, within).await?;
+    let mut tcp = dial(&addresses.all, &policy.source, attempts, within).await?;
     let asked = socks::connect(&mut tcp, target, proxy.login.as_ref());
     match timeout_at(end, asked).await {
         Ok(granted) => granted?,
         Err(_) => return Err(io::Error::from(io::ErrorKind::TimedOut).into()),
     }
     Ok(tcp)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(host: &str, configured: bool) -> Target {
+        Target {
+            host: Host::parse(host),
+            port: 5269,
+            direct_tls: false,
+            secure: false,
+            configured,
+        }
+    }
+
+    fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
+        let address = |text: &&str| SocketAddr::new(text.parse().unwrap(), 5269);
+        texts.iter().map(address).collect()
+    }
+
+    #[test]
+    fn what_is_not_public_is_left_out_and_said_with_its_reason_and_the_key() {
+        let policy = Policy::default();
+        let rule =
+            |configured| AddressRule::of(&target("x.example", configured), &policy).is_in_force;
+        assert!(rule(false) && !rule(true));
+        let target = target("x.example", false);
+        let all = [
+            "1.0.0.1",
+            "127.0.0.1",
+            "10.0.0.1",
+            "::1",
+            "fe80::1",
+            "2a00::1",
+        ];
+        let (left, out) = AddressRule::of(&target, &policy).sort_out(addresses(&all));
+        assert_eq!(left, addresses(&["1.0.0.1", "2a00::1"]));
+        assert_eq!(
+            out.unwrap().to_string(),
+            "127.0.0.1 (loopback), 10.0.0.1 (private), [::1] (loopback) and 1 more left out by \
+             `addresses = \"public\"` in [policy]"
+        );
+        let any = Policy {
+            addresses: Addresses::Any,
+            ..Policy::default()
+        };
+        let (left, out) = AddressRule::of(&target, &any).sort_out(addresses(&all));
+        assert_eq!((left, out), (addresses(&all), None));
+    }
+
+    /// It may find an address by itself.
+    #[test]
+    fn a_proxy_is_not_asked_for_this_machine_or_for_an_address_in_disguise() {
+        let policy = Policy::default();
+        let admitted = |host: &str, configured| {
+            let target = target(host, configured);
+            AddressRule::of(&target, &policy)
+                .admits(&target.host)
+                .is_ok()
+        };
+        for host in ["localhost", "a.localhost", "127.1", "10.0.0.1", "[::1]"] {
+            assert!(!admitted(host, false), "{host}");
+            assert!(admitted(host, true), "{host}");
+        }
+        for host in ["x.example", "x.onion", "1.0.0.1"] {
+            assert!(admitted(host, false), "{host}");
+        }
+    }
 }

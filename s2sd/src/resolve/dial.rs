@@ -21,18 +21,43 @@ use tokio::{
 /// RFC 8305 §5: the Connection Attempt Delay, "one recommended value".
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
+/// So many addresses of one machine are tried.
+const MAX_ADDRESSES: usize = 8;
+/// So many are named when all fail.
+const NAMED: usize = 3;
+
+/// How many connections may still be tried for one stream, or one question: whose domain it is says in the DNS where to,
+/// and could otherwise have us knock at as many doors as its answers have room for.
+#[derive(Debug)]
+pub struct Attempts(usize);
+
+impl Default for Attempts {
+    fn default() -> Self {
+        Self(16)
+    }
+}
+
+impl Attempts {
+    /// No more may be tried.
+    pub fn are_over(&self) -> bool {
+        self.0 == 0
+    }
+}
+
 /// Connects to one of `addresses`, the families taking turns, a new attempt every 250 ms or as soon as one
 /// fails; the first connection that stands wins and the other attempts are dropped. `TCP_NODELAY` is set.
+/// At most eight are tried, and as many as `attempts` allows.
 ///
 /// `source` are the addresses of ours to connect from, the first of the right family; if it is empty the system chooses.
 ///
-/// The error names every address with what it said.
+/// The error names three addresses with what they said, and counts the others.
 pub async fn dial(
     addresses: &[SocketAddr],
     source: &[IpAddr],
+    attempts: &mut Attempts,
     within: Duration,
 ) -> io::Result<TcpStream> {
-    let stream = race(addresses, within, |address| from(source, address)).await?;
+    let stream = race(addresses, attempts, within, |address| from(source, address)).await?;
     stream.set_nodelay(true)?;
     Ok(stream)
 }
@@ -57,13 +82,21 @@ async fn from(source: &[IpAddr], address: SocketAddr) -> io::Result<TcpStream> {
 
 async fn race<T, F>(
     addresses: &[SocketAddr],
+    attempts: &mut Attempts,
     within: Duration,
     connect: impl Fn(SocketAddr) -> F,
 ) -> io::Result<T>
 where
     F: Future<Output = io::Result<T>>,
 {
-    let mut waiting = interleave(addresses).into_iter();
+    if attempts.are_over() {
+        return Err(io::Error::other(
+            "as many connections as may be have been tried",
+        ));
+    }
+    let mut waiting = interleave(addresses);
+    waiting.truncate(MAX_ADDRESSES.min(attempts.0));
+    let mut waiting = waiting.into_iter();
     let end = Instant::now() + within;
     let mut next = Instant::now();
     let mut running: Vec<(SocketAddr, Pin<Box<F>>)> = Vec::new();
@@ -88,6 +121,7 @@ where
             }
             Ok(None) => {
                 if let Some(address) = waiting.next() {
+                    attempts.0 = attempts.0.saturating_sub(1);
                     running.push((address, Box::pin(connect(address))));
                 }
                 next = Instant::now() + ATTEMPT_DELAY;
@@ -144,7 +178,7 @@ fn all_failed(failures: Vec<(SocketAddr, io::Error)>) -> io::Error {
     };
     let kind = last.kind();
     let mut text = String::new();
-    for (address, error) in &failures {
+    for (address, error) in failures.iter().take(NAMED) {
         if !text.is_empty() {
             text.push_str("; ");
         }
@@ -153,6 +187,9 @@ fn all_failed(failures: Vec<(SocketAddr, io::Error)>) -> io::Error {
             io::ErrorKind::Other => write!(text, "{address}: {error}"),
             kind => write!(text, "{address}: {kind}"),
         };
+    }
+    if failures.len() > NAMED {
+        let _ = write!(text, "; and {} more", failures.len() - NAMED);
     }
     io::Error::new(kind, text)
 }
@@ -179,7 +216,7 @@ mod tests {
         let begin = Instant::now();
         let began = Mutex::new(Vec::new());
         let all = addresses(&script.iter().map(|line| line.0).collect::<Vec<_>>());
-        let result = race(&all, WITHIN, |address| {
+        let result = race(&all, &mut Attempts::default(), WITHIN, |address| {
             let elapsed = begin.elapsed().as_millis() as u64;
             began.lock().unwrap().push((address.to_string(), elapsed));
             let (_, after, accepts) = *script
@@ -260,9 +297,56 @@ mod tests {
         );
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_machine_with_many_addresses_is_tried_at_eight_and_all_machines_at_sixteen() {
+        let many: Vec<SocketAddr> = (0..=255).map(|n| ([192, 0, 2, n], 1).into()).collect();
+        let tried = Mutex::new(0);
+        let mut attempts = Attempts::default();
+        let mut texts = Vec::new();
+        for _ in 0..4 {
+            let result: io::Result<()> = race(&many, &mut attempts, WITHIN, |_| {
+                *tried.lock().unwrap() += 1;
+                async { Err(io::ErrorKind::ConnectionRefused.into()) }
+            })
+            .await;
+            texts.push(result.unwrap_err().to_string());
+            texts.push(tried.lock().unwrap().to_string());
+        }
+        let refused = |n| format!("192.0.2.{n}:1: connection refused");
+        let want = [refused(0), refused(1), refused(2), "and 5 more".to_owned()].join("; ");
+        assert_eq!(
+            texts[..4],
+            [want.clone(), "8".to_owned(), want, "16".to_owned()]
+        );
+        assert!(attempts.are_over());
+        assert_eq!(texts[4], "as many connections as may be have been tried");
+        assert_eq!(texts[7], "16");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn addresses_of_both_families_are_among_the_eight() {
+        let mut many: Vec<SocketAddr> = (0..20)
+            .map(|n| ([0, 0, 0, 0, 0, 0, 0, n], 1).into())
+            .collect();
+        many.extend((0..20).map(|n| SocketAddr::from(([192, 0, 2, n], 1))));
+        let tried = Mutex::new(Vec::new());
+        let result: io::Result<()> = race(&many, &mut Attempts::default(), WITHIN, |address| {
+            tried.lock().unwrap().push(address.is_ipv4());
+            async { Err(io::ErrorKind::ConnectionRefused.into()) }
+        })
+        .await;
+        assert!(result.is_err());
+        let tried = tried.into_inner().unwrap();
+        assert_eq!(tried, [false, true].repeat(4));
+    }
+
+    async fn dial_to(addresses: &[SocketAddr], source: &[IpAddr]) -> io::Result<TcpStream> {
+        dial(addresses, source, &mut Attempts::default(), WITHIN).await
+    }
+
     #[tokio::test]
     async fn no_address_is_an_error() {
-        let error = dial(&[], &[], WITHIN).await.unwrap_err();
+        let error = dial_to(&[], &[]).await.unwrap_err();
         assert_eq!(error.to_string(), "no address to connect to");
     }
 
@@ -271,14 +355,14 @@ mod tests {
         let open = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let to = [open.local_addr().unwrap()];
         let source = ["::1", "127.0.0.1", "192.0.2.1"].map(|text| text.parse().unwrap());
-        let stream = dial(&to, &source, WITHIN).await.unwrap();
+        let stream = dial_to(&to, &source).await.unwrap();
         assert_eq!(stream.local_addr().unwrap().ip(), source[1]);
-        let error = dial(&to, &source[..1], WITHIN).await.unwrap_err();
+        let error = dial_to(&to, &source[..1]).await.unwrap_err();
         assert_eq!(
             error.to_string(),
             format!("{}: `source` in the policy has no IPv4 address", to[0])
         );
-        let error = dial(&to, &source[2..], WITHIN).await.unwrap_err();
+        let error = dial_to(&to, &source[2..]).await.unwrap_err();
         assert_eq!(
             error.to_string(),
             format!("{}: from 192.0.2.1: address not available", to[0])
@@ -293,7 +377,7 @@ mod tests {
         let open = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let open_address = open.local_addr().unwrap();
         let addresses = [closed_address, open_address];
-        let stream = dial(&addresses, &[], WITHIN).await.unwrap();
+        let stream = dial_to(&addresses, &[]).await.unwrap();
         assert_eq!(stream.peer_addr().unwrap(), open_address);
         assert!(stream.nodelay().unwrap());
     }

@@ -1,9 +1,9 @@
 //! Fetches a small document by HTTPS: RFC 7711 §3 and §10.
 //!
 //! The server's certificate has to be good for the host of the address: signed by an authority that the policy trusts,
-//! for servers, not revoked, with the host's name as dNSName. Connections are made as the policy says for streams, from
-//! our own addresses and through a proxy. What is fetched is bounded; redirects lead to other `https` addresses only, and
-//! not for ever.
+//! for servers, not revoked, with the host's name as dNSName. Connections are made as the policy says for streams, to
+//! public addresses, from our own ones and through a proxy. What is fetched is bounded; redirects lead to other `https`
+//! addresses only, and not for ever.
 
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{
     connect::connect,
+    dial::Attempts,
     dns::Dns,
     plan::{Host, Target},
 };
@@ -63,10 +64,10 @@ impl Fetch<'_> {
     /// # Errors
     ///
     /// Why there is nothing, with the address.
-    pub(crate) async fn get(&self, url: &str) -> Result<Fetched, String> {
+    pub(crate) async fn get(&self, url: &str, attempts: &mut Attempts) -> Result<Fetched, String> {
         let mut url = address(url)?;
         for _ in 0..=REDIRECTS {
-            match self.ask(&url).await {
+            match self.ask(&url, attempts).await {
                 Ok(Answer::Document(body)) => {
                     let url = url.to_string();
                     return Ok(Fetched { body, url });
@@ -84,9 +85,9 @@ impl Fetch<'_> {
         ))
     }
 
-    async fn ask(&self, url: &Uri) -> Result<Answer, String> {
+    async fn ask(&self, url: &Uri, attempts: &mut Attempts) -> Result<Answer, String> {
         let authority = url.authority().ok_or("no host")?;
-        let tls = self.tls(authority).await?;
+        let tls = self.tls(authority, attempts).await?;
         let handshake = http1::handshake(TokioIo::new(tls)).await;
         let (mut sender, connection) = handshake.map_err(|error| error.to_string())?;
         // It ends with this function.
@@ -123,17 +124,22 @@ impl Fetch<'_> {
         }
     }
 
-    async fn tls(&self, authority: &Authority) -> Result<TlsStream<TcpStream>, String> {
+    async fn tls(
+        &self,
+        authority: &Authority,
+        attempts: &mut Attempts,
+    ) -> Result<TlsStream<TcpStream>, String> {
         let host = authority.host();
         let target = Target {
             host: Host::parse(host),
             port: authority.port_u16().unwrap_or(HTTPS),
             direct_tls: true,
             secure: false,
+            configured: false,
         };
         let name = ServerName::try_from(host.to_owned()).map_err(|_| "no name of a host")?;
         let config = self.tls.web_client(self.roots, self.policy.min_tls);
-        let tcp = connect(self.dns, &target, self.policy, self.within).await;
+        let tcp = connect(self.dns, &target, self.policy, attempts, self.within).await;
         let tcp = tcp.map_err(|why| format!("no connection: {why}"))?;
         let tls = TlsConnector::from(config).connect(name, tcp).await;
         let tls = tls.map_err(|error| format!("no TLS: {error}"))?;
@@ -155,7 +161,9 @@ fn address(url: &str) -> Result<Uri, String> {
             "{}: not an address that is used here",
             PeerText::new(url)
         )),
-        Ok(url) if url.scheme() == Some(&Scheme::HTTPS) && url.authority().is_some() => Ok(url),
+        Ok(parsed) if parsed.scheme() == Some(&Scheme::HTTPS) && parsed.authority().is_some() => {
+            Ok(parsed)
+        }
         Ok(_) => Err(format!("{}: not an https address", PeerText::new(url))),
         Err(_) => Err(format!("{}: not an address", PeerText::new(url))),
     }

@@ -17,10 +17,12 @@ mod posh;
 mod rdata;
 mod reply;
 mod socks;
+pub mod special;
 mod turns;
 
-pub use connect::{Unreached, connect};
-pub use dial::dial;
+pub(crate) use connect::AddressRule;
+pub use connect::{LeftOut, Unreached, connect};
+pub use dial::{Attempts, dial};
 pub use dns::{Addresses, Dns, Services};
 pub(crate) use https::Fetch;
 pub use kept::Asker;

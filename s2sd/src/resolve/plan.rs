@@ -9,6 +9,7 @@ use std::{
 
 use xmpp_stream::Domain;
 
+use super::special::Special;
 use crate::config::Connect;
 use crate::peer_text::PeerText;
 
@@ -29,11 +30,8 @@ pub enum Host {
 }
 
 impl Host {
-    /// Reads a host as it stands in a configuration, a domain or an SRV record: `host.example`,
-    /// `host.example.`, `192.0.2.7`, `2001:db8::7` or `[2001:db8::7]`.
-    ///
-    /// RFC 2782 does not allow an address as target. Domains that publish one exist and mean what they
-    /// wrote, so it is taken as the address.
+    /// Reads a host as it stands in a configuration or a domain: `host.example`, `host.example.`, `192.0.2.7`,
+    /// `2001:db8::7` or `[2001:db8::7]`. Not as it stands in an SRV record, where an address is none.
     pub fn parse(text: &str) -> Self {
         let text = text.strip_suffix('.').unwrap_or(text);
         let bare = text
@@ -78,6 +76,8 @@ pub struct Target {
     /// The answer that led here is proved by DNSSEC: the SRV records, or that there are none. What the configuration
     /// says is proved by nothing.
     pub secure: bool,
+    /// The configuration says so (`connect`), and not the DNS or a peer: any address will do.
+    pub configured: bool,
 }
 
 impl Target {
@@ -98,6 +98,7 @@ impl From<&Connect> for Target {
             port: connect.port,
             direct_tls: connect.direct_tls,
             secure: false,
+            configured: true,
         }
     }
 }
@@ -119,6 +120,9 @@ pub enum ResolveError {
     /// The name does not exist or has no address.
     #[error("its name does not exist in the DNS or has no address")]
     NotFound,
+    /// Its SRV records lead to what is no name of a machine, such as an address (RFC 2782) or `localhost`: the first.
+    #[error("its SRV records lead to {0}, which is no name of a machine")]
+    NoHost(PeerText),
     /// It is an onion service, of which the DNS knows nothing (RFC 7686).
     #[error("a .onion name is reached through Tor only, and no `proxy` is configured for it")]
     Onion,
@@ -138,7 +142,11 @@ impl ResolveError {
     /// Is this what the DNS says, as opposed to the DNS saying nothing?
     pub fn is_permanent(&self) -> bool {
         match self {
-            Self::NoService | Self::NotFound | Self::Onion | Self::Unsigned(_) => true,
+            Self::NoService
+            | Self::NotFound
+            | Self::NoHost(_)
+            | Self::Onion
+            | Self::Unsigned(_) => true,
             Self::Failed(_) | Self::Bogus(_) => false,
         }
     }
@@ -160,6 +168,17 @@ pub struct Srv {
 impl Srv {
     fn is_absence(&self) -> bool {
         self.target.is_empty() || self.target == "."
+    }
+
+    /// RFC 2782: the target is a domain name with address records. Where an address stands, its octets are labels of a
+    /// name that is not there; a resolver that took them for an address would go wherever a stranger likes.
+    fn is_host(&self) -> bool {
+        Special::of_name(&self.target).is_none()
+    }
+
+    fn host(&self) -> Host {
+        let name = self.target.strip_suffix('.').unwrap_or(&self.target);
+        Host::Name(name.to_ascii_lowercase())
     }
 }
 
@@ -208,8 +227,11 @@ pub enum Answer {
 
 /// An answer with RFC 2782's `.` told apart from records that can be used.
 enum Service {
-    Absent { secure: bool },
-    Denied,
+    Absent {
+        secure: bool,
+    },
+    /// There are records, and for this reason none can be used.
+    Denied(ResolveError),
     At(Vec<Srv>, bool),
     Unknown(ResolveError),
 }
@@ -227,9 +249,14 @@ impl From<Answer> for Service {
             }
             Answer::Records(mut records, security) => {
                 records.retain(|record| !record.is_absence());
-                match records.is_empty() {
-                    true => Self::Denied,
-                    false => Self::At(records, security == Security::Secure),
+                let first = records
+                    .first()
+                    .map(|record| record.host().to_string().into());
+                records.retain(Srv::is_host);
+                match (records.is_empty(), first) {
+                    (false, _) => Self::At(records, security == Security::Secure),
+                    (true, None) => Self::Denied(ResolveError::NoService),
+                    (true, Some(first)) => Self::Denied(ResolveError::NoHost(first)),
                 }
             }
         }
@@ -270,19 +297,20 @@ pub fn plan(
     let nowhere = || (Vec::new(), false);
     let ((plain, plain_is_secure), (direct, direct_is_secure)) = match (xmpp.into(), xmpps.into()) {
         (At(plain, secure), At(direct, also)) => ((plain, secure), (direct, also)),
-        (At(plain, secure), Absent { .. } | Denied | Unknown(_)) => ((plain, secure), nowhere()),
-        (Absent { .. } | Denied | Unknown(_), At(direct, secure)) => (nowhere(), (direct, secure)),
+        (At(plain, secure), Absent { .. } | Denied(_) | Unknown(_)) => ((plain, secure), nowhere()),
+        (Absent { .. } | Denied(_) | Unknown(_), At(direct, secure)) => {
+            (nowhere(), (direct, secure))
+        }
         (Absent { secure }, Absent { secure: also }) => {
             let secure = secure && also;
             let domain = fallback(domain);
             return Ok(vec![Target { secure, ..domain }]);
         }
         (Absent { secure: false }, Unknown(_)) => return Ok(vec![fallback(domain)]),
-        (Absent { secure: true } | Denied, Unknown(why))
-        | (Unknown(why), Absent { .. } | Denied | Unknown(_)) => return Err(why),
-        (Denied, Absent { .. } | Denied) | (Absent { .. }, Denied) => {
-            return Err(ResolveError::NoService);
-        }
+        (Absent { secure: true } | Denied(_), Unknown(why))
+        | (Unknown(why), Absent { .. } | Denied(_) | Unknown(_)) => return Err(why),
+        (Denied(why), Absent { .. } | Denied(ResolveError::NoService))
+        | (Absent { .. } | Denied(_), Denied(why)) => return Err(why),
     };
     let mut records: Vec<(Srv, bool)> = Vec::with_capacity(plain.len() + direct.len());
     records.extend(plain.into_iter().map(|record| (record, false)));
@@ -291,9 +319,10 @@ pub fn plan(
         .into_iter()
         .take(MAX_TARGETS)
         .map(|(record, direct_tls)| Target {
-            host: Host::parse(&record.target),
+            host: record.host(),
             port: record.port,
             direct_tls,
+            configured: false,
             secure: match direct_tls {
                 true => direct_is_secure,
                 false => plain_is_secure,
@@ -309,6 +338,7 @@ pub fn fallback(domain: &Domain) -> Target {
         port: DEFAULT_PORT,
         direct_tls: false,
         secure: false,
+        configured: false,
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::{
 };
 use xmpp_stream::Domain;
 
-use super::https::Fetch;
+use super::{dial::Attempts, https::Fetch};
 use crate::tls::{
     Roots,
     posh::{Document, Fingerprints},
@@ -123,11 +123,12 @@ async fn look_up(domain: &Domain, fetch: &Fetch<'_>) -> Found {
         "https://{}/.well-known/posh/xmpp-server.json",
         domain.ascii()
     );
-    let (document, url) = document(&first, fetch).await?;
+    let mut attempts = Attempts::default();
+    let (document, url) = document(&first, fetch, &mut attempts).await?;
     match document {
         Document::Fingerprints(fingerprints) => Ok(Arc::new(Published { fingerprints, url })),
         Document::Reference { url, lifetime } => {
-            let (document, url) = self::document(&url, fetch).await?;
+            let (document, url) = self::document(&url, fetch, &mut attempts).await?;
             match document {
                 Document::Fingerprints(fingerprints) => {
                     let fingerprints = fingerprints.within(lifetime);
@@ -141,8 +142,12 @@ async fn look_up(domain: &Domain, fetch: &Fetch<'_>) -> Found {
     }
 }
 
-async fn document(url: &str, fetch: &Fetch<'_>) -> Result<(Document, String), String> {
-    let fetched = fetch.get(url).await?;
+async fn document(
+    url: &str,
+    fetch: &Fetch<'_>,
+    attempts: &mut Attempts,
+) -> Result<(Document, String), String> {
+    let fetched = fetch.get(url, attempts).await?;
     match Document::parse(&fetched.body) {
         Ok(document) => Ok((document, fetched.url)),
         Err(useless) => Err(format!("{}: {useless}", fetched.url)),

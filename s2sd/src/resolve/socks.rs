@@ -156,6 +156,7 @@ mod tests {
 
     fn target(host: &str) -> Target {
         Target {
+            configured: false,
             host: Host::parse(host),
             port: 5269,
             direct_tls: false,

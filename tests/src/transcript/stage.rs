@@ -146,6 +146,7 @@ impl Stage {
                 ("tls", "\"optional\""),
                 ("auth", "[\"external\", \"dialback\"]"),
                 ("trust", "[\"ca.pem\"]"),
+                ("addresses", "\"any\""),
             ],
         );
         let scheme = match (self.role, self.depth) {

@@ -10,6 +10,7 @@ mod tickets;
 use std::{
     io::{self, IsTerminal as _, Write as _},
     path::Path,
+    sync::Arc,
     time::Duration,
 };
 
@@ -169,6 +170,7 @@ async fn places(config: &Config, patience: Duration) -> Result<Vec<Found>, Strin
             domain: served.name.clone(),
             chain: tls.as_ref().and_then(|tls| tls.own_chain(&served.name)),
             roots: roots.clone().unwrap_or_default(),
+            policy: Arc::clone(&config.policy),
         };
         questions.spawn(async move { (rank, find(own, patience).await) });
     }

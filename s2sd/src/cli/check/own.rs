@@ -7,8 +7,8 @@ use rustls::pki_types::UnixTime;
 use xmpp_stream::Domain;
 
 use crate::{
-    config::TlsMode,
-    resolve::{Dns, ResolveError, Target},
+    config::{Policy, TlsMode},
+    resolve::{AddressRule, Dns, ResolveError, Target},
     tls::{Matching, PeerChain, Roots, Selector, Tlsa, Usage, dane},
 };
 
@@ -18,6 +18,8 @@ pub(super) struct Own {
     pub(super) domain: Domain,
     pub(super) chain: Option<PeerChain>,
     pub(super) roots: Arc<Roots>,
+    /// That of everybody: in a network of its own the others have the same.
+    pub(super) policy: Arc<Policy>,
 }
 
 impl Own {
@@ -30,8 +32,21 @@ impl Own {
         let (mut places, mut faults, mut last) = (Vec::new(), Vec::new(), ResolveError::NotFound);
         for target in targets {
             match self.dns.addresses(&target).await {
+                Ok(found) => {
+                    places.push(target.to_string());
+                    let (left, out) = AddressRule::of(&target, &self.policy).sort_out(found.all);
+                    faults.extend(out.filter(|_| left.is_empty()).map(|out| {
+                        format!(
+                            "{target}, where servers with `addresses = \"public\"` do not connect: {}; in a network of \
+                             your own, set `addresses = \"any\"` in {}",
+                            out.what(),
+                            self.policy.rule
+                        )
+                    }));
+                    faults.extend(self.contradicted(&target).await);
+                }
                 // Whoever comes through Tor asks no DNS.
-                Ok(_) | Err(ResolveError::Onion) => {
+                Err(ResolveError::Onion) => {
                     places.push(target.to_string());
                     faults.extend(self.contradicted(&target).await);
                 }

@@ -34,7 +34,7 @@ struct Effective {
 impl Rule {
     pub(super) fn of(config: &Config, domain: Domain) -> Self {
         let policy = config.policy_for(&domain);
-        let denied = config.access.admits(&domain).err();
+        let denied = config.admits(&domain).err();
         Self {
             served: config.served(&domain).is_some(),
             denied: denied.map(|denied| denied.to_string()),
@@ -89,6 +89,7 @@ fn values(policy: &Policy) -> Vec<Effective> {
         max_stanza,
         stanzas_per_second,
         bytes_per_second,
+        addresses,
         source,
         proxy,
         connect,
@@ -126,6 +127,7 @@ fn values(policy: &Policy) -> Vec<Effective> {
             0 => none("bytes_per_second", json!(0), "no limit"),
             bytes => size("bytes_per_second", *bytes),
         },
+        word("addresses", addresses.name()),
         list("source", source.iter(), "chosen by the system"),
         match proxy {
             Some(proxy) => word("proxy", &proxy.to_string()),
@@ -343,6 +345,7 @@ legacy.example
   max_stanza          10001B
   stanzas_per_second  20
   bytes_per_second    1MiB
+  addresses           public
   source              192.0.2.1, ::1
   proxy               socks5://me:…@127.0.0.1:9050
   connect             tls://x.example:5270, [::1]:5269
@@ -408,6 +411,7 @@ a.example
   max_stanza          512KiB
   stanzas_per_second  no limit
   bytes_per_second    no limit
+  addresses           public
   source              chosen by the system
   proxy               none
   connect             as the DNS says

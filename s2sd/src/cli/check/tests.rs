@@ -174,10 +174,10 @@ fn files_that_are_missing_are_faults_all_at_once() {
 }
 
 /// What `check` says of the DNS of these domains.
-async fn asked(zone: Zone, domains: &[&str]) -> Report {
+async fn asked(zone: Zone, domains: &[&str], addresses: &str) -> Report {
     let server = ZoneServer::start((Ipv4Addr::LOCALHOST, 0).into(), zone).unwrap();
     let mut text = format!(
-        "[dns]\nservers = ['{}']\n[policy]\ntls = 'optional'\n",
+        "[dns]\nservers = ['{}']\n[policy]\ntls = 'optional'\naddresses = '{addresses}'\n",
         server.addr()
     );
     for domain in domains {
@@ -209,7 +209,8 @@ async fn where_others_find_us_is_told() {
         .a("xmpp.a.example", Ipv4Addr::LOCALHOST)
         .a("b.example", Ipv4Addr::LOCALHOST)
         .service_absent("_xmpp-server._tcp.c.example");
-    let report = asked(zone, &["a.example", "b.example", "c.example", "d.example"]).await;
+    let domains = ["a.example", "b.example", "c.example", "d.example"];
+    let report = asked(zone, &domains, "any").await;
     assert!(report.is_well());
     let want = "\
 warning: others look for a.example at gone.a.example, which has no address
@@ -244,6 +245,23 @@ s2sd.toml: 0 faults, 3 warnings
 }
 
 #[tokio::test]
+async fn a_place_without_a_public_address_is_told_with_the_key_that_leaves_it_out() {
+    let zone = Zone::new()
+        .srv("_xmpp-server._tcp.a.example", 0, 0, 5269, "x.example")
+        .a("x.example", [10, 0, 0, 1].into())
+        .a("b.example", [10, 0, 0, 1].into())
+        .a("b.example", [1, 0, 0, 1].into());
+    let report = asked(zone, &["a.example", "b.example"], "public").await;
+    let text = report.for_people();
+    let want = "\
+warning: others look for a.example at x.example:5269, where servers with `addresses = \"public\"` do not connect: \
+10.0.0.1 (private); in a network of your own, set `addresses = \"any\"` in [policy]
+";
+    assert!(text.starts_with(want), "{text}");
+    assert!(text.ends_with("0 faults, 1 warning\n"), "{text}");
+}
+
+#[tokio::test]
 async fn what_the_dns_says_of_our_own_certificate_is_compared_with_it() {
     let (directory, authority) = directory();
     let key = ZoneKey::generate();
@@ -263,6 +281,7 @@ async fn what_the_dns_says_of_our_own_certificate_is_compared_with_it() {
         let server = ZoneServer::start((Ipv4Addr::LOCALHOST, 0).into(), zone).unwrap();
         let text = format!(
             "[dns]\nservers = ['{}']\ndnssec = 'use'\ntrust_anchor = 'root.key'\n[policy]\ntls = 'optional'\n\
+             addresses = 'any'\n\
              trust = ['ca.pem']\n[[domain]]\nname = 'a.example'\n{more}",
             server.addr()
         );

@@ -12,7 +12,7 @@ use super::{
         kerberos, places,
         reader::Reader,
         secret::{read_secret_file, read_secret_lines},
-        values::{self, DANE, METHODS, MIN_TLS, TLS_MODES, VERIFY, Wrong},
+        values::{self, ADDRESSES, DANE, METHODS, MIN_TLS, TLS_MODES, VERIFY, Wrong},
     },
     LEAST_STANZA, MANY, required, secret, warn_if_seen,
 };
@@ -74,6 +74,7 @@ pub(super) fn policy(table: &Reader<'_>, base: Policy) -> Policy {
             .map(|(_, name)| table.sink.base.join(name));
         policy.crl = files.collect();
     }
+    table.set("addresses", &mut policy.addresses, values::word(ADDRESSES));
     if let Some(source) = table.list("source", places::own_address) {
         policy.source = source.into_iter().map(|(_, address)| address).collect();
     }

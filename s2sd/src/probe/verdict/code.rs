@@ -25,6 +25,8 @@ pub enum Code {
     DnssecBogus,
     /// An answer is not signed, and has to be.
     DnssecUnsigned,
+    /// Its addresses are not public, and others are left out here.
+    NotPublic,
     /// Nothing listens there.
     Refused,
     /// TCP is not answered.
@@ -151,7 +153,7 @@ pub enum Code {
     StanzaLimit,
 }
 
-const NAMES: [(Code, &str); 72] = [
+const NAMES: [(Code, &str); 73] = [
     (Code::Works, "works"),
     (Code::WorksAsFarAsSeen, "works-as-far-as-seen"),
     (Code::Denied, "denied"),
@@ -162,6 +164,7 @@ const NAMES: [(Code, &str); 72] = [
     (Code::Onion, "onion"),
     (Code::DnssecBogus, "dnssec-bogus"),
     (Code::DnssecUnsigned, "dnssec-unsigned"),
+    (Code::NotPublic, "not-public"),
     (Code::Refused, "refused"),
     (Code::NoAnswer, "no-answer"),
     (Code::NoRoute, "no-route"),

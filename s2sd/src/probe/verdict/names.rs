@@ -33,6 +33,7 @@ pub(super) fn unresolved(findings: &Findings, why: &ResolveError) -> Reason {
             "if {domain} shall be reached by XMPP, its operator has to publish SRV records that name a server"
         )),
         ResolveError::NotFound => nowhere(findings),
+        ResolveError::NoHost(host) => no_host(findings, host),
         ResolveError::Onion => onion(findings),
         ResolveError::Failed(what) => failed(findings, what),
         ResolveError::Bogus(what) => bogus(findings, what),
@@ -88,6 +89,19 @@ fn nowhere(findings: &Findings) -> Reason {
     ))
 }
 
+fn no_host(findings: &Findings, host: &str) -> Reason {
+    let domain = &findings.domain;
+    Reason::new(
+        Code::TargetWithoutAddress,
+        Side::Peer,
+        format!("the SRV records of {domain} lead to {host}, which is no name of a machine"),
+    )
+    .rule("RFC 2782")
+    .change(format!(
+        "the operator of {domain} has to name a machine there that has an address in the DNS"
+    ))
+}
+
 fn onion(findings: &Findings) -> Reason {
     let because = format!("{} is reached through Tor only", findings.domain);
     Reason::new(Code::Onion, Side::Us, because)
@@ -135,6 +149,7 @@ pub(super) fn no_address(findings: &Findings, place: &Place, why: &ResolveError)
     let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
     let is_fallback = host == domain || findings.lookups.iter().all(|it| it.records.is_empty());
     let reason = match why {
+        ResolveError::NoHost(host) => no_host(findings, host),
         ResolveError::Onion => onion(findings),
         ResolveError::Failed(what) => failed(findings, what),
         ResolveError::Bogus(what) => bogus(findings, what),

@@ -31,6 +31,15 @@ pub(super) fn unconnected(case: Case<'_>, why: &Unconnected) -> Reason {
                     "the operator of {peer} has to see whether the machine runs and its firewall lets the port in{ours}"
                 ))
         }
+        Unreached::NotPublic => {
+            let findings = case.findings;
+            return Reason::new(Code::NotPublic, Side::Between, text.to_string())
+                .rule(findings.key("addresses", "\"public\""))
+                .change(format!(
+                    "the operator of {peer} has to publish public addresses; in a network of your own, have {}",
+                    findings.exception("addresses = \"any\"")
+                ));
+        }
         Unreached::NoRoute => {
             let change = match place.starts_with('[') {
                 true => "nothing, if the other addresses do; else give this machine IPv6",

@@ -50,7 +50,8 @@ pub(super) fn ended(case: Case<'_>, cause: &Cause) -> Reason {
         Cause::TooManyFailures | Cause::Idle | Cause::Shutdown | Cause::Replaced => {
             other(case, cause)
         }
-        Cause::CertificateRefused(_)
+        Cause::NotPublic(_)
+        | Cause::CertificateRefused(_)
         | Cause::StanzaRefused(_)
         | Cause::Connect(_)
         | Cause::NoSuchHost(_)

@@ -86,6 +86,7 @@ fn causes() -> Vec<Cause> {
         Cause::NoWay(what.clone()),
         Cause::Dns(what.clone()),
         Cause::Dnssec(what.clone()),
+        Cause::NotPublic(what.clone()),
         Cause::Connect(what.clone()),
         Cause::Tls(what.clone()),
         Cause::Lost(what.clone()),
@@ -194,6 +195,7 @@ fn every_answer_of_dialback_has_words_for_somebody() {
 fn every_failure_of_tcp_and_tls_has_words_for_somebody() {
     let said = || PeerText::from("it failed");
     for (why, side) in [
+        (Unreached::NotPublic, Side::Between),
         (Unreached::Refused, Side::Peer),
         (Unreached::Silent, Side::Between),
         (Unreached::NoRoute, Side::Us),
@@ -225,6 +227,7 @@ fn every_failure_to_find_a_place_has_words_for_somebody() {
     let all = [
         ResolveError::NoService,
         ResolveError::NotFound,
+        ResolveError::NoHost("127.0.0.1".into()),
         ResolveError::Onion,
         ResolveError::Failed("it failed".into()),
         ResolveError::Bogus("it is bogus".into()),

@@ -24,6 +24,7 @@ async fn targets(dns: &Dns, domain: &str, tls: TlsMode) -> Result<Vec<String>, R
 
 fn target(host: &str) -> Target {
     Target {
+        configured: false,
         host: Host::parse(host),
         port: 5269,
         direct_tls: false,

@@ -199,13 +199,42 @@ fn silence_is_not_absence() {
 }
 
 #[test]
-fn addresses_as_targets_are_understood() {
-    check(
-        at(&[(1, 0, 5269, "192.0.2.7."), (2, 0, 5269, "2001:db8::7")]),
-        ABSENT,
-        &[],
-        Ok(&["192.0.2.7:5269", "[2001:db8::7]:5269"]),
-    );
+fn an_address_or_localhost_as_a_target_is_no_place() {
+    for target in [
+        "192.0.2.7.",
+        "2001:db8::7",
+        "localhost.",
+        "x.LOCALHOST.",
+        "127.1.",
+    ] {
+        let host = target.trim_end_matches('.').to_ascii_lowercase();
+        let no_host = || Err(ResolveError::NoHost(host.as_str().into()));
+        let leads = || at(&[(1, 0, 5269, target)]);
+        check(leads(), ABSENT, &[], no_host());
+        check(ABSENT, leads(), &[], no_host());
+        check(leads(), leads(), &[], no_host());
+        let nothing = || at(&[(0, 0, 0, ".")]);
+        check(leads(), nothing(), &[], no_host());
+        check(nothing(), leads(), &[], no_host());
+        // What else is there counts.
+        check(
+            at(&[(1, 0, 5269, target), (2, 0, 5269, "b.example.")]),
+            ABSENT,
+            &[],
+            Ok(&["b.example:5269"]),
+        );
+        check(
+            leads(),
+            at(&[(1, 0, 1, "b.example.")]),
+            &[],
+            Ok(&["tls://b.example:1"]),
+        );
+    }
+    assert!(ResolveError::NoHost("".into()).is_permanent());
+}
+
+#[test]
+fn a_host_of_the_configuration_may_be_an_address() {
     assert_eq!(
         Host::parse("[2001:db8::7]"),
         Host::Address("2001:db8::7".parse().unwrap())

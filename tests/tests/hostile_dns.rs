@@ -1,0 +1,353 @@
+//! A stranger who owns a domain and its DNS: what its answers cost, where they lead, and what it hears of that. One test
+//! at a time, because memory is that of the whole process.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used)]
+
+#[path = "log/mod.rs"]
+mod log;
+
+use std::{
+    fs,
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use s2sd_tests::{
+    authoritative::Says,
+    peer::{Peer, dialback_request},
+    wire::Event,
+    world::{Daemon, SOON, World},
+};
+use tokio::{
+    net::TcpListener,
+    sync::{Mutex, MutexGuard},
+    time::timeout,
+};
+use xmpp_stream::{Condition, ns};
+
+/// What this process has in memory, in KiB.
+fn resident() -> i64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.unwrap()
+        .trim()
+        .trim_end_matches(" kB")
+        .parse()
+        .unwrap()
+}
+
+/// How many descriptors this process has open.
+fn descriptors() -> usize {
+    fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+async fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::const_new(());
+    ALONE.lock().await
+}
+
+async fn here(policy: &str) -> World {
+    let mut world = World::new().unwrap();
+    let daemon = Daemon::serving("here.test")
+        .policy("tls = 'optional'\nauth = ['external', 'dialback']")
+        .policy(policy);
+    world.start(daemon).await.unwrap();
+    world
+}
+
+/// A stream of nobody's, on which keys may be shown.
+async fn nobody(world: &World) -> Peer {
+    let mut peer = world.connect("here.test").await.unwrap();
+    peer.send_header(None, "here.test").await.unwrap();
+    peer.expect_header().await.unwrap();
+    peer.expect_features().await.unwrap();
+    peer.with_patience(SOON * 6)
+}
+
+/// Shows keys for these domains, one stream for each 8, and waits for all answers: their texts.
+async fn shows_keys(world: &World, domains: &[String]) -> Vec<String> {
+    let mut heard = Vec::new();
+    for domains in domains.chunks(8) {
+        let mut peer = nobody(world).await;
+        for domain in domains {
+            let request = dialback_request(domain, "here.test", "key");
+            peer.send(request).await.unwrap();
+        }
+        for _ in domains {
+            match peer.next().await.unwrap() {
+                Event::Element(answer) => {
+                    heard.push(String::from_utf8_lossy(answer.bytes()).into_owned())
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    heard
+}
+
+const DAY: u32 = 24 * 60 * 60;
+
+fn many(from: usize, count: usize) -> Vec<String> {
+    let domain = |n| format!("d{n}.evil.test");
+    (from..from + count).map(domain).collect()
+}
+
+#[tokio::test]
+async fn large_answers_of_the_dns_leave_little_in_memory() {
+    let _alone = alone().await;
+    let mut world = here("").await;
+    world.change_zone(|mut zone| {
+        for n in 0..800 {
+            zone = zone.srv("*.evil.test", n, 0, 5269, &format!("n{n}.x.test"));
+        }
+        zone.ttl(DAY)
+    });
+    shows_keys(&world, &many(0, 16)).await;
+    let before = resident();
+    shows_keys(&world, &many(100, 160)).await;
+    let by = resident() - before;
+    println!("160 domains, two answers of 800 records each: {by} KiB");
+    // 48,888 when all was kept.
+    assert!(by < 10 << 10, "{by} KiB");
+}
+
+/// A listener on every address of loopback that takes connections and closes them, and counts.
+async fn doors() -> (u16, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let count = Arc::new(AtomicUsize::new(0));
+    let knocks = Arc::clone(&count);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            knocks.fetch_add(1, Ordering::Relaxed);
+            drop(stream);
+        }
+    });
+    (port, count)
+}
+
+#[tokio::test]
+async fn one_key_makes_sixteen_connections_at_most() {
+    let _alone = alone().await;
+    let mut world = here("").await;
+    let (port, knocks) = doors().await;
+    world.change_zone(|mut zone| {
+        for host in 0..24u8 {
+            let name = format!("host{host}.evil.test");
+            let [service, address] = ["_xmpp-server._tcp.evil.test", &name];
+            zone = zone
+                .srv(service, 0, 0, port, &name)
+                .a(address, [127, 9, 9, host].into());
+        }
+        zone
+    });
+    shows_keys(&world, &["evil.test".to_owned()]).await;
+    // As many as there are places: 24.
+    assert_eq!(knocks.load(Ordering::Relaxed), 16);
+}
+
+#[tokio::test]
+async fn a_flood_of_addresses_that_refuse_makes_few_connections_and_one_short_line() {
+    let _alone = alone().await;
+    let log = log::log();
+    let mut world = here("").await;
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = closed.local_addr().unwrap().port();
+    drop(closed);
+    world.change_zone(|mut zone| {
+        for host in 0..24u8 {
+            let name = format!("host{host}.flood.test");
+            zone = zone.srv("_xmpp-server._tcp.flood.test", 0, 0, port, &name);
+            for n in 0..1000u16 {
+                let [high, low] = n.to_be_bytes();
+                zone = zone.a(&name, [127, 1 + host, high, low].into());
+            }
+        }
+        zone
+    });
+    let heard = shows_keys(&world, &["flood.test".to_owned()]).await;
+    assert!(heard[0].len() < 512, "{}", heard[0]);
+    // Two places with eight addresses each are sixteen connections; 23,425 when all were tried.
+    let line = log.line(&["failed: no connection", "remote=flood.test"]);
+    assert!(line.contains("; and 5 more)"), "{line}");
+    assert!(line.len() < 512, "{line}");
+}
+
+const GRACE: Duration = Duration::from_millis(200);
+
+/// What comes back to a component for a message to this domain: the condition and the text.
+async fn comes_back(world: &World, to: &str) -> (String, String) {
+    let mut here = world.component("here.test").await.unwrap();
+    let message = format!("<message from='{}' to='x@{to}' id='1'/>", here.address());
+    here.send(message).await.unwrap();
+    let error = here.expect("the error", SOON, |_| true).await.unwrap();
+    let tree = error.tree();
+    let error = tree.elements().find(|child| child.name == "error").unwrap();
+    let condition = error.elements().next().unwrap().name.clone();
+    let text = error.child(ns::STANZA_ERRORS, "text").unwrap().text();
+    (condition, text)
+}
+
+/// Neither a stranger's key nor our own message leads there; we are told why, with the key, and the stranger is not.
+#[tokio::test]
+async fn nobodys_dns_leads_to_our_inside() {
+    let _alone = alone().await;
+    let mut world = here("addresses = 'public'").await;
+    let (port, knocks) = doors().await;
+    for (domain, host, address, kind) in [
+        ("a.evil.test", "x.a.evil.test", "127.0.0.1", "loopback"),
+        (
+            "b.evil.test",
+            "x.b.evil.test",
+            "::ffff:127.0.0.1",
+            "loopback",
+        ),
+        ("c.evil.test", "x.c.evil.test", "0.0.0.0", "unspecified"),
+        (
+            "d.evil.test",
+            "x.d.evil.test",
+            "169.254.169.254",
+            "link-local",
+        ),
+        ("e.evil.test", "x.e.evil.test", "10.0.0.1", "private"),
+    ] {
+        let ip: IpAddr = address.parse().unwrap();
+        world.change_zone(|zone| {
+            zone.srv(&format!("_xmpp-server._tcp.{domain}"), 0, 0, port, host)
+                .address(host, ip)
+        });
+        let heard = shows_keys(&world, &[domain.to_owned()]).await;
+        assert!(heard[0].contains("type='error'"), "{}", heard[0]);
+        let (condition, text) = comes_back(&world, domain).await;
+        assert_eq!(condition, "policy-violation", "{text}");
+        let reason = format!("({kind}) left out by `addresses = \"public\"` in [policy]");
+        assert!(text.contains(&reason), "{text}");
+    }
+    // The domain itself, where it has no SRV records.
+    world.change_zone(|zone| zone.a("f.evil.test", [127, 0, 0, 1].into()));
+    let (condition, text) = comes_back(&world, "f.evil.test").await;
+    assert_eq!(condition, "policy-violation", "{text}");
+    let (condition, text) = comes_back(&world, "localhost").await;
+    assert_eq!(condition, "policy-violation", "{text}");
+    assert_eq!(knocks.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn an_address_or_localhost_in_an_srv_record_is_no_place_even_where_all_addresses_are_allowed()
+{
+    let _alone = alone().await;
+    let mut world = here("addresses = 'any'").await;
+    let (port, knocks) = doors().await;
+    for (n, target) in ["127.0.0.1", "localhost", "x.localhost"]
+        .into_iter()
+        .enumerate()
+    {
+        let domain = format!("d{n}.evil.test");
+        let service = format!("_xmpp-server._tcp.{domain}");
+        world.change_zone(|zone| zone.srv(&service, 0, 0, port, target));
+        shows_keys(&world, std::slice::from_ref(&domain)).await;
+        let (condition, text) = comes_back(&world, &domain).await;
+        assert_eq!(condition, "remote-server-not-found", "{text}");
+        let reason = format!("lead to {target}, which is no name of a machine");
+        assert!(text.contains(&reason), "{text}");
+    }
+    assert_eq!(knocks.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn an_ip_address_is_no_domain_unless_a_peer_entry_is_for_it() {
+    let _alone = alone().await;
+    let mut world = World::new().unwrap();
+    let daemon = Daemon::serving("here.test")
+        .policy("tls = 'optional'")
+        .tables("[[peer]]\ndomain = '127.0.0.3'\n");
+    world.start(daemon).await.unwrap();
+    for address in ["127.0.0.1", "[::1]", "192.0.2.1"] {
+        let mut peer = world.connect("here.test").await.unwrap();
+        peer.send_header(Some(address), "here.test").await.unwrap();
+        peer.expect_header().await.unwrap();
+        let error = peer.expect_stream_error().await.unwrap();
+        assert_eq!(error.condition, Condition::PolicyViolation, "{address}");
+        let heard = shows_keys(&world, &[address.to_owned()]).await;
+        assert!(heard[0].contains("policy-violation"), "{}", heard[0]);
+        let (condition, text) = comes_back(&world, address).await;
+        assert_eq!(condition, "policy-violation", "{text}");
+        assert!(text.contains("no [[peer]] is for it"), "{text}");
+    }
+    let mut peer = world.connect("here.test").await.unwrap();
+    peer.open("127.0.0.3", "here.test").await.unwrap();
+    assert!(peer.expect_nothing(GRACE).await.is_ok());
+}
+
+/// What one owner's silent name servers cost: few sockets, and nobody else's time.
+#[tokio::test]
+async fn name_servers_that_say_nothing_hold_few_sockets_and_delay_nobody_else() {
+    let _alone = alone().await;
+    let mut world = here("").await;
+    world.change_zone(|zone| zone.silent("*.evil.test"));
+    let _own = world.listen("own.test").await.unwrap();
+    let mut streams = Vec::new();
+    let mut watch = world.dns().watch();
+    for n in 0..20 {
+        let mut peer = nobody(&world).await;
+        for domain in many(n * 20, 20) {
+            let request = dialback_request(&domain, "here.test", "key");
+            peer.send(request).await.unwrap();
+        }
+        streams.push(peer);
+    }
+    let before = descriptors();
+    // The first look-ups are under way.
+    while !watch.recv().await.unwrap().contains("evil.test") {}
+    let mut most = 0;
+    let began = Instant::now();
+    // The neighbour's own domain is found, for a stranger and for us.
+    let other = world.authoritative("other.test", Says::Valid, None).await;
+    let heard = shows_keys(&world, &["other.test".to_owned()]).await;
+    assert!(heard[0].contains("type='valid'"), "{}", heard[0]);
+    assert_eq!(other.unwrap().asked().len(), 1);
+    let mut here = world.component("here.test").await.unwrap();
+    let message = format!(
+        "<message from='{}' to='x@own.test' id='1'/>",
+        here.address()
+    );
+    here.send(message).await.unwrap();
+    _own.accept().await.unwrap();
+    println!("found in {:?}", began.elapsed());
+    while began.elapsed() < Duration::from_secs(3) {
+        most = most.max(descriptors());
+        let _ = timeout(GRACE, watch.recv()).await;
+    }
+    println!("400 keys, silent name servers: {before} descriptors, then {most}");
+    // Two look-ups for each key, each with three sockets: 2,400.
+    assert!(most < before + 60, "{before}, {most}");
+}
+
+#[tokio::test]
+async fn that_a_name_server_did_not_answer_is_remembered_for_the_next_stranger() {
+    let _alone = alone().await;
+    let mut world = here("").await;
+    world.change_zone(|zone| {
+        zone.fails("_xmpp-server._tcp.evil.test")
+            .fails("_xmpps-server._tcp.evil.test")
+    });
+    let keys = ["evil.test".to_owned()];
+    let first = shows_keys(&world, &keys).await;
+    let asked = world.dns().asked().len();
+    assert!(asked > 0);
+    assert_eq!(shows_keys(&world, &keys).await, first);
+    assert_eq!(world.dns().asked().len(), asked);
+    // For ourselves we look again: the zone is in order now.
+    let raw = world.listen("evil.test").await.unwrap();
+    let mut here = world.component("here.test").await.unwrap();
+    let message = format!(
+        "<message from='{}' to='x@evil.test' id='1'/>",
+        here.address()
+    );
+    here.send(message).await.unwrap();
+    raw.accept().await.unwrap();
+}
