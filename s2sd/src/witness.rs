@@ -174,8 +174,19 @@ async fn places(
             | ResolveError::NoHost(_)
             | ResolveError::Onion,
         )) => Ok(Vec::new()),
-        Ok(Err(why)) => Err(why.to_string()),
+        Ok(Err(why)) => Err(told(&why)),
         Err(_) => Err("the DNS did not answer in time".to_owned()),
+    }
+}
+
+/// For the peer, too: what is wrong with its zone is its own, and what happened on our way to our name server is not.
+fn told(why: &ResolveError) -> String {
+    match why {
+        ResolveError::Failed(what) => {
+            debug!("no answer about the certificate of a peer: {what}");
+            "the DNS gave no answer".to_owned()
+        }
+        why => why.to_string(),
     }
 }
 
@@ -186,7 +197,7 @@ async fn all_places(dns: &Dns, domain: &Domain, tls: TlsMode) -> Result<Vec<Plac
         let ask = async move {
             let tlsa = match dns.tlsa(&target).await {
                 Err(ResolveError::NotFound | ResolveError::Onion) => Ok(None),
-                answer => answer.map_err(|why| format!("{target}: {why}")),
+                answer => answer.map_err(|why| format!("{target}: {}", told(&why))),
             };
             let host = host(&target);
             Place { host, tlsa }

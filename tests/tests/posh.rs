@@ -22,7 +22,9 @@ use sha2::{Digest as _, Sha256, Sha512};
 use xmpp_stream::{Features, StreamError, ns};
 
 const PATH: &str = "/.well-known/posh/xmpp-server.json";
-const NEITHER: &str = "your certificate is self-signed; and by POSH it is not known either: ";
+const OTHER: &str = "/.well-known/posh/other.json";
+/// All that the peer hears of it.
+const NEITHER: &str = "your certificate is self-signed; and by POSH it is not known either";
 
 /// `a.test`, which asks; the web server of `b.test`, and the proxy through which `a.test` comes there.
 struct Scene {
@@ -129,6 +131,14 @@ fn refused(outcome: &Result<Features, StreamError>, words: &str) {
     assert!(text.contains(words), "{text}");
 }
 
+/// Refused, in these words.
+#[track_caller]
+fn hears_no_more(outcome: &Result<Features, StreamError>, words: &str) {
+    refused(outcome, words);
+    let error = outcome.as_ref().unwrap_err();
+    assert_eq!(error.text.as_deref(), Some(words));
+}
+
 /// What comes back for a message to this domain.
 async fn comes_back(world: &World, to: &str) -> String {
     let mut a = world.component("a.test").await.unwrap();
@@ -168,21 +178,19 @@ async fn a_certificate_that_the_domain_publishes_is_good_both_ways() {
 async fn a_reference_and_redirects_lead_to_it() {
     let names = &["b.test", "hosting.test", "www.test"];
     let scene = scene("b.test", &["www.test"], signed(names)).await;
-    let refers = "{\"url\":\"https://hosting.test/tenants.json\",\"expires\":60}";
-    scene.web.page(PATH, &redirect("/elsewhere"));
-    scene
-        .web
-        .page("/elsewhere", &redirect("https://www.test/posh.json"));
-    scene.web.page("/posh.json", &document(refers));
-    scene
-        .web
-        .page("/tenants.json", &fingerprints(&scene.issued, 60));
+    let [third, fourth] = ["/.well-known/posh/third.json", "/.well-known/posh/4.json"];
+    let refers = format!("{{\"url\":\"https://hosting.test{fourth}\",\"expires\":60}}");
+    scene.web.page(PATH, &redirect(OTHER));
+    let next = redirect(&format!("https://www.test:443{third}"));
+    scene.web.page(OTHER, &next);
+    scene.web.page(third, &document(&refers));
+    scene.web.page(fourth, &fingerprints(&scene.issued, 60));
     offered(&call(&scene.world, "b.test", &scene.issued).await);
     let want = [
-        &format!("b.test {PATH}"),
-        "b.test /elsewhere",
-        "www.test /posh.json",
-        "hosting.test /tenants.json",
+        format!("b.test {PATH}"),
+        format!("b.test {OTHER}"),
+        format!("www.test:443 {third}"),
+        format!("hosting.test {fourth}"),
     ];
     assert_eq!(scene.web.asked(), want);
 }
@@ -220,22 +228,43 @@ async fn what_is_wrong_with_what_is_published_is_told() {
             "http://b.test/posh.json: not an https address",
         ),
         (
+            Some(redirect("/admin?delete=all")),
+            "https://b.test/admin?delete=all: not where documents of POSH are",
+        ),
+        (
+            Some(redirect("https://inside.test:8443/.well-known/posh/x.json")),
+            "not where documents of POSH are",
+        ),
+        (
+            Some(refers("https://127.0.0.1/.well-known/posh/x.json")),
+            "127.0.0.1 (loopback) left out by `addresses = \"public\"` in [policy]",
+        ),
+        (
+            Some(redirect("https://localhost/.well-known/posh/x.json")),
+            "localhost (loopback) left out by `addresses = \"public\"` in [policy]",
+        ),
+        (
             Some(refers("https://b.test/.well-known/posh/xmpp-server.json")),
             "what a document refers to refers to another one",
         ),
         (None, "the web server answers 404 Not Found"),
     ] {
-        let scene = scene("b.test", &[], signed(&["b.test"])).await;
+        let public = "addresses = 'public'";
+        let scene = scene_with("b.test", &[], signed(&["b.test"]), public).await;
         if let Some(page) = page {
             scene.web.page(PATH, &page);
         }
+        // Not who had us ask hears what came of it,
         let outcome = call(&scene.world, "b.test", &scene.issued).await;
-        refused(&outcome, NEITHER);
-        refused(&outcome, want);
-        // The same words for who called.
+        hears_no_more(&outcome, NEITHER);
+        // but who sends from here.
         let text = comes_back(&scene.world, "b.test").await;
-        assert!(text.contains(&NEITHER.replace("your", "its")), "{text}");
+        let neither = NEITHER.replace("your", "its");
+        assert!(text.contains(&format!("{neither}: ")), "{text}");
         assert!(text.contains(want), "{text}");
+        let asked = scene.web.asked();
+        let posh = asked.iter().all(|line| line.contains("/.well-known/posh/"));
+        assert!(posh, "{asked:?}");
     }
 }
 
@@ -270,11 +299,10 @@ async fn a_web_server_that_is_not_the_domains_says_nothing() {
         let scene = scene("b.test", &[], |world| issue(world, leaf)).await;
         scene.web.page(PATH, &fingerprints(&scene.issued, 60));
         let outcome = call(&scene.world, "b.test", &scene.issued).await;
-        refused(
-            &outcome,
-            &format!("{NEITHER}https://b.test{PATH}: no TLS: "),
-        );
-        refused(&outcome, want);
+        hears_no_more(&outcome, NEITHER);
+        let text = comes_back(&scene.world, "b.test").await;
+        let no_tls = format!("https://b.test{PATH}: no TLS: ");
+        assert!(text.contains(&no_tls) && text.contains(want), "{text}");
         assert_eq!(scene.web.asked(), [""; 0]);
     }
 }
@@ -291,7 +319,9 @@ async fn a_web_server_whose_certificate_was_taken_back_says_nothing() {
     let scene = scene_with("b.test", &[], web, crl).await;
     scene.web.page(PATH, &fingerprints(&scene.issued, 60));
     let outcome = call(&scene.world, "b.test", &scene.issued).await;
-    refused(&outcome, "has been revoked by its issuer");
+    hears_no_more(&outcome, NEITHER);
+    let text = comes_back(&scene.world, "b.test").await;
+    assert!(text.contains("has been revoked by its issuer"), "{text}");
     assert_eq!(scene.web.asked(), [""; 0]);
 }
 
@@ -336,10 +366,12 @@ async fn a_failure_is_remembered_for_a_while_and_many_streams_ask_once() {
     let scene = scene("b.test", &[], signed(&["b.test"])).await;
     let calls = (0..5).map(|_| call(&scene.world, "b.test", &scene.issued));
     for outcome in join(calls).await {
-        refused(&outcome, "404");
+        hears_no_more(&outcome, NEITHER);
     }
     scene.web.page(PATH, &fingerprints(&scene.issued, 60));
-    refused(&call(&scene.world, "b.test", &scene.issued).await, "404");
+    hears_no_more(&call(&scene.world, "b.test", &scene.issued).await, NEITHER);
+    let text = comes_back(&scene.world, "b.test").await;
+    assert!(text.contains("404"), "{text}");
     assert_eq!(scene.web.asked().len(), 1);
 }
 

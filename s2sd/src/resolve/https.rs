@@ -2,8 +2,9 @@
 //!
 //! The server's certificate has to be good for the host of the address: signed by an authority that the policy trusts,
 //! for servers, not revoked, with the host's name as dNSName. Connections are made as the policy says for streams, to
-//! public addresses, from our own ones and through a proxy. What is fetched is bounded; redirects lead to other `https`
-//! addresses only, and not for ever.
+//! public addresses, from our own ones and through a proxy. What is fetched is bounded. Who publishes a document says
+//! where it is, so that nothing is asked for but such documents: redirects lead to `https` on its own port and to a path
+//! of POSH only, and not for ever.
 
 use std::time::Duration;
 
@@ -34,8 +35,12 @@ use crate::tls::{PeerChain, Roots, Tls};
 const LARGEST: usize = 64 << 10;
 /// How many redirects are followed (RFC 7711 §10).
 const REDIRECTS: usize = 10;
-/// The port where none is said.
+/// The only port.
 const HTTPS: u16 = 443;
+/// RFC 7711 §9.1: where such documents are.
+const DIRECTORY: &str = "/.well-known/posh/";
+/// The longest address that is used.
+const LONGEST: usize = 512;
 
 /// With what documents are fetched.
 pub(crate) struct Fetch<'a> {
@@ -132,7 +137,7 @@ impl Fetch<'_> {
         let host = authority.host();
         let target = Target {
             host: Host::parse(host),
-            port: authority.port_u16().unwrap_or(HTTPS),
+            port: HTTPS,
             direct_tls: true,
             secure: false,
             configured: false,
@@ -162,11 +167,27 @@ fn address(url: &str) -> Result<Uri, String> {
             PeerText::new(url)
         )),
         Ok(parsed) if parsed.scheme() == Some(&Scheme::HTTPS) && parsed.authority().is_some() => {
-            Ok(parsed)
+            match leads_to_posh(&parsed) && url.len() <= LONGEST {
+                true => Ok(parsed),
+                false => Err(format!(
+                    "{}: not where documents of POSH are (https://HOST{DIRECTORY}NAME.json)",
+                    PeerText::new(url)
+                )),
+            }
         }
         Ok(_) => Err(format!("{}: not an https address", PeerText::new(url))),
         Err(_) => Err(format!("{}: not an address", PeerText::new(url))),
     }
+}
+
+/// Another port or path could be anything, and its owner may trust who can reach it.
+fn leads_to_posh(url: &Uri) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    let name = url.path().strip_prefix(DIRECTORY);
+    let name = name.and_then(|file| file.strip_suffix(".json"));
+    url.port().is_none_or(|port| port.as_str() == "443")
+        && url.query().is_none()
+        && name.is_some_and(|name| !name.is_empty() && name.bytes().all(plain))
 }
 
 /// RFC 7711 §10: to `https` only. An address without a host is one on the same server.
@@ -190,5 +211,47 @@ mod tests {
             let why = led(&from, url).unwrap_err();
             assert_eq!(PeerText::new(&why), why.as_str(), "{why}");
         }
+    }
+
+    #[test]
+    fn only_documents_of_posh_are_asked_for() {
+        for url in [
+            "https://a.example/.well-known/posh/xmpp-server.json",
+            "https://a.example:443/.well-known/posh/xmpp-server.json",
+            "https://a.example/.well-known/posh/tenant_7.v2.json",
+        ] {
+            assert!(address(url).is_ok(), "{url}");
+        }
+        let long = format!(
+            "https://a.example/.well-known/posh/{}.json",
+            "x".repeat(512)
+        );
+        for url in [
+            "https://a.example/",
+            "https://a.example/posh.json",
+            "https://a.example:8443/.well-known/posh/xmpp-server.json",
+            "https://a.example:80/.well-known/posh/xmpp-server.json",
+            "https://a.example/.well-known/posh/xmpp-server.json?delete=all",
+            "https://a.example/.well-known/posh/../../admin.json",
+            "https://a.example/.well-known/posh/%2e%2e/x.json",
+            "https://a.example/.well-known/posh/a/b.json",
+            "https://a.example/.well-known/posh/.json",
+            "https://a.example/.well-known/posh/xmpp-server",
+            "http://a.example/.well-known/posh/xmpp-server.json",
+            "https://u@a.example/.well-known/posh/xmpp-server.json",
+            "//a.example/.well-known/posh/xmpp-server.json",
+            &long,
+        ] {
+            assert!(address(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_redirect_without_a_host_stays_on_its_server() {
+        let from = address("https://a.example/.well-known/posh/xmpp-server.json").unwrap();
+        let to = led(&from, "/.well-known/posh/other.json").unwrap();
+        assert_eq!(to, "https://a.example/.well-known/posh/other.json");
+        assert!(led(&from, "/other.json").is_err());
+        assert!(led(&from, "//b.example/.well-known/posh/other.json").is_err());
     }
 }

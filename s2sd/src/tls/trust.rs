@@ -181,8 +181,9 @@ pub enum BadCertificate {
     /// Whether it does cannot be told, so that the certificate is not believed (RFC 7673 §3.1, §3.4).
     #[error("whether your DNS says another certificate is the right one cannot be told: {0}")]
     Untold(PeerText),
-    /// It is bad for one reason, and a document that the domain may publish by HTTPS does not make it good.
-    #[error("{pkix}; and by POSH it is not known either: {posh}")]
+    /// It is bad for one reason, and a document that the domain may publish by HTTPS does not make it good. What came of
+    /// asking for the document is not for who had us ask.
+    #[error("{pkix}; and by POSH it is not known either")]
     NorPosh {
         /// The reason.
         pkix: Box<BadCertificate>,
