@@ -24,7 +24,7 @@ use tokio::{
     sync::Semaphore,
     time::{sleep, timeout},
 };
-use tracing::{debug, warn};
+use tracing::{debug, field::Empty, warn};
 
 use crate::router::Router;
 
@@ -55,7 +55,7 @@ pub(crate) async fn serve(router: Arc<Router>, listener: TcpListener) {
                     });
                 }
                 Err(error) => {
-                    warn!(%error, "a connection could not be accepted");
+                    warn!(unproved = Empty, %error, "a connection could not be accepted");
                     sleep(Duration::from_millis(100)).await;
                 }
             }

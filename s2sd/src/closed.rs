@@ -36,6 +36,17 @@ pub enum By {
     World,
 }
 
+impl By {
+    /// The word for the log.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Us => "us",
+            Self::Peer => "peer",
+            Self::World => "network",
+        }
+    }
+}
+
 /// Why a stream ended, or never came to be. Whatever a stranger may have a say in is a [`PeerText`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Cause {

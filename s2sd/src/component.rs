@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, info, info_span, trace, warn};
+use tracing::{Instrument, field::Empty, info, info_span, trace, warn};
 use xmpp_stream::{
     Codec, Condition, ContentNamespace, Domain, Element, Frame, Limits, StanzaError, StreamError,
 };
@@ -39,22 +39,38 @@ pub(crate) async fn serve(router: Arc<Router>, tcp: TcpStream, mut admission: Ad
         let codec = Codec::new(house.limits_for_strangers()).expect(ContentNamespace::Component);
         let mut conn = Conn::new(Io::Plain(tcp), peer, codec);
         let stop = &router.means().stop;
-        let closed = match attach(&mut conn, &house, stop).await {
+        match attach(&mut conn, &house, stop).await {
             Ok((attached, limits)) => {
                 admission.authenticated();
                 conn.set_limits(limits);
-                run(&router, &house, conn, attached).await
+                let closed = run(&router, &house, conn, attached).await;
+                let (by, cause) = (closed.by.name(), closed.cause.name());
+                info!(by, cause, "component left: {closed}");
             }
             Err((last, closed)) => {
                 conn.send(&last);
                 conn.close(LAST_WORDS, &closed).await;
-                closed
+                not_attached(&closed);
             }
-        };
-        info!(cause = closed.cause.name(), "component left: {closed}");
+        }
     }
     .instrument(span)
     .await;
+}
+
+/// Whoever looks whether somebody listens is no reason to warn.
+fn not_attached(closed: &Closed) {
+    let (by, cause) = (closed.by.name(), closed.cause.name());
+    match closed.cause {
+        Cause::Lost(_) | Cause::Finished | Cause::Shutdown => info!(
+            unproved = Empty,
+            by, cause, "component not attached: {closed}"
+        ),
+        _ => warn!(
+            unproved = Empty,
+            by, cause, "component not attached: {closed}"
+        ),
+    }
 }
 
 async fn attach(

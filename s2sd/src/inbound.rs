@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
-use tracing::{Instrument, debug, info, info_span, trace, warn};
+use tracing::{Instrument, debug, field::Empty, info, info_span, trace, warn};
 use xmpp_sasl::Failure;
 use xmpp_stream::{Codec, ContentNamespace, Domain};
 
@@ -46,6 +46,8 @@ struct Driver {
     paces: Kept,
     /// Until then nothing more is read, and what was read already is not decoded.
     held: Option<Instant>,
+    /// Something was proved on it.
+    proved: bool,
 }
 
 /// Serves the stream until it ends.
@@ -60,7 +62,7 @@ pub(crate) async fn serve(
     async move {
         let house = router.means().house();
         let began = Instant::now();
-        let closed = match accept(&router, &house, tcp, peer, direct_tls, began).await {
+        match accept(&router, &house, tcp, peer, direct_tls, began).await {
             Ok((conn, transport)) => {
                 let driver = Driver {
                     reloads: router.means().reloads.subscribe(),
@@ -73,14 +75,14 @@ pub(crate) async fn serve(
                     heard: began,
                     paces: Kept::default(),
                     held: None,
+                    proved: false,
                     house: Arc::clone(&house),
                 };
                 let inbound = Inbound::new(house, Box::new(Dice), transport, began);
-                driver.run(inbound).await
+                driver.run(inbound).await;
             }
-            Err(closed) => closed,
-        };
-        report(&closed);
+            Err(closed) => report(&closed, false),
+        }
     }
     .instrument(span)
     .await;
@@ -141,7 +143,7 @@ async fn handshake(
 }
 
 impl Driver {
-    async fn run(mut self, mut inbound: Box<Inbound>) -> Closed {
+    async fn run(mut self, mut inbound: Box<Inbound>) {
         let closed = loop {
             let listens = inbound.listens();
             let event = match self.next_event(inbound.deadline(), listens).await {
@@ -162,7 +164,7 @@ impl Driver {
         };
         // What the machine said last is still to be written.
         self.conn.close(LAST_WORDS, &closed).await;
-        closed
+        report(&closed, self.proved);
     }
 
     /// `None`: there are bytes to decode.
@@ -308,9 +310,21 @@ impl Driver {
                 // What is ours to repair is nobody's attack.
                 match failure {
                     Failure::TemporaryAuthFailure => {
-                        warn!(mechanism, failure = failure_name, ?why, "SASL failed")
+                        warn!(
+                            unproved = Empty,
+                            mechanism,
+                            failure = failure_name,
+                            ?why,
+                            "SASL failed"
+                        )
                     }
-                    _ => info!(mechanism, failure = failure_name, ?why, "SASL failed"),
+                    _ => info!(
+                        unproved = Empty,
+                        mechanism,
+                        failure = failure_name,
+                        ?why,
+                        "SASL failed"
+                    ),
                 }
                 Ok(None)
             }
@@ -325,7 +339,9 @@ impl Driver {
             }
             InboundEffect::Proved(authorized) => {
                 self.admission.authenticated();
+                self.proved = true;
                 info!(
+                    proved = Empty,
                     local = %authorized.pair().local,
                     remote = %authorized.pair().remote,
                     method = authorized.method().name(),
@@ -437,16 +453,23 @@ async fn over(pause: Option<Instant>) {
     }
 }
 
-fn report(closed: &Closed) {
-    let (by, cause) = (closed.by, closed.cause.name());
+/// The end of a stream, on which something was proved or not.
+fn report(closed: &Closed, proved: bool) {
+    let (by, cause) = (closed.by.name(), closed.cause.name());
     match &closed.cause {
-        Cause::Finished | Cause::Idle | Cause::Shutdown => {
-            debug!(?by, cause, "incoming stream ended: {closed}")
+        Cause::Finished | Cause::Idle | Cause::Shutdown | Cause::Lost(_) => {
+            debug!(by, cause, "incoming stream ended: {closed}")
         }
-        Cause::Lost(_) => debug!(?by, cause, "incoming stream ended: {closed}"),
         Cause::TooManyFailures | Cause::Certificate(_) => {
-            warn!(?by, cause, "incoming stream refused: {closed}")
+            warn!(
+                unproved = Empty,
+                by, cause, "incoming stream refused: {closed}"
+            )
         }
-        _ => info!(?by, cause, "incoming stream ended: {closed}"),
+        _ if proved => info!(proved = Empty, by, cause, "incoming stream ended: {closed}"),
+        _ => info!(
+            unproved = Empty,
+            by, cause, "incoming stream ended: {closed}"
+        ),
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use socket2::{Domain as Family, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::TaskTracker;
-use tracing::{debug, warn};
+use tracing::{debug, field::Empty, warn};
 
 use crate::component;
 use crate::guests::Guests;
@@ -60,7 +60,7 @@ pub(crate) async fn serve(
             Ok((tcp, peer)) => admit(&router, tcp, peer, door, &guests, &tasks),
             Err(error) => {
                 // Out of descriptors, as a rule: trying at once would spin.
-                warn!(%error, "a connection could not be accepted");
+                warn!(unproved = Empty, %error, "a connection could not be accepted");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }

@@ -2,20 +2,48 @@
 //!
 //! The level is for our own modules. What the libraries below have to say is written from `warn` on, unless
 //! `targets` names them: nobody who wants to see our XML wants to see the resolver's packets too.
+//!
+//! Nobody waits for who reads the log: see [`queue`]. From `info` up others cause no more lines than they may: an event
+//! with the field `unproved` is caused by who has proved nothing, one with `proved` by a peer that has (both are `Empty`,
+//! and so not written). How many that are says [`limit`]; what they look like, [`line`].
 
-use std::{env, fmt, io};
+mod limit;
+mod line;
+mod queue;
 
-use tracing::{Subscriber, level_filters::LevelFilter};
+use std::{
+    env, fmt, io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tracing::{
+    Event, Level, Metadata, Subscriber,
+    callsite::Identifier,
+    field::{Field, Visit},
+    info,
+    level_filters::LevelFilter,
+    span::{Attributes, Id},
+    warn,
+};
 use tracing_subscriber::{
     Layer, Registry,
     filter::Targets,
-    fmt::{MakeWriter, layer as lines_to},
-    layer::SubscriberExt as _,
+    fmt::{
+        FmtContext, FormatEvent, FormatFields, MakeWriter, format,
+        format::{JsonFields, Writer},
+        layer as lines_to,
+    },
+    layer::{Context, SubscriberExt as _},
+    registry::LookupSpan,
     reload,
     util::SubscriberInitExt as _,
 };
 
 use crate::config::{Log, LogFormat, LogLevel};
+use limit::{By, Limiter, Source};
+use queue::Queue;
 
 /// Whose lines the level is for.
 const OURS: [&str; 4] = ["s2sd", "xmpp_dialback", "xmpp_sasl", "xmpp_stream"];
@@ -25,33 +53,72 @@ const OURS: [&str; 4] = ["s2sd", "xmpp_dialback", "xmpp_sasl", "xmpp_stream"];
 pub struct Logging {
     filter: reload::Handle<Targets, Registry>,
     format: LogFormat,
+    limiter: Limits,
+    queue: Queue,
 }
 
-/// Somebody writes the log already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AlreadyStarted;
+/// What others may cause, by the place in the code that says it.
+type Limits = Arc<Mutex<Limiter<Identifier>>>;
 
-impl fmt::Display for AlreadyStarted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("this process has a log already")
-    }
+/// There is no log.
+#[derive(Debug, thiserror::Error)]
+pub enum NoLog {
+    /// Somebody writes the log already.
+    #[error("this process has a log already")]
+    AlreadyStarted,
+    /// Nobody would write it.
+    #[error("there is no thread for the log: {0}")]
+    NoThread(io::Error),
 }
-
-impl std::error::Error for AlreadyStarted {}
 
 /// Starts the log of the process.
-pub fn start(log: &Log) -> Result<Logging, AlreadyStarted> {
+pub fn start(log: &Log) -> Result<Logging, NoLog> {
     let look = Look {
         colours: colours(&io::stderr()),
         // The journal writes its own time before each line.
         time: env::var_os("JOURNAL_STREAM").is_none(),
     };
-    let (subscriber, logging) = build(log, look, io::stderr);
-    subscriber.try_init().map_err(|_| AlreadyStarted)?;
+    let queue = Queue::default();
+    let (subscriber, mut logging) = build(log, look, queue.clone());
+    logging.queue = queue;
+    subscriber.try_init().map_err(|_| NoLog::AlreadyStarted)?;
+    let limiter = Arc::clone(&logging.limiter);
+    let look = move |lines| {
+        if lines > 0 {
+            warn!(
+                lines,
+                "lines of the log had no room: who reads it is too slow"
+            );
+        }
+        say_what_was_left_out(&limiter, Instant::now());
+    };
+    let started = logging.queue.write_to(io::stderr(), look);
+    started.map_err(NoLog::NoThread)?;
     Ok(logging)
 }
 
+fn say_what_was_left_out(limiter: &Mutex<Limiter<Identifier>>, now: Instant) {
+    let due = limiter
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .due(now);
+    for left_out in due {
+        let (lines, what) = (left_out.lines, left_out.what);
+        match left_out.level {
+            Level::ERROR | Level::WARN => warn!(lines, "{MORE}: {what}"),
+            _ => info!(lines, "{MORE}: {what}"),
+        }
+    }
+}
+
+const MORE: &str = "more lines like this were left out";
+
 impl Logging {
+    /// Waits until all that was said is written, for a second at most: the end of the program.
+    pub fn flush(&self) {
+        self.queue.flush(Duration::from_secs(1));
+    }
+
     /// Takes over levels. The format stays: false if another is asked for.
     pub fn apply(&self, log: &Log) -> bool {
         // It fails only when the log is gone, and then there is nobody to tell.
@@ -80,30 +147,191 @@ where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let (filter, handle) = reload::Layer::new(filter(log));
+    let limiter = Limits::default();
+    let format = format().with_ansi(look.colours);
+    let bounded = |is_json| Bounded {
+        inner: (),
+        is_json,
+        colours: look.colours,
+        limiter: Arc::clone(&limiter),
+    };
     let lines = lines_to().with_writer(writer).with_ansi(look.colours);
     let lines = match log.format {
         LogFormat::Json => lines
-            .json()
-            .flatten_event(true)
-            .with_span_list(false)
+            .fmt_fields(JsonFields::new())
+            .event_format(
+                bounded(true).around(format.json().flatten_event(true).with_span_list(false)),
+            )
             .boxed(),
         LogFormat::Human => {
             // The module is of interest to who looks for the level of a module.
-            let lines = lines.with_target(log.level >= LogLevel::Debug || !log.targets.is_empty());
+            let format =
+                format.with_target(log.level >= LogLevel::Debug || !log.targets.is_empty());
             if look.time {
-                lines.boxed()
+                lines.event_format(bounded(false).around(format)).boxed()
             } else {
-                lines.without_time().boxed()
+                let format = format.without_time();
+                lines.event_format(bounded(false).around(format)).boxed()
             }
         }
     };
     (
-        Registry::default().with(filter).with(lines),
+        Registry::default().with(filter).with(Sources).with(lines),
         Logging {
             filter: handle,
             format: log.format,
+            limiter,
+            queue: Queue::default(),
         },
     )
+}
+
+/// How long a line may be, in bytes and with its end;
+const LONGEST: usize = 16 << 10;
+/// and one that is caused by who has proved nothing.
+const LONGEST_OF_A_STRANGER: usize = 512;
+
+/// Writes an event as one line, if there may be one more of its kind.
+struct Bounded<F> {
+    inner: F,
+    is_json: bool,
+    colours: bool,
+    limiter: Limits,
+}
+
+impl Bounded<()> {
+    fn around<F>(self, inner: F) -> Bounded<F> {
+        Bounded {
+            inner,
+            is_json: self.is_json,
+            colours: self.colours,
+            limiter: self.limiter,
+        }
+    }
+}
+
+impl<S, N, F> FormatEvent<S, N> for Bounded<F>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let metadata = event.metadata();
+        let by = by(metadata);
+        let more = match by {
+            None => 0,
+            Some(by) => {
+                let kind = (metadata.callsite(), source(context));
+                let mut limiter = self.limiter.lock().unwrap_or_else(PoisonError::into_inner);
+                let what = || Phrase::of(event);
+                match limiter.admit(kind, by, *metadata.level(), what, Instant::now()) {
+                    Some(more) => more,
+                    None => return Ok(()),
+                }
+            }
+        };
+        let mut line = String::new();
+        self.inner
+            .format_event(context, Writer::new(&mut line), event)?;
+        let line = line.trim_end_matches('\n');
+        let more = match (more, self.is_json) {
+            (0, _) => String::new(),
+            (more, true) => format!(",\"more\":{more}"),
+            (more, false) => format!(" (and {more} more like it)"),
+        };
+        let most = match by {
+            Some(By::Stranger) => LONGEST_OF_A_STRANGER,
+            Some(By::Peer) | None => LONGEST,
+        };
+        let most = most - more.len() - 1;
+        if !self.is_json {
+            let line = line::human(line, most, self.colours);
+            return writeln!(writer, "{line}{more}");
+        }
+        let line = line::json(line, most);
+        match line.strip_suffix('}') {
+            Some(line) => writeln!(writer, "{line}{more}}}"),
+            None => writeln!(writer, "{line}"),
+        }
+    }
+}
+
+/// Who causes it, if it is not ourselves. Of what the libraries say from `info` up a stranger may be the cause.
+fn by(metadata: &Metadata<'_>) -> Option<By> {
+    let ours = |name: &&str| {
+        let rest = metadata.target().strip_prefix(name);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+    };
+    let fields = metadata.fields();
+    if *metadata.level() > Level::INFO {
+        None
+    } else if fields.field("unproved").is_some() || !OURS.iter().any(ours) {
+        Some(By::Stranger)
+    } else {
+        fields.field("proved").map(|_| By::Peer)
+    }
+}
+
+/// Where the stream comes from that an event is about.
+fn source<S, N>(context: &FmtContext<'_, S, N>) -> Source
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    let spans = context.event_scope().into_iter().flatten();
+    let mut sources = spans.filter_map(|span| span.extensions().get::<Source>().copied());
+    sources.next().unwrap_or(Source::NOWHERE)
+}
+
+/// Notes of each span with a `peer` from where that is.
+struct Sources;
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Sources {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let mut peer = Peer(None);
+        attributes.record(&mut peer);
+        if let (Some(source), Some(span)) = (peer.0, context.span(id)) {
+            span.extensions_mut().insert(source);
+        }
+    }
+}
+
+struct Peer(Option<Source>);
+
+impl Visit for Peer {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "peer" {
+            let address = format!("{value:?}").parse::<SocketAddr>().ok();
+            self.0 = address.map(|address| Source::of(address.ip()));
+        }
+    }
+}
+
+/// The phrase that a message begins with: what is of the one case stands behind a colon.
+#[derive(Default)]
+struct Phrase(String);
+
+impl Phrase {
+    fn of(event: &Event<'_>) -> String {
+        let mut phrase = Self::default();
+        event.record(&mut phrase);
+        let phrase = phrase.0.split(':').next().unwrap_or_default();
+        line::human(phrase, 100, false)
+    }
+}
+
+impl Visit for Phrase {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            self.0 = format!("{value:?}");
+        }
+    }
 }
 
 fn filter(log: &Log) -> Targets {
@@ -141,158 +369,4 @@ fn level(level: LogLevel) -> LevelFilter {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::{Arc, Mutex};
-
-    use tracing::{debug, error, info, info_span, trace, warn};
-
-    use super::*;
-    use tracing::subscriber;
-
-    #[derive(Clone, Default)]
-    struct Written(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Written {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    /// What is written of what `work` says.
-    fn written(log: &Log, work: impl FnOnce(&Logging)) -> String {
-        let written = Written::default();
-        let to = written.clone();
-        let (subscriber, logging) = build(
-            log,
-            Look {
-                colours: false,
-                time: false,
-            },
-            move || to.clone(),
-        );
-        subscriber::with_default(subscriber, || work(&logging));
-        String::from_utf8(written.0.lock().unwrap().clone()).unwrap()
-    }
-
-    #[test]
-    fn a_line_is_for_people() {
-        let text = written(&Log::default(), |_| {
-            let _span = info_span!("in", peer = "192.0.2.7").entered();
-            info!(cause = "host-unknown", "stream ended");
-            debug!("not wanted");
-        });
-        assert_eq!(
-            text,
-            " INFO in{peer=\"192.0.2.7\"}: stream ended cause=\"host-unknown\"\n"
-        );
-    }
-
-    #[test]
-    fn an_object_is_for_programs() {
-        let log = Log {
-            format: LogFormat::Json,
-            ..Log::default()
-        };
-        let text = written(&log, |_| {
-            let _span = info_span!("in", peer = "192.0.2.7").entered();
-            info!(cause = "host-unknown", "stream \"ended\"");
-        });
-        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(line["level"], "INFO");
-        assert_eq!(line["message"], "stream \"ended\"");
-        assert_eq!(line["cause"], "host-unknown");
-        assert_eq!(line["span"]["peer"], "192.0.2.7");
-    }
-
-    #[test]
-    fn the_level_is_ours_and_libraries_are_quiet() {
-        let log = Log {
-            level: LogLevel::Trace,
-            ..Log::default()
-        };
-        let text = written(&log, |_| {
-            trace!("<iq/>");
-            trace!(target: "hickory_resolver", "a packet");
-            warn!(target: "hickory_resolver", "no server");
-        });
-        assert!(
-            text.contains("<iq/>") && text.contains("no server") && !text.contains("a packet"),
-            "{text}"
-        );
-
-        let log = Log {
-            level: LogLevel::Error,
-            ..Log::default()
-        };
-        let text = written(&log, |_| {
-            error!("ours");
-            warn!(target: "hickory_resolver", "theirs");
-        });
-        assert_eq!(text, "ERROR ours\n");
-    }
-
-    #[test]
-    fn whole_answers_of_the_dns_are_logged_for_who_asks_for_them() {
-        let written = |target: Option<&str>| {
-            let targets = target.map(|target| (target.to_owned(), LogLevel::Warn));
-            let log = Log {
-                targets: targets.into_iter().collect(),
-                ..Log::default()
-            };
-            written(&log, |_| {
-                warn!(target: "hickory_net::dnssec", "a packet");
-                warn!(target: "hickory_net::udp", "no server");
-            })
-        };
-        assert!(!written(None).contains("a packet") && written(None).contains("no server"));
-        assert!(!written(Some("s2sd")).contains("a packet"));
-        for named in ["hickory_net", "hickory_net::dnssec"] {
-            assert!(written(Some(named)).contains("a packet"), "{named}");
-        }
-    }
-
-    #[test]
-    fn a_target_has_a_level_of_its_own() {
-        let targets = vec![
-            ("hickory_resolver".to_owned(), LogLevel::Debug),
-            ("s2sd::router".to_owned(), LogLevel::Off),
-        ];
-        let text = written(
-            &Log {
-                targets,
-                ..Log::default()
-            },
-            |_| {
-                debug!(target: "hickory_resolver::name_server", "asked");
-                error!(target: "s2sd::router", "not wanted");
-                info!(target: "s2sd::lane", "wanted");
-            },
-        );
-        assert_eq!(
-            text,
-            "DEBUG hickory_resolver::name_server: asked\n INFO s2sd::lane: wanted\n"
-        );
-    }
-
-    #[test]
-    fn the_level_can_be_changed() {
-        let text = written(&Log::default(), |logging| {
-            debug!("before");
-            assert!(logging.apply(&Log {
-                level: LogLevel::Debug,
-                ..Log::default()
-            }));
-            debug!("after");
-            assert!(!logging.apply(&Log {
-                format: LogFormat::Json,
-                ..Log::default()
-            }));
-        });
-        assert_eq!(text, "DEBUG after\n");
-    }
-}
+mod tests;

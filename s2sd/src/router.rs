@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use tracing::{debug, warn};
+use tracing::{debug, field::Empty, warn};
 use xmpp_stream::{
     ContentNamespace, Context, Domain, Element, ErrorType, StanzaCondition, StanzaError,
     error_reply,
@@ -157,10 +157,10 @@ impl Router {
         match stanza {
             Some(stanza) => {
                 if self.deliver(stanza, &Origin::Own).is_err() {
-                    warn!("an answer of our own found no room");
+                    warn!(unproved = Empty, "an answer of our own found no room");
                 }
             }
-            None => warn!("an answer could not be addressed"),
+            None => warn!(unproved = Empty, "an answer could not be addressed"),
         }
     }
 

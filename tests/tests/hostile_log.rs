@@ -272,7 +272,10 @@ async fn a_refusal_is_a_line_that_says_who_and_why() {
                 None => tokio::task::yield_now().await,
             }
         };
-        assert!(line.contains("protocol") && line.contains("Us"), "{line}");
+        assert!(
+            line.contains("protocol") && line.contains("by=\"us\""),
+            "{line}"
+        );
     }
 }
 

@@ -40,6 +40,12 @@ pub(super) fn run(file: &Path) -> Outcome {
         }
     };
     warn_of(&warnings);
+    let outcome = run_with(file, config, &logging);
+    logging.flush();
+    outcome
+}
+
+fn run_with(file: &Path, config: Config, logging: &Logging) -> Outcome {
     let runtime = match runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(why) => {
@@ -47,7 +53,7 @@ pub(super) fn run(file: &Path) -> Outcome {
             return Outcome::Fault;
         }
     };
-    let outcome = runtime.block_on(serve(file, config, &logging));
+    let outcome = runtime.block_on(serve(file, config, logging));
     // Whatever is to be finished is finished. A thread that still asks a KDC that does not answer is nobody's any more.
     runtime.shutdown_background();
     outcome

@@ -10,7 +10,7 @@ use tracing::{debug, trace};
 use xmpp_dialback::Verdict;
 use xmpp_stream::{Codec, ContentNamespace, Domain, Frame};
 
-use crate::closed::{By, Cause, Closed};
+use crate::closed::{Cause, Closed};
 use crate::config::{Policy, TlsMode};
 use crate::conn::{Conn, Io, Progress};
 use crate::means::{Dice, Means};
@@ -447,15 +447,6 @@ pub(crate) async fn next_event(
             },
             () = sleep_until(deadline.into()) => return OutboundEvent::Tick,
         }
-    }
-}
-
-/// For the log.
-pub(super) fn by_whom(closed: &Closed) -> &'static str {
-    match closed.by {
-        By::Us => "us",
-        By::Peer => "peer",
-        By::World => "network",
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep_until, timeout};
-use tracing::{Instrument, debug, info, info_span, trace, warn};
+use tracing::{Instrument, debug, field::Empty, info, info_span, trace, warn};
 use xmpp_stream::{ContentNamespace, Context, Element, ErrorType, StanzaCondition, StanzaError};
 
 use super::connector::{self, Outcome, Ready};
@@ -248,6 +248,7 @@ impl LaneTask {
                     authorized,
                 } = *ready;
                 info!(
+                    proved = Empty,
                     method = authorized.method().name(),
                     trust = authorized.judgement().trust().name(),
                     because = authorized.judgement().because().to_string(),
@@ -274,6 +275,7 @@ impl LaneTask {
             }
             Err(cause) => {
                 warn!(
+                    proved = Empty,
                     cause = cause.name(),
                     waiting = self.lane.waiting(),
                     "no stream: {cause}"
@@ -352,11 +354,14 @@ impl LaneTask {
         let is_stanza = stray.stanza().is_some();
         let what = stream.strays.note(Instant::now(), is_stanza);
         if let Stray::Say(passed_over) = what {
-            let name: String = stray.name().chars().take(40).collect();
+            let name = PeerText::new(stray.name());
             let error = stray.kind().as_deref() == Some("error");
             info!(
+                unproved = Empty,
                 ?name,
-                error, passed_over, "ignored: nothing comes by an outgoing stream"
+                error,
+                passed_over,
+                "ignored: nothing comes by an outgoing stream"
             );
         }
         let answered = stream.carried.answered(stray).and_then(|stanza| {
@@ -464,7 +469,8 @@ impl LaneTask {
             .is_some_and(|first| first.bytes.start < written);
         let unwritten = unwritten.into_iter().map(|left| left.waiting).collect();
         info!(
-            by = connector::by_whom(&closed),
+            proved = Empty,
+            by = closed.by.name(),
             cause = closed.cause.name(),
             "outgoing stream ended: {closed}"
         );

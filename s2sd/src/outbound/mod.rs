@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 use tokio::time::timeout;
-use tracing::{debug, info};
+use tracing::{debug, field::Empty, info};
 use xmpp_dialback::{DialbackError, ErrorCondition, Question, Verdict};
 
 use crate::closed::Cause;
@@ -125,7 +125,7 @@ pub(crate) async fn ask(means: &Means, pair: DomainPair, question: Question) -> 
             no(ErrorCondition::RemoteServerTimeout, "no answer")
         }
         Ok(Err(cause)) => {
-            info!(%remote, cause = cause.name(), "the authoritative server could not be asked: {cause}");
+            info!(unproved = Empty, %remote, cause = cause.name(), "the authoritative server could not be asked: {cause}");
             let condition = match &cause {
                 Cause::NoSuchHost(_) | Cause::NoService | Cause::NoWay(_) | Cause::Dnssec(_) => {
                     ErrorCondition::RemoteServerNotFound
@@ -147,7 +147,7 @@ pub(crate) async fn ask(means: &Means, pair: DomainPair, question: Question) -> 
             no(condition, &cause.to_string())
         }
         Err(_) => {
-            info!(%remote, "the authoritative server did not answer in time");
+            info!(unproved = Empty, %remote, "the authoritative server did not answer in time");
             no(
                 ErrorCondition::RemoteServerTimeout,
                 "the authoritative server did not answer in time",

@@ -302,7 +302,7 @@ mod tests {
     use super::*;
 
     const IN: &str = r#"{"level":"INFO","message":"incoming stream authenticated","local":"s2sd.test","remote":"prosody.test","method":"EXTERNAL","tls":"TLS 1.3","span":{"peer":"127.0.0.1:1","tls":false,"name":"in"}}"#;
-    const ENDED: &str = r#"{"level":"WARN","message":"incoming stream refused: x","by":"Us","cause":"certificate"}"#;
+    const ENDED: &str = r#"{"level":"WARN","message":"incoming stream refused: x","by":"us","cause":"certificate"}"#;
 
     fn claim(method: Method, transport: Transport) -> Claim {
         Claim {
