@@ -247,7 +247,7 @@ fn a_header_is_no_larger_on_a_stream_that_is_authenticated() {
 fn what_a_header_puts_in_scope_is_bounded() {
     let scope = |declared: &str| {
         let header = OPEN.replace("version", &format!("{declared} version"));
-        decode_with(Limits::after_authentication(), header.as_bytes()).1
+        decode_in(Limits::after_authentication(), &[header.as_bytes()]).1
     };
     let error = Some(DecodeError::ScopeTooBig { limit: 4096 });
     let prefix = |count: usize, length: usize| -> String {
