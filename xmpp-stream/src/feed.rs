@@ -9,8 +9,9 @@
 
 use memchr::memchr2;
 
-/// rxml looks for the end of a text in all that it is given, each time anew.
-pub(crate) const SLICE: usize = 8192;
+/// How much rxml gets at once. It looks for the end of a text in all that it is given, each time anew; and what follows
+/// the element at hand is looked at again for the next one.
+const AHEAD: usize = 1024;
 
 /// Walks over bytes that grow at their end.
 #[derive(Debug, Default)]
@@ -51,27 +52,34 @@ impl Feed {
             }
         }
         if fed >= self.plain {
-            self.plain = fed;
-            match rest {
-                [b'\r', ..] => return Piece::LineFeed,
-                [b'&', ..] => match reference(rest) {
-                    // Too early to tell.
-                    None => return Piece::Bytes(&[]),
-                    Some(0) => self.plain += 1,
-                    Some(length) => {
-                        self.plain += length;
-                        self.zeros = Some(self.plain);
-                        return Piece::Bytes(rest.get(..length).unwrap_or_default());
-                    }
-                },
-                _ => {}
+            match (rest, reference(rest)) {
+                ([b'\r', ..], _) => return Piece::LineFeed,
+                // Too early to tell.
+                ([b'&', ..], None) => return Piece::Bytes(&[]),
+                ([b'&', ..], Some(length @ 1..)) => {
+                    self.plain = fed + length;
+                    self.zeros = Some(self.plain);
+                    return Piece::Bytes(rest.get(..length).unwrap_or_default());
+                }
+                _ => self.plain = plain(bytes, fed),
             }
-            let from = bytes.get(self.plain..).unwrap_or_default();
-            self.plain += memchr2(b'\r', b'&', from).unwrap_or(from.len());
         }
-        let end = (self.plain - fed).min(SLICE);
-        Piece::Bytes(rest.get(..end).unwrap_or_default())
+        Piece::Bytes(rest.get(..self.plain - fed).unwrap_or_default())
     }
+}
+
+/// Where something stands at or after `at` that may need another spelling, or where to look again.
+fn plain(bytes: &[u8], mut at: usize) -> usize {
+    let end = bytes.len().min(at + AHEAD);
+    while let Some(found) = memchr2(b'\r', b'&', bytes.get(at..end).unwrap_or_default()) {
+        at += found;
+        let rest = bytes.get(at..).unwrap_or_default();
+        if rest.first() == Some(&b'\r') || reference(rest) != Some(0) {
+            return at;
+        }
+        at += 1;
+    }
+    end
 }
 
 /// How long the beginning of a reference is that zeros follow; 0 if none do, `None` if more bytes are needed to tell.

@@ -18,7 +18,7 @@ use rxml::{Event, Options, Parse, Parser, WithOptions};
 
 use crate::declaration::Declaration;
 use crate::element::Head;
-use crate::feed::{Feed, Piece, SLICE};
+use crate::feed::{Feed, Piece};
 use crate::skip::Skip;
 use crate::start_tag::{check_tag, root_namespace, uses_prefix_of};
 use crate::tag::{self, Attributes};
@@ -121,7 +121,7 @@ impl Reference {
         let tag = context.start_tag();
         let mut rest = &tag[..];
         while !rest.is_empty() {
-            let at = rest.len().min(SLICE);
+            let at = rest.len().min(TOKEN);
             let (mut slice, after) = rest.split_at(at);
             // A header that was accepted is accepted again; if it is not, the parser is poisoned
             // and every element after it is refused.

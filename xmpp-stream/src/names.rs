@@ -34,12 +34,24 @@ fn is_in(ranges: &[(u16, u16)], character: char) -> bool {
 
 /// Whether every parser takes this namespace name: beside others than ASCII only what a URI may have (RFC 3986 §2).
 pub(crate) fn is_portable_namespace(uri: &str) -> bool {
-    uri.bytes().all(|byte| {
-        byte.is_ascii_alphanumeric()
-            || !byte.is_ascii()
-            || b"%-._~:/?#[]@!$&'()*+,;=".contains(&byte)
-    })
+    uri.bytes().all(|byte| IN_URI[usize::from(byte)])
 }
+
+const IN_URI: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = byte >= 128 || (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let others = b"%-._~:/?#[]@!$&'()*+,;=";
+    let mut at = 0;
+    while at < others.len() {
+        table[others[at] as usize] = true;
+        at += 1;
+    }
+    table
+};
 
 /// XML 1.0 (fourth edition), appendix B: BaseChar and Ideographic, without ASCII.
 #[rustfmt::skip]
