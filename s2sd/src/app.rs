@@ -6,9 +6,10 @@
 //!                                        -> built-in services
 //! ```
 
+mod secret;
+
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,14 +17,14 @@ use rustls::pki_types::UnixTime;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
-use xmpp_dialback::Secret;
-use xmpp_sasl::Random;
 
+pub(crate) use self::secret::dialback_secret;
+use self::secret::own_secret;
 use crate::admin;
 use crate::config::Config;
 use crate::guests::Guests;
 use crate::listen::{self, Door};
-use crate::means::{Dice, Means};
+use crate::means::Means;
 use crate::negotiate::House;
 use crate::resolve::Dns;
 use crate::router::Router;
@@ -115,57 +116,6 @@ fn house(config: Config, tls: &Tls) -> Result<House, StartError> {
     Ok(House::new(Arc::new(config), secret, |domain| {
         tls.has_certificate(domain)
     }))
-}
-
-/// The secret that dialback keys are made from, if there is one already: the configuration's, or the one made at an
-/// earlier start.
-pub(crate) fn dialback_secret(config: &Config) -> Result<Option<Secret>, StartError> {
-    if let Some(secret) = &config.dialback.secret {
-        return Ok(Some(Secret::new(secret.as_str())));
-    }
-    let path = secret_path(&config.data_dir);
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(no_secret(&path, error)),
-    };
-    let secret = Secret::from_text(&text);
-    let secret =
-        secret.map_err(|error| no_secret(&path, io::Error::new(io::ErrorKind::InvalidData, error)));
-    secret.map(Some)
-}
-
-fn secret_path(data_dir: &Path) -> PathBuf {
-    data_dir.join("dialback.secret")
-}
-
-fn no_secret(path: &Path, error: io::Error) -> StartError {
-    StartError::Secret {
-        path: path.display().to_string(),
-        error,
-    }
-}
-
-/// XEP-0185 wants a secret that survives: keys given out before a restart are verified after it.
-fn own_secret(data_dir: &Path) -> Result<Secret, StartError> {
-    let path = secret_path(data_dir);
-    let mut bytes = [0; 32];
-    Dice.fill(&mut bytes);
-    let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    let written = std::fs::create_dir_all(data_dir).and_then(|()| write_private(&path, &text));
-    written.map_err(|error| no_secret(&path, error))?;
-    Ok(Secret::new(text))
-}
-
-fn write_private(path: &Path, text: &str) -> io::Result<()> {
-    use std::io::Write as _;
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    writeln!(file, "{text}")
 }
 
 /// Makes room for the connections we may have to hold, and one outgoing for each: one descriptor a connection.

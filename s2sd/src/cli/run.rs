@@ -68,6 +68,7 @@ async fn serve(file: &Path, config: Config, logging: &Logging) -> Outcome {
             return Outcome::Fault;
         }
     };
+    warn_of_root();
     let domains = names(&config);
     app::raise_file_limit(config.limits.inbound);
     let running = match app::start(config).await {
@@ -127,6 +128,14 @@ fn reload(file: &Path, running: &Running, logging: &Logging) {
             why.to_string().lines().for_each(|line| error!("{line}"));
             error!("not reloaded: what was in force stays in force");
         }
+    }
+}
+
+/// What is broken into is then the whole machine. Ports from 1024 on need no root.
+fn warn_of_root() {
+    #[cfg(unix)]
+    if rustix::process::geteuid().is_root() {
+        warn!("running as root: a user of its own is enough for s2sd");
     }
 }
 

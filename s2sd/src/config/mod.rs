@@ -29,7 +29,7 @@ use toml::de::{DeTable, DeValue};
 
 use xmpp_stream::Domain;
 
-pub(crate) use self::values::{parse_duration, size_text};
+use self::secret::Exposure;
 pub use self::{
     access::{Access, Denied},
     findings::{Finding, Findings, Severity},
@@ -42,6 +42,10 @@ pub use self::{
     },
     proxy::{Login, Proxy},
     secret::Secret,
+};
+pub(crate) use self::{
+    secret::DIALBACK_SECRET,
+    values::{parse_duration, size_text},
 };
 
 /// Everything the configuration file says.
@@ -108,15 +112,20 @@ impl Config {
             Findings::new(&name, "", &[], vec![Finding::fault(None, title)])
         })?;
         let base = path.parent().unwrap_or(Path::new(""));
-        Self::read(&text, &name, base, secret::is_public(path))
+        Self::read(&text, &name, base, secret::exposure(path))
     }
 
     /// Reads a text that is called `name` in messages; relative names of files in it are below `base`.
     pub fn from_toml(text: &str, name: &str, base: &Path) -> Result<Loaded, Findings> {
-        Self::read(text, name, base, false)
+        Self::read(text, name, base, None)
     }
 
-    fn read(text: &str, name: &str, base: &Path, public: bool) -> Result<Loaded, Findings> {
+    fn read(
+        text: &str,
+        name: &str,
+        base: &Path,
+        public: Option<Exposure>,
+    ) -> Result<Loaded, Findings> {
         let (document, mistakes) = DeTable::parse_recoverable(text);
         let sink = reader::Sink::new(base, public);
         let whole = mistakes.is_empty();

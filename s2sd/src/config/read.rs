@@ -12,13 +12,15 @@ use super::{
     findings::Finding,
     kerberos, places,
     reader::{Reader, Sink},
-    secret::{read_secret_file, warn_if_public},
+    secret::{DIALBACK_SECRET, read_secret_file, warn_if_public},
     values::{self, DNSSEC_MODES, LOG_FORMATS, LOG_LEVELS, Wrong},
 };
 
 /// RFC 6120 §13.12: a server must not refuse stanzas smaller than this.
 const LEAST_STANZA: usize = 10_000;
 const SECOND: Duration = Duration::from_secs(1);
+/// A secret shorter than this can be guessed, or computed from one handshake or one key that it made.
+const SHORT_SECRET: usize = 16;
 /// More of anything is a slip of the pen.
 const MANY: usize = 1_000_000_000;
 
@@ -53,6 +55,11 @@ pub(super) fn config(root: &Reader<'_>, whole: bool) -> Config {
         .table("dialback", "dialback")
         .map(|table| dialback(&table))
         .unwrap_or_default();
+    if config.dialback.secret.is_none() {
+        // The one that the daemon made.
+        let made = config.data_dir.join(DIALBACK_SECRET);
+        warn_if_public(&made, root.span_of("data_dir"), root.sink);
+    }
     let domains = domains(root, whole, config.limits.max_stanza);
 
     let general = Policy {
@@ -113,11 +120,24 @@ fn listen(table: &Reader<'_>) -> Listen {
         let help = "nobody is asked who he is there: take an address of this machine, such as \"127.0.0.1:5280\"";
         table.sink.add(finding.help(help));
     }
+    let s2s = addresses("s2s", default.s2s);
+    let s2s_tls = addresses("s2s_tls", default.s2s_tls);
+    let components = addresses("components", default.components);
+    if let Some(open) = components
+        .iter()
+        .find(|address| !address.ip().is_loopback())
+    {
+        let title = format!("{open} in `components` can be reached from elsewhere");
+        let finding = Finding::warning(table.span_of("components"), title);
+        let help = "components are not encrypted, and who knows a secret speaks for its domain: keep them on this \
+                    machine, or on a network of their own";
+        table.sink.add(finding.help(help));
+    }
     Listen {
         admin,
-        s2s: addresses("s2s", default.s2s),
-        s2s_tls: addresses("s2s_tls", default.s2s_tls),
-        components: addresses("components", default.components),
+        s2s,
+        s2s_tls,
+        components,
     }
 }
 
@@ -229,13 +249,15 @@ fn dialback(table: &Reader<'_>) -> Dialback {
         .is_some_and(|value| value.get_ref().as_str() == Some(""));
     let named =
         table.value("secret").is_some() || (table.value("secret_file").is_some() && !is_default);
-    Dialback {
-        secret: if named {
-            secret(table, "secret", "secret_file")
-        } else {
-            None
-        },
+    let secret = match named {
+        true => secret(table, "secret", "secret_file"),
+        false => None,
+    };
+    if let Some(secret) = &secret {
+        let why = "every peer gets keys to compare guesses with, and who guesses it speaks for all domains";
+        warn_if_short(secret, "the dialback secret", why, table);
     }
+    Dialback { secret }
 }
 
 fn domains<'a>(
@@ -288,7 +310,32 @@ fn account(table: &Reader<'_>, max_stanza: usize) -> Option<ComponentAccount> {
         .get("max_stanza", values::size(LEAST_STANZA))
         .unwrap_or(max_stanza);
     let secret = secret(table, "secret", "secret_file")?;
+    warn_if_short(
+        &secret,
+        "the component's secret",
+        "who guesses it speaks for the domain",
+        table,
+    );
     Some(ComponentAccount { secret, max_stanza })
+}
+
+/// A secret that can be guessed.
+fn warn_if_short(secret: &Secret, whose: &str, why: &str, table: &Reader<'_>) {
+    let length = secret.as_str().chars().count();
+    if length >= SHORT_SECRET {
+        return;
+    }
+    let characters = match length {
+        1 => "1 character".to_owned(),
+        more => format!("{more} characters"),
+    };
+    let title = format!("{whose} has only {characters}");
+    let span = table
+        .span_of("secret")
+        .or_else(|| table.span_of("secret_file"));
+    let help = format!("take at least {SHORT_SECRET}, made by chance: {why}");
+    let finding = Finding::warning(span, title);
+    table.sink.add(finding.help(help));
 }
 
 fn certificate(table: &Reader<'_>, whole: bool) -> Option<CertificateFiles> {
@@ -315,11 +362,12 @@ fn certificate(table: &Reader<'_>, whole: bool) -> Option<CertificateFiles> {
 
 /// A secret in a configuration that everybody can read is one no more.
 fn warn_if_seen(inline: &str, file: &str, span: Range<usize>, table: &Reader<'_>) {
-    if table.sink.public {
-        let title = format!("`{inline}` stands in a file that every user of this machine can read");
+    if let Some(exposure) = table.sink.public {
+        let title = format!("`{inline}` stands in a file that can be {exposure}");
         let finding = Finding::warning(Some(span), title);
         table.sink.add(finding.help(format!(
-            "chmod o-r, or put it in a file of its own and name it by `{file}`"
+            "chmod {}, or put it in a file of its own and name it by `{file}`",
+            exposure.remedy()
         )));
     }
 }

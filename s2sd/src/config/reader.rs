@@ -13,6 +13,7 @@ use toml::{
 use super::{
     findings::{Finding, Severity},
     keys::{advice, keys_of, place, spelled},
+    secret::Exposure,
     values::Wrong,
 };
 
@@ -22,12 +23,12 @@ pub(super) struct Sink<'p> {
     list: RefCell<Vec<Finding>>,
     /// Relative names of files are below this directory.
     pub(super) base: &'p Path,
-    /// The configuration itself can be read by everybody, so a secret in it can too.
-    pub(super) public: bool,
+    /// What everybody may do with the configuration itself, and so with a secret in it.
+    pub(super) public: Option<Exposure>,
 }
 
 impl<'p> Sink<'p> {
-    pub(super) fn new(base: &'p Path, public: bool) -> Self {
+    pub(super) fn new(base: &'p Path, public: Option<Exposure>) -> Self {
         Self {
             list: RefCell::default(),
             base,

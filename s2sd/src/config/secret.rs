@@ -6,6 +6,9 @@ use zeroize::Zeroizing;
 
 use super::{findings::Finding, reader::Sink};
 
+/// The file below `data_dir` with the dialback secret that the daemon makes.
+pub(crate) const DIALBACK_SECRET: &str = "dialback.secret";
+
 /// A password or a shared secret.
 #[derive(Clone)]
 pub struct Secret(Zeroizing<String>);
@@ -76,14 +79,12 @@ pub(super) fn read_text(
     None
 }
 
-/// Says so if a file with something secret in it can be read by everybody.
+/// Says so if a file with something secret in it can be read or changed by everybody.
 pub(super) fn warn_if_public(path: &Path, span: Option<Range<usize>>, sink: &Sink<'_>) {
-    if is_public(path) {
-        let title = format!(
-            "{} can be read by every user of this machine",
-            path.display()
-        );
-        sink.add(Finding::warning(span, title).help(format!("chmod o-r {}", path.display())));
+    if let Some(exposure) = exposure(path) {
+        let title = format!("{} can be {exposure}", path.display());
+        let help = format!("chmod {} {}", exposure.remedy(), path.display());
+        sink.add(Finding::warning(span, title).help(help));
     }
 }
 
@@ -96,15 +97,70 @@ pub(super) fn reason(error: &io::Error) -> String {
     }
 }
 
-/// Can everybody read this file?
-#[cfg(unix)]
-pub(super) fn is_public(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    fs::metadata(path).is_ok_and(|about| about.permissions().mode() & 0o004 != 0)
+/// What others may do with a file that is ours alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Exposure {
+    read: bool,
+    write: bool,
 }
 
-/// Can everybody read this file?
+impl Exposure {
+    fn of(mode: u32) -> Option<Self> {
+        let (read, write) = (mode & 0o004 != 0, mode & 0o002 != 0);
+        (read || write).then_some(Self { read, write })
+    }
+
+    /// For `chmod`.
+    pub(super) fn remedy(self) -> &'static str {
+        match self {
+            Self { write: false, .. } => "o-r",
+            Self { read: false, .. } => "o-w",
+            Self { .. } => "o-rw",
+        }
+    }
+}
+
+impl fmt::Display for Exposure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self { write: false, .. } => "read by every user of this machine",
+            Self { read: false, .. } => "changed by every user of this machine",
+            Self { .. } => "read and changed by every user of this machine",
+        })
+    }
+}
+
+/// Can others read or change this file?
+#[cfg(unix)]
+pub(super) fn exposure(path: &Path) -> Option<Exposure> {
+    use std::os::unix::fs::PermissionsExt;
+    Exposure::of(fs::metadata(path).ok()?.permissions().mode())
+}
+
+/// Can others read or change this file?
 #[cfg(not(unix))]
-pub(super) fn is_public(_: &Path) -> bool {
-    false
+pub(super) fn exposure(_: &Path) -> Option<Exposure> {
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_others_can_read_or_change_is_exposed() {
+        for (mode, want) in [
+            (0o600, None),
+            (0o660, None),
+            (0o604, Some(("read", "o-r"))),
+            (0o602, Some(("changed", "o-w"))),
+            (0o666, Some(("read and changed", "o-rw"))),
+        ] {
+            let found = Exposure::of(0o100_000 | mode);
+            let found = found.map(|found| (found.to_string(), found.remedy()));
+            let want = want
+                .map(|(what, remedy)| (format!("{what} by every user of this machine"), remedy));
+            assert_eq!(found, want, "{mode:o}");
+        }
+    }
 }

@@ -21,6 +21,7 @@ use xmpp_stream::Domain;
 use self::{own::Own, report::Report, rule::Rule};
 use super::Outcome;
 use crate::{
+    app::{self, StartError},
     config::{Config, Severity},
     logging,
     resolve::{Dns, ResolveError},
@@ -88,6 +89,13 @@ fn look_at(file: &Path, now: UnixTime, report: &mut Report) -> Option<Config> {
     }
     if let Err(fault) = Dns::check(&config.dns) {
         report.add(Severity::Fault, fault);
+    }
+    match app::dialback_secret(&config) {
+        Ok(_) => {}
+        // Who checks need not be who runs.
+        Err(StartError::Secret { error, .. })
+            if error.kind() == io::ErrorKind::PermissionDenied => {}
+        Err(fault) => report.add(Severity::Fault, fault.to_string()),
     }
     Some(config)
 }

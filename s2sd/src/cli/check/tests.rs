@@ -130,6 +130,47 @@ fn a_trust_anchor_that_is_none_is_a_fault() {
 }
 
 #[test]
+fn what_is_exposed_or_short_is_told_of() {
+    let directory = Directory::new();
+    let text = "data_dir = '.'\n[[domain]]\nname = 'a.example'\ncomponent = { secret = 's3cr3t' }\n\
+                [policy]\ntls = 'optional'\n[listen]\ncomponents = ['[::]:5347']\n";
+    let file = directory.write("s2sd.toml", text);
+    let look = || {
+        let mut report = Report::new("s2sd.toml".to_owned(), false);
+        look_at(&file, UnixTime::now(), &mut report);
+        (report.is_well(), directory.text(&report))
+    };
+    let (well, text) = look();
+    assert!(well, "{text}");
+    assert!(
+        text.contains("warning: the component's secret has only 6 characters"),
+        "{text}"
+    );
+    assert!(
+        text.contains("warning: [::]:5347 in `components` can be reached from elsewhere"),
+        "{text}"
+    );
+    assert!(text.ends_with("0 faults, 2 warnings\n"), "{text}");
+    // One that s2sd made, and that was cut off.
+    directory.write("dialback.secret", "");
+    let (well, text) = look();
+    assert!(!well);
+    assert!(text.contains("dialback.secret: it is empty"), "{text}");
+    let secret = directory.write("dialback.secret", "0123456789abcdef\n");
+    assert!(look().0);
+    #[cfg(unix)]
+    {
+        fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o622)).unwrap();
+        let (well, text) = look();
+        assert!(well, "{text}");
+        assert!(
+            text.contains("can be changed by every user of this machine"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
 fn a_certificate_for_another_domain_is_a_fault() {
     let (directory, authority) = directory();
     directory.certificate(&authority.issue(&Leaf::domain("b.example")));

@@ -72,3 +72,26 @@ async fn a_certificate_that_runs_out_is_told_of_every_day() {
     assert_eq!(told(), 1 + 3);
     fs::remove_dir_all(&base).unwrap();
 }
+
+#[cfg(unix)]
+#[test]
+fn root_is_told_that_it_need_not_be_root() {
+    let written = Written::default();
+    let writer = written.clone();
+    let look = Look {
+        colours: false,
+        time: false,
+    };
+    let (subscriber, _logging) = build(&Log::default(), look, move || writer.clone());
+    let _log = set_default(subscriber);
+    warn_of_root();
+    let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+    let lines = usize::from(rustix::process::geteuid().is_root());
+    assert_eq!(
+        text.lines()
+            .filter(|it| it.contains("running as root"))
+            .count(),
+        lines
+    );
+    assert_eq!(text.lines().count(), lines);
+}

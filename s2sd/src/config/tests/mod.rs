@@ -1,6 +1,7 @@
 //! The reader as a whole.
 
 mod documented;
+mod exposed;
 mod kerberos;
 mod refused;
 mod taken;

@@ -37,7 +37,7 @@ tls = "required"
 [[domain]]
 name = "exa mple.org"
 certifcate = "a.pem"
-component = { secret = "hunter2", max_stanza = 524288 }
+component = { secret = "hunter2-hunter2!", max_stanza = 524288 }
 [policy]
 verify = "none"
 auth = ["external", "dailback"]
@@ -69,10 +69,10 @@ error: unknown key `certifcate` in [[domain]]
   = help: did you mean `certificate`?
 
 error: `max_stanza` in `component` of [[domain]] must be a size such as "512KiB"
- --> s2sd.toml:6:48
+ --> s2sd.toml:6:57
   |
-6 | component = { secret = *********, max_stanza = 524288 }
-  |                                                ^^^^^^ found the number 524288
+6 | component = { secret = ******************, max_stanza = 524288 }
+  |                                                         ^^^^^^ found the number 524288
   |
   = help: write "512KiB"
 
@@ -315,8 +315,8 @@ fn a_list_is_a_list_and_a_table_a_table() {
         "s2sd.toml:5:1: `peer` must be a list of tables (write [[peer]])",
     );
     fault(
-        "[listen]\ns2s = ['[::]:5269', '[::]:5270']\ncomponents = ['[::]:5269']",
-        "s2sd.toml:7:15: [::]:5269 is in [listen] twice",
+        "[listen]\ns2s = ['[::]:5269', '[::]:5270']\ns2s_tls = ['[::]:5269']",
+        "s2sd.toml:7:12: [::]:5269 is in [listen] twice",
     );
 }
 

@@ -156,7 +156,7 @@ fn lists_that_shut_somebody_out_who_is_named_get_a_warning() {
 fn the_largest_stanza_is_inherited() {
     let config = loaded(&format!(
         "{MINIMAL}
-        component = {{ secret = 'x' }}
+        component = {{ secret = 'correct horse battery' }}
         [limits]
         max_stanza = '100KiB'
         [[peer]]
@@ -223,7 +223,7 @@ accept = {{ username = 'legacy', password = 'hunter2' }}"
 #[test]
 fn a_secret_that_everybody_can_read_is_a_warning() {
     let directory = Directory::new();
-    set_mode(&directory.write("c.secret", "x\n"), 0o644);
+    set_mode(&directory.write("c.secret", "a secret of length\n"), 0o644);
     let text = "[[domain]]\nname = 'example.org'\ncomponent = { secret_file = 'c.secret' }\npolicy.tls = 'optional'\n";
     let text = text.replace("policy.tls = 'optional'\n", "[policy]\ntls = 'optional'\n");
     let Loaded { config, warnings } = Config::from_toml(&text, "s2sd.toml", &directory.0).unwrap();
@@ -234,7 +234,7 @@ fn a_secret_that_everybody_can_read_is_a_warning() {
             .unwrap()
             .secret
             .as_str(),
-        "x"
+        "a secret of length"
     );
     let title = &warnings.iter().next().unwrap().title;
     assert!(
@@ -243,13 +243,16 @@ fn a_secret_that_everybody_can_read_is_a_warning() {
     );
 
     // One that stands in the configuration is as public as that is.
-    let inline = directory.write("s2sd.toml", text.replace("secret_file", "secret"));
+    let inline = directory.write(
+        "s2sd.toml",
+        text.replace("secret_file = 'c.secret'", "secret = 'a secret of length'"),
+    );
     assert!(Config::load(&inline).unwrap().warnings.is_empty());
     set_mode(&inline, 0o644);
     let warnings = Config::load(&inline).unwrap().warnings;
     assert_eq!(
         warnings.iter().next().unwrap().title,
-        "`secret` stands in a file that every user of this machine can read"
+        "`secret` stands in a file that can be read by every user of this machine"
     );
 }
 
@@ -268,7 +271,7 @@ fn everything_else() {
         trust = 'system'
         connect = ['192.0.2.7:5269', 'tls://host.example:5270', '[::1]:5269']
         [dialback]
-        secret = 's'
+        secret = 'correct horse battery'
         [dns]
         servers = ['127.0.0.1:5353']
         dnssec = 'require'
@@ -295,7 +298,10 @@ fn everything_else() {
         places,
         ["192.0.2.7:5269", "tls://host.example:5270", "[::1]:5269"]
     );
-    assert_eq!(config.dialback.secret.as_ref().unwrap().as_str(), "s");
+    assert_eq!(
+        config.dialback.secret.as_ref().unwrap().as_str(),
+        "correct horse battery"
+    );
     assert_eq!(config.dns.servers, ["127.0.0.1:5353".parse().unwrap()]);
     assert_eq!(config.dns.dnssec, Dnssec::Require);
     assert_eq!(config.dns.trust_anchor, Some("/nowhere/root.key".into()));
