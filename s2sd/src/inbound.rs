@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{sleep_until, timeout, timeout_at};
+use tokio::time::{sleep_until, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tracing::{Instrument, debug, field::Empty, info, info_span, trace, warn};
 use xmpp_sasl::Failure;
@@ -19,10 +19,12 @@ use crate::closed::{By, Cause, Closed};
 use crate::conn::{Conn, Io, Progress};
 use crate::guests::Admission;
 use crate::means::{Dice, Means};
-use crate::negotiate::{House, Inbound, InboundEffect, InboundEvent, Secured, Transport};
+use crate::negotiate::{
+    Authorized, House, Inbound, InboundEffect, InboundEvent, Secured, Transport,
+};
 use crate::outbound;
 use crate::pace::Kept;
-use crate::router::{Router, Undelivered};
+use crate::router::Router;
 use crate::stanza::{Origin, Stanza};
 use crate::witness::{Which, shown};
 
@@ -37,6 +39,8 @@ struct Driver {
     /// stream, lest a peer that comes and goes leave more of them behind than it could have on its streams.
     questions: JoinSet<InboundEvent>,
     admission: Admission,
+    /// The domains that are proved.
+    remotes: Vec<Domain>,
     effects: Vec<InboundEffect>,
     /// When it was accepted: the time for negotiation counts from here, handshakes included.
     began: Instant,
@@ -70,6 +74,7 @@ pub(crate) async fn serve(
                     router,
                     conn,
                     admission,
+                    remotes: Vec::new(),
                     effects: Vec::new(),
                     began,
                     heard: began,
@@ -222,10 +227,16 @@ impl Driver {
                 self.held = Some(until);
                 return Ok(inbound);
             }
-            let event = match self.conn.frame() {
-                Ok(Some(frame)) => InboundEvent::Frame(frame),
-                Ok(None) => return Ok(inbound),
-                Err(error) => InboundEvent::Malformed(error),
+            // What was read before a reload is heard under the new rules, as far as they say who may federate.
+            let event = if self.reloads.has_changed().unwrap_or(false) {
+                self.reloads.mark_unchanged();
+                InboundEvent::Reloaded(self.router.means().house())
+            } else {
+                match self.conn.frame() {
+                    Ok(Some(frame)) => InboundEvent::Frame(frame),
+                    Ok(None) => return Ok(inbound),
+                    Err(error) => InboundEvent::Malformed(error),
+                }
             };
             trace!(?event, "received");
             inbound = self.event(inbound, event).await?;
@@ -354,6 +365,7 @@ impl Driver {
                 let policy = self.house.policy(remote);
                 let paces = &self.router.means().paces;
                 self.paces.add(paces, remote, &policy, Instant::now());
+                self.remotes.push(remote.clone());
                 self.router.peer_alive(authorized.pair());
                 Ok(None)
             }
@@ -362,7 +374,7 @@ impl Driver {
                     let remote = &authorized.pair().remote;
                     self.paces.stanza(remote, Instant::now());
                 }
-                self.deliver(stanza, &Origin::Peer(authorized)).await;
+                self.deliver(stanza, authorized).await;
                 Ok(None)
             }
             InboundEffect::Bounce(stanza, error, authorized) => {
@@ -391,6 +403,7 @@ impl Driver {
             Ok(clean) => clean,
             Err(error) => return Ok(InboundEvent::Malformed(error)),
         };
+        self.remotes.clear();
         // What was asked in clear is forgotten with it; its answer must not be taken for one to a later question.
         self.questions = JoinSet::new();
         self.paces = Kept::default();
@@ -418,30 +431,51 @@ impl Driver {
     }
 
     /// A full component queue pauses this stream; nothing else is read from it meanwhile.
-    async fn deliver(&mut self, stanza: Stanza, origin: &Origin) {
+    async fn deliver(&mut self, stanza: Stanza, authorized: Authorized) {
         let mut stanza = stanza;
-        let patience = self.house.config.queue.give_up;
-        let began = Instant::now();
+        let remote = authorized.pair().remote.clone();
+        let origin = Origin::Peer(authorized);
+        let until = Instant::now() + self.house.config.queue.give_up;
         loop {
-            match self.router.deliver(stanza, origin) {
-                Ok(()) => return,
-                Err(Undelivered {
-                    stanza: back,
-                    wait_for,
-                }) => {
-                    stanza = back;
-                    let left = patience.saturating_sub(began.elapsed());
-                    let stop = &self.router.means().stop;
-                    let room = stop.run_until_cancelled(timeout(left, wait_for.room()));
-                    if left.is_zero() || !matches!(room.await, Some(Ok(()))) {
-                        self.router.bounce(
-                            &stanza,
-                            &Cause::Timeout("the component does not read").stanza_error(),
-                        );
-                        return;
-                    }
-                }
+            let Err(undelivered) = self.router.deliver(stanza, &origin) else {
+                return;
+            };
+            stanza = undelivered.stanza;
+            let means = self.router.means();
+            // The stream itself is told of the reload afterwards.
+            let denied = denied(means, self.reloads.clone(), &remote, &self.remotes);
+            let cause = tokio::select! {
+                biased;
+                cause = denied => Some(cause),
+                () = means.stop.cancelled() => Some(Cause::Shutdown),
+                () = sleep_until(until.into()) => Some(Cause::Timeout("the component does not read")),
+                () = undelivered.wait_for.room() => None,
+            };
+            if let Some(cause) = cause {
+                self.router.bounce(&stanza, &cause.stanza_error());
+                return;
             }
+        }
+    }
+}
+
+/// Ends when a reload denies a domain of the stream, which then ends: why a stanza of `remote` goes no further.
+async fn denied(
+    means: &Means,
+    mut reloads: watch::Receiver<()>,
+    remote: &Domain,
+    remotes: &[Domain],
+) -> Cause {
+    loop {
+        let house = means.house();
+        if let Err(denied) = house.admits(remote) {
+            return Cause::denied(remote, &denied);
+        }
+        if remotes.iter().any(|remote| house.admits(remote).is_err()) {
+            return Cause::Lost("another domain of its stream is denied".into());
+        }
+        if reloads.changed().await.is_err() {
+            std::future::pending::<()>().await;
         }
     }
 }

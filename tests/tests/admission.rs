@@ -6,11 +6,14 @@ use std::time::Duration;
 use s2sd_tests::{
     authoritative::Says,
     checks::{self, Check, Other, Plan},
+    component::attach,
     party::Party,
     peer::{Peer, header_text, initial_header},
-    world::{Daemon, SOON, World},
+    wire::Event,
+    world::{Daemon, SECRET, SOON, World},
 };
-use xmpp_stream::{Condition, StanzaCondition, StanzaError, StreamHeader, Writer, ns};
+use tokio::time::timeout;
+use xmpp_stream::{Condition, StanzaCondition, StanzaError, StreamError, StreamHeader, Writer, ns};
 
 const GRACE: Duration = Duration::from_millis(100);
 
@@ -240,4 +243,61 @@ async fn a_denial_that_is_reloaded_ends_what_waits() {
         .unwrap();
     let error = StanzaError::from_element(&answer).unwrap();
     assert_eq!(error.condition, StanzaCondition::PolicyViolation);
+}
+
+/// A stream that waits for a component's room hears a reload all the same: what waits ends, nothing more is delivered.
+async fn is_denied_while_it_waits(denied: &str) {
+    let daemon = |deny: &str| {
+        Daemon::serving("b.test")
+            .policy(&format!("tls = 'optional'\n{deny}"))
+            .tables("[queue]\nstanzas = 10\ngive_up = '10m'\n")
+    };
+    let mut world = World::new().unwrap();
+    world.start(daemon("")).await.unwrap();
+    let mut authorities = Vec::new();
+    for domain in ["a.test", "c.test"] {
+        let authority = world.authoritative(domain, Says::Valid, None).await;
+        authorities.push(authority.unwrap());
+    }
+    let addr = world.daemon("b.test").unwrap().components[0];
+    let mut component = attach(addr, "b.test", SECRET, SOON).await.unwrap();
+    let mut peer = world.connect("b.test").await.unwrap();
+    peer.open("a.test", "b.test").await.unwrap();
+    for domain in ["a.test", "c.test"] {
+        let verdict = peer.dialback(domain, "b.test", "key").await.unwrap();
+        assert_eq!(verdict, "valid");
+    }
+    // The component reads nothing until the peer cannot write any more.
+    let text = format!(
+        "<message from='a.test' to='b.test'><body>{}</body></message>",
+        "x".repeat(10_000)
+    )
+    .repeat(10);
+    let mut sent = 0;
+    while let Ok(well) = timeout(Duration::from_secs(1), peer.send(&text)).await {
+        well.unwrap();
+        sent += 10;
+        assert!(sent < 100_000, "it waits for nobody");
+    }
+    let deny = format!("deny = ['{denied}']");
+    world.reload(&daemon(&deny)).unwrap();
+    let error = peer.expect(ns::STREAMS, "error").await.unwrap();
+    let error = StreamError::from_element(&error).unwrap();
+    assert_eq!(error.condition, Condition::PolicyViolation);
+    // What was on its way to the component arrives, and nothing that came after.
+    let mut arrived = 0;
+    while let Event::Element(_) = component.next(Duration::from_secs(1)).await.unwrap() {
+        arrived += 1;
+    }
+    assert!(arrived < sent, "{arrived} of {sent}");
+}
+
+#[tokio::test]
+async fn a_domain_that_is_denied_while_its_stanza_waits_loses_its_stream_at_once() {
+    is_denied_while_it_waits("a.test").await;
+}
+
+#[tokio::test]
+async fn a_stream_that_waits_is_closed_when_another_of_its_domains_is_denied() {
+    is_denied_while_it_waits("c.test").await;
 }
