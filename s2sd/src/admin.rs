@@ -15,7 +15,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use prometheus_client::{
     encoding::text::encode,
-    metrics::{family::Family, gauge::Gauge},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
 use rustls::pki_types::UnixTime;
@@ -77,12 +77,13 @@ async fn talk(router: &Router, tcp: TcpStream) {
     }
 }
 
+fn plain(status: StatusCode, text: &'static str) -> Answer {
+    let mut answer = Response::new(Full::from(text));
+    *answer.status_mut() = status;
+    answer
+}
+
 fn answer(router: &Router, method: &Method, path: &str) -> Answer {
-    let plain = |status, text: &'static str| {
-        let mut answer = Response::new(Full::from(text));
-        *answer.status_mut() = status;
-        answer
-    };
     match (method, path) {
         (&Method::GET, "/metrics") => {
             let mut answer = Response::new(Full::from(metrics(router)));
@@ -114,9 +115,35 @@ fn metrics(router: &Router) -> String {
     let lanes = Gauge::<i64>::default();
     lanes.set(i64::try_from(router.lanes().len()).unwrap_or(i64::MAX));
     registry.register("lanes", "Pairs of domains with a queue or a stream", lanes);
+    connections(router, &mut registry);
     let mut text = String::new();
     if let Err(error) = encode(&mut text, &registry) {
         warn!(%error, "the metrics could not be written");
     }
     text
+}
+
+/// Those that are open, and those that were refused.
+fn connections(router: &Router, registry: &mut Registry) {
+    let open = Family::<Vec<(&str, &str)>, Gauge>::default();
+    let refused = Family::<Vec<(&str, &str)>, Counter>::default();
+    let means = router.means();
+    for (listener, guests) in [("s2s", &means.servers), ("components", &means.components)] {
+        let (authenticated, unauthenticated) = guests.numbers();
+        for (state, number) in [
+            ("authenticated", authenticated),
+            ("unauthenticated", unauthenticated),
+        ] {
+            let labels = vec![("listener", listener), ("state", state)];
+            let number = i64::try_from(number).unwrap_or(i64::MAX);
+            open.get_or_create(&labels).set(number);
+        }
+        for (refusal, number) in guests.refused().iter() {
+            let labels = vec![("listener", listener), ("reason", refusal.name())];
+            refused.get_or_create(&labels).inc_by(number);
+        }
+    }
+    registry.register("connections", "Connections that others opened", open);
+    let text = "Connections and streams that were refused because there were too many";
+    registry.register("connections_refused", text, refused);
 }

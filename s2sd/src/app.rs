@@ -89,15 +89,19 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         admin: Vec::new(),
     };
     let addresses = running.router.means().house().config.listen.clone();
-    // However many servers come, our own components still get in.
-    let (servers, components) = (Arc::default(), Arc::default());
-    running.s2s = running.open(&addresses.s2s, Door::S2s, "s2s", &servers)?;
-    running.s2s_tls = running.open(&addresses.s2s_tls, Door::S2sTls, "s2s_tls", &servers)?;
+    let means = Arc::clone(running.router.means());
+    for (listener, guests) in [("s2s", &means.servers), ("components", &means.components)] {
+        let (guests, stop) = (Arc::clone(guests), means.stop.clone());
+        let telling = async move { guests.tell(listener, stop).await };
+        running.tasks.spawn(telling);
+    }
+    running.s2s = running.open(&addresses.s2s, Door::S2s, "s2s", &means.servers)?;
+    running.s2s_tls = running.open(&addresses.s2s_tls, Door::S2sTls, "s2s_tls", &means.servers)?;
     running.components = running.open(
         &addresses.components,
         Door::Components,
         "components",
-        &components,
+        &means.components,
     )?;
     running.admin = running.bind(&addresses.admin, "admin", |running, listener| {
         running

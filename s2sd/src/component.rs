@@ -4,21 +4,22 @@
 //! it is disconnected, so that what waits goes back to its senders.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, field::Empty, info, info_span, trace, warn};
+use tracing::{Instrument, debug, field::Empty, info, info_span, trace, warn};
 use xmpp_stream::{
     Codec, Condition, ContentNamespace, Domain, Element, Frame, Limits, StanzaError, StreamError,
 };
 
 use crate::closed::{By, Cause, Closed};
 use crate::conn::{Conn, Io, Progress};
-use crate::guests::Admission;
-use crate::means::Dice;
+use crate::guests::{Admission, Throttle};
+use crate::means::{Dice, Means};
 use crate::negotiate::{Attach, Attached, Attaching, House};
 use crate::queue::{self, Bound, Receiver, Sender};
 use crate::router::{Link, Router};
@@ -30,7 +31,7 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 const BATCH: usize = 256;
 
 /// Serves the component until it leaves.
-pub(crate) async fn serve(router: Arc<Router>, tcp: TcpStream, mut admission: Admission) {
+pub(crate) async fn serve(router: Arc<Router>, tcp: TcpStream, admission: Admission) {
     let Ok(peer) = tcp.peer_addr() else { return };
     let _ = tcp.set_nodelay(true);
     let span = info_span!("component", %peer);
@@ -38,10 +39,9 @@ pub(crate) async fn serve(router: Arc<Router>, tcp: TcpStream, mut admission: Ad
         let house = router.means().house();
         let codec = Codec::new(house.limits_for_strangers()).expect(ContentNamespace::Component);
         let mut conn = Conn::new(Io::Plain(tcp), peer, codec);
-        let stop = &router.means().stop;
-        match attach(&mut conn, &house, stop).await {
+        match attach(&mut conn, &house, router.means(), peer.ip()).await {
             Ok((attached, limits)) => {
-                admission.authenticated();
+                admission.attached();
                 conn.set_limits(limits);
                 let closed = run(&router, &house, conn, attached).await;
                 let (by, cause) = (closed.by.name(), closed.cause.name());
@@ -58,11 +58,14 @@ pub(crate) async fn serve(router: Arc<Router>, tcp: TcpStream, mut admission: Ad
     .await;
 }
 
-/// Whoever looks whether somebody listens is no reason to warn.
+/// Why a connection came to nothing. Who only knocks is no reason to warn, and of a wrong secret there is a line already.
 fn not_attached(closed: &Closed) {
     let (by, cause) = (closed.by.name(), closed.cause.name());
     match closed.cause {
-        Cause::Lost(_) | Cause::Finished | Cause::Shutdown => info!(
+        Cause::TooManyFailures | Cause::Protocol(Condition::NotAuthorized, _) => {
+            debug!(by, cause, "component not attached: {closed}");
+        }
+        Cause::Lost(_) | Cause::Finished | Cause::Timeout(_) | Cause::Shutdown => info!(
             unproved = Empty,
             by, cause, "component not attached: {closed}"
         ),
@@ -76,22 +79,37 @@ fn not_attached(closed: &Closed) {
 async fn attach(
     conn: &mut Conn,
     house: &Arc<House>,
-    stop: &CancellationToken,
+    means: &Means,
+    address: IpAddr,
 ) -> Result<(Attached, Limits), (bytes::Bytes, Closed)> {
+    let stop = &means.stop;
     let mut attach = Attach::new(Arc::clone(house));
     let deadline = Instant::now() + house.config.limits.negotiation;
     loop {
         match conn.frame() {
-            Ok(Some(frame)) => match attach.frame(frame, &mut Dice)? {
-                Attaching::Next(next, bytes) => {
-                    attach = next;
-                    conn.send(&bytes);
+            Ok(Some(frame)) => {
+                let domain = attach.domain();
+                let proof = domain.filter(|_| matches!(frame, Frame::Element(_)));
+                if let Some(domain) = &proof
+                    && let Err((condition, cause)) = turn(means, address, domain, deadline).await
+                {
+                    return Err(attach.give_up(condition, cause));
                 }
-                Attaching::Done(attached, bytes, limits) => {
-                    conn.send(&bytes);
-                    return Ok((attached, limits));
+                let attaching = attach.frame(frame, &mut Dice);
+                if let Some(domain) = &proof {
+                    note(means, address, domain, attaching.is_ok());
                 }
-            },
+                match attaching? {
+                    Attaching::Next(next, bytes) => {
+                        attach = next;
+                        conn.send(&bytes);
+                    }
+                    Attaching::Done(attached, bytes, limits) => {
+                        conn.send(&bytes);
+                        return Ok((attached, limits));
+                    }
+                }
+            }
             Ok(None) => {
                 let lost = |what: String| {
                     (
@@ -121,6 +139,42 @@ async fn attach(
             Err(error) => return Err(attach.malformed(&error)),
         }
     }
+}
+
+/// Waits as long as earlier failures want it, before a proof is looked at.
+async fn turn(
+    means: &Means,
+    address: IpAddr,
+    domain: &Domain,
+    deadline: Instant,
+) -> Result<(), (Condition, Cause)> {
+    let now = Instant::now();
+    let turn = throttle(means).attempt(address, domain, now, deadline);
+    match turn {
+        None => Err((Condition::PolicyViolation, Cause::TooManyFailures)),
+        Some(at) if at <= now => Ok(()),
+        Some(at) => tokio::select! {
+            () = sleep_until(at.into()) => Ok(()),
+            () = means.stop.cancelled() => Err((Condition::SystemShutdown, Cause::Shutdown)),
+        },
+    }
+}
+
+/// What came of a proof.
+fn note(means: &Means, address: IpAddr, domain: &Domain, is_good: bool) {
+    if is_good {
+        throttle(means).succeeded(address, domain);
+        return;
+    }
+    let (failures, pause) = throttle(means).failed(address, domain, Instant::now());
+    warn!(%domain, failures, next_after = ?pause, "component handshake failed");
+}
+
+fn throttle(means: &Means) -> MutexGuard<'_, Throttle> {
+    means
+        .throttle
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
 }
 
 struct Serving<'a> {

@@ -73,7 +73,7 @@ pub(crate) async fn serve(
                     questions: JoinSet::new(),
                     router,
                     conn,
-                    admission,
+                    admission: admission.clone(),
                     remotes: Vec::new(),
                     effects: Vec::new(),
                     began,
@@ -83,7 +83,8 @@ pub(crate) async fn serve(
                     proved: false,
                     house: Arc::clone(&house),
                 };
-                let inbound = Inbound::new(house, Box::new(Dice), transport, began);
+                let inbound = Inbound::new(house, Box::new(Dice), transport, began)
+                    .with_quota(Box::new(admission));
                 driver.run(inbound).await;
             }
             Err(closed) => report(&closed, false),
@@ -122,7 +123,12 @@ async fn handshake(
     deadline: Instant,
 ) -> Result<(Conn, Option<Secured>), Closed> {
     let (config, own) = means.tls.accepting(fallback, house.config.policy.min_tls);
-    let accepting = TlsAcceptor::from(config).accept(tcp);
+    let accepting = async {
+        // Who says nothing waits for no turn.
+        tcp.readable().await?;
+        let accepting = TlsAcceptor::from(config).accept(tcp);
+        means.handshakes.drive(peer.ip(), accepting).await
+    };
     let in_time = timeout_at(deadline.into(), accepting);
     let Some(tls) = means.stop.run_until_cancelled(in_time).await else {
         return Err(Closed {
@@ -199,6 +205,7 @@ impl Driver {
             () = sleep_until(until.into()) => {
                 Some(if deadline.is_some() { InboundEvent::Tick } else { InboundEvent::Idle })
             }
+            () = self.admission.replaced() => Some(InboundEvent::Replaced),
             Ok(()) = self.reloads.changed() => Some(InboundEvent::Reloaded(self.router.means().house())),
             () = self.router.means().stop.cancelled() => Some(InboundEvent::Shutdown),
         }
@@ -206,6 +213,7 @@ impl Driver {
 
     fn on_read(&mut self, before: u64) {
         self.heard = Instant::now();
+        self.admission.heard(self.heard);
         if self.paces.is_any() {
             self.paces.bytes(self.conn.received() - before, self.heard);
         }
@@ -224,6 +232,7 @@ impl Driver {
             // Until a judgement comes, nothing is heard; what was read goes on as soon as it is there.
             let judged = || (!inbound.listens()).then(Instant::now);
             if let Some(until) = self.pause().or_else(judged) {
+                self.admission.heard(until);
                 self.held = Some(until);
                 return Ok(inbound);
             }
@@ -349,7 +358,6 @@ impl Driver {
                 Ok(None)
             }
             InboundEffect::Proved(authorized) => {
-                self.admission.authenticated();
                 self.proved = true;
                 info!(
                     proved = Empty,
@@ -430,7 +438,7 @@ impl Driver {
         })
     }
 
-    /// A full component queue pauses this stream; nothing else is read from it meanwhile.
+    /// A full component queue pauses this stream; nothing else is read from it meanwhile, and it is not idle.
     async fn deliver(&mut self, stanza: Stanza, authorized: Authorized) {
         let mut stanza = stanza;
         let remote = authorized.pair().remote.clone();
@@ -441,6 +449,7 @@ impl Driver {
                 return;
             };
             stanza = undelivered.stanza;
+            self.admission.busy();
             let means = self.router.means();
             // The stream itself is told of the reload afterwards.
             let denied = denied(means, self.reloads.clone(), &remote, &self.remotes);
@@ -451,6 +460,7 @@ impl Driver {
                 () = sleep_until(until.into()) => Some(Cause::Timeout("the component does not read")),
                 () = undelivered.wait_for.room() => None,
             };
+            self.admission.heard(Instant::now());
             if let Some(cause) = cause {
                 self.router.bounce(&stanza, &cause.stanza_error());
                 return;
@@ -491,7 +501,7 @@ async fn over(pause: Option<Instant>) {
 fn report(closed: &Closed, proved: bool) {
     let (by, cause) = (closed.by.name(), closed.cause.name());
     match &closed.cause {
-        Cause::Finished | Cause::Idle | Cause::Shutdown | Cause::Lost(_) => {
+        Cause::Finished | Cause::Idle | Cause::Shutdown | Cause::Replaced | Cause::Lost(_) => {
             debug!(by, cause, "incoming stream ended: {closed}")
         }
         Cause::TooManyFailures | Cause::Certificate(_) => {

@@ -8,10 +8,10 @@ use std::time::Duration;
 use socket2::{Domain as Family, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::TaskTracker;
-use tracing::{debug, field::Empty, warn};
+use tracing::{field::Empty, warn};
 
 use crate::component;
-use crate::guests::Guests;
+use crate::guests::{Bounds, Guests};
 use crate::inbound;
 use crate::router::Router;
 
@@ -72,24 +72,23 @@ fn admit(
     tcp: TcpStream,
     peer: SocketAddr,
     door: Door,
-    guests: &Guests,
+    guests: &Arc<Guests>,
     tasks: &TaskTracker,
 ) {
     let house = router.means().house.load();
-    let limits = &house.config.limits;
-    let most = match door {
-        Door::S2s | Door::S2sTls => limits.inbound,
-        Door::Components => limits.components,
+    let (limits, served) = (&house.config.limits, house.config.domains.len());
+    let bounds = match door {
+        Door::S2s | Door::S2sTls => Bounds::servers(limits, served),
+        Door::Components => Bounds::components(limits),
     };
-    match guests.admit(peer.ip(), most, limits.inbound_per_address) {
-        Ok(admission) => {
-            let router = Arc::clone(router);
-            match door {
-                Door::S2s => tasks.spawn(inbound::serve(router, tcp, false, admission)),
-                Door::S2sTls => tasks.spawn(inbound::serve(router, tcp, true, admission)),
-                Door::Components => tasks.spawn(component::serve(router, tcp, admission)),
-            };
-        }
-        Err(why) => debug!(%peer, "refused: {why}"),
-    }
+    // Who is refused is counted there.
+    let Ok(admission) = guests.admit(peer.ip(), bounds) else {
+        return;
+    };
+    let router = Arc::clone(router);
+    match door {
+        Door::S2s => tasks.spawn(inbound::serve(router, tcp, false, admission)),
+        Door::S2sTls => tasks.spawn(inbound::serve(router, tcp, true, admission)),
+        Door::Components => tasks.spawn(component::serve(router, tcp, admission)),
+    };
 }

@@ -1,6 +1,6 @@
 //! What every stream needs and none owns: the rules, the certificates, the resolver, the word that it is time to stop.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpStream;
@@ -12,6 +12,7 @@ use tracing::debug;
 use xmpp_sasl::{ChannelBindings, Random};
 
 use crate::conn::Conn;
+use crate::guests::{Guests, Throttle, Turns};
 use crate::negotiate::{House, Secured};
 use crate::pace::Paces;
 use crate::resolve::{Dns, Posh};
@@ -34,6 +35,14 @@ pub(crate) struct Means {
     pub(crate) computing: Arc<Semaphore>,
     /// Turns for what waits for a KDC, which are no processor's: one that does not answer delays no password.
     pub(crate) waiting: Arc<Semaphore>,
+    /// Turns for the handshakes of peers that connect to us.
+    pub(crate) handshakes: Turns,
+    /// Incoming connections of servers.
+    pub(crate) servers: Arc<Guests>,
+    /// Connections of components: however many servers come, our own components still get in.
+    pub(crate) components: Arc<Guests>,
+    /// Components that showed a wrong secret.
+    pub(crate) throttle: Mutex<Throttle>,
     /// Told when the rules were replaced: who is not admitted any more loses its streams.
     pub(crate) reloads: watch::Sender<()>,
     /// Cancelled when the server begins to drain.
@@ -67,6 +76,10 @@ impl Means {
         Self {
             computing: processors(),
             waiting: Arc::new(Semaphore::new(WAITING)),
+            handshakes: Turns::of_this_machine(),
+            servers: Arc::default(),
+            components: Arc::default(),
+            throttle: Mutex::default(),
             tls,
             dns,
             posh: Posh::default(),

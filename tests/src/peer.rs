@@ -1,7 +1,11 @@
 //! A scripted peer: speaks the server protocol word by word, as the initiating or the receiving server, right or
 //! wrong. Every wait has a limit.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context, bail, ensure};
 use bytes::{Bytes, BytesMut};
@@ -29,6 +33,12 @@ impl Peer {
     /// Connects by TCP.
     pub async fn connect(addr: SocketAddr) -> anyhow::Result<Self> {
         Ok(Self::over(Wire::connect(addr, PATIENCE).await?))
+    }
+
+    /// The same from this address of our own.
+    pub async fn connect_from(source: Ipv4Addr, addr: SocketAddr) -> anyhow::Result<Self> {
+        let wire = Wire::connect_from(source, addr, PATIENCE).await?;
+        Ok(Self::over(wire))
     }
 
     /// Takes the next connection.

@@ -3,14 +3,18 @@
 //! Writing is text so that a script can also say what no correct program would say. Reading has no limits worth
 //! the name: what a server sends to the lab is the server's.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
 use bytes::BytesMut;
 use rustls::{ClientConfig, ServerConfig, pki_types::ServerName};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time::{Instant, timeout, timeout_at},
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector};
@@ -55,6 +59,22 @@ impl Wire {
             .await
             .map_err(|_| anyhow::anyhow!("no connection to {addr} within {within:?}"))?
             .with_context(|| format!("cannot connect to {addr}"))?;
+        stream.set_nodelay(true)?;
+        Ok(Self::over(stream))
+    }
+
+    /// The same from this address: on loopback each of 127.0.0.0/8 is ours.
+    pub async fn connect_from(
+        source: Ipv4Addr,
+        addr: SocketAddr,
+        within: Duration,
+    ) -> anyhow::Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((source, 0).into())?;
+        let stream = timeout(within, socket.connect(addr))
+            .await
+            .map_err(|_| anyhow::anyhow!("no connection to {addr} within {within:?}"))?
+            .with_context(|| format!("cannot connect from {source} to {addr}"))?;
         stream.set_nodelay(true)?;
         Ok(Self::over(stream))
     }

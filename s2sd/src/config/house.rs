@@ -103,8 +103,12 @@ pub struct Limits {
     pub sasl_retries: usize,
     /// Incoming connections of servers in all.
     pub inbound: usize,
-    /// Incoming connections of one address that are not authenticated.
+    /// Incoming connections of one IPv4 address or IPv6 /64 that are not authenticated; of a /24 or /48, four times that.
     pub inbound_per_address: usize,
+    /// Incoming connections of one IPv4 /24 or IPv6 /48, authenticated or not.
+    pub inbound_per_network: usize,
+    /// Authenticated incoming streams of one remote domain.
+    pub inbound_per_domain: usize,
     /// Connections of components in all.
     pub components: usize,
 }
@@ -130,6 +134,8 @@ impl Default for Limits {
             sasl_retries: 3,
             inbound: 20_000,
             inbound_per_address: 256,
+            inbound_per_network: 2000,
+            inbound_per_domain: 16,
             components: 1000,
         }
     }

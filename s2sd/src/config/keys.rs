@@ -132,6 +132,8 @@ pub const KEYS: &[Key] = &[
     key("limits", "sasl_retries", "number", "3"),
     key("limits", "inbound", "number", "20000"),
     key("limits", "inbound_per_address", "number", "256"),
+    key("limits", "inbound_per_network", "number", "2000"),
+    key("limits", "inbound_per_domain", "number", "16"),
     key("limits", "components", "number", "1000"),
 
     key("queue", "stanzas", "number", "10000"),

@@ -182,6 +182,16 @@ fn limits(table: &Reader<'_>) -> Limits {
         &mut limits.inbound_per_address,
         many(1),
     );
+    table.set(
+        "inbound_per_network",
+        &mut limits.inbound_per_network,
+        many(1),
+    );
+    table.set(
+        "inbound_per_domain",
+        &mut limits.inbound_per_domain,
+        many(1),
+    );
     table.set("components", &mut limits.components, many(1));
     limits
 }

@@ -55,6 +55,14 @@ impl Attach {
         }
     }
 
+    /// The domain that a component means to attach as, while only its proof is missing.
+    pub fn domain(&self) -> Option<Domain> {
+        match &self.stage {
+            Stage::ExpectHeader(_) => None,
+            Stage::ExpectHandshake(await_handshake) => Domain::parse(await_handshake.domain()).ok(),
+        }
+    }
+
     /// The component sent something. An error comes with the bytes to send before the end.
     pub fn frame(
         self,

@@ -10,6 +10,7 @@ mod house;
 mod inbound;
 mod offer;
 mod outbound;
+mod quota;
 mod seeded;
 
 pub use crate::config::Method;
@@ -20,6 +21,7 @@ pub use inbound::{Computation, Computed, Inbound, InboundEffect, InboundEvent};
 pub use outbound::{
     Awaits, Calculated, Calculation, Call, Outbound, OutboundEffect, OutboundEvent, Purpose, spend,
 };
+pub use quota::{Quota, Unlimited};
 
 use crate::peer_text::PeerText;
 use crate::tls::facts::TlsFacts;

@@ -35,6 +35,16 @@ impl Log {
     }
 }
 
+impl Log {
+    /// All lines that have all of these.
+    #[allow(dead_code)]
+    pub(crate) fn lines(&self, parts: &[&str]) -> Vec<String> {
+        let text = self.text();
+        let has_all = |line: &&str| parts.iter().all(|part| line.contains(part));
+        text.lines().filter(has_all).map(str::to_owned).collect()
+    }
+}
+
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap().extend_from_slice(bytes);

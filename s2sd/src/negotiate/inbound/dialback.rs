@@ -17,6 +17,8 @@ use crate::tls::judgement::{Because, Judgement};
 
 /// Neither a key nor a certificate does.
 const NO_DIALBACK: &str = "server dialback is not accepted from this domain";
+/// For its operator: streams that are not used should be closed, or used for further pairs.
+const NO_PLACE: &str = "your domain has as many streams to this server as it may have";
 
 impl Inbound {
     pub(super) fn on_dialback(
@@ -197,9 +199,19 @@ impl Inbound {
         judgement: Judgement,
         out: &mut Out,
     ) -> Option<Closed> {
-        let Ok(reply) = self.receiving.answered(pair, verdict) else {
+        let no_place = verdict == Verdict::Valid && !self.has_place(pair);
+        let crowded = || {
+            let error = DialbackError::new(ErrorCondition::ResourceConstraint);
+            Verdict::Error(error.with_text(NO_PLACE))
+        };
+        let verdict = if no_place { crowded() } else { verdict };
+        let Ok(mut reply) = self.receiving.answered(pair, verdict) else {
             return None; // our own late answer: the pair is no longer waited for
         };
+        if no_place && reply.close.is_none() {
+            // It is our own word, not the authoritative server's, which would not be passed on.
+            reply.verdict = crowded();
+        }
         let proved = reply.verdict == Verdict::Valid && reply.close.is_none();
         let closed = self.reply(pair.clone(), reply, out);
         if proved
@@ -219,6 +231,12 @@ impl Inbound {
             );
         }
         closed
+    }
+
+    /// Whether the domain of a pair that waits may have this stream too.
+    fn has_place(&mut self, pair: &Pair) -> bool {
+        let waits = self.receiving.waiting().any(|waiting| waiting == *pair);
+        !waits || Domain::parse(&pair.sender).is_ok_and(|remote| self.quota.take(&remote))
     }
 
     /// Answers a `db:result`. `Some`: the stream ends after it.

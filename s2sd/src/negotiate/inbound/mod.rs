@@ -30,6 +30,7 @@ use xmpp_stream::{
 
 use self::sasl::Exchange;
 use super::offer::Offer;
+use super::quota::{Quota, Unlimited};
 use super::{Authorized, DomainPair, House, Judged, Method, Secured, Transport};
 use crate::closed::{By, Cause, Closed};
 use crate::config::Policy;
@@ -62,6 +63,8 @@ pub enum InboundEvent {
     Idle,
     /// There are new rules. The stream keeps those it began with, but for one question: who may federate at all.
     Reloaded(Arc<House>),
+    /// A new stream of the same domain takes the place of this one, on which nothing came for long.
+    Replaced,
     /// This server is going down.
     Shutdown,
 }
@@ -109,6 +112,7 @@ pub enum InboundEffect {
 pub struct Inbound {
     house: Arc<House>,
     random: Box<dyn Random + Send>,
+    quota: Box<dyn Quota>,
     transport: Transport,
     stage: Stage,
     header_sent: bool,
@@ -163,6 +167,7 @@ impl Inbound {
         let policy = Arc::clone(&house.config.policy);
         Box::new(Self {
             random,
+            quota: Box::new(Unlimited),
             transport,
             stage: Stage::ExpectHeader,
             header_sent: false,
@@ -182,6 +187,13 @@ impl Inbound {
             deadline,
             house,
         })
+    }
+
+    /// Under a bound for the streams of each domain.
+    #[must_use]
+    pub fn with_quota(mut self: Box<Self>, quota: Box<dyn Quota>) -> Box<Self> {
+        self.quota = quota;
+        self
     }
 
     /// When [`InboundEvent::Tick`] is due: the end of the time for negotiation. A stream with a proved pair has none.
@@ -257,6 +269,16 @@ impl Inbound {
                 Some(closed) => Err(closed),
                 None => Ok(self),
             },
+            InboundEvent::Replaced => {
+                // RFC 6120 §4.6.3: for an idle peer, where the number of connections has a limit.
+                let error = StreamError::new(Condition::ResourceConstraint)
+                    .with_text("your domain opened a new stream and this one was silent");
+                self.send_error(&error, out);
+                Err(Closed {
+                    by: By::Us,
+                    cause: Cause::Replaced,
+                })
+            }
             InboundEvent::Shutdown => {
                 self.send_error(&StreamError::new(Condition::SystemShutdown), out);
                 Err(Closed {

@@ -167,6 +167,10 @@ impl Inbound {
                 cause: Cause::Policy("STARTTLS was not offered".into()),
             });
         }
+        if !self.quota.forget() {
+            let text = "too many connections of your network are not authenticated";
+            return Err(self.refuse_with(Condition::ResourceConstraint, text, out));
+        }
         out.push(InboundEffect::StartTls {
             proceed: Bytes::from_static(b"<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"),
             fallback: self.local.clone(),

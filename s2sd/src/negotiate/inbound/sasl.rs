@@ -194,6 +194,9 @@ impl Inbound {
                     _ => Some(Because::Mechanism(method.name()).into()),
                 };
                 match (remote, self.local.clone(), judgement) {
+                    (Some(remote), Some(_), Some(_)) if !self.quota.take(&remote) => {
+                        self.sasl_failed(offer, xmpp_sasl::Failure::TemporaryAuthFailure, out)
+                    }
                     (Some(remote), Some(local), Some(judgement)) => {
                         out.push(InboundEffect::Send(sasl::Nonza::Success(data).to_bytes()));
                         self.policy = self.house.policy(&remote);

@@ -1,0 +1,239 @@
+//! How many connections there may be: in all, from one network, of one domain; and who has how much of a processor before
+//! anything is proved. The rules are values ([`connections`], [`throttle`], [`rotation`]); here they are shared by tasks.
+
+pub(crate) mod connections;
+mod known;
+mod network;
+mod refusals;
+mod rotation;
+pub(crate) mod throttle;
+mod turns;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+use xmpp_stream::Domain;
+
+pub(crate) use self::connections::Bounds;
+use self::connections::{Connections, Id};
+use self::network::Network;
+use self::refusals::Refusals;
+pub(crate) use self::refusals::{Refusal, Refused};
+pub(crate) use self::throttle::Throttle;
+pub(crate) use self::turns::Turns;
+use crate::negotiate::Quota;
+
+/// How often refusals are told of.
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// The connections of one kind that there are.
+#[derive(Debug)]
+pub(crate) struct Guests {
+    began: Instant,
+    state: Mutex<State>,
+    refused: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    connections: Connections,
+    streams: HashMap<Id, Arc<Stream>>,
+    refusals: Refusals,
+}
+
+/// What is known of a stream while it is open.
+#[derive(Debug)]
+struct Stream {
+    /// When something came last, in milliseconds since [`Guests::began`].
+    heard: AtomicU64,
+    leave: CancellationToken,
+}
+
+/// A stream that is not listened to is not silent.
+const BUSY: u64 = u64::MAX;
+
+/// A place among the connections, until all copies are dropped.
+#[derive(Clone, Debug)]
+pub(crate) struct Admission(Arc<Place>);
+
+#[derive(Debug)]
+struct Place {
+    guests: Arc<Guests>,
+    address: IpAddr,
+    bounds: Bounds,
+    id: Id,
+    stream: Arc<Stream>,
+}
+
+impl Default for Guests {
+    fn default() -> Self {
+        Self {
+            began: Instant::now(),
+            state: Mutex::default(),
+            refused: Notify::new(),
+        }
+    }
+}
+
+impl Guests {
+    /// Admits a connection, or says which bound it is over.
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        address: IpAddr,
+        bounds: Bounds,
+    ) -> Result<Admission, Refusal> {
+        let now = Instant::now();
+        let mut state = self.state();
+        let id = match state.connections.admit(address, &bounds, now) {
+            Ok(id) => id,
+            Err(refusal) => {
+                drop(state);
+                return Err(self.refuse(refusal, address));
+            }
+        };
+        let stream = Arc::new(Stream {
+            heard: AtomicU64::new(self.millis(now)),
+            leave: CancellationToken::new(),
+        });
+        state.streams.insert(id, Arc::clone(&stream));
+        drop(state);
+        Ok(Admission(Arc::new(Place {
+            guests: Arc::clone(self),
+            address,
+            bounds,
+            id,
+            stream,
+        })))
+    }
+
+    /// Those that are authenticated, and those that are not.
+    pub(crate) fn numbers(&self) -> (usize, usize) {
+        self.state().connections.numbers()
+    }
+
+    /// How many were refused, and why.
+    pub(crate) fn refused(&self) -> Refused {
+        self.state().refusals.total()
+    }
+
+    /// Tells the log what was refused: the first at once, the others once a minute.
+    pub(crate) async fn tell(&self, listener: &'static str, stop: CancellationToken) {
+        let telling = async {
+            loop {
+                self.refused.notified().await;
+                let new = self.state().refusals.take();
+                if let Some((refused, last)) = new {
+                    warn!(
+                        listener,
+                        count = refused.sum(),
+                        reasons = %refused,
+                        %last,
+                        "connections refused"
+                    );
+                }
+                sleep(MINUTE).await;
+            }
+        };
+        stop.run_until_cancelled(telling).await;
+    }
+
+    fn refuse(&self, refusal: Refusal, address: IpAddr) -> Refusal {
+        self.state().refusals.note(refusal, Network::host(address));
+        self.refused.notify_one();
+        debug!(%address, reason = refusal.name(), "refused");
+        refusal
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn millis(&self, now: Instant) -> u64 {
+        let since = now.saturating_duration_since(self.began);
+        u64::try_from(since.as_millis()).unwrap_or(BUSY - 1)
+    }
+}
+
+impl Admission {
+    /// A component is authenticated.
+    pub(crate) fn attached(&self) {
+        self.0.guests.state().connections.attach(self.0.id);
+    }
+
+    /// Something came, or will be listened to at this time.
+    pub(crate) fn heard(&self, when: Instant) {
+        let millis = self.0.guests.millis(when);
+        self.0.stream.heard.store(millis, Ordering::Release);
+    }
+
+    /// Nothing is listened to until [`Admission::heard`].
+    pub(crate) fn busy(&self) {
+        self.0.stream.heard.store(BUSY, Ordering::Release);
+    }
+
+    /// Ends when another stream of the same domain takes the place of this one.
+    pub(crate) async fn replaced(&self) {
+        self.0.stream.leave.cancelled().await;
+    }
+}
+
+impl Quota for Admission {
+    fn take(&mut self, remote: &Domain) -> bool {
+        let place = &self.0;
+        let guests = &place.guests;
+        let now = Instant::now();
+        let mut state = guests.state();
+        let State {
+            connections,
+            streams,
+            ..
+        } = &mut *state;
+        let heard = |id: Id| match streams.get(&id) {
+            Some(stream) => match stream.heard.load(Ordering::Acquire) {
+                BUSY => now,
+                millis => guests.began + Duration::from_millis(millis),
+            },
+            None => now,
+        };
+        match connections.authenticate(place.id, remote, &place.bounds, now, heard) {
+            Ok(replaced) => {
+                if let Some(stream) = replaced.and_then(|id| streams.get(&id)) {
+                    stream.leave.cancel();
+                }
+                true
+            }
+            Err(refusal) => {
+                drop(state);
+                guests.refuse(refusal, place.address);
+                false
+            }
+        }
+    }
+
+    fn forget(&mut self) -> bool {
+        let place = &self.0;
+        let forgotten = place
+            .guests
+            .state()
+            .connections
+            .forget(place.id, &place.bounds);
+        forgotten
+            .map_err(|refusal| place.guests.refuse(refusal, place.address))
+            .is_ok()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut state = self.guests.state();
+        state.streams.remove(&self.id);
+        state.connections.close(self.id, Instant::now());
+    }
+}

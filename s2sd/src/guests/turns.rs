@@ -1,0 +1,192 @@
+//! Turns for what costs a processor something before it is known who asks: TLS handshakes.
+//!
+//! A handshake takes a turn for each of its steps and gives it back while it waits for the peer, so who says nothing
+//! holds no turn. All turns but one are as many as there are processors less one, so that something is left for everybody
+//! else; they go round among sites, and within a site among its hosts. Whoever comes with a thousand handshakes delays
+//! another by one step, not by a thousand.
+
+use std::future::{Future, poll_fn};
+use std::net::IpAddr;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
+
+use tokio::sync::oneshot;
+use tokio::task::yield_now;
+
+use super::network::Network;
+use super::rotation::{Line, Queue, Rotation};
+
+type Waiting = Rotation<Network, Rotation<Network, Line<oneshot::Sender<Turn>>>>;
+
+/// The turns there are, and who waits for one. Bounded by the connections.
+#[derive(Clone, Debug)]
+pub(crate) struct Turns(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    free: usize,
+    waiting: Waiting,
+}
+
+/// May use a processor until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Turn(Option<Turns>);
+
+impl Turns {
+    /// So many at one time.
+    pub(crate) fn new(free: usize) -> Self {
+        let waiting = Waiting::default();
+        Self(Arc::new(Mutex::new(State { free, waiting })))
+    }
+
+    /// A part of this machine's processors.
+    pub(crate) fn of_this_machine() -> Self {
+        let all = std::thread::available_parallelism().map_or(1, usize::from);
+        Self::new(all.saturating_sub(1).max(1))
+    }
+
+    /// Waits for a turn.
+    pub(crate) async fn take(&self, address: IpAddr) -> Turn {
+        let next = {
+            let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if state.free > 0 {
+                state.free -= 1;
+                return Turn(Some(self.clone()));
+            }
+            let (give, next) = oneshot::channel();
+            let place = (Network::site(address), (Network::host(address), ()));
+            state.waiting.push(place, give);
+            next
+        };
+        // The other end is dropped only with the turns themselves, of which this is one.
+        next.await.unwrap_or(Turn(None))
+    }
+
+    /// Drives a future step by step, each in a turn of its own.
+    pub(crate) async fn drive<F: Future>(&self, address: IpAddr, future: F) -> F::Output {
+        let mut future = pin!(future);
+        loop {
+            let turn = self.take(address).await;
+            let step = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await;
+            // What came for others meanwhile goes first.
+            yield_now().await;
+            drop(turn);
+            if let Poll::Ready(output) = step {
+                return output;
+            }
+            // The step left word for whom to wake: this task.
+            let mut asleep = false;
+            poll_fn(|_| match std::mem::replace(&mut asleep, true) {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            })
+            .await;
+        }
+    }
+}
+
+impl Drop for Turn {
+    /// The next one's turn. One that waits no more is passed over.
+    fn drop(&mut self) {
+        let Some(turns) = self.0.take() else { return };
+        let mut state = turns.0.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let Some(next) = state.waiting.pop() else {
+                state.free += 1;
+                return;
+            };
+            match next.send(Turn(Some(turns.clone()))) {
+                Ok(()) => return,
+                // It must not be dropped here, where the lock is held.
+                Err(mut back) => back.0 = None,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use tokio::task::JoinSet;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_thousand_of_one_site_delay_another_by_one_turn() {
+        let turns = Turns::new(1);
+        let first = turns.take(address("192.0.2.1")).await;
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let arrived = Arc::new(AtomicUsize::new(0));
+        let mut tasks = JoinSet::new();
+        let mut wait = |who: &'static str, from: &str| {
+            let (turns, order, from) = (turns.clone(), Arc::clone(&order), address(from));
+            let arrived = Arc::clone(&arrived);
+            tasks.spawn(async move {
+                arrived.fetch_add(1, Ordering::Relaxed);
+                let _turn = turns.take(from).await;
+                order.lock().unwrap().push(who);
+                yield_now().await;
+            });
+        };
+        for number in 0..1000 {
+            wait("crowd", &format!("192.0.2.{}", number % 250));
+        }
+        wait("other site", "198.51.100.1");
+        wait("same site", "192.0.2.251");
+        while arrived.load(Ordering::Relaxed) < 1002 {
+            yield_now().await;
+        }
+        drop(first);
+        tasks.join_all().await;
+        let order = order.lock().unwrap();
+        let place = |who| order.iter().position(|it| *it == who).unwrap();
+        assert_eq!(order.len(), 1002);
+        assert!(place("other site") < 2, "{}", place("other site"));
+        // After one of each host of its site.
+        assert!(place("same site") < 260, "{}", place("same site"));
+    }
+
+    #[tokio::test]
+    async fn who_gives_up_waiting_holds_nobody_up() {
+        let turns = Turns::new(1);
+        let held = turns.take(address("192.0.2.1")).await;
+        let moment = Duration::from_millis(1);
+        for _ in 0..3 {
+            let waiting = turns.take(address("2001:db8::1"));
+            assert!(timeout(moment, waiting).await.is_err());
+        }
+        let patient = turns.take(address("192.0.2.1"));
+        let (patient, ()) = tokio::join!(patient, async { drop(held) });
+        // One that was given its turn and left before it looked.
+        let mut late = Box::pin(turns.take(address("192.0.2.9")));
+        assert!(timeout(moment, &mut late).await.is_err());
+        drop(patient);
+        drop(late);
+        let again = timeout(Duration::from_secs(10), turns.take(address("192.0.2.1")));
+        drop(again.await.unwrap());
+        let state = turns.0.lock().unwrap();
+        assert!(state.free == 1 && state.waiting.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_future_that_waits_holds_no_turn() {
+        let turns = Turns::new(1);
+        let (wake, woken) = oneshot::channel();
+        let driven = turns.drive(address("192.0.2.1"), woken);
+        let other = async {
+            yield_now().await;
+            drop(turns.take(address("192.0.2.2")).await);
+            wake.send("awake").unwrap();
+        };
+        let (driven, ()) = tokio::join!(driven, other);
+        assert_eq!(driven, Ok("awake"));
+    }
+}
