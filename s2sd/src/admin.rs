@@ -1,14 +1,15 @@
 //! Answers programs that watch this server: `/metrics`, in the text format of OpenMetrics.
 //!
-//! On this machine only, since nobody is asked who he is; the configuration sees to that.
+//! On this machine only, since nobody is asked who he is; the configuration sees to that. A browser on this machine that
+//! was led here under another name (DNS rebinding) is turned away by that name (RFC 9110 §7.2, §15.5.20).
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::IpAddr, sync::Arc, time::Duration};
 
 use http_body_util::Full;
 use hyper::{
-    Method, Request, Response, StatusCode,
+    HeaderMap, Method, Request, Response, StatusCode, Uri,
     body::{Bytes, Incoming},
-    header::{ALLOW, CONTENT_TYPE},
+    header::{ALLOW, CONTENT_TYPE, HOST},
     server::conn::http1,
     service::service_fn,
 };
@@ -66,7 +67,13 @@ pub(crate) async fn serve(router: Arc<Router>, listener: TcpListener) {
 
 async fn talk(router: &Router, tcp: TcpStream) {
     let answer = service_fn(|request: Request<Incoming>| {
-        let answer = answer(router, request.method(), request.uri().path());
+        let answer = match is_meant(request.uri(), request.headers()) {
+            true => answer(router, request.method(), request.uri().path()),
+            false => plain(
+                StatusCode::MISDIRECTED_REQUEST,
+                "this server is called localhost here\n",
+            ),
+        };
         async { Ok::<_, Infallible>(answer) }
     });
     let connection = http1::Builder::new()
@@ -75,6 +82,32 @@ async fn talk(router: &Router, tcp: TcpStream) {
     if let Err(error) = connection.await {
         debug!(%error, "a question about this server broke off");
     }
+}
+
+/// Whether every name that the question has for us is one of this machine itself. HTTP/1.0 needs none.
+fn is_meant(uri: &Uri, headers: &HeaderMap) -> bool {
+    let named = headers.get_all(HOST).iter().map(|host| host.to_str().ok());
+    uri.authority()
+        .map(|authority| Some(authority.as_str()))
+        .into_iter()
+        .chain(named)
+        .all(|name| name.is_some_and(is_here))
+}
+
+/// `localhost` or a loopback address, with a port or not.
+fn is_here(name: &str) -> bool {
+    let host = match name.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => host,
+        _ => name,
+    };
+    let bare = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .unwrap_or(host);
+    host.eq_ignore_ascii_case("localhost")
+        || bare
+            .parse()
+            .is_ok_and(|address: IpAddr| address.to_canonical().is_loopback())
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Answer {
@@ -146,4 +179,34 @@ fn connections(router: &Router, registry: &mut Registry) {
     registry.register("connections", "Connections that others opened", open);
     let text = "Connections and streams that were refused because there were too many";
     registry.register("connections_refused", text, refused);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_this_machine_are_ours() {
+        for (name, ours) in [
+            ("localhost", true),
+            ("LocalHost:5280", true),
+            ("127.0.0.1", true),
+            ("127.0.0.2:5280", true),
+            ("[::1]", true),
+            ("[::1]:5280", true),
+            ("[::ffff:127.0.0.1]:5280", true),
+            ("", false),
+            ("here", false),
+            ("localhost.evil.test", false),
+            ("evil.test:5280", false),
+            ("localhost:evil.test", false),
+            ("evil.test#127.0.0.1", false),
+            ("127.0.0.1.evil.test", false),
+            ("192.0.2.1:5280", false),
+            ("[2001:db8::1]", false),
+            ("user@localhost", false),
+        ] {
+            assert_eq!(is_here(name), ours, "{name}");
+        }
+    }
 }

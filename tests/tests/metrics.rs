@@ -18,8 +18,13 @@ use tokio::{
 
 /// A question and everything that comes back.
 async fn ask(addr: SocketAddr, question: &str) -> String {
+    ask_host(addr, question, &format!("Host: {addr}\r\n")).await
+}
+
+/// The same with other words about who is meant.
+async fn ask_host(addr: SocketAddr, question: &str, host: &str) -> String {
     let mut tcp = TcpStream::connect(addr).await.unwrap();
-    let request = format!("{question} HTTP/1.1\r\nHost: here\r\n\r\n");
+    let request = format!("{question} HTTP/1.1\r\n{host}\r\n");
     tcp.write_all(request.as_bytes()).await.unwrap();
     let mut text = String::new();
     let read = timeout(SOON, tcp.read_to_string(&mut text)).await;
@@ -76,4 +81,35 @@ async fn there_is_nothing_else_and_who_is_silent_holds_nobody_up() {
         let want = format!("HTTP/1.1 {status} ");
         assert!(answer.starts_with(&want), "{question}: {answer}");
     }
+}
+
+/// A page in a browser on this machine, whose name was made to lead here, is not answered.
+#[tokio::test]
+async fn who_asks_for_another_host_is_not_answered() {
+    let mut world = World::new().unwrap();
+    world.start(Daemon::serving("a.test")).await.unwrap();
+    let addr = world.daemon("a.test").unwrap().admin[0];
+    let port = addr.port();
+    for (host, well) in [
+        ("Host: localhost\r\n".to_owned(), true),
+        (format!("Host: localhost:{port}\r\n"), true),
+        (format!("Host: 127.0.0.1:{port}\r\n"), true),
+        ("Host: [::1]\r\n".to_owned(), true),
+        (format!("Host: evil.test:{port}\r\n"), false),
+        ("Host: localhost.evil.test\r\n".to_owned(), false),
+        ("Host: 192.0.2.1\r\n".to_owned(), false),
+        ("Host: localhost\r\nHost: evil.test\r\n".to_owned(), false),
+        ("Host: \r\n".to_owned(), false),
+    ] {
+        let answer = ask_host(addr, "GET /metrics", &host).await;
+        let want = if well {
+            "HTTP/1.1 200 "
+        } else {
+            "HTTP/1.1 421 "
+        };
+        assert!(answer.starts_with(want), "{host}: {answer}");
+        assert_eq!(answer.contains("s2sd_lanes"), well, "{host}: {answer}");
+    }
+    let absolute = ask_host(addr, "GET http://evil.test/metrics", "Host: localhost\r\n").await;
+    assert!(absolute.starts_with("HTTP/1.1 421 "), "{absolute}");
 }
