@@ -28,3 +28,7 @@ pub(crate) use https::Fetch;
 pub use kept::Asker;
 pub use plan::{Answer, Host, ResolveError, Security, Srv, Target, plan};
 pub(crate) use posh::Posh;
+/// For the fuzz target `dns_answer`.
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub use reply::attack;

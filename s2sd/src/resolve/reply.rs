@@ -359,5 +359,7 @@ fn flaw<'m>(signatures: impl Iterator<Item = &'m RRSIG>) -> Option<Flaw> {
     wrong
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod attack;
 #[cfg(test)]
 mod tests;

@@ -393,3 +393,24 @@ fn names_are_shown_without_what_upsets_a_terminal() {
         "{about:?}"
     );
 }
+
+#[test]
+fn any_message_says_what_was_asked_for_and_no_better_proved_than_it_is() {
+    use proptest::prelude::*;
+    use proptest::test_runner::{Config, TestRunner};
+
+    let reached = std::cell::RefCell::new(attack::Reached::new());
+    let mut runner = TestRunner::new(Config {
+        failure_persistence: None,
+        ..Config::with_cases(3000)
+    });
+    let bytes = proptest::collection::vec(any::<u8>(), 0..40);
+    let result = runner.run(&bytes, |bytes| {
+        reached.borrow_mut().extend(attack::answer(&bytes));
+        Ok(())
+    });
+    result.unwrap();
+    for wanted in ["bogus", "secure records", "records", "alias", "nothing"] {
+        assert!(reached.borrow().contains(wanted), "never: {wanted}");
+    }
+}

@@ -1,0 +1,267 @@
+//! The receiving side: nothing is proved but what a certificate or an authoritative server vouches for on this very
+//! stream, and nothing is delivered but from what is proved.
+
+use std::{collections::BTreeSet, time::Instant};
+
+use bytes::BytesMut;
+use s2sd::negotiate::{Inbound, InboundEffect, InboundEvent, Transport};
+use tokio_util::codec::Decoder as _;
+use xmpp_dialback::{DialbackError, ErrorCondition, Pair, Verdict};
+use xmpp_stream::{Codec, ContentNamespace, Domain};
+
+use super::{
+    Bytes, Reached,
+    rules::{Counting, HERE, PEERS, Rule, domain, judged, rules, secured},
+};
+
+struct Driver<'r> {
+    rule: &'r Rule,
+    machine: Option<Box<Inbound>>,
+    codec: Codec,
+    unread: BytesMut,
+    is_tls: bool,
+    shown: bool,
+    heard_header: bool,
+    /// For whom the certificate is good.
+    good: Vec<&'static str>,
+    /// Questions that wait for an answer.
+    asked: Vec<Pair>,
+    /// Whom an authoritative server vouched for on this stream.
+    vouched: BTreeSet<Domain>,
+    proved: BTreeSet<Domain>,
+    once: BTreeSet<Domain>,
+    reached: Reached,
+}
+
+pub(crate) fn body(data: &[u8]) -> Reached {
+    let mut bytes = Bytes(data);
+    let rule = bytes.of(rules());
+    let good = match bytes.byte() % 4 {
+        0 => vec![],
+        1 | 2 => vec![PEERS[0]],
+        _ => vec![PEERS[0], PEERS[1]],
+    };
+    let shown = !good.is_empty() || bytes.byte().is_multiple_of(2);
+    let is_tls = bytes.byte().is_multiple_of(4);
+    let transport = match is_tls {
+        true => Transport::Tls(secured(shown)),
+        false => Transport::Plain,
+    };
+    let house = std::sync::Arc::clone(&rule.house);
+    let codec = Codec::new(house.limits_for_strangers()).expect(ContentNamespace::Server);
+    let machine = Inbound::new(house, Box::new(Counting(1)), transport, Instant::now());
+    let mut driver = Driver {
+        rule,
+        machine: Some(machine),
+        codec,
+        unread: BytesMut::new(),
+        is_tls,
+        shown,
+        heard_header: false,
+        good,
+        asked: Vec::new(),
+        vouched: BTreeSet::new(),
+        proved: BTreeSet::new(),
+        once: BTreeSet::new(),
+        reached: Reached::new(),
+    };
+    for _ in 0..80 {
+        if bytes.is_empty() || driver.machine.is_none() {
+            break;
+        }
+        driver.step(&mut bytes);
+    }
+    driver.reached
+}
+
+impl Driver<'_> {
+    fn step(&mut self, bytes: &mut Bytes<'_>) {
+        let mut from = *bytes.of(&PEERS);
+        let sasl = "xmlns='urn:ietf:params:xml:ns:xmpp-sasl'";
+        let open = "<stream:stream xmlns:stream='http://etherx.jabber.org/streams' \
+             xmlns='jabber:server' xmlns:db='jabber:server:dialback'";
+        let mut step = bytes.byte() % 44;
+        // A second header on one stream is an element that does not end: seldom.
+        if step < 6 && self.heard_header && !bytes.byte().is_multiple_of(8) {
+            step += 22;
+        }
+        if step >= 22 {
+            // What an honest peer says now.
+            from = PEERS[0];
+            let proved = PEERS
+                .into_iter()
+                .find(|peer| self.proved.contains(&domain(peer)));
+            step = match proved {
+                _ if !self.heard_header => 0,
+                Some(_) if !self.is_tls && step.is_multiple_of(8) => 6,
+                Some(peer) => {
+                    from = peer;
+                    14
+                }
+                None if !self.asked.is_empty() => 19,
+                None if !self.is_tls && step.is_multiple_of(2) => 6,
+                None if step % 4 < 2 => 7,
+                None => 9,
+            };
+        }
+        let text = match step {
+            0..=3 => {
+                self.heard_header = true;
+                format!("{open} to='{HERE}' from='{from}' version='1.0'>")
+            }
+            4 => format!("{open} to='{HERE}' version='1.0'>"),
+            5 => format!("{open} to='{HERE}' from='{from}'>"),
+            6 => "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>".to_owned(),
+            7 => format!("<auth {sasl} mechanism='EXTERNAL'>=</auth>"),
+            // The authzid is third.test.
+            8 => format!("<auth {sasl} mechanism='EXTERNAL'>dGhpcmQudGVzdA==</auth>"),
+            9 | 10 => format!("<db:result from='{from}' to='{HERE}'>key</db:result>"),
+            11 => format!("<db:verify from='{from}' to='{HERE}' id='1'>key</db:verify>"),
+            12 => format!("<db:result from='{from}' to='{HERE}' type='valid'/>"),
+            13 => format!("<db:verify from='{from}' to='{HERE}' id='1' type='valid'/>"),
+            14 | 15 => format!("<message from='u@{from}' to='{HERE}'><body>x</body></message>"),
+            16 => format!("<message from='{HERE}' to='u@{from}'/>"),
+            17 => format!("<auth {sasl} mechanism='PLAIN'>AGEAYg==</auth>"),
+            18 => {
+                let text = bytes.some();
+                return self.hears(text);
+            }
+            19 => return self.answers(bytes),
+            20 => return self.answers_in_vain(from),
+            _ => {
+                let event = match bytes.byte() % 8 {
+                    0 => InboundEvent::Tick,
+                    1 => InboundEvent::Idle,
+                    2 => InboundEvent::Lost("gone".to_owned()),
+                    3 => InboundEvent::Shutdown,
+                    4 => InboundEvent::Reloaded(std::sync::Arc::clone(&self.rule.house)),
+                    _ => return self.hears(b" "),
+                };
+                return self.event(event);
+            }
+        };
+        self.hears(text.as_bytes());
+    }
+
+    fn hears(&mut self, text: &[u8]) {
+        self.unread.extend_from_slice(text);
+        while self.machine.is_some() {
+            match self.codec.decode(&mut self.unread) {
+                Ok(None) => break,
+                Ok(Some(frame)) => self.event(InboundEvent::Frame(frame)),
+                Err(error) => self.event(InboundEvent::Malformed(error)),
+            }
+        }
+    }
+
+    /// An authoritative server answers one of the questions.
+    fn answers(&mut self, bytes: &mut Bytes<'_>) {
+        if self.asked.is_empty() {
+            return;
+        }
+        let pair = self
+            .asked
+            .remove(usize::from(bytes.byte()) % self.asked.len());
+        let verdict = match bytes.byte() % 4 {
+            0 | 1 => Verdict::Valid,
+            2 => Verdict::Invalid,
+            _ => Verdict::Error(DialbackError::new(ErrorCondition::ItemNotFound)),
+        };
+        if verdict == Verdict::Valid {
+            self.vouched.insert(domain(&pair.sender));
+        }
+        self.event(InboundEvent::Verdict(pair, verdict));
+    }
+
+    /// The answer to a question of another stream, or of before TLS.
+    fn answers_in_vain(&mut self, from: &str) {
+        let pair = Pair::new(from, HERE);
+        if !self.asked.contains(&pair) {
+            self.event(InboundEvent::Verdict(pair, Verdict::Valid));
+        }
+    }
+
+    fn is_certified(&self, remote: &Domain) -> bool {
+        self.is_tls && self.shown && self.good.iter().any(|good| domain(good) == *remote)
+    }
+
+    fn event(&mut self, event: InboundEvent) {
+        let Some(machine) = self.machine.take() else {
+            return;
+        };
+        let (mut effects, mut then) = (Vec::new(), Vec::new());
+        match machine.handle(event, &mut effects) {
+            Ok(machine) => self.machine = Some(machine),
+            Err(closed) => {
+                // Whoever it is told to can read it.
+                assert!(!closed.to_string().is_empty());
+                self.reached.insert("closed");
+            }
+        }
+        for effect in effects {
+            match effect {
+                InboundEffect::Proved(authorized) => {
+                    let remote = &authorized.pair().remote;
+                    assert_eq!(authorized.pair().local, domain(HERE));
+                    let certified = self.is_certified(remote);
+                    assert!(
+                        certified || self.vouched.contains(remote),
+                        "{remote} is proved"
+                    );
+                    assert!(self.is_tls || !self.rule.tls_required, "proved in clear");
+                    self.proved.insert(remote.clone());
+                    self.once.insert(remote.clone());
+                    self.reached.insert("proved");
+                    self.reached.insert(if certified {
+                        "certified"
+                    } else {
+                        "vouched for"
+                    });
+                }
+                InboundEffect::Deliver(stanza, authorized) => {
+                    assert!(self.proved.contains(&authorized.pair().remote), "delivered");
+                    assert_eq!(*stanza.sender(), authorized.pair().remote);
+                    assert_eq!(*stanza.target(), domain(HERE));
+                    self.reached.insert("delivered");
+                }
+                InboundEffect::Judge(asked) => {
+                    let first = self.good.first().map(|good| domain(good));
+                    let whose = asked.clone().or_else(|| first.clone());
+                    let good = whose.is_some_and(|domain| self.is_certified(&domain));
+                    then.push(InboundEvent::Judged(judged(asked, good, first)));
+                }
+                InboundEffect::StartTls { .. } => match self.codec.boundary(&self.unread) {
+                    Err(error) => then.push(InboundEvent::Malformed(error)),
+                    Ok(_) => {
+                        let limits = self.rule.house.limits_for_strangers();
+                        self.codec = Codec::new(limits).expect(ContentNamespace::Server);
+                        self.is_tls = true;
+                        self.heard_header = false;
+                        self.asked.clear();
+                        self.vouched.clear();
+                        self.proved.clear();
+                        self.reached.insert("tls");
+                        then.push(InboundEvent::TlsReady(secured(self.shown)));
+                    }
+                },
+                InboundEffect::Ask(_, question) => {
+                    self.reached.insert("asked");
+                    self.asked.push(question.pair);
+                }
+                InboundEffect::Compute(computation) => {
+                    then.push(InboundEvent::Computed(computation.run()));
+                }
+                InboundEffect::Restart(limits) => {
+                    self.heard_header = false;
+                    self.codec.restart();
+                    self.codec.set_limits(limits);
+                }
+                InboundEffect::SetLimits(limits) => self.codec.set_limits(limits),
+                _ => {}
+            }
+        }
+        for event in then {
+            self.event(event);
+        }
+    }
+}

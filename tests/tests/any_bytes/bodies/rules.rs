@@ -1,0 +1,104 @@
+//! What both sides of negotiation are driven with.
+
+use std::{
+    path::Path,
+    sync::{Arc, OnceLock},
+};
+
+use s2sd::{
+    config::Config,
+    negotiate::{House, Judged, Secured},
+    tls::{BadCertificate, Because, Judgement, TlsFacts},
+};
+use xmpp_dialback::Secret;
+use xmpp_sasl::{ChannelBindings, Random};
+use xmpp_stream::Domain;
+
+/// The domain served here.
+pub(super) const HERE: &str = "here.test";
+/// Peers.
+pub(super) const PEERS: [&str; 3] = ["evil.test", "other.test", "third.test"];
+
+pub(super) struct Rule {
+    pub(super) house: Arc<House>,
+    pub(super) tls_required: bool,
+    pub(super) strict: bool,
+}
+
+/// Every policy that matters to the state of a stream.
+pub(super) fn rules() -> &'static [Rule] {
+    static RULES: OnceLock<Vec<Rule>> = OnceLock::new();
+    RULES.get_or_init(|| {
+        let mut rules = Vec::new();
+        for tls in ["optional", "required", "disabled"] {
+            for verify in ["strict", "dialback"] {
+                let auth = match tls {
+                    "disabled" => "['dialback']",
+                    _ => "['external', 'dialback']",
+                };
+                let text = format!(
+                    "[[domain]]\nname = '{HERE}'\ncertificate = 'c.pem'\nkey = 'k.pem'\n[policy]\ntls = '{tls}'\nverify = '{verify}'\nauth = {auth}\n"
+                );
+                let loaded = Config::from_toml(&text, "s2sd.toml", Path::new("/nowhere"));
+                let loaded = match loaded {
+                    Ok(loaded) => loaded,
+                    Err(faults) => panic!("{faults}"),
+                };
+                let secret = Secret::new("only we know this");
+                let house = House::new(Arc::new(loaded.config), secret, |_| true);
+                rules.push(Rule {
+                    house: Arc::new(house),
+                    tls_required: tls == "required",
+                    strict: verify == "strict",
+                });
+            }
+        }
+        rules
+    })
+}
+
+pub(super) struct Counting(pub(super) u8);
+
+impl Random for Counting {
+    fn fill(&mut self, out: &mut [u8]) {
+        for byte in out {
+            self.0 = self.0.wrapping_add(1);
+            *byte = self.0;
+        }
+    }
+}
+
+pub(super) fn domain(text: &str) -> Domain {
+    Domain::parse(text).expect("one of the domains above")
+}
+
+pub(super) fn secured(certificate_shown: bool) -> Secured {
+    Secured {
+        facts: TlsFacts {
+            version: "TLS 1.3",
+            cipher: String::new(),
+            group: None,
+        },
+        certificate_shown,
+        channel_bindings: ChannelBindings::none(),
+    }
+}
+
+/// What is found of a certificate that is good or not.
+pub(super) fn judgement(good: bool) -> Judgement {
+    match good {
+        true => Because::Name {
+            matched: String::new().into(),
+        },
+        false => Because::Bad(BadCertificate::NoTlsa),
+    }
+    .into()
+}
+
+pub(super) fn judged(domain: Option<Domain>, good: bool, identity: Option<Domain>) -> Judged {
+    Judged {
+        judgement: judgement(good),
+        identity: identity.filter(|_| domain.is_none()),
+        domain,
+    }
+}
