@@ -149,6 +149,15 @@ fn metrics(router: &Router) -> String {
     lanes.set(i64::try_from(router.lanes().len()).unwrap_or(i64::MAX));
     registry.register("lanes", "Pairs of domains with a queue or a stream", lanes);
     connections(router, &mut registry);
+    let (counted, limit) = (Gauge::<i64>::default(), Gauge::<i64>::default());
+    let memory = &router.means().memory;
+    counted.set(i64::try_from(memory.used()).unwrap_or(i64::MAX));
+    limit.set(i64::try_from(memory.total()).unwrap_or(i64::MAX));
+    let text =
+        "Memory of what waits, what is half read and of connections, as far as it is counted";
+    registry.register("memory_bytes", text, counted);
+    let text = "How much of that there may be: `memory` in [limits]";
+    registry.register("memory_limit_bytes", text, limit);
     let mut text = String::new();
     if let Err(error) = encode(&mut text, &registry) {
         warn!(%error, "the metrics could not be written");

@@ -203,8 +203,7 @@ impl Running {
             });
         }
         let house = house(config, &means.tls)?;
-        means.house.store(Arc::new(house));
-        means.reloads.send_replace(());
+        means.replace_house(house);
         self.warn_of_certificates();
         Ok(said)
     }
@@ -233,6 +232,12 @@ impl Running {
             }
         }
         self.warn_of_certificates();
+    }
+
+    /// How much memory what waits and what is half read takes, as far as it is counted, and how much it may.
+    pub fn memory(&self) -> (usize, usize) {
+        let memory = &self.router.means().memory;
+        (memory.used(), memory.total())
     }
 
     /// How many lanes are busy: for tests and the status.

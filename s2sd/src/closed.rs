@@ -113,6 +113,8 @@ pub enum Cause {
     Protocol(Condition, PeerText),
     /// Something took longer than it may.
     Timeout(&'static str),
+    /// This server has no more memory for whoever it is.
+    Memory,
     /// Nothing was said for a long time.
     Idle,
     /// This server is going down.
@@ -168,6 +170,7 @@ impl Cause {
             Self::StanzaRefused(_) => "stanza-refused",
             Self::Protocol(..) => "protocol",
             Self::Timeout(_) => "timeout",
+            Self::Memory => "memory",
             Self::Idle => "idle",
             Self::Shutdown => "shutdown",
             Self::Finished => "finished",
@@ -214,6 +217,7 @@ impl Cause {
             | Self::Tls(_)
             | Self::Lost(_)
             | Self::Timeout(_)
+            | Self::Memory
             | Self::Idle
             | Self::Shutdown
             | Self::Finished
@@ -261,6 +265,7 @@ impl Cause {
             Self::Connect(_) => 1,
             Self::Lost(_)
             | Self::Timeout(_)
+            | Self::Memory
             | Self::Idle
             | Self::Shutdown
             | Self::Finished
@@ -301,6 +306,7 @@ impl Cause {
                 }
                 _ => StanzaCondition::BadRequest,
             },
+            Self::Memory => StanzaCondition::ResourceConstraint,
             _ => StanzaCondition::RemoteServerTimeout,
         };
         let kind = if self.is_permanent() {
@@ -396,6 +402,9 @@ impl fmt::Display for Cause {
                 condition.name()
             ),
             Self::Timeout(what) => write!(f, "timed out: {what}"),
+            Self::Memory => f.write_str(
+                "this server has no more memory for the other one (`memory` in [limits])",
+            ),
             Self::Idle => f.write_str("idle"),
             Self::Shutdown => f.write_str("this server is shutting down"),
             Self::Finished => f.write_str("the other server closed the stream"),

@@ -16,9 +16,11 @@ use xmpp_stream::{
     Codec, Condition, ContentNamespace, Domain, Element, Frame, Limits, StanzaError, StreamError,
 };
 
+use crate::budget::{Account, Owner};
 use crate::closed::{By, Cause, Closed};
-use crate::conn::{Conn, Io, Progress};
+use crate::conn::{self, Conn, Io, Progress};
 use crate::guests::{Admission, Throttle};
+use crate::lane::release;
 use crate::means::{Dice, Means};
 use crate::negotiate::{Attach, Attached, Attaching, House};
 use crate::queue::{self, Bound, Receiver, Sender};
@@ -38,12 +40,20 @@ pub(crate) async fn serve(router: Arc<Router>, tcp: TcpStream, admission: Admiss
     async move {
         let house = router.means().house();
         let codec = Codec::new(house.limits_for_strangers()).expect(ContentNamespace::Component);
-        let mut conn = Conn::new(Io::Plain(tcp), peer, codec);
+        let memory = &router.means().memory;
+        let Some(charge) = conn::admit(&memory.account(Owner::at(peer.ip()))) else {
+            info!("component refused: {}", Cause::Memory);
+            return;
+        };
+        let mut conn = Conn::new(Io::Plain(tcp), peer, codec, charge);
         match attach(&mut conn, &house, router.means(), peer.ip()).await {
             Ok((attached, limits)) => {
                 admission.attached();
                 conn.set_limits(limits);
-                let closed = run(&router, &house, conn, attached).await;
+                let payer = memory.account(Owner::Component(attached.domain().clone()));
+                // Its own connection is not what it is refused for.
+                conn.belongs_to(&payer);
+                let closed = run(&router, &house, conn, attached, payer).await;
                 let (by, cause) = (closed.by.name(), closed.cause.name());
                 info!(by, cause, "component left: {closed}");
             }
@@ -132,6 +142,9 @@ async fn attach(
                 };
                 match progress {
                     Ok(Progress::Read | Progress::Written) => {}
+                    Ok(Progress::Overfull) => {
+                        return Err(attach.give_up(Condition::ResourceConstraint, Cause::Memory));
+                    }
                     Ok(Progress::End) => return Err(lost("it closed the connection".to_owned())),
                     Err(error) => return Err(lost(error.to_string())),
                 }
@@ -183,6 +196,7 @@ struct Serving<'a> {
     conn: Conn,
     origin: Origin,
     attached: Attached,
+    payer: Account,
     queue: Receiver,
     /// Written into the connection's buffer, not yet taken by the socket.
     unwritten: VecDeque<(u64, Stanza)>,
@@ -192,7 +206,13 @@ struct Serving<'a> {
     moved: Instant,
 }
 
-async fn run(router: &Arc<Router>, house: &House, conn: Conn, attached: Attached) -> Closed {
+async fn run(
+    router: &Arc<Router>,
+    house: &House,
+    conn: Conn,
+    attached: Attached,
+    payer: Account,
+) -> Closed {
     let domain = attached.domain().clone();
     let own = &house.config.queue;
     let (sender, queue) = queue::bounded(Bound {
@@ -214,6 +234,7 @@ async fn run(router: &Arc<Router>, house: &House, conn: Conn, attached: Attached
         conn,
         origin: Origin::Component(attached.clone()),
         attached,
+        payer,
         queue,
         unwritten: VecDeque::new(),
         next: VecDeque::new(),
@@ -246,10 +267,15 @@ impl Serving<'_> {
                 Some(self.moved + STALLED)
             };
             let keepalive = self.moved + self.house.config.limits.keepalive;
+            let late = self.conn.whole_until(self.house.config.limits.stanza_time);
             let progress = tokio::select! {
                 progress = self.conn.progress(true) => progress,
+                () = sleep_until(late.unwrap_or_else(Instant::now).into()), if late.is_some() => {
+                    let cause = Cause::Timeout("an element did not arrive in time");
+                    return self.goodbye(Condition::ConnectionTimeout, cause);
+                }
                 _ = self.queue.receive(&mut batch, BATCH), if self.conn.has_room() && self.next.is_empty() => {
-                    self.next.extend(batch.drain(..));
+                    self.next.extend(std::mem::take(&mut batch));
                     continue;
                 }
                 () = sleep_until(stalled.unwrap_or(keepalive).into()) => {
@@ -274,6 +300,9 @@ impl Serving<'_> {
                     if let Err(closed) = self.read() {
                         return closed;
                     }
+                }
+                Ok(Progress::Overfull) => {
+                    return self.goodbye(Condition::ResourceConstraint, Cause::Memory);
                 }
                 Ok(Progress::End) => {
                     return Closed {
@@ -335,7 +364,7 @@ impl Serving<'_> {
                 Some(error) => self.answer(stanza.element(), &error),
                 None => {
                     // Only a peer's stanza comes back; a component's is bounced where it has no room.
-                    let _ = self.router.deliver(stanza, &self.origin);
+                    let _ = self.router.deliver(stanza, &self.origin, &self.payer);
                 }
             },
             Err((_, Refused::NotAStanza)) => {
@@ -389,6 +418,8 @@ impl Serving<'_> {
                 self.moved = Instant::now();
             }
         }
+        release(&mut self.unwritten);
+        release(&mut self.next);
     }
 
     fn goodbye(&mut self, condition: Condition, cause: Cause) -> Closed {
@@ -429,9 +460,9 @@ impl Serving<'_> {
         }
         for stanza in left {
             // As our own: whoever attached meanwhile gets it, else its sender hears that nobody is there.
-            if let Err(undelivered) = self.router.deliver(stanza, &Origin::Own) {
-                self.router.bounce(
-                    &undelivered.stanza,
+            if let Err(undelivered) = self.router.deliver(stanza, &Origin::Own, &self.payer) {
+                self.router.give_back(
+                    undelivered.stanza,
                     &Cause::Lost("the component left".into()).stanza_error(),
                 );
             }

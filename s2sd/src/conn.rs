@@ -2,18 +2,22 @@
 //!
 //! Reading and writing make progress together: a peer that does not read must not keep us from hearing that it closed
 //! the stream. The read buffer is given back while nothing is there to read.
+//!
+//! What a connection holds is paid for from the account of who is at the other end. A connection that may not have more
+//! is not read from, or ends where an element is too large to wait for; see [`Conn::progress`].
 
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use crate::budget::{Account, Charge};
 use crate::closed::{Cause, Closed};
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Sleep, sleep, timeout};
 use tokio_rustls::TlsStream;
 use tokio_util::codec::Decoder;
 use tokio_util::io::poll_read_buf;
@@ -26,6 +30,15 @@ const HEAR_OUT: usize = 16 * 1024 * 1024;
 /// From here on nothing more is taken from a queue until the socket took some: the bound of the write buffer, give or
 /// take one stanza.
 const ENOUGH_TO_WRITE: usize = 256 * 1024;
+/// What a connection costs on which nothing is said: its task and its codec. So much of what is read is in it, too, so
+/// that a little can be read on every connection, whatever else its owner has.
+const IDLE: usize = 16 * 1024;
+const SMALL: usize = 4 * 1024;
+/// What a TLS session costs besides, and what rustls takes to encrypt before the socket has room for it.
+const SESSION: usize = 16 * 1024;
+const ENCRYPTED: usize = 64 * 1024;
+/// A connection that is not read from for lack of memory is tried again so often.
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// What the bytes go through.
 #[derive(Debug)]
@@ -47,8 +60,18 @@ pub(crate) struct Conn {
     write: BytesMut,
     taken: u64,
     received: u64,
+    /// How many had come when the codec last gave memory back.
+    released: u64,
     unflushed: bool,
     peer: SocketAddr,
+    /// What all this costs, as it was when something last happened.
+    charge: Charge,
+    /// How large the read buffer is, with what was taken from it.
+    allocated: usize,
+    /// Since when an element that is not whole has been there, not counting the time it was not asked for.
+    begun: Option<Instant>,
+    /// Until then nothing is read, for lack of memory.
+    later: Option<Pin<Box<Sleep>>>,
 }
 
 /// What [`Conn::progress`] made.
@@ -60,21 +83,51 @@ pub(crate) enum Progress {
     Written,
     /// The peer will send no more.
     End,
+    /// There is no memory for the rest of an element that has begun.
+    Overfull,
+}
+
+/// What a connection takes from an account before it is there; `None`: the owner may have no more.
+pub(crate) fn admit(account: &Account) -> Option<Charge> {
+    account.take(IDLE + SESSION)
 }
 
 impl Conn {
-    /// A new connection.
-    pub(crate) fn new(io: Io, peer: SocketAddr, codec: Codec) -> Self {
-        Self {
+    /// A new connection, which this pays for.
+    pub(crate) fn new(io: Io, peer: SocketAddr, codec: Codec, charge: Charge) -> Self {
+        let mut this = Self {
+            charge,
+            allocated: 0,
+            begun: None,
+            later: None,
             io,
             codec,
             read: BytesMut::new(),
             write: BytesMut::new(),
             taken: 0,
             received: 0,
+            released: 0,
             unflushed: false,
             peer,
-        }
+        };
+        this.count();
+        this
+    }
+
+    /// Who is at the other end is known now and pays; `false`: it may have no more.
+    pub(crate) fn pass_to(&mut self, account: &Account) -> bool {
+        self.charge.pass_to(account)
+    }
+
+    /// The same for somebody who is let in in any case.
+    pub(crate) fn belongs_to(&mut self, account: &Account) {
+        self.charge = account.force(0);
+        self.count();
+    }
+
+    /// Who pays for the connection.
+    pub(crate) fn payer(&self) -> &Account {
+        self.charge.account()
     }
 
     /// The other end's address.
@@ -92,7 +145,17 @@ impl Conn {
 
     /// The next frame of what was read.
     pub(crate) fn frame(&mut self) -> Result<Option<Frame>, DecodeError> {
-        self.codec.decode(&mut self.read)
+        let frame = self.codec.decode(&mut self.read);
+        self.begun = match &frame {
+            Ok(None) if !self.read.is_empty() => self.begun.or_else(|| Some(Instant::now())),
+            _ => None,
+        };
+        frame
+    }
+
+    /// When the element that has begun must be whole, if it has so much time.
+    pub(crate) fn whole_until(&self, time: Duration) -> Option<Instant> {
+        self.begun.map(|begun| begun + time)
     }
 
     /// What came and is not decoded.
@@ -121,9 +184,10 @@ impl Conn {
         self.write.extend_from_slice(bytes);
     }
 
-    /// Whether more should be queued now.
+    /// Whether more should be queued now: always, where nothing is.
     pub(crate) fn has_room(&self) -> bool {
-        self.write.len() < ENOUGH_TO_WRITE
+        self.write.is_empty()
+            || self.write.len() < ENOUGH_TO_WRITE && self.charge.may_be(self.cost())
     }
 
     /// How many bytes were queued since the beginning, counted at their end.
@@ -147,6 +211,10 @@ impl Conn {
     }
 
     /// Writes what is queued, and reads unless `reading` is false (a pause: TCP then slows the peer down). Safe to drop.
+    ///
+    /// Where whoever is at the other end may have no more memory, no more is read until it may (a few bytes always
+    /// are); and where so much of one element is there that it would hold that for long, the stream is
+    /// [`Overfull`](Progress::Overfull).
     pub(crate) async fn progress(&mut self, reading: bool) -> io::Result<Progress> {
         std::future::poll_fn(|cx| self.poll_progress(cx, reading)).await
     }
@@ -156,7 +224,7 @@ impl Conn {
             Poll::Ready(Ok(wrote)) => wrote,
             // A peer that broke off may have said why: that says more than that nothing can be written any more.
             Poll::Ready(Err(error)) => {
-                return Poll::Ready(match self.poll_read(cx) {
+                return Poll::Ready(match self.poll_read(cx, SMALL) {
                     Poll::Ready(Ok(read)) if read > 0 => Ok(Progress::Read),
                     Poll::Ready(Err(said)) => Err(said),
                     Poll::Ready(Ok(_)) | Poll::Pending => Err(error),
@@ -164,17 +232,83 @@ impl Conn {
             }
             Poll::Pending => false,
         };
-        if reading && let Poll::Ready(read) = self.poll_read(cx)? {
-            return Poll::Ready(Ok(if read == 0 {
-                Progress::End
-            } else {
-                Progress::Read
-            }));
+        if !reading {
+            // The time in which the peer is not asked for the rest is not its own.
+            self.begun = self.begun.map(|_| Instant::now());
+        } else if let Poll::Ready(room) = self.poll_room(cx) {
+            let Some(room) = room else {
+                return Poll::Ready(Ok(Progress::Overfull));
+            };
+            if let Poll::Ready(read) = self.poll_read(cx, room)? {
+                return Poll::Ready(Ok(if read == 0 {
+                    Progress::End
+                } else {
+                    Progress::Read
+                }));
+            }
         }
+        self.count();
         if written {
             Poll::Ready(Ok(Progress::Written))
         } else {
             Poll::Pending
+        }
+    }
+
+    /// What all this costs.
+    fn cost(&self) -> usize {
+        self.cost_with(self.allocated)
+    }
+
+    fn cost_with(&self, allocated: usize) -> usize {
+        let tls = match &self.io {
+            Io::Plain(_) | Io::Taken => 0,
+            Io::Tls(_) if self.is_flushed() => SESSION,
+            Io::Tls(_) => SESSION + ENCRYPTED,
+        };
+        IDLE + tls + allocated.saturating_sub(SMALL) + self.write.capacity()
+    }
+
+    /// What is there is paid for.
+    fn count(&mut self) {
+        let cost = self.cost();
+        self.charge.force(cost);
+    }
+
+    /// How much may be read now. `None`: less than is needed, and more is there than may wait.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Option<usize>> {
+        if let Some(later) = &mut self.later {
+            ready!(later.as_mut().poll(cx));
+            self.later = None;
+        }
+        let len = self.read.len();
+        // As a vector grows.
+        let grown = |this: &Self| match this.read.capacity() - len >= READ {
+            true => this.cost(),
+            false => this.cost_with((this.allocated * 2).max(len + READ)),
+        };
+        if self.charge.resize(grown(self)) {
+            return Poll::Ready(Some(READ));
+        }
+        self.fit();
+        if self.charge.resize(grown(self)) {
+            Poll::Ready(Some(READ))
+        } else if len < SMALL {
+            Poll::Ready(Some(SMALL - len))
+        } else if len > READ {
+            Poll::Ready(None)
+        } else {
+            self.later = Some(Box::pin(sleep(AGAIN)));
+            self.poll_room(cx)
+        }
+    }
+
+    /// The read buffer gets as small as what is in it.
+    fn fit(&mut self) {
+        if self.allocated > self.read.len() {
+            self.read = BytesMut::from(&self.read[..]);
+            self.allocated = self.read.capacity();
+            self.count();
         }
     }
 
@@ -198,8 +332,9 @@ impl Conn {
         Poll::Ready(Ok(had))
     }
 
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.read.reserve(READ);
+    fn poll_read(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<usize>> {
+        self.read.reserve(room);
+        self.allocated = self.allocated.max(self.read.capacity());
         let read = match &mut self.io {
             Io::Plain(tcp) => poll_read_buf(Pin::new(tcp), cx, &mut self.read),
             Io::Tls(tls) => poll_read_buf(Pin::new(tls.as_mut()), cx, &mut self.read),
@@ -208,9 +343,18 @@ impl Conn {
         if let Poll::Ready(Ok(count)) = &read {
             self.received += *count as u64;
         }
-        if read.is_pending() && self.read.is_empty() {
-            self.read = BytesMut::new();
-            self.codec.release();
+        if read.is_pending() {
+            if self.read.is_empty() {
+                self.read = BytesMut::new();
+                self.allocated = 0;
+                if self.released != self.received {
+                    self.released = self.received;
+                    self.codec.release();
+                }
+            } else if self.allocated / 4 > self.read.len().max(READ) {
+                // A long element was there before.
+                self.fit();
+            }
         }
         read
     }
@@ -243,6 +387,10 @@ impl Conn {
     /// overtake our last words.
     /// Who ends in peace has read everything and is not waited for.
     pub(crate) async fn close(&mut self, within: Duration, closed: &Closed) {
+        // What was not understood will not be.
+        self.read = BytesMut::new();
+        self.allocated = 0;
+        self.count();
         let in_peace = matches!(
             closed.cause,
             Cause::Finished | Cause::Idle | Cause::Shutdown | Cause::Replaced | Cause::Lost(_)
@@ -257,7 +405,7 @@ impl Conn {
                 Io::Tls(tls) => tls.get_mut().0,
                 Io::Taken => return Ok(()),
             };
-            let mut rest = vec![0; READ];
+            let mut rest = vec![0; SMALL];
             let mut heard = 0;
             while heard < HEAR_OUT {
                 match tcp.read(&mut rest).await? {

@@ -3,6 +3,7 @@
 //! Waits only to the right: a component whose queue is full pauses the stream its stanzas come from, so that TCP slows
 //! the sending server down; questions to authoritative servers are tasks of its own that end with it.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,8 +16,9 @@ use tracing::{Instrument, debug, field::Empty, info, info_span, trace, warn};
 use xmpp_sasl::Failure;
 use xmpp_stream::{Codec, ContentNamespace, Domain};
 
+use crate::budget::{Charge, Owner};
 use crate::closed::{By, Cause, Closed};
-use crate::conn::{Conn, Io, Progress};
+use crate::conn::{self, Conn, Io, Progress};
 use crate::guests::Admission;
 use crate::means::{Dice, Means};
 use crate::negotiate::{
@@ -98,27 +100,46 @@ async fn accept(
     router: &Router,
     house: &House,
     tcp: TcpStream,
-    peer: std::net::SocketAddr,
+    peer: SocketAddr,
     direct_tls: bool,
     began: Instant,
 ) -> Result<(Conn, Transport), Closed> {
     let _ = tcp.set_nodelay(true);
+    let charge = admit(router.means(), peer)?;
     let codec = Codec::new(house.limits_for_strangers()).expect(ContentNamespace::Server);
     if !direct_tls {
-        return Ok((Conn::new(Io::Plain(tcp), peer, codec), Transport::Plain));
+        let conn = Conn::new(Io::Plain(tcp), peer, codec, charge);
+        return Ok((conn, Transport::Plain));
     }
     let deadline = began + house.config.limits.negotiation;
-    let (conn, secured) =
-        handshake(router.means(), house, tcp, peer, codec, None, deadline).await?;
+    let (conn, secured) = handshake(
+        router.means(),
+        house,
+        (tcp, peer),
+        codec,
+        charge,
+        None,
+        deadline,
+    )
+    .await?;
     Ok((conn, secured.map_or(Transport::Plain, Transport::Tls)))
+}
+
+/// Until it is known who it is, a connection is on the account of the network that it comes from.
+fn admit(means: &Means, peer: SocketAddr) -> Result<Charge, Closed> {
+    let network = means.memory.account(Owner::at(peer.ip()));
+    conn::admit(&network).ok_or(Closed {
+        by: By::Us,
+        cause: Cause::Memory,
+    })
 }
 
 async fn handshake(
     means: &Means,
     house: &House,
-    tcp: TcpStream,
-    peer: std::net::SocketAddr,
+    (tcp, peer): (TcpStream, SocketAddr),
     codec: Codec,
+    charge: Charge,
     fallback: Option<&Domain>,
     deadline: Instant,
 ) -> Result<(Conn, Option<Secured>), Closed> {
@@ -138,7 +159,7 @@ async fn handshake(
     };
     match tls {
         Ok(Ok(tls)) => {
-            let conn = Conn::new(Io::Tls(Box::new(tls.into())), peer, codec);
+            let conn = Conn::new(Io::Tls(Box::new(tls.into())), peer, codec, charge);
             let secured = Means::secured(&conn, Some(&own));
             Ok((conn, secured))
         }
@@ -190,12 +211,15 @@ impl Driver {
         let idle = pause.unwrap_or(self.heard).max(self.heard) + limits.idle;
         let reading = listens && pause.is_none() && self.conn.has_room();
         let received = self.conn.received();
-        let until = deadline.map_or(idle, |deadline| deadline.min(idle));
+        let end = deadline.map_or(idle, |deadline| deadline.min(idle));
+        let late = self.conn.whole_until(limits.stanza_time);
+        let until = late.map_or(end, |late| late.min(end));
         tokio::select! {
             // A peer that does not read our answers is not heard until it does: the bound of the write buffer.
             progress = self.conn.progress(reading) => match progress {
                 Ok(Progress::Read) => { self.on_read(received); None }
                 Ok(Progress::Written) => None,
+                Ok(Progress::Overfull) => Some(InboundEvent::Overfull),
                 Ok(Progress::End) => Some(InboundEvent::Lost("the peer closed the connection".to_owned())),
                 Err(error) => Some(InboundEvent::Lost(error.to_string())),
             },
@@ -203,7 +227,11 @@ impl Driver {
             // What was read already, then more.
             () = over(pause), if listens => { self.held = None; None }
             () = sleep_until(until.into()) => {
-                Some(if deadline.is_some() { InboundEvent::Tick } else { InboundEvent::Idle })
+                Some(match deadline {
+                    _ if until < end => InboundEvent::Late,
+                    Some(_) => InboundEvent::Tick,
+                    None => InboundEvent::Idle,
+                })
             }
             () = self.admission.replaced() => Some(InboundEvent::Replaced),
             Ok(()) = self.reloads.changed() => Some(InboundEvent::Reloaded(self.router.means().house())),
@@ -370,6 +398,13 @@ impl Driver {
                     "incoming stream authenticated"
                 );
                 let remote = &authorized.pair().remote;
+                // The first that is proved pays, however many follow.
+                if !matches!(self.conn.payer().owner(), Owner::Peer(_)) {
+                    let payer = self.router.means().payer(remote);
+                    if !self.conn.pass_to(&payer) {
+                        return Ok(Some(InboundEvent::Overfull));
+                    }
+                }
                 let policy = self.house.policy(remote);
                 let paces = &self.router.means().paces;
                 self.paces.add(paces, remote, &policy, Instant::now());
@@ -392,7 +427,8 @@ impl Driver {
                 }
                 debug!(from = %stanza.sender(), to = %stanza.target(),
                     condition = error.condition.name(), "a stanza is refused, the stream goes on");
-                self.router.bounce(&stanza, &error);
+                let payer = self.conn.payer();
+                self.router.bounce(&stanza, &error, payer);
                 Ok(None)
             }
         }
@@ -417,16 +453,17 @@ impl Driver {
         self.paces = Kept::default();
         self.conn.send(proceed);
         self.conn.flush().await.map_err(broken)?;
-        let Some((tcp, peer)) = self.conn.take_tcp(clean) else {
+        let Some(tcp) = self.conn.take_tcp(clean) else {
             return Ok(InboundEvent::TlsFailed("TLS within TLS".to_owned()));
         };
+        let charge = admit(self.router.means(), tcp.1)?;
         let codec = Codec::new(self.house.limits_for_strangers()).expect(ContentNamespace::Server);
         let (conn, secured) = handshake(
             self.router.means(),
             &self.house,
             tcp,
-            peer,
             codec,
+            charge,
             fallback.as_ref(),
             self.began + self.house.config.limits.negotiation,
         )
@@ -445,7 +482,7 @@ impl Driver {
         let origin = Origin::Peer(authorized);
         let until = Instant::now() + self.house.config.queue.give_up;
         loop {
-            let Err(undelivered) = self.router.deliver(stanza, &origin) else {
+            let Err(undelivered) = self.router.deliver(stanza, &origin, self.conn.payer()) else {
                 return;
             };
             stanza = undelivered.stanza;
@@ -462,7 +499,8 @@ impl Driver {
             };
             self.admission.heard(Instant::now());
             if let Some(cause) = cause {
-                self.router.bounce(&stanza, &cause.stanza_error());
+                let payer = self.conn.payer();
+                self.router.bounce(&stanza, &cause.stanza_error(), payer);
                 return;
             }
         }

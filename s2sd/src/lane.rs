@@ -189,7 +189,11 @@ impl Lane {
     /// The next stanza to write. Only with a stream.
     pub fn pop(&mut self) -> Option<Waiting> {
         match self.state {
-            State::Up { .. } => self.waiting.pop_front(),
+            State::Up { .. } => {
+                let next = self.waiting.pop_front();
+                release(&mut self.waiting);
+                next
+            }
             _ => None,
         }
     }
@@ -235,12 +239,6 @@ impl Lane {
             out.push(LaneEffect::Bounce(stanza, cause.clone()));
             return;
         }
-        // Without a stream it will wait, and must not keep the buffer it was read into alive.
-        let stanza = if self.is_up() {
-            stanza
-        } else {
-            stanza.compact()
-        };
         self.waiting.push_back(Waiting {
             stanza,
             since: now,
@@ -354,6 +352,7 @@ impl Lane {
         while let Some(old) = pop_front_if(&mut self.waiting, is_old) {
             out.push(LaneEffect::Bounce(old.stanza, cause.clone()));
         }
+        release(&mut self.waiting);
     }
 
     fn bounce_all(&mut self, cause: &Cause, out: &mut Vec<LaneEffect>) {
@@ -362,6 +361,15 @@ impl Lane {
                 .drain(..)
                 .map(|waiting| LaneEffect::Bounce(waiting.stanza, cause.clone())),
         );
+        release(&mut self.waiting);
+    }
+}
+
+/// A queue in which nothing waits keeps no room for what once did, but for a few.
+pub(crate) fn release<T>(queue: &mut VecDeque<T>) {
+    const FEW: usize = 32;
+    if queue.is_empty() && queue.capacity() > FEW {
+        *queue = VecDeque::new();
     }
 }
 

@@ -10,8 +10,8 @@
 //! | layer | modules | what |
 //! |---|---|---|
 //! | 0 words | `config`, `closed`, `peer_text` | what is configured; why a stream ended; what strangers say |
-//! | 1 pure | `negotiate`, `stanza`, `lane`, `pace`, `services`, `guests::connections`, `guests::known`, `guests::network`, `guests::refusals`, `guests::rotation`, `guests::throttle`, `tls::alert`, `tls::dane`, `tls::facts`, `tls::identity`, `tls::judgement`, `tls::posh`, `tls::revocation`, `tls::trust`, `resolve::plan`, `resolve::special`, `probe::findings`, `probe::trouble`, `probe::verdict` | decisions: no tokio, no clock, no file |
-//! | 2 io | `conn`, `tls`, `resolve`, `queue`, `guests`, `means`, `witness` | bytes, certificates, the DNS |
+//! | 1 pure | `negotiate`, `budget`, `stanza`, `lane`, `pace`, `services`, `guests::connections`, `guests::known`, `guests::network`, `guests::refusals`, `guests::rotation`, `guests::throttle`, `tls::alert`, `tls::dane`, `tls::facts`, `tls::identity`, `tls::judgement`, `tls::posh`, `tls::revocation`, `tls::trust`, `resolve::plan`, `resolve::special`, `probe::findings`, `probe::trouble`, `probe::verdict` | decisions: no tokio, no clock, no file |
+//! | 2 io | `conn`, `machine`, `tls`, `resolve`, `queue`, `guests`, `means`, `witness` | bytes, certificates, the DNS |
 //! | 3 flow | `router`, `inbound`, `outbound`, `component`, `listen` | who passes what to whom |
 //! | 4 house | `admin`, `app`, `logging`, `probe`, `cli`, `demo` | the assembly and its commands |
 
@@ -19,6 +19,7 @@
 
 mod admin;
 pub mod app;
+mod budget;
 pub mod cli;
 pub mod closed;
 mod component;
@@ -31,6 +32,7 @@ mod inbound;
 pub mod lane;
 mod listen;
 pub mod logging;
+mod machine;
 mod means;
 pub mod negotiate;
 mod outbound;

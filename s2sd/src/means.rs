@@ -10,9 +10,13 @@ use tokio_rustls::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 use xmpp_sasl::{ChannelBindings, Random};
+use xmpp_stream::Domain;
 
+use crate::budget::{Account, Budget, Owner, Share};
+use crate::config::Config;
 use crate::conn::Conn;
 use crate::guests::{Guests, Throttle, Turns};
+use crate::machine;
 use crate::negotiate::{House, Secured};
 use crate::pace::Paces;
 use crate::resolve::{Dns, Posh};
@@ -31,6 +35,8 @@ pub(crate) struct Means {
     pub(crate) posh: Posh,
     /// How fast peers may send.
     pub(crate) paces: Paces,
+    /// The memory for what waits and what is half read.
+    pub(crate) memory: Budget,
     /// Turns for what takes long to compute: whoever waits for one makes nobody else wait.
     pub(crate) computing: Arc<Semaphore>,
     /// Turns for what waits for a KDC, which are no processor's: one that does not answer delays no password.
@@ -84,6 +90,7 @@ impl Means {
             dns,
             posh: Posh::default(),
             paces: Paces::default(),
+            memory: Budget::new(memory(&house.config), PEERS, COMPONENTS),
             reloads: watch::Sender::default(),
             stop: CancellationToken::new(),
             house: ArcSwap::from(house),
@@ -135,6 +142,18 @@ impl Means {
         }
     }
 
+    /// From whose account the memory for this domain's streams, and what waits for or because of it, is paid.
+    pub(crate) fn payer(&self, remote: &Domain) -> Account {
+        self.memory.account(Owner::peer(remote))
+    }
+
+    /// There are new rules.
+    pub(crate) fn replace_house(&self, house: House) {
+        self.memory.set_total(memory(&house.config));
+        self.house.store(Arc::new(house));
+        self.reloads.send_replace(());
+    }
+
     /// The rules as they are now.
     pub(crate) fn house(&self) -> Arc<House> {
         self.house.load_full()
@@ -159,6 +178,17 @@ fn channel_bindings(tls: &TlsStream<TcpStream>, own: Option<&ByName>) -> Channel
         }
     };
     binding::channel_bindings(exported.ok(), shown)
+}
+
+/// What part of the free memory one registered domain, or a network before it is known who is there, may have.
+const PEERS: Share = Share(1, 2);
+/// The same for one of our own components.
+const COMPONENTS: Share = Share(1, 1);
+
+/// All that may wait, and be half read.
+fn memory(config: &Config) -> usize {
+    let quarter = || machine::memory() / 4;
+    config.limits.memory.unwrap_or_else(quarter)
 }
 
 /// How many threads may wait for a KDC at one time.

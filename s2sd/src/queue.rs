@@ -1,17 +1,15 @@
 //! A queue of stanzas with a bound in stanzas and in bytes, between the router and a lane or a component link.
 //!
-//! What happens at the bound is the sender's choice: a lane's is a bounce, a component's is a pause of the stream the
-//! stanza came from.
+//! What waits is paid for from the account of who caused it, too. What happens at either bound is the sender's choice: a
+//! lane's is a bounce, a component's is a pause of the stream the stanza came from.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{Notify, mpsc};
 
+use crate::budget::Account;
 use crate::stanza::Stanza;
-
-/// As long as no more than this wait, they are on their way.
-const SHORT: usize = 256;
 
 /// The bound.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +39,8 @@ pub(crate) struct Receiver {
 pub(crate) enum Rejected {
     /// The bound is reached.
     Full(Stanza),
+    /// Who pays may have no more memory at this time.
+    Unpaid(Stanza),
     /// The receiver is gone.
     Gone(Stanza),
 }
@@ -76,19 +76,22 @@ pub(crate) fn bounded(bound: Bound) -> (Sender, Receiver) {
 }
 
 impl Sender {
-    /// Gives a stanza, or has it back.
-    pub(crate) fn send(&self, stanza: Stanza) -> Result<(), Rejected> {
+    /// Gives a stanza that this account pays for, or has it back. One that is paid for already stays so.
+    pub(crate) fn send(&self, stanza: Stanza, payer: &Account) -> Result<(), Rejected> {
         let size = stanza.size();
-        let Some(before) = self.load.take(size) else {
+        if !self.load.has_room() {
             return Err(Rejected::Full(stanza));
+        }
+        let stanza = match stanza.payer() {
+            Some(_) => stanza,
+            None => match payer.take(stanza.cost()) {
+                // A stanza is a piece of the buffer it was read into and keeps all of that alive: copied out, it costs
+                // what is paid for it.
+                Some(charge) => stanza.compact().paid_by(charge),
+                None => return Err(Rejected::Unpaid(stanza)),
+            },
         };
-        // A stanza is a piece of the buffer it was read into and keeps all of that alive: what will wait is copied out,
-        // so that the bound in bytes is one of memory.
-        let stanza = if before < SHORT {
-            stanza
-        } else {
-            stanza.compact()
-        };
+        self.load.take(size);
         self.stanzas.send(stanza).map_err(|back| {
             self.load.give(size);
             Rejected::Gone(back.0)
@@ -105,6 +108,11 @@ impl Sender {
             () = room => {}
             () = self.stanzas.closed() => {}
         }
+    }
+
+    /// Whether nothing waits in it or beyond it: all that was sent has left its receiver.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.load.stanzas.load(Ordering::Acquire) == 0
     }
 
     /// Whether both ends belong to the same queue.
@@ -141,20 +149,15 @@ impl Receiver {
 }
 
 impl Load {
+    /// A single stanza larger than the bound still fits an empty queue: its own limit was checked where it came in.
     fn has_room(&self) -> bool {
         self.stanzas.load(Ordering::Acquire) < self.bound.stanzas
             && self.bytes.load(Ordering::Acquire) < self.bound.bytes
     }
 
-    /// A single stanza larger than the bound still fits an empty queue: its own limit was checked where it came in.
-    ///
-    /// `Some`: how many were there before it.
-    fn take(&self, size: usize) -> Option<usize> {
-        if !self.has_room() {
-            return None;
-        }
+    fn take(&self, size: usize) {
         self.bytes.fetch_add(size, Ordering::AcqRel);
-        Some(self.stanzas.fetch_add(1, Ordering::AcqRel))
+        self.stanzas.fetch_add(1, Ordering::AcqRel);
     }
 
     fn give(&self, size: usize) {

@@ -4,15 +4,17 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use tokio::time::sleep;
 use tracing::{debug, field::Empty, warn};
 use xmpp_stream::{
     ContentNamespace, Context, Domain, Element, ErrorType, StanzaCondition, StanzaError,
     error_reply,
 };
 
+use crate::budget::{Account, Charge};
 use crate::closed::{Cause, cause_element};
 use crate::means::Means;
 use crate::negotiate::DomainPair;
@@ -43,15 +45,37 @@ pub(crate) struct Link {
 pub(crate) struct Undelivered {
     /// It comes back.
     pub(crate) stanza: Stanza,
-    /// Who may have room later.
-    pub(crate) wait_for: Sender,
+    /// What may be there later.
+    pub(crate) wait_for: Wait,
+}
+
+/// What a stanza waits for, outside of any queue.
+#[derive(Debug)]
+pub(crate) enum Wait {
+    /// Room in this queue.
+    Queue(Sender),
+    /// Memory, of which its sender has too much already.
+    Memory,
+}
+
+/// Memory comes back when anybody at all is done with some, so it is looked for again and again.
+const AGAIN: Duration = Duration::from_millis(50);
+
+impl Wait {
+    /// Waits until there may be room.
+    pub(crate) async fn room(&self) {
+        match self {
+            Self::Queue(sender) => sender.room().await,
+            Self::Memory => sleep(AGAIN).await,
+        }
+    }
 }
 
 impl Router {
     /// A router without components and lanes.
     pub(crate) fn new(means: Arc<Means>) -> Arc<Self> {
         Arc::new(Self {
-            lanes: Lanes::default(),
+            lanes: Lanes::new(means.house.load().config.queue.lanes),
             components: Mutex::default(),
             means,
         })
@@ -67,16 +91,17 @@ impl Router {
         &self.lanes
     }
 
-    /// Takes a stanza on its way. Only a full component queue gives it back; everything else ends here: queued,
-    /// answered, or bounced.
+    /// Takes a stanza on its way. Only a component for which it has to wait gives it back; everything else ends here:
+    /// queued, answered, or bounced. What then waits, the stanza or its answer, is on the account of who caused it.
     pub(crate) fn deliver(
         self: &Arc<Self>,
         stanza: Stanza,
         origin: &Origin,
+        payer: &Account,
     ) -> Result<(), Undelivered> {
         let house = self.means.house.load();
         let Some(served) = house.served(stanza.target()) else {
-            self.to_lane(stanza, origin);
+            self.to_lane(stanza, origin, payer);
             return Ok(());
         };
         let link = self
@@ -84,79 +109,111 @@ impl Router {
             .get(stanza.target())
             .map(|link| link.sender.clone());
         if let Some(sender) = link {
-            return match sender.send(stanza) {
-                Ok(()) => Ok(()),
-                Err(Rejected::Full(stanza)) if matches!(origin, Origin::Peer(_)) => {
-                    Err(Undelivered {
-                        stanza,
-                        wait_for: sender,
-                    })
-                }
-                // Neither a component nor a bounce may wait for a component: that way lies a circle.
+            let (stanza, wait_for, text) = match sender.send(stanza, payer) {
+                Ok(()) => return Ok(()),
                 Err(Rejected::Full(stanza)) => {
-                    self.bounce(&stanza, &full("the component's queue is full"));
-                    Ok(())
+                    (stanza, Wait::Queue(sender), "the component's queue is full")
                 }
+                Err(Rejected::Unpaid(stanza)) => (stanza, Wait::Memory, NO_MEMORY),
                 Err(Rejected::Gone(stanza)) => {
-                    self.bounce(&stanza, &absent());
-                    Ok(())
+                    self.bounce(&stanza, &absent(), payer);
+                    return Ok(());
                 }
             };
+            if matches!(origin, Origin::Peer(_)) {
+                return Err(Undelivered { stanza, wait_for });
+            }
+            // Neither a component nor a bounce may wait for a component: that way lies a circle.
+            self.bounce(&stanza, &full(text), payer);
+            return Ok(());
         }
         if served.component.is_some() {
-            self.bounce(&stanza, &absent());
+            self.bounce(&stanza, &absent(), payer);
             return Ok(());
         }
         match services::answer(stanza.element(), &served.contact, SystemTime::now()) {
             services::Answer::Reply(bytes) => {
-                self.send_own(bytes, stanza.element().context().content())
+                self.send_own(bytes, stanza.element().context().content(), payer)
             }
             services::Answer::Drop => {}
         }
         Ok(())
     }
 
-    fn to_lane(self: &Arc<Self>, stanza: Stanza, origin: &Origin) {
+    fn to_lane(self: &Arc<Self>, stanza: Stanza, origin: &Origin, payer: &Account) {
         // A peer's stanza is for us or it is refused: this server is no open relay (the session checked `to`).
         if matches!(origin, Origin::Peer(_)) {
             debug!(to = %stanza.target(), "a peer's stanza for a domain that is not served any more");
-            self.bounce(&stanza, &absent());
+            self.bounce(&stanza, &absent(), payer);
             return;
         }
         // At once, and without a lane: nobody is looked up, nobody is connected to.
         if let Err(denied) = self.means.house.load().admits(stanza.target()) {
             let cause = Cause::denied(stanza.target(), &denied);
-            self.bounce(&stanza, &cause.stanza_error());
+            self.bounce(&stanza, &cause.stanza_error(), payer);
             return;
         }
         let pair = DomainPair {
             local: stanza.sender().clone(),
             remote: stanza.target().clone(),
         };
-        if let Err((stanza, what)) = self.lanes.send(self, pair, stanza) {
-            self.bounce(&stanza, &full(what));
+        let own = matches!(origin, Origin::Own);
+        if let Err((stanza, what)) = self.lanes.send(self, pair, stanza, own, payer) {
+            self.bounce(&stanza, &full(what), payer);
         }
     }
 
     /// Answers a stanza with an error, once: errors and results have no answer (RFC 6120 §8.3.1), and an answer that
-    /// has no room is dropped, not bounced.
-    pub(crate) fn bounce(self: &Arc<Self>, stanza: &Stanza, error: &StanzaError) {
+    /// has no room is dropped, not bounced. Who caused the stanza pays for the answer, too.
+    pub(crate) fn bounce(self: &Arc<Self>, stanza: &Stanza, error: &StanzaError, payer: &Account) {
         match error_reply(stanza.element(), error) {
-            Some(bytes) => self.send_own(bytes, stanza.element().context().content()),
-            None => {
-                debug!(from = %stanza.sender(), to = %stanza.target(), "dropped: nobody is to be told")
+            Some(bytes) => self.send_own(bytes, stanza.element().context().content(), payer),
+            None => dropped(stanza),
+        }
+    }
+
+    /// Sends back a stanza that waited. What was paid for it pays for the answer, so that there is one.
+    pub(crate) fn give_back(self: &Arc<Self>, mut stanza: Stanza, error: &StanzaError) {
+        if let Some(charge) = stanza.take_charge() {
+            let payer = charge.account().clone();
+            match error_reply(stanza.element(), error) {
+                Some(bytes) => {
+                    let content = stanza.element().context().content();
+                    drop(stanza);
+                    self.send_paid(bytes, content, &payer, Some(charge));
+                }
+                None => dropped(&stanza),
             }
         }
     }
 
+    fn send_own(self: &Arc<Self>, bytes: Bytes, content: ContentNamespace, payer: &Account) {
+        self.send_paid(bytes, content, payer, None);
+    }
+
     /// Sends a stanza of our own, written as for a stream with that content namespace.
-    fn send_own(self: &Arc<Self>, bytes: Bytes, content: ContentNamespace) {
+    fn send_paid(
+        self: &Arc<Self>,
+        bytes: Bytes,
+        content: ContentNamespace,
+        payer: &Account,
+        charge: Option<Charge>,
+    ) {
         let stanza = Element::parse(bytes, &Context::new(content))
             .ok()
             .and_then(|element| Stanza::own(element).ok());
         match stanza {
             Some(stanza) => {
-                if self.deliver(stanza, &Origin::Own).is_err() {
+                // What a component hears of its own stanzas has room as long as its queue has.
+                let owed = || {
+                    let served = self.means.house.load().serves(stanza.target());
+                    served.then(|| payer.force(0))
+                };
+                let stanza = match charge.or_else(owed) {
+                    Some(charge) => stanza.compact().paid_by(charge),
+                    None => stanza,
+                };
+                if self.deliver(stanza, &Origin::Own, payer).is_err() {
                     warn!(unproved = Empty, "an answer of our own found no room");
                 }
             }
@@ -193,6 +250,13 @@ impl Router {
             .unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+fn dropped(stanza: &Stanza) {
+    debug!(from = %stanza.sender(), to = %stanza.target(), "dropped: nobody is to be told");
+}
+
+/// What a sender hears that has as much of the memory already as it may.
+pub(crate) const NO_MEMORY: &str = "this server has no more memory for what waits because of you";
 
 fn full(text: &str) -> StanzaError {
     StanzaError::new(ErrorType::Wait, StanzaCondition::ResourceConstraint)

@@ -11,6 +11,7 @@ use xmpp_stream::{
     StanzaKind, Writer, split_jid,
 };
 
+use crate::budget::{Account, Charge};
 use crate::negotiate::{Attached, Authorized};
 
 /// By whose authority a stanza is sent.
@@ -25,14 +26,21 @@ pub enum Origin {
 }
 
 /// An element that is a stanza with addresses its sender may use, spelt as RFC 7622 prepares them.
-#[derive(Clone, Debug)]
+///
+/// Where it waits, it holds what it costs on the account of who caused it.
+#[derive(Debug)]
 pub struct Stanza {
     element: Element,
     kind: StanzaKind,
     sender: Domain,
     target: Domain,
     size: usize,
+    charge: Option<Charge>,
 }
+
+/// What a stanza costs besides its own bytes: the head of its element, its names, its place in a queue that grows by
+/// doubling, and what the allocator needs for each of them. `what_is_counted_is_what_it_costs` measures it.
+const OVERHEAD: usize = 512;
 
 /// Why an element may not cross the router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,6 +156,7 @@ impl Stanza {
             kind,
             sender,
             target,
+            charge: None,
         }
     }
 
@@ -182,6 +191,28 @@ impl Stanza {
     /// Its size in bytes, as it is written for another stream.
     pub fn size(&self) -> usize {
         self.size
+    }
+
+    /// What it takes of memory while it waits.
+    pub(crate) fn cost(&self) -> usize {
+        self.element.bytes().len() + OVERHEAD
+    }
+
+    /// The same, paid for as long as there is this stanza, whatever was paid before.
+    pub(crate) fn paid_by(self, mut charge: Charge) -> Self {
+        charge.force(self.cost());
+        let charge = Some(charge);
+        Self { charge, ..self }
+    }
+
+    /// Who pays for it, once it waits.
+    pub(crate) fn payer(&self) -> Option<&Account> {
+        self.charge.as_ref().map(Charge::account)
+    }
+
+    /// What was paid for it, for the answer that takes its place.
+    pub(crate) fn take_charge(&mut self) -> Option<Charge> {
+        self.charge.take()
     }
 }
 

@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 use s2sd_tests::{
     authoritative::Says,
     bystander::Bystander,
+    component::attach,
+    neighbour::Neighbour,
     peer::{Peer, header_text, initial_header},
     wire::{Event, Wire},
-    world::{SOON, World},
+    world::{SECRET, SOON, World},
 };
 use tokio::task::JoinSet;
-use xmpp_stream::{Condition, StreamError, ns};
+use xmpp_stream::{Condition, DialbackFeature, Features, StanzaKind, StreamError, ns};
 
 /// The daemon's limit is one second; this is more than any machine needs on top.
 const LATE: Duration = Duration::from_secs(5);
@@ -238,4 +240,72 @@ async fn who_is_slow_does_not_hold_up_the_stop() {
         let (last, _) = until_the_end(peer, "").await;
         assert!(matches!(last, None | Some(Condition::SystemShutdown)));
     }
+}
+
+/// Who is known may be silent for long, but not in the middle of an element.
+#[tokio::test]
+async fn an_element_has_so_much_time_whoever_sends_it() {
+    let mut world = World::new().unwrap();
+    let daemon = Bystander::daemon("here.test")
+        .policy("tls = 'optional'\nauth = ['external', 'dialback']")
+        .tables("[limits]\nstanza_time = '1s'\n");
+    world.start(daemon).await.unwrap();
+    let mut bystander = Bystander::beside(&mut world, "here.test").await.unwrap();
+    let neighbour = Neighbour::at(&mut world, "known.test").await.unwrap();
+    let door = world.daemon("here.test").unwrap().components[0];
+    let mut running = JoinSet::new();
+    for rest in ["", "x"] {
+        let proved = neighbour.proved(&world, "here.test", "here.test").await;
+        let mut peer = proved.unwrap();
+        peer.send("<message from='known.test' to='here.test'><body>")
+            .await
+            .unwrap();
+        running.spawn(until_the_end(peer, rest));
+    }
+    let component = attach(door, "here.test", SECRET, SOON).await.unwrap();
+    let mut component = Peer::over(component);
+    // As the one who connects.
+    let server = world.listen("called.test").await.unwrap();
+    let message = "<message from='here.test' to='called.test'/>";
+    component.send(message).await.unwrap();
+    let mut called = server.accept().await.unwrap();
+    let features = Features {
+        dialback: Some(DialbackFeature { errors: true }),
+        ..Features::default()
+    };
+    called.answer_open("called", &features).await.unwrap();
+    called.expect(ns::DIALBACK, "result").await.unwrap();
+    called
+        .send("<db:result from='called.test' to='here.test' type='valid'/><message><body>")
+        .await
+        .unwrap();
+    called.expect_stanza(StanzaKind::Message).await.unwrap();
+    running.spawn(until_the_end(called, "x"));
+    component
+        .send("<message from='here.test' to='called.test'>")
+        .await
+        .unwrap();
+    running.spawn(until_the_end(component, "x"));
+    while let Some(ended) = running.join_next().await {
+        let (last, took) = ended.unwrap();
+        assert_eq!(last, Some(Condition::ConnectionTimeout));
+        assert!(took > Duration::from_millis(500), "{took:?}");
+    }
+    bystander.is_well().await.unwrap();
+    // The time is each element's own: a peer that sends one after the other may go on.
+    let proved = neighbour.proved(&world, "here.test", "here.test").await;
+    let mut peer = proved.unwrap();
+    let began = Instant::now();
+    peer.send("<message from='known.test' to='here.test' id='")
+        .await
+        .unwrap();
+    while began.elapsed() < Duration::from_secs(2) {
+        peer.send("x'/><message from='known.test' to='here.test' id='")
+            .await
+            .unwrap();
+        bystander.is_well().await.unwrap();
+    }
+    // It hears that no component is there, and nothing worse.
+    peer.expect_nothing(Duration::ZERO).await.unwrap();
+    bystander.was_well().await.unwrap();
 }

@@ -276,12 +276,11 @@ impl Element {
     /// The bytes are a share of the buffer that they were read into, which stays as long as any of
     /// its elements. What is kept for long had better not hold on to it.
     #[must_use]
-    pub fn compact(&self) -> Self {
-        Self::new(
-            Bytes::copy_from_slice(&self.bytes),
-            self.context.clone(),
-            self.head.clone(),
-        )
+    pub fn compact(self) -> Self {
+        Self {
+            bytes: Bytes::copy_from_slice(&self.bytes),
+            ..self
+        }
     }
 
     fn value(&self, span: Option<Span>) -> Option<Cow<'_, str>> {

@@ -441,7 +441,7 @@ fn an_element_is_a_share_of_the_buffer_it_was_read_into() {
         panic!()
     };
     assert_eq!(message.bytes().as_ptr(), address);
-    let compact = message.compact();
+    let compact = message.clone().compact();
     assert_eq!(compact, message);
     assert_ne!(compact.bytes().as_ptr(), address);
 }

@@ -93,6 +93,8 @@ pub struct Limits {
     pub idle: Duration,
     /// After this time an outgoing stream is given up whose peer reads nothing of what is queued for it.
     pub stall: Duration,
+    /// From the first byte of an element to its last.
+    pub stanza_time: Duration,
     /// How long what waits may still be sent after SIGTERM.
     pub drain: Duration,
     /// Domain pairs proved or being proved on one stream.
@@ -111,6 +113,8 @@ pub struct Limits {
     pub inbound_per_domain: usize,
     /// Connections of components in all.
     pub components: usize,
+    /// Memory for all that waits and all that is half read. None: a quarter of the machine's.
+    pub memory: Option<usize>,
 }
 
 impl Default for Limits {
@@ -128,6 +132,7 @@ impl Default for Limits {
             keepalive: Duration::from_secs(5 * 60),
             idle: Duration::from_secs(60 * 60),
             stall: Duration::from_secs(5 * 60),
+            stanza_time: Duration::from_secs(60),
             drain: Duration::from_secs(30),
             pairs_per_stream: 64,
             dialback_failures: 10,
@@ -137,6 +142,7 @@ impl Default for Limits {
             inbound_per_network: 2000,
             inbound_per_domain: 16,
             components: 1000,
+            memory: None,
         }
     }
 }

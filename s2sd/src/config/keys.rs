@@ -126,6 +126,7 @@ pub const KEYS: &[Key] = &[
     key("limits", "keepalive", "duration", "\"5m\""),
     key("limits", "idle", "duration", "\"60m\""),
     key("limits", "stall", "duration", "\"5m\""),
+    key("limits", "stanza_time", "duration", "\"60s\""),
     key("limits", "drain", "duration", "\"30s\""),
     key("limits", "pairs_per_stream", "number", "64"),
     key("limits", "dialback_failures", "number", "10"),
@@ -135,6 +136,7 @@ pub const KEYS: &[Key] = &[
     key("limits", "inbound_per_network", "number", "2000"),
     key("limits", "inbound_per_domain", "number", "16"),
     key("limits", "components", "number", "1000"),
+    key("limits", "memory", "size or word", "\"auto\""),
 
     key("queue", "stanzas", "number", "10000"),
     key("queue", "bytes", "size", "\"16MiB\""),

@@ -21,6 +21,8 @@ const LEAST_STANZA: usize = 10_000;
 const SECOND: Duration = Duration::from_secs(1);
 /// A secret shorter than this can be guessed, or computed from one handshake or one key that it made.
 const SHORT_SECRET: usize = 16;
+/// With less there is hardly room for a connection and a stanza.
+const LEAST_MEMORY: usize = 4 << 20;
 /// More of anything is a slip of the pen.
 const MANY: usize = 1_000_000_000;
 
@@ -172,6 +174,11 @@ fn limits(table: &Reader<'_>) -> Limits {
     table.set("keepalive", &mut limits.keepalive, values::duration(SECOND));
     table.set("idle", &mut limits.idle, values::duration(SECOND));
     table.set("stall", &mut limits.stall, values::duration(SECOND));
+    table.set(
+        "stanza_time",
+        &mut limits.stanza_time,
+        values::duration(SECOND),
+    );
     table.set("drain", &mut limits.drain, values::duration(Duration::ZERO));
     table.set("pairs_per_stream", &mut limits.pairs_per_stream, many(1));
     table.set("dialback_failures", &mut limits.dialback_failures, many(0));
@@ -193,6 +200,11 @@ fn limits(table: &Reader<'_>) -> Limits {
         many(1),
     );
     table.set("components", &mut limits.components, many(1));
+    table.set(
+        "memory",
+        &mut limits.memory,
+        values::size_or_auto(LEAST_MEMORY),
+    );
     limits
 }
 

@@ -134,6 +134,17 @@ pub(super) fn size_or_none(value: &DeValue<'_>) -> Result<usize, Wrong> {
     })
 }
 
+/// A number of bytes with its unit, or "auto" for what fits the machine.
+pub(super) fn size_or_auto(least: usize) -> impl Fn(&DeValue<'_>) -> Result<Option<usize>, Wrong> {
+    move |value| match value.as_str() {
+        Some("auto") => Ok(None),
+        _ => size(least)(value).map(Some).map_err(|wrong| Wrong {
+            must_be: format!("{}, or \"auto\"", wrong.must_be),
+            ..wrong
+        }),
+    }
+}
+
 /// A number of bytes as it is written.
 pub(crate) fn size_text(bytes: usize) -> String {
     let whole = SIZES[..3]

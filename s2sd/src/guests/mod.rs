@@ -3,7 +3,7 @@
 
 pub(crate) mod connections;
 mod known;
-mod network;
+pub(crate) mod network;
 mod refusals;
 mod rotation;
 pub(crate) mod throttle;

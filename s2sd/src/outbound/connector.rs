@@ -10,9 +10,10 @@ use tracing::{debug, trace};
 use xmpp_dialback::Verdict;
 use xmpp_stream::{Codec, ContentNamespace, Domain, Frame};
 
+use crate::budget::Charge;
 use crate::closed::{Cause, Closed};
 use crate::config::{Policy, TlsMode};
-use crate::conn::{Conn, Io, Progress};
+use crate::conn::{self, Conn, Io, Progress};
 use crate::means::{Dice, Means};
 use crate::negotiate::{
     Authorized, Call, DomainPair, House, Method, Outbound, OutboundEffect, OutboundEvent, Purpose,
@@ -224,10 +225,15 @@ impl Attempt<'_> {
             }
             self.handshake(tcp, true, self.shows(&tried)).await?
         } else {
-            Conn::new(Io::Plain(tcp), peer, self.codec())
+            Conn::new(Io::Plain(tcp), peer, self.codec(), self.charge()?)
         };
         let transport = Means::secured(&conn, None).map_or(Transport::Plain, Transport::Tls);
         self.negotiate(conn, transport, purpose, tried, place).await
+    }
+
+    /// What the connection costs is on the account of the domain that we call.
+    fn charge(&self) -> Result<Charge, Cause> {
+        conn::admit(&self.means.payer(&self.pair.remote)).ok_or(Cause::Memory)
     }
 
     fn codec(&self) -> Codec {
@@ -235,6 +241,7 @@ impl Attempt<'_> {
     }
 
     async fn handshake(&self, tcp: TcpStream, direct: bool, shows: bool) -> Result<Conn, Cause> {
+        let charge = self.charge()?;
         let peer = tcp
             .peer_addr()
             .map_err(|error| Cause::Lost(error.to_string().into()))?;
@@ -253,7 +260,8 @@ impl Attempt<'_> {
                 let facts = tls::describe(session);
                 self.onlooker
                     .saw(Sight::Secured(facts, PeerChain::of(session)));
-                Ok(Conn::new(Io::Tls(Box::new(tls.into())), peer, self.codec()))
+                let io = Io::Tls(Box::new(tls.into()));
+                Ok(Conn::new(io, peer, self.codec(), charge))
             }
             Ok(Err(error)) => {
                 self.onlooker.saw(Sight::NoTls(&error));
@@ -436,6 +444,7 @@ pub(crate) async fn next_event(
             progress = conn.progress(true) => match progress {
                 Ok(Progress::Read) => onlooker.saw(Sight::Bytes(conn.unread())),
                 Ok(Progress::Written) => {}
+                Ok(Progress::Overfull) => return OutboundEvent::Overfull,
                 Ok(Progress::End) => return OutboundEvent::Lost("the other server closed the connection".to_owned()),
                 Err(error) => {
                     onlooker.saw(Sight::Broken(&error));

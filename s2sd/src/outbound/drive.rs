@@ -7,18 +7,19 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep_until, timeout};
 use tracing::{Instrument, debug, field::Empty, info, info_span, trace, warn};
 use xmpp_stream::{ContentNamespace, Context, Element, ErrorType, StanzaCondition, StanzaError};
 
 use super::connector::{self, Outcome, Ready};
+use super::lanes::Signs;
 use super::stall::Stall;
 use super::strays::{Carried, Stray, Strays};
 use crate::closed::{By, Cause, Closed, cause_element};
 use crate::conn::{Conn, Progress};
-use crate::lane::{Lane, LaneEffect, LaneEvent, Patience, Waiting, pop_front_if};
+use crate::lane::{Lane, LaneEffect, LaneEvent, Patience, Waiting, pop_front_if, release};
 use crate::means::Dice;
 use crate::negotiate::{DomainPair, House, Outbound, OutboundEffect, OutboundEvent, Purpose};
 use crate::peer_text::PeerText;
@@ -30,13 +31,15 @@ use crate::stanza::Stanza;
 pub(super) const LAST_WORDS: Duration = Duration::from_secs(5);
 /// At most so many stanzas move from the queue to the lane at once.
 const BATCH: usize = 256;
+/// A stream by which only answers and bounces of ours went is closed after this part of `limits.idle`.
+const ONLY_ANSWERS: u32 = 60;
 
 pub(super) struct LaneTask {
     router: Arc<Router>,
     house: Arc<House>,
     pair: DomainPair,
     queue: Receiver,
-    alive: Arc<Notify>,
+    signs: Arc<Signs>,
     lane: Lane,
     effects: Vec<LaneEffect>,
     connecting: Option<JoinHandle<Result<Outcome, Cause>>>,
@@ -76,6 +79,8 @@ enum Happened {
     Tick,
     Alive,
     Reloaded,
+    Late,
+    LetGo,
     Stop,
     DrainOver,
 }
@@ -85,7 +90,7 @@ impl LaneTask {
         router: Arc<Router>,
         pair: DomainPair,
         queue: Receiver,
-        alive: Arc<Notify>,
+        signs: Arc<Signs>,
     ) -> Self {
         let house = router.means().house();
         let own = &house.config.queue;
@@ -100,7 +105,7 @@ impl LaneTask {
             router,
             pair,
             queue,
-            alive,
+            signs,
             lane: Lane::new(patience),
             effects: Vec::new(),
             connecting: None,
@@ -118,7 +123,8 @@ impl LaneTask {
             loop {
                 match self.next(&mut batch).await {
                     Happened::Queue => {
-                        for stanza in batch.drain(..) {
+                        let came = std::mem::take(&mut batch);
+                        for stanza in came {
                             self.tell(LaneEvent::Stanza(stanza));
                         }
                     }
@@ -135,6 +141,11 @@ impl LaneTask {
                         }
                     }
                     Happened::Idle => self.say(OutboundEvent::Idle).await,
+                    Happened::Late => self.say(OutboundEvent::Late).await,
+                    Happened::LetGo => {
+                        self.let_go().await;
+                        break;
+                    }
                     Happened::Stalled => self.on_stalled(),
                     Happened::Tick => self.tell(LaneEvent::Tick),
                     Happened::Alive => self.tell(LaneEvent::PeerAlive),
@@ -156,7 +167,8 @@ impl LaneTask {
                     if self.stream.is_some() {
                         self.say(OutboundEvent::Shutdown).await;
                     }
-                    if self.router.lanes().forget(&self.pair, &self.queue) {
+                    let lanes = self.router.lanes();
+                    if lanes.forget(&self.pair, &self.signs, &self.queue) {
                         break;
                     }
                 }
@@ -170,23 +182,29 @@ impl LaneTask {
     async fn next(&mut self, batch: &mut Vec<Stanza>) -> Happened {
         let limits = &self.house.config.limits;
         let deadline = self.lane.deadline();
-        let (keepalive, idle, stall) = match &mut self.stream {
+        let idle = match self.signs.only_answers() {
+            true => limits.idle / ONLY_ANSWERS,
+            false => limits.idle,
+        };
+        let (keepalive, idle, stall, late) = match &mut self.stream {
             Some(stream) => {
                 let (written, queued) = (stream.conn.written(), !stream.conn.is_flushed());
                 let stall = &mut stream.stall;
                 (
                     Some(stream.quiet_since + limits.keepalive),
-                    Some(stream.used + limits.idle),
+                    Some(stream.used + idle),
                     stall.deadline(Instant::now(), written, queued, limits.stall),
+                    stream.conn.whole_until(limits.stanza_time),
                 )
             }
-            None => (None, None, None),
+            None => (None, None, None, None),
         };
         let due = [
             (self.stopping, Happened::DrainOver),
             (keepalive, Happened::KeepAlive),
             (idle, Happened::Idle),
             (stall, Happened::Stalled),
+            (late, Happened::Late),
             (deadline, Happened::Tick),
         ];
         let stopping = self.stopping.is_some();
@@ -196,9 +214,25 @@ impl LaneTask {
             outcome = finished(&mut self.connecting) => Happened::Connected(outcome),
             progress = progress(&mut self.stream) => Happened::Stream(progress),
             happened = first(due) => happened,
-            () = self.alive.notified() => Happened::Alive,
+            () = self.signs.alive.notified() => Happened::Alive,
+            () = self.signs.let_go.cancelled() => Happened::LetGo,
             Ok(()) = self.reloads.changed() => Happened::Reloaded,
             () = self.router.means().stop.cancelled(), if !stopping => Happened::Stop,
+        }
+    }
+
+    /// Another lane has the place of this one, in which nothing waits, or only what may be lost.
+    async fn let_go(&mut self) {
+        if let Some(attempt) = self.connecting.take() {
+            attempt.abort();
+        }
+        self.say(OutboundEvent::Idle).await;
+        while let Some(stanza) = self.queue.try_receive() {
+            self.tell(LaneEvent::Stanza(stanza));
+        }
+        self.tell(LaneEvent::GiveUp(Cause::Idle));
+        if let Some(attempt) = self.connecting.take() {
+            attempt.abort();
         }
     }
 
@@ -232,7 +266,7 @@ impl LaneTask {
                 }
                 LaneEffect::Bounce(stanza, cause) => {
                     self.queue.settled(stanza.size());
-                    self.router.bounce(&stanza, &cause.stanza_error());
+                    self.router.give_back(stanza, &cause.stanza_error());
                 }
             }
         }
@@ -298,7 +332,8 @@ impl LaneTask {
             let most = stream.outbound.peer_max_stanza();
             if let Some(most) = most.filter(|most| stanza.size() as u64 > *most) {
                 self.queue.settled(stanza.size());
-                self.router.bounce(stanza, &too_big(stanza.size(), most));
+                let error = too_big(stanza.size(), most);
+                self.router.give_back(waiting.stanza, &error);
                 continue;
             }
             let begin = stream.conn.queued();
@@ -318,6 +353,7 @@ impl LaneTask {
         match progress {
             Ok(Progress::Written) => {}
             Ok(Progress::Read) => self.frames().await,
+            Ok(Progress::Overfull) => self.say(OutboundEvent::Overfull).await,
             Ok(Progress::End) => {
                 self.say(OutboundEvent::Lost(
                     "the other server closed the connection".to_owned(),
@@ -369,7 +405,8 @@ impl LaneTask {
             Stanza::own(element).ok()
         });
         if let Some(stanza) = answered {
-            self.router.bounce(&stanza, &refused());
+            let payer = stream.conn.payer().clone();
+            self.router.bounce(&stanza, &refused(), &payer);
         }
         what
     }
@@ -384,6 +421,7 @@ impl LaneTask {
         while let Some(first) = pop_front_if(&mut stream.unwritten, is_written) {
             self.queue.settled(first.waiting.stanza.size());
         }
+        release(&mut stream.unwritten);
     }
 
     /// One event for the stream's machine, and what follows from it.

@@ -59,6 +59,10 @@ pub enum InboundEvent {
     Computed(Computed),
     /// The deadline passed.
     Tick,
+    /// An element has begun, and its rest does not come.
+    Late,
+    /// An element has begun, and there is no memory for its rest.
+    Overfull,
     /// The peer was silent for longer than an open stream may be.
     Idle,
     /// There are new rules. The stream keeps those it began with, but for one question: who may federate at all.
@@ -256,6 +260,24 @@ impl Inbound {
                 Err(Closed {
                     by: By::Us,
                     cause: Cause::Timeout("the peer did not authenticate"),
+                })
+            }
+            InboundEvent::Late => {
+                let error = StreamError::new(Condition::ConnectionTimeout)
+                    .with_text("an element did not arrive in time");
+                self.send_error(&error, out);
+                Err(Closed {
+                    by: By::Us,
+                    cause: Cause::Timeout("an element did not arrive in time"),
+                })
+            }
+            InboundEvent::Overfull => {
+                let error = StreamError::new(Condition::ResourceConstraint)
+                    .with_text("this server has no memory for so much of what you send");
+                self.send_error(&error, out);
+                Err(Closed {
+                    by: By::Us,
+                    cause: Cause::Memory,
                 })
             }
             InboundEvent::Idle => {

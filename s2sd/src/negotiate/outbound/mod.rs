@@ -89,6 +89,10 @@ pub enum OutboundEvent {
     Tick,
     /// More came of what an open stream of ours carries nothing of than is put up with.
     TooManyStrays,
+    /// An element has begun, and its rest does not come.
+    Late,
+    /// An element has begun, and there is no memory for its rest.
+    Overfull,
     /// Nothing was sent for as long as an open stream may be silent.
     Idle,
     /// This server is going down.
@@ -296,6 +300,18 @@ impl Outbound {
             OutboundEvent::TooManyStrays => {
                 let text = "too many elements that mean nothing on this stream";
                 Err(self.refuse_with(Condition::PolicyViolation, text, out))
+            }
+            OutboundEvent::Late => {
+                let error = StreamError::new(Condition::ConnectionTimeout);
+                let mut closed = self.refuse(error, String::new(), out);
+                closed.cause = Cause::Timeout("an element did not arrive in time");
+                Err(closed)
+            }
+            OutboundEvent::Overfull => {
+                let error = StreamError::new(Condition::ResourceConstraint);
+                let mut closed = self.refuse(error, String::new(), out);
+                closed.cause = Cause::Memory;
+                Err(closed)
             }
             OutboundEvent::Idle => {
                 self.send_footer(out);

@@ -47,9 +47,11 @@ pub(super) fn ended(case: Case<'_>, cause: &Cause) -> Reason {
         )),
         Cause::Dns(what) => names::failed(case.findings, what),
         Cause::Dnssec(what) => names::bogus(case.findings, what),
-        Cause::TooManyFailures | Cause::Idle | Cause::Shutdown | Cause::Replaced => {
-            other(case, cause)
-        }
+        Cause::TooManyFailures
+        | Cause::Memory
+        | Cause::Idle
+        | Cause::Shutdown
+        | Cause::Replaced => other(case, cause),
         Cause::NotPublic(_)
         | Cause::CertificateRefused(_)
         | Cause::StanzaRefused(_)

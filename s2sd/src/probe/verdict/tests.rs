@@ -107,6 +107,7 @@ fn causes() -> Vec<Cause> {
         Cause::DialbackInvalid,
         Cause::TooManyFailures,
         Cause::Timeout("SASL"),
+        Cause::Memory,
         Cause::Idle,
         Cause::Shutdown,
         Cause::Finished,
