@@ -28,6 +28,7 @@ use crate::outbound;
 use crate::pace::Kept;
 use crate::router::Router;
 use crate::stanza::{Origin, Stanza};
+use crate::tls::PeerChain;
 use crate::witness::{Which, shown};
 
 /// A connection that sends nothing of its own any more gets this long to take our last words.
@@ -37,6 +38,8 @@ struct Driver {
     router: Arc<Router>,
     house: Arc<House>,
     conn: Conn,
+    /// What the peer showed, and what was found out about it: once for the connection.
+    chain: Option<PeerChain>,
     /// Questions to authoritative servers, and about certificates: at most one of each for a pair. They end with the
     /// stream, lest a peer that comes and goes leave more of them behind than it could have on its streams.
     questions: JoinSet<InboundEvent>,
@@ -75,6 +78,7 @@ pub(crate) async fn serve(
                     questions: JoinSet::new(),
                     router,
                     conn,
+                    chain: None,
                     admission: admission.clone(),
                     remotes: Vec::new(),
                     effects: Vec::new(),
@@ -324,9 +328,12 @@ impl Driver {
             }
             InboundEffect::Judge(domain) => {
                 let means = Arc::clone(self.router.means());
-                let chain = shown(&self.conn);
+                let source = self.conn.peer().ip();
+                self.chain = self.chain.take().or_else(|| shown(&self.conn));
+                let chain = self.chain.clone();
                 let judge = async move {
-                    InboundEvent::Judged(means.judge(chain, domain, Which::Calling).await)
+                    let judged = means.judge(chain, domain, Which::Calling, source);
+                    InboundEvent::Judged(judged.await)
                 };
                 self.questions.spawn(judge.in_current_span());
                 Ok(None)
@@ -469,6 +476,7 @@ impl Driver {
         )
         .await?;
         self.conn = conn;
+        self.chain = None;
         Ok(match secured {
             Some(secured) => InboundEvent::TlsReady(secured),
             None => InboundEvent::TlsFailed("no session".to_owned()),

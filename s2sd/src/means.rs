@@ -49,6 +49,8 @@ pub(crate) struct Means {
     pub(crate) components: Arc<Guests>,
     /// Components that showed a wrong secret.
     pub(crate) throttle: Mutex<Throttle>,
+    /// Turns for judging certificates, which takes as long as a peer makes it take.
+    pub(crate) judging: Turns,
     /// Told when the rules were replaced: who is not admitted any more loses its streams.
     pub(crate) reloads: watch::Sender<()>,
     /// Cancelled when the server begins to drain.
@@ -91,6 +93,7 @@ impl Means {
             posh: Posh::default(),
             paces: Paces::default(),
             memory: Budget::new(memory(&house.config), PEERS, COMPONENTS),
+            judging: Turns::half_of_this_machine(),
             reloads: watch::Sender::default(),
             stop: CancellationToken::new(),
             house: ArcSwap::from(house),

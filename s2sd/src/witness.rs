@@ -4,6 +4,8 @@
 //! number (its SRV records, and addresses and TLSA records of at most 24 servers) and in time, and nobody else waits
 //! for it.
 
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::UnixTime;
@@ -16,9 +18,9 @@ use crate::config::{Dane, Dnssec, Policy, TlsMode};
 use crate::conn::Conn;
 use crate::means::Means;
 use crate::negotiate::{House, Judged};
-use crate::resolve::{Asker, Dns, Fetch, Host, ResolveError, Target};
+use crate::resolve::{Asker, Dns, Fetch, Found, Host, ResolveError, Target};
 use crate::tls::judgement::Published;
-use crate::tls::{self, Because, Evidence, Judgement, PeerChain, Place};
+use crate::tls::{self, Because, Evidence, Judgement, PeerChain, Place, Roots};
 
 /// Which server it is that showed the certificate.
 #[derive(Clone, Debug)]
@@ -35,28 +37,69 @@ pub(crate) fn shown(conn: &Conn) -> Option<PeerChain> {
     session.peer_certificates().and_then(PeerChain::new)
 }
 
+/// A certificate to be judged, and what is known of it: everything that a turn needs.
+struct Case {
+    chain: PeerChain,
+    roots: Arc<Roots>,
+    domain: Domain,
+    dane: Dane,
+    posh: bool,
+    places: Result<Vec<Place>, String>,
+}
+
+impl Case {
+    fn evidence(&self) -> Evidence<'_> {
+        let (chain, now) = (Some(&self.chain), UnixTime::now());
+        Evidence {
+            dane: self.dane,
+            places: self.places.as_deref().map_err(String::as_str),
+            ..Evidence::new(chain, &self.roots, &self.domain, now)
+        }
+    }
+
+    /// And whether it may help to ask what the domain publishes by HTTPS.
+    fn judged(&self) -> (Judgement, bool) {
+        let evidence = self.evidence();
+        let judgement = tls::judge(&evidence);
+        let asks = self.posh && tls::judgement::may_be_posh(&evidence, &judgement);
+        (judgement, asks)
+    }
+
+    fn judged_with(&self, found: &Found) -> Judgement {
+        let posh = found.as_ref().map(|published| Published {
+            fingerprints: &published.fingerprints,
+            url: &published.url,
+        });
+        tls::judge(&Evidence {
+            posh: Some(posh.map_err(String::as_str)),
+            ..self.evidence()
+        })
+    }
+}
+
 impl Means {
     /// Judges the certificate a peer showed, for one domain or for whatever single domain it names. What has to be asked
-    /// takes no longer than `limits.dialback`.
+    /// takes no longer than `limits.dialback`; what has to be computed waits for a turn. `source` is where the connection leads: a proxy, where one stands in between.
     pub(crate) async fn judge(
         &self,
         chain: Option<PeerChain>,
         domain: Option<Domain>,
         which: Which,
+        source: IpAddr,
     ) -> Judged {
         let house = self.house();
-        let chain = chain.as_ref();
         // Whom it names is looked up by the general rules, and judged by its own.
-        let identity = match &domain {
-            Some(_) => None,
-            None => {
-                let roots = self.tls.roots(&house.config.policy);
-                tls::sole_identity(chain, &roots, UnixTime::now())
+        let identity = match (&domain, &chain) {
+            (None, Some(chain)) => {
+                let (chain, roots) = (chain.clone(), self.tls.roots(&house.config.policy));
+                let sole = move || tls::sole_identity(Some(&chain), &roots, UnixTime::now());
+                self.judging.compute(source, sole).await
             }
+            _ => None,
         };
         let judgement = match (chain, domain.as_ref().or(identity.as_ref())) {
             (Some(chain), Some(domain)) => {
-                let judgement = self.judged(&house, chain, domain, which).await;
+                let judgement = self.judged(&house, chain, domain, which, source).await;
                 debug!(remote = %domain, trust = judgement.trust().name(), because = judgement.because().to_string(),
                     "certificate judged");
                 judgement
@@ -81,9 +124,10 @@ impl Means {
     async fn judged(
         &self,
         house: &House,
-        chain: &PeerChain,
+        chain: PeerChain,
         domain: &Domain,
         which: Which,
+        source: IpAddr,
     ) -> Judgement {
         let policy = house.policy(domain);
         let within = house.config.limits.dialback;
@@ -100,13 +144,17 @@ impl Means {
             Which::Calling => Ok(Vec::new()),
         };
         let roots = self.tls.roots(&policy);
-        let evidence = Evidence {
+        let case = Arc::new(Case {
+            chain,
+            roots: Arc::clone(&roots),
+            domain: domain.clone(),
             dane: policy.dane,
-            places: places.as_deref().map_err(String::as_str),
-            ..Evidence::new(Some(chain), &roots, domain, UnixTime::now())
-        };
-        let judgement = tls::judge(&evidence);
-        if !policy.posh || !tls::judgement::may_be_posh(&evidence, &judgement) {
+            posh: policy.posh,
+            places,
+        });
+        let first = Arc::clone(&case);
+        let (judgement, asks) = self.judging.compute(source, move || first.judged()).await;
+        if !asks {
             return judgement;
         }
         let fetch = Fetch {
@@ -115,16 +163,13 @@ impl Means {
             policy: &policy,
             roots: &roots,
             within: house.config.limits.connect,
+            judging: &self.judging,
+            source,
         };
         let found = self.posh.published(domain, &roots, &fetch, within).await;
-        let posh = found.as_ref().map(|published| Published {
-            fingerprints: &published.fingerprints,
-            url: &published.url,
-        });
-        tls::judge(&Evidence {
-            posh: Some(posh.map_err(String::as_str)),
-            ..evidence
-        })
+        self.judging
+            .compute(source, move || case.judged_with(&found))
+            .await
     }
 }
 
@@ -212,5 +257,52 @@ fn host(target: &Target) -> Option<Domain> {
     match &target.host {
         Host::Name(name) if target.secure => Domain::parse(name).ok(),
         Host::Name(_) | Host::Address(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use xmpp_dialback::Secret;
+
+    use super::*;
+    use crate::config::{Config, Trust};
+    use crate::demo::ca::{Issued, Leaf};
+    use crate::tls::Tls;
+
+    fn means() -> Means {
+        let toml = "data_dir = 'data'\n[dns]\nservers = ['127.0.0.1:1']\n[policy]\ntls = 'optional'\ndane = 'off'\n\
+                    [[domain]]\nname = 'a.test'\n";
+        let loaded = Config::from_toml(toml, "s2sd.toml", Path::new("."));
+        let mut config = loaded.unwrap().config;
+        config.policy = Arc::new(Policy {
+            trust: Trust::Files(Vec::new()),
+            ..(*config.policy).clone()
+        });
+        let (tls, dns) = (Tls::load(&config).unwrap(), Dns::new(&config.dns).unwrap());
+        let house = House::new(Arc::new(config), Secret::new("of this test"), |_| false);
+        Means::new(Arc::new(house), tls, dns)
+    }
+
+    /// Nothing of it is done on the threads that serve streams.
+    #[tokio::test]
+    async fn a_judgement_waits_for_a_turn() {
+        let means = means();
+        let source = IpAddr::from([192, 0, 2, 1]);
+        let issued = Issued::self_signed(&Leaf::domain("b.test"));
+        let chain = PeerChain::new(&issued.chain());
+        let domain = Domain::parse("b.test").unwrap();
+        let judge = |domain| means.judge(chain.clone(), domain, Which::Calling, source);
+        let mut turns = Vec::new();
+        while let Ok(turn) = timeout(Duration::ZERO, means.judging.take(source)).await {
+            turns.push(turn);
+        }
+        for domain in [Some(domain), None] {
+            let waits = timeout(Duration::from_millis(1), judge(domain));
+            assert!(waits.await.is_err(), "judged without a turn");
+        }
+        drop(turns);
+        assert!(!judge(None).await.judgement.is_certified());
     }
 }

@@ -8,7 +8,10 @@ mod log;
 use std::collections::HashMap;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use s2sd::demo::ca::{Issued, Leaf, Validity};
+use s2sd::demo::{
+    ca::{Issued, Leaf, Validity},
+    tangle,
+};
 use s2sd_tests::{
     checks::{self, Check, Other, Plan},
     https::{Https, document, redirect},
@@ -273,16 +276,16 @@ type Issue = fn(&World, Leaf) -> Issued;
 #[tokio::test]
 async fn a_web_server_that_is_not_the_domains_says_nothing() {
     let leaf = || Leaf::domain("b.test");
-    let cases: [(Issue, Leaf, &str); 4] = [
+    let cases: [(Issue, Leaf, &str); 6] = [
         (
             |_, leaf| Issued::self_signed(&leaf),
             leaf(),
-            "UnknownIssuer",
+            "its certificate is self-signed",
         ),
         (
             |world, leaf| world.issue(&leaf),
             Leaf::domain("c.test"),
-            "not valid for name",
+            "its certificate is not for b.test: it has dNSName c.test",
         ),
         (
             |world, leaf| world.issue(&leaf),
@@ -292,8 +295,15 @@ async fn a_web_server_that_is_not_the_domains_says_nothing() {
         (
             |world, leaf| world.issue(&leaf),
             leaf().purpose(s2sd::demo::ca::Purpose::Client),
-            "",
+            "its certificate is not for servers",
         ),
+        // What it would take long to look at is not looked at.
+        (
+            |_, leaf| tangle::layered(&leaf, 6, 7, 0),
+            leaf(),
+            "it sent 43 certificates, and at most 8 are taken",
+        ),
+        (|_, leaf| tangle::ring(&leaf, 7, 0), leaf(), "too tangled"),
     ];
     for (issue, leaf, want) in cases {
         let scene = scene("b.test", &[], |world| issue(world, leaf)).await;

@@ -17,6 +17,7 @@ mod page;
 mod relay;
 mod report;
 mod stage;
+pub mod tangle;
 mod walk;
 mod xml;
 pub mod zone;

@@ -1,4 +1,4 @@
-//! Turns for what costs a processor something before it is known who asks: TLS handshakes.
+//! Turns for what costs a processor something before it is known who asks: TLS handshakes, and judging certificates.
 //!
 //! A handshake takes a turn for each of its steps and gives it back while it waits for the peer, so who says nothing
 //! holds no turn. All turns but one are as many as there are processors less one, so that something is left for everybody
@@ -44,6 +44,34 @@ impl Turns {
     pub(crate) fn of_this_machine() -> Self {
         let all = std::thread::available_parallelism().map_or(1, usize::from);
         Self::new(all.saturating_sub(1).max(1))
+    }
+
+    /// Half of this machine's processors.
+    pub(crate) fn half_of_this_machine() -> Self {
+        let all = std::thread::available_parallelism().map_or(1, usize::from);
+        Self::new((all / 2).max(1))
+    }
+
+    /// Does the work on a thread of its own, in one turn. Work that has begun is finished, and keeps its turn until then,
+    /// also where it is not wanted any more.
+    pub(crate) async fn compute<T: Send + 'static>(
+        &self,
+        address: IpAddr,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> T {
+        let turn = self.take(address).await;
+        let done = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            work()
+        });
+        match done.await {
+            Ok(done) => done,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime ends, and this task with it.
+                Err(_) => std::future::pending().await,
+            },
+        }
     }
 
     /// Waits for a turn.
@@ -152,6 +180,26 @@ mod tests {
         assert!(place("other site") < 2, "{}", place("other site"));
         // After one of each host of its site.
         assert!(place("same site") < 260, "{}", place("same site"));
+    }
+
+    #[tokio::test]
+    async fn work_that_has_begun_keeps_its_turn_until_it_is_done() {
+        let turns = Turns::new(1);
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let (began, begun) = oneshot::channel();
+        let work = move || {
+            let _ = began.send(());
+            let _ = held.recv();
+        };
+        let (working, from) = (turns.clone(), address("192.0.2.1"));
+        let wanted = tokio::spawn(async move { working.compute(from, work).await });
+        begun.await.unwrap();
+        wanted.abort();
+        assert!(wanted.await.unwrap_err().is_cancelled());
+        let mut next = Box::pin(turns.compute(address("198.51.100.1"), || 7));
+        assert!(timeout(Duration::from_millis(1), &mut next).await.is_err());
+        drop(release);
+        assert_eq!(next.await, 7);
     }
 
     #[tokio::test]

@@ -17,6 +17,7 @@ use crate::closed::{Cause, Closed};
 use crate::config::Config;
 use crate::tls::judgement::Because;
 
+mod judging;
 mod kerberos;
 mod upgrade;
 

@@ -311,7 +311,8 @@ impl Attempt<'_> {
                     }
                     OutboundEffect::Judge(domain) => {
                         let which = Which::Called(place.clone(), asker(purpose));
-                        let judged = self.means.judge(shown(&conn), Some(domain), which);
+                        let source = conn.peer().ip();
+                        let judged = self.means.judge(shown(&conn), Some(domain), which, source);
                         let deadline = outbound.deadline().unwrap_or_else(Instant::now);
                         answer = Some(match timeout_at(deadline.into(), judged).await {
                             Ok(judged) => {

@@ -6,6 +6,8 @@
 //! where it is, so that nothing is asked for but such documents: redirects lead to `https` on its own port and to a path
 //! of POSH only, and not for ever.
 
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -28,6 +30,7 @@ use super::{
     plan::{Host, Target},
 };
 use crate::config::Policy;
+use crate::guests::Turns;
 use crate::peer_text::PeerText;
 use crate::tls::{PeerChain, Roots, Tls};
 
@@ -47,9 +50,13 @@ pub(crate) struct Fetch<'a> {
     pub(crate) dns: &'a Dns,
     pub(crate) tls: &'a Tls,
     pub(crate) policy: &'a Policy,
-    pub(crate) roots: &'a Roots,
+    pub(crate) roots: &'a Arc<Roots>,
     /// For each connection.
     pub(crate) within: Duration,
+    /// Turns for judging what the web server shows,
+    pub(crate) judging: &'a Turns,
+    /// which are those of the peer because of which it is asked.
+    pub(crate) source: IpAddr,
 }
 
 /// What came, and from where in the end.
@@ -143,18 +150,20 @@ impl Fetch<'_> {
             configured: false,
         };
         let name = ServerName::try_from(host.to_owned()).map_err(|_| "no name of a host")?;
-        let config = self.tls.web_client(self.roots, self.policy.min_tls);
+        let config = self.tls.web_client(self.policy.min_tls);
         let tcp = connect(self.dns, &target, self.policy, attempts, self.within).await;
         let tcp = tcp.map_err(|why| format!("no connection: {why}"))?;
-        let tls = TlsConnector::from(config).connect(name, tcp).await;
+        let tls = TlsConnector::from(config).connect(name.clone(), tcp).await;
         let tls = tls.map_err(|error| format!("no TLS: {error}"))?;
         let (_, session) = tls.get_ref();
         let chain = session.peer_certificates().and_then(PeerChain::new);
         let chain = chain.ok_or("no certificate was shown")?;
-        // What the handshake does not look for: lists of what was taken back.
-        match self.roots.vouch_for(&chain, UnixTime::now()) {
+        // Any was accepted in the handshake: a chain is bounded before anything is verified, and that takes a turn.
+        let roots = Arc::clone(self.roots);
+        let judge = move || roots.vouch_for(&chain, &name, UnixTime::now());
+        match self.judging.compute(self.source, judge).await {
             Ok(()) => Ok(tls),
-            Err(bad) => Err(bad.of_it()),
+            Err(bad) => Err(format!("no TLS: {}", bad.of_it())),
         }
     }
 }

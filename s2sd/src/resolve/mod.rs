@@ -27,7 +27,7 @@ pub use dns::{Addresses, Dns, Services};
 pub(crate) use https::Fetch;
 pub use kept::Asker;
 pub use plan::{Answer, Host, ResolveError, Security, Srv, Target, plan};
-pub(crate) use posh::Posh;
+pub(crate) use posh::{Found, Posh};
 /// For the fuzz target `dns_answer`.
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]

@@ -21,19 +21,35 @@ use rustls::{
     server::danger::{ClientCertVerified, ClientCertVerifier},
 };
 use webpki::RawPublicKeyEntity;
-use x509_parser::{asn1_rs::FromDer as _, certificate::X509Certificate};
+use x509_parser::asn1_rs::{Any, Class, FromDer as _};
 
 #[derive(Debug)]
 pub(super) struct AcceptAny(pub(super) Arc<CryptoProvider>);
 
-/// The key that a certificate is about, whatever else stands in it.
+/// The key that a certificate is about, whatever else stands in it. Nothing after it is read: a handshake takes
+/// certificates that nobody has bounded yet.
 fn public_key<'a>(
     certificate: &'a CertificateDer<'_>,
 ) -> Result<SubjectPublicKeyInfoDer<'a>, Error> {
-    match X509Certificate::from_der(certificate) {
-        Ok((_, certificate)) => Ok(certificate.tbs_certificate.subject_pki.raw.into()),
-        Err(_) => Err(CertificateError::BadEncoding.into()),
+    spki(certificate)
+        .map(SubjectPublicKeyInfoDer::from)
+        .ok_or_else(|| CertificateError::BadEncoding.into())
+}
+
+/// RFC 5280 §4.1: it follows serialNumber, signature, issuer, validity and subject, and before them there may be a version.
+fn spki(certificate: &[u8]) -> Option<&[u8]> {
+    const BEFORE: usize = 5;
+    let inside = |der| Any::from_der(der).ok().map(|(_, any)| any.data);
+    let mut rest = inside(inside(certificate)?)?;
+    let (after, first) = Any::from_der(rest).ok()?;
+    if first.class() == Class::ContextSpecific {
+        rest = after;
     }
+    for _ in 0..BEFORE {
+        (rest, _) = Any::from_der(rest).ok()?;
+    }
+    let (after, _) = Any::from_der(rest).ok()?;
+    rest.get(..rest.len() - after.len())
 }
 
 impl AcceptAny {

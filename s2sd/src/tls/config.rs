@@ -8,7 +8,7 @@ use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwap;
 use rustls::{
-    ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion,
+    ClientConfig, ServerConfig, SupportedProtocolVersion,
     client::Resumption,
     crypto::CryptoProvider,
     pki_types::{CertificateDer, DnsName, ServerName, UnixTime},
@@ -22,8 +22,8 @@ use super::{
     BadCertificate, PeerChain, Roots,
     accept_any::AcceptAny,
     files::Stamps,
-    identity::{Identity, identities},
-    trust::{judge_alone, not_after},
+    identity::identities,
+    trust::{judge_alone, not_after, wrong_name},
 };
 use crate::{
     config::{CertificateFiles, Config, MinTls, Policy, Trust},
@@ -212,22 +212,13 @@ impl Tls {
         roots.cloned().unwrap_or_default()
     }
 
-    /// A client of web servers: it believes what these roots vouch for, and shows nothing of ours.
-    pub(crate) fn web_client(&self, roots: &Roots, min: MinTls) -> Arc<ClientConfig> {
-        let versions: &[_] = match min {
-            MinTls::V1_2 => &[&TLS13, &TLS12],
-            MinTls::V1_3 => &[&TLS13],
-        };
-        let roots = RootCertStore {
-            roots: roots.anchors().to_vec(),
-        };
-        let mut config = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
-            .with_protocol_versions(versions)
-            .expect("the provider knows TLS 1.2 and 1.3")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+    /// A client of web servers, which shows nothing of ours. It accepts any certificate: see
+    /// [`Roots::vouch_for`](super::Roots::vouch_for), which is bounded where a handshake is not.
+    pub(crate) fn web_client(&self, min: MinTls) -> Arc<ClientConfig> {
+        let mut config = self.clients.get(min).clone();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        config.resumption = Resumption::disabled();
+        // Nothing is bound to this connection, and old web servers lack it.
+        config.require_ems = false;
         Arc::new(config)
     }
 
@@ -245,10 +236,7 @@ impl Tls {
                 let leaf = loaded.keys.get(domain.ascii())?.cert.first()?;
                 let names = identities(leaf).unwrap_or_default();
                 let named = names.iter().any(|identity| identity.names(domain));
-                let wrong_name = (!named).then(|| BadCertificate::WrongName {
-                    domain: domain.as_str().into(),
-                    found: names.iter().map(Identity::shown).collect(),
-                });
+                let wrong_name = (!named).then(|| wrong_name(domain.as_str(), &names));
                 Some(OwnCertificate {
                     domain: domain.clone(),
                     file: files.chain.clone(),

@@ -8,26 +8,25 @@ use std::{
     fmt::{self, Write as _},
 };
 
-use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer, TrustAnchor, UnixTime};
+use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use sha2::{Digest as _, Sha256, Sha512};
 use webpki::{EndEntityCert, VerifiedPath, anchor_from_trusted_cert, spki_for_anchor};
 use x509_parser::{
     asn1_rs::{Any, FromDer},
     certificate::X509Certificate,
-    time::ASN1Time,
     x509::SubjectPublicKeyInfo,
 };
 use xmpp_stream::Domain;
 
 use super::{
+    chain::{LARGEST, Limits, Marked, PeerChain, Shown, Work},
     identity::Identity,
-    trust::{PeerChain, Roots, verified, vouched},
+    roots::Roots,
+    trust::{BadCertificate, verified, vouched},
 };
 
 /// How many records of one name count; whoever owns a zone could otherwise have us search for a long time.
 const MAX_RECORDS: usize = 32;
-/// How many certificates above the peer's own are looked at.
-const MAX_ABOVE: usize = 16;
 /// How much of the data is printed.
 const BYTES_SHOWN: usize = 4;
 
@@ -107,7 +106,11 @@ impl Tlsa {
             _ => return None,
         };
         let (matching, well_formed) = match matching {
-            0 => (Matching::Exact, is_der(selector, &data)),
+            // What is larger than a chain may be matches no certificate of one.
+            0 => (
+                Matching::Exact,
+                data.len() <= LARGEST && is_der(selector, &data),
+            ),
             1 => (Matching::Sha256, data.len() == Sha256::output_size()),
             2 => (Matching::Sha512, data.len() == Sha512::output_size()),
             _ => return None,
@@ -154,16 +157,16 @@ impl Tlsa {
         hex
     }
 
-    /// Does it speak of what is selected here?
-    fn is_of(&self, certificate: &CertificateDer<'_>, spki: &SubjectPublicKeyInfoDer<'_>) -> bool {
-        let selected: &[u8] = match self.selector {
-            Selector::Cert => certificate,
-            Selector::Spki => spki,
+    /// Does it speak of this certificate?
+    fn is_of(&self, marked: &Marked) -> bool {
+        let (selected, hashed): (&[u8], _) = match self.selector {
+            Selector::Cert => (&marked.certificate, 0),
+            Selector::Spki => (&marked.spki, 1),
         };
         match self.matching {
             Matching::Exact => self.data == selected,
-            Matching::Sha256 => self.data == Sha256::digest(selected).as_slice(),
-            Matching::Sha512 => self.data == Sha512::digest(selected).as_slice(),
+            Matching::Sha256 => self.data == marked.hashes()[hashed].sha256,
+            Matching::Sha512 => self.data == marked.hashes()[hashed].sha512,
         }
     }
 }
@@ -250,13 +253,8 @@ pub fn matches(
     names: &[Domain],
     now: UnixTime,
 ) -> Option<Matched> {
-    let proves = || by_dane_ee(set, chain).or_else(|| by_dane_ta(set, chain, roots, names, now));
-    let constrains = || {
-        by_pkix_ee(set, chain, roots, names, now)
-            .or_else(|| by_pkix_ta(set, chain, roots, names, now))
-    };
-    let proved = proves().map(|record| Matched::Proves(record.clone()));
-    proved.or_else(|| constrains().map(|record| Matched::Constrains(record.clone())))
+    let mut question = Question::new(chain, roots, now);
+    question.matches(set, names).ok().flatten()
 }
 
 fn named(found: &[Identity], names: &[Domain]) -> bool {
@@ -264,103 +262,173 @@ fn named(found: &[Identity], names: &[Domain]) -> bool {
     found.iter().any(is_one)
 }
 
-/// The key is the one with which the handshake was signed, read by the same parser.
-fn leaf_is(record: &Tlsa, chain: &PeerChain) -> bool {
-    EndEntityCert::try_from(chain.leaf())
-        .is_ok_and(|leaf| record.is_of(chain.leaf(), &leaf.subject_public_key_info()))
-}
+/// What a path to an authority proves, and the record that the authority is from.
+type Vouched<'s> = Option<(Vec<Identity>, &'s Tlsa)>;
 
-/// RFC 7671 §5.1.
-fn by_dane_ee<'s>(set: &'s TlsaSet, chain: &PeerChain) -> Option<&'s Tlsa> {
-    set.of(Usage::DaneEe).find(|record| leaf_is(record, chain))
-}
-
-/// RFC 7671 §5.3.
-fn by_pkix_ee<'s>(
-    set: &'s TlsaSet,
-    chain: &PeerChain,
-    roots: &Roots,
-    names: &[Domain],
+/// A chain that is held against the records of several servers. What all of them cost together is bounded, and where
+/// they publish the same, paths are searched for once.
+pub(super) struct Question<'s> {
+    chain: &'s PeerChain,
+    roots: &'s Roots,
     now: UnixTime,
-) -> Option<&'s Tlsa> {
-    let record = set
-        .of(Usage::PkixEe)
-        .find(|record| leaf_is(record, chain))?;
-    let found = verified(chain, roots, now).ok()?;
-    named(&found, names).then_some(record)
+    work: Work,
+    known: Vec<(Usage, &'s TlsaSet, Vouched<'s>)>,
 }
 
-/// RFC 7671 §5.4: a path to a root, through a certificate that a record has or to a root that it has.
-fn by_pkix_ta<'s>(
-    set: &'s TlsaSet,
-    chain: &PeerChain,
-    roots: &Roots,
-    names: &[Domain],
-    now: UnixTime,
-) -> Option<&'s Tlsa> {
-    set.of(Usage::PkixTa).next()?;
-    let record_of = |certificate: &CertificateDer<'_>| {
-        let anchor = anchor_from_trusted_cert(certificate).ok()?;
-        let spki = spki_for_anchor(&anchor);
-        set.of(Usage::PkixTa)
-            .find(|record| record.is_of(certificate, &spki))
-    };
-    let allowed: Vec<(&Tlsa, TrustAnchor<'_>)> = roots
-        .certificates()
-        .filter_map(|root| Some((record_of(root)?, anchor_from_trusted_cert(root).ok()?)))
-        .collect();
-    let anchors: Vec<TrustAnchor<'_>> = allowed.iter().map(|(_, anchor)| anchor.clone()).collect();
-    let of_root = |path: &VerifiedPath<'_>| {
-        let of = allowed.iter().find(|(_, root)| root == path.anchor())?;
-        Some(of.0)
-    };
-    let through = |path: &VerifiedPath<'_>| {
-        path.intermediate_certificates()
-            .find_map(|certificate| record_of(&certificate.der()))
-    };
-    vouched(chain, &anchors, roots.revoked(), now, of_root)
-        .or_else(|_| vouched(chain, roots.anchors(), roots.revoked(), now, through))
-        .ok()
-        .filter(|(found, _)| named(found, names))
-        .map(|(_, record)| record)
-}
-
-/// RFC 7671 §5.2: a path to a certificate that a record has, or to a key (§5.2.3).
-fn by_dane_ta<'s>(
-    set: &'s TlsaSet,
-    chain: &PeerChain,
-    roots: &Roots,
-    names: &[Domain],
-    now: UnixTime,
-) -> Option<&'s Tlsa> {
-    let mut authorities: Vec<Authority<'s>> = Vec::new();
-    for record in set.of(Usage::DaneTa) {
-        let before = authorities.len();
-        authorities.extend(above(chain).filter_map(|shown| Authority::shown(record, shown)));
-        if authorities.len() == before && record.matching == Matching::Exact {
-            authorities.extend(Authority::published(record, chain));
+impl<'s> Question<'s> {
+    pub(super) fn new(chain: &'s PeerChain, roots: &'s Roots, now: UnixTime) -> Self {
+        Self {
+            chain,
+            roots,
+            now,
+            work: Work::default(),
+            known: Vec::new(),
         }
     }
-    let anchors: Vec<TrustAnchor<'_>> = authorities
-        .iter()
-        .map(|authority| authority.anchor.clone())
-        .collect();
-    let record_of = |path: &VerifiedPath<'_>| {
-        let between = path.intermediate_certificates().count();
-        authorities
+
+    /// [`matches`], for one of the servers.
+    ///
+    /// # Errors
+    ///
+    /// To find out takes too long.
+    pub(super) fn matches(
+        &mut self,
+        set: &'s TlsaSet,
+        names: &[Domain],
+    ) -> Result<Option<Matched>, BadCertificate> {
+        self.chain.is_bounded()?;
+        if let Some(record) = self.by_ee(set, Usage::DaneEe) {
+            return Ok(Some(Matched::Proves(record.clone())));
+        }
+        if let Some(record) = self.by_authority(set, Usage::DaneTa, names)? {
+            return Ok(Some(Matched::Proves(record.clone())));
+        }
+        if let Some(record) = self.by_ee(set, Usage::PkixEe)
+            && let Ok(found) = verified(self.chain, self.roots, self.now)
+            && named(&found, names)
+        {
+            return Ok(Some(Matched::Constrains(record.clone())));
+        }
+        let record = self.by_authority(set, Usage::PkixTa, names)?;
+        Ok(record.map(|record| Matched::Constrains(record.clone())))
+    }
+
+    /// RFC 7671 §5.1, §5.3. The key is the one with which the handshake was signed.
+    fn by_ee(&self, set: &'s TlsaSet, usage: Usage) -> Option<&'s Tlsa> {
+        let own = self.chain.own()?;
+        set.of(usage).find(|record| record.is_of(own))
+    }
+
+    fn by_authority(
+        &mut self,
+        set: &'s TlsaSet,
+        usage: Usage,
+        names: &[Domain],
+    ) -> Result<Option<&'s Tlsa>, BadCertificate> {
+        if set.of(usage).next().is_none() {
+            return Ok(None);
+        }
+        let same = |known: &&(Usage, &TlsaSet, Vouched<'s>)| {
+            known.0 == usage && known.1.records == set.records
+        };
+        let vouched = match self.known.iter().find(same) {
+            Some((.., vouched)) => vouched.as_ref(),
+            None => {
+                let vouched = match usage {
+                    Usage::DaneTa => self.by_dane_ta(set),
+                    _ => self.by_pkix_ta(set),
+                };
+                let vouched = match vouched {
+                    Err(BadCertificate::Tangled) => return Err(BadCertificate::Tangled),
+                    vouched => vouched.ok(),
+                };
+                self.known.push((usage, set, vouched));
+                self.known.last().and_then(|(.., vouched)| vouched.as_ref())
+            }
+        };
+        let named = vouched.filter(|(found, _)| named(found, names));
+        Ok(named.map(|(_, record)| *record))
+    }
+
+    /// RFC 7671 §5.4: a path to a root, through a certificate that a record has or to a root that it has.
+    fn by_pkix_ta(
+        &mut self,
+        set: &'s TlsaSet,
+    ) -> Result<(Vec<Identity>, &'s Tlsa), BadCertificate> {
+        let (chain, roots, now) = (self.chain, self.roots, self.now);
+        let record_of = |marked: &Marked| set.of(Usage::PkixTa).find(|record| record.is_of(marked));
+        let allowed = roots.marked();
+        let allowed = allowed.filter_map(|(root, anchor)| Some((record_of(root)?, anchor)));
+        let allowed: Vec<(&Tlsa, &TrustAnchor<'_>)> = allowed.collect();
+        if !allowed.is_empty() {
+            let anchors = allowed.iter().map(|(_, anchor)| (*anchor).clone());
+            let anchors: Vec<TrustAnchor<'_>> = anchors.collect();
+            let of_root = |path: &VerifiedPath<'_>| {
+                let of = allowed.iter().find(|(_, root)| *root == path.anchor())?;
+                Some(of.0)
+            };
+            let work = &mut self.work;
+            let found = vouched(chain, &anchors, roots.revoked(), now, work, of_root);
+            if !matches!(&found, Err(bad) if *bad != BadCertificate::Tangled) {
+                return found;
+            }
+        }
+        let between = chain.above();
+        let between = between.filter_map(|shown| Some((record_of(&shown.marked)?, &shown.marked)));
+        let between: Vec<(&Tlsa, &Marked)> = between.collect();
+        if between.is_empty() {
+            return Err(BadCertificate::Malformed);
+        }
+        let through = |path: &VerifiedPath<'_>| {
+            path.intermediate_certificates().find_map(|certificate| {
+                let der = certificate.der();
+                let of = between.iter().find(|(_, marked)| marked.certificate == der);
+                of.map(|(record, _)| *record)
+            })
+        };
+        let (anchors, work) = (roots.anchors(), &mut self.work);
+        vouched(chain, anchors, roots.revoked(), now, work, through)
+    }
+
+    /// RFC 7671 §5.2: a path to a certificate that a record has, or to a key (§5.2.3).
+    fn by_dane_ta(
+        &mut self,
+        set: &'s TlsaSet,
+    ) -> Result<(Vec<Identity>, &'s Tlsa), BadCertificate> {
+        let (chain, now) = (self.chain, self.now);
+        let mut authorities: Vec<Authority<'s>> = Vec::new();
+        for record in set.of(Usage::DaneTa) {
+            let before = authorities.len();
+            let shown = chain.above().filter(|shown| record.is_of(&shown.marked));
+            for shown in shown {
+                self.work.spend(AUTHORITY)?;
+                authorities.extend(Authority::shown(record, shown));
+            }
+            if authorities.len() == before && record.matching == Matching::Exact {
+                let made = 1 + chain.intermediates().len();
+                let made = u32::try_from(made).unwrap_or(u32::MAX);
+                self.work.spend(made.saturating_mul(AUTHORITY))?;
+                authorities.extend(Authority::published(record, chain));
+            }
+        }
+        let anchors: Vec<TrustAnchor<'_>> = authorities
             .iter()
-            .find(|authority| authority.is_at_the_end_of(path, between, now))
-            .map(|authority| authority.record)
-    };
-    vouched(chain, &anchors, roots.revoked(), now, record_of)
-        .ok()
-        .filter(|(found, _)| named(found, names))
-        .map(|(_, record)| record)
+            .map(|authority| authority.anchor.clone())
+            .collect();
+        let record_of = |path: &VerifiedPath<'_>| {
+            let between = path.intermediate_certificates().count();
+            authorities
+                .iter()
+                .find(|authority| authority.is_at_the_end_of(path, between, now))
+                .map(|authority| authority.record)
+        };
+        let (revoked, work) = (self.roots.revoked(), &mut self.work);
+        vouched(chain, &anchors, revoked, now, work, record_of)
+    }
 }
 
-fn above(chain: &PeerChain) -> impl Iterator<Item = &CertificateDer<'static>> {
-    chain.intermediates().iter().take(MAX_ABOVE)
-}
+/// What it costs to make an authority of a record, in units of [`Work`].
+const AUTHORITY: u32 = 1;
 
 /// An authority that a record of DANE-TA speaks of.
 struct Authority<'s> {
@@ -370,43 +438,38 @@ struct Authority<'s> {
     limits: Option<Limits>,
 }
 
-/// What an authority's certificate says of itself.
-struct Limits {
-    from: ASN1Time,
-    until: ASN1Time,
-    is_authority: bool,
-    /// How many authorities may stand between it and the server (RFC 5280 §4.2.1.9).
-    between: Option<u32>,
-}
-
 impl<'s> Authority<'s> {
-    /// One whose certificate the server shows, if the record speaks of it.
-    fn shown(record: &'s Tlsa, certificate: &CertificateDer<'_>) -> Option<Self> {
-        let anchor = anchor_from_trusted_cert(certificate).ok()?;
-        record
-            .is_of(certificate, &spki_for_anchor(&anchor))
-            .then_some(())?;
+    /// One whose certificate the server shows.
+    fn shown(record: &'s Tlsa, shown: &Shown) -> Option<Self> {
         Some(Self {
             record,
-            anchor: anchor.to_owned(),
-            limits: Some(Limits::of(certificate)?),
+            anchor: shown.anchor.clone()?,
+            limits: Some(shown.limits.clone()?),
         })
     }
 
     /// One that the server does not show, but the record itself: as a certificate, which has to be enough (RFC 7671
     /// §5.2.2), or as a key, which is then tried as the issuer of what is shown (§5.2.3).
     fn published(record: &'s Tlsa, chain: &PeerChain) -> Vec<Self> {
-        let anchors = match record.selector {
+        match record.selector {
             Selector::Cert => {
                 let certificate = CertificateDer::from(record.data.as_slice());
-                return Self::shown(record, &certificate).into_iter().collect();
+                let anchor = anchor_from_trusted_cert(&certificate).ok();
+                let authority = anchor.and_then(|anchor| {
+                    Some(Self {
+                        record,
+                        anchor: anchor.to_owned(),
+                        limits: Some(Limits::of(&certificate)?),
+                    })
+                });
+                authority.into_iter().collect()
             }
             Selector::Spki => {
                 let Ok((_, key)) = Any::from_der(&record.data) else {
                     return Vec::new();
                 };
-                let shown = [chain.leaf()].into_iter().chain(above(chain));
-                shown.filter_map(|certificate| {
+                let shown = std::iter::once(chain.leaf()).chain(chain.intermediates());
+                let anchors = shown.filter_map(|certificate| {
                     let certificate = EndEntityCert::try_from(certificate).ok()?;
                     let anchor = TrustAnchor {
                         subject: certificate.issuer().into(),
@@ -414,16 +477,16 @@ impl<'s> Authority<'s> {
                         name_constraints: None,
                     };
                     Some(anchor.to_owned())
-                })
+                });
+                anchors
+                    .map(|anchor| Self {
+                        record,
+                        anchor,
+                        limits: None,
+                    })
+                    .collect()
             }
-        };
-        anchors
-            .map(|anchor| Self {
-                record,
-                anchor,
-                limits: None,
-            })
-            .collect()
+        }
     }
 
     /// RFC 7671 §5.2.1: with what its certificate says of itself. PKIX asks nothing of an anchor but its name and key.
@@ -433,28 +496,6 @@ impl<'s> Authority<'s> {
                 .limits
                 .as_ref()
                 .is_none_or(|limits| limits.allow(between, now))
-    }
-}
-
-impl Limits {
-    fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
-        let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
-        let constraints = certificate.basic_constraints().ok()?;
-        Some(Self {
-            from: certificate.validity().not_before,
-            until: certificate.validity().not_after,
-            // Of version 1 certificates there are authorities that do not say so.
-            is_authority: constraints.as_ref().is_none_or(|said| said.value.ca),
-            between: constraints.and_then(|said| said.value.path_len_constraint),
-        })
-    }
-
-    fn allow(&self, between: usize, now: UnixTime) -> bool {
-        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-        let between = u32::try_from(between).unwrap_or(u32::MAX);
-        self.is_authority
-            && (self.from.timestamp()..=self.until.timestamp()).contains(&now)
-            && self.between.is_none_or(|most| between <= most)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use rustls::{CommonState, ProtocolVersion};
 
-use super::trust::PeerChain;
+use super::chain::PeerChain;
 
 /// What a TLS connection is made of.
 #[derive(Clone, PartialEq, Eq, Debug)]

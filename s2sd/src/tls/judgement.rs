@@ -9,10 +9,12 @@ use std::fmt;
 use rustls::pki_types::UnixTime;
 use xmpp_stream::Domain;
 
-use super::dane::{self, Matched, Tlsa, TlsaSet};
+use super::chain::PeerChain;
+use super::dane::{Matched, Question, Tlsa, TlsaSet};
 use super::identity::Identity;
 use super::posh::Fingerprints;
-use super::trust::{self, BadCertificate, PeerChain, Roots};
+use super::roots::Roots;
+use super::trust::{self, BadCertificate};
 use crate::config::Dane;
 use crate::peer_text::PeerText;
 
@@ -247,6 +249,9 @@ pub fn judge(evidence: &Evidence<'_>) -> Judgement {
     let Some(chain) = evidence.chain else {
         return Because::NoCertificate.into();
     };
+    if let Err(bad) = chain.is_bounded() {
+        return Because::Bad(bad).into();
+    }
     let places = match (evidence.dane, evidence.places) {
         (Dane::Off, _) => &[],
         (Dane::Use | Dane::Require, Ok(places)) => places,
@@ -269,14 +274,18 @@ pub fn judge(evidence: &Evidence<'_>) -> Judgement {
 /// `None`: no server publishes anything, or there is one that does not.
 fn by_dane(evidence: &Evidence<'_>, chain: &PeerChain, places: &[Place]) -> Option<Because> {
     let mut published = Vec::new();
+    let mut question = Question::new(chain, evidence.roots, evidence.now);
     for place in places {
         if let Ok(Some(set)) = &place.tlsa {
             let domain = [evidence.domain].into_iter().chain(&place.host);
             let names: Vec<Domain> = domain.cloned().collect();
-            let matched = dane::matches(set, chain, evidence.roots, &names, evidence.now);
-            if let Some(Matched::Proves(record) | Matched::Constrains(record)) = matched {
-                let at = PeerText::new(&set.name);
-                return Some(Because::Tlsa { record, at });
+            match question.matches(set, &names) {
+                Ok(Some(Matched::Proves(record) | Matched::Constrains(record))) => {
+                    let at = PeerText::new(&set.name);
+                    return Some(Because::Tlsa { record, at });
+                }
+                Ok(None) => {}
+                Err(bad) => return Some(Because::Bad(bad)),
             }
             published.push(set.name.as_str());
         }
@@ -313,10 +322,7 @@ fn by_pkix(
     let mut hosts = unpublished.filter_map(|place| place.host.as_ref());
     match hosts.find_map(named) {
         Some(matched) => Ok(Because::Target { matched }),
-        None => Err(BadCertificate::WrongName {
-            domain: PeerText::new(evidence.domain.as_str()),
-            found: found.iter().map(Identity::shown).collect(),
-        }),
+        None => Err(trust::wrong_name(evidence.domain.as_str(), &found)),
     }
 }
 
@@ -341,17 +347,18 @@ fn by_posh(evidence: &Evidence<'_>, chain: &PeerChain, bad: BadCertificate) -> B
     let judgement = Because::Bad(bad.clone()).into();
     match evidence.posh {
         Some(posh) if may_be_posh(evidence, &judgement) => {
-            let why = match posh {
+            let (why, read) = match posh {
                 Ok(Published { fingerprints, url }) if fingerprints.have(chain.leaf()) => {
                     let url = PeerText::new(url);
                     return Because::Posh { url };
                 }
-                Ok(Published { url, .. }) => format!("{url} has other fingerprints"),
-                Err(why) => why.to_owned(),
+                Ok(Published { url, .. }) => (format!("{url} has other fingerprints"), true),
+                Err(why) => (why.to_owned(), false),
             };
             Because::Bad(BadCertificate::NorPosh {
                 pkix: Box::new(bad),
                 posh: why.into(),
+                read,
             })
         }
         _ => Because::Bad(bad),

@@ -7,6 +7,7 @@
 mod accept_any;
 pub(crate) mod alert;
 pub mod binding;
+mod chain;
 mod config;
 pub mod dane;
 pub mod facts;
@@ -16,10 +17,12 @@ pub mod judgement;
 pub mod posh;
 mod reload;
 mod revocation;
+mod roots;
 mod troubles;
 pub mod trust;
 
 pub(crate) use alert::is_about_certificate;
+pub use chain::PeerChain;
 pub use config::{ByName, OwnCertificate, Tls, server_name};
 pub use dane::{Matched, Matching, Selector, Tlsa, TlsaSet, Usage};
 pub use facts::{TlsFacts, describe};
@@ -27,8 +30,9 @@ pub use identity::{Identity, Unreadable, identities};
 pub use judgement::{Because, Evidence, Judgement, Place, Trust, judge};
 pub use reload::Reloaded;
 pub use revocation::Revocations;
+pub use roots::Roots;
 pub use troubles::Trouble;
-pub use trust::{BadCertificate, Day, PeerChain, Roots, Whose, sole_identity};
+pub use trust::{BadCertificate, Day, Whose, sole_identity};
 
 #[cfg(test)]
 mod tests;

@@ -69,6 +69,11 @@ impl Revocations {
         self.0.sort_by_key(|list| std::cmp::Reverse(list.from));
     }
 
+    /// Is there none?
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The files with a list whose time is over, and when that was.
     pub(super) fn stale(&self, now: UnixTime) -> impl Iterator<Item = (&Path, UnixTime)> {
         let over = move |list: &List| list.until.filter(|until| *until < now);

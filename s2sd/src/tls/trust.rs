@@ -6,7 +6,7 @@
 //! The purpose asked for is serverAuth in both directions: since 2026 public authorities issue no certificate
 //! with clientAuth for servers, and a server is a server also where it opens the connection.
 
-use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
@@ -18,109 +18,11 @@ use x509_parser::{
 };
 use xmpp_stream::Domain;
 
+use super::chain::{LARGEST, MOST, PeerChain, Work};
 use super::identity::{Identity, Unreadable, identities};
 use super::revocation::Revocations;
+use super::roots::Roots;
 use crate::peer_text::PeerText;
-
-/// The certificates a peer showed in the handshake, its own first. Never empty.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct PeerChain(Arc<[CertificateDer<'static>]>);
-
-impl PeerChain {
-    /// What the handshake gave; none if there is no certificate in it.
-    pub fn new(certificates: &[CertificateDer<'static>]) -> Option<Self> {
-        (!certificates.is_empty()).then(|| Self(certificates.into()))
-    }
-
-    /// The peer's own certificate.
-    pub fn leaf(&self) -> &CertificateDer<'static> {
-        &self.0[0]
-    }
-
-    /// What should lead from it to a root.
-    pub fn intermediates(&self) -> &[CertificateDer<'static>] {
-        &self.0[1..]
-    }
-}
-
-/// The authorities whose signature counts, and single certificates that count by themselves.
-#[derive(Default)]
-pub struct Roots {
-    anchors: Vec<TrustAnchor<'static>>,
-    certificates: HashSet<CertificateDer<'static>>,
-    revoked: Revocations,
-}
-
-impl Roots {
-    /// Takes certificates as roots. The second value counts those that cannot be one.
-    pub fn new(certificates: impl IntoIterator<Item = CertificateDer<'static>>) -> (Self, usize) {
-        let mut roots = Self::default();
-        let mut refused = 0;
-        for certificate in certificates {
-            match webpki::anchor_from_trusted_cert(&certificate) {
-                Ok(anchor) => {
-                    roots.anchors.push(anchor.to_owned());
-                    roots.certificates.insert(certificate);
-                }
-                Err(_) => refused += 1,
-            }
-        }
-        (roots, refused)
-    }
-
-    /// The same, of whose certificates these were taken back.
-    #[must_use]
-    pub fn without(self, revoked: Revocations) -> Self {
-        Self { revoked, ..self }
-    }
-
-    /// What paths may end in.
-    pub(super) fn anchors(&self) -> &[TrustAnchor<'static>] {
-        &self.anchors
-    }
-
-    /// The same as certificates.
-    pub(super) fn certificates(&self) -> impl Iterator<Item = &CertificateDer<'static>> {
-        self.certificates.iter()
-    }
-
-    /// Whether everything that PKIX asks of a server's certificate holds for this one, but for its names.
-    ///
-    /// # Errors
-    ///
-    /// What does not.
-    pub(crate) fn vouch_for(&self, chain: &PeerChain, now: UnixTime) -> Result<(), BadCertificate> {
-        verified(chain, self, now).map(|_| ())
-    }
-
-    /// The lists of what was taken back.
-    pub(super) fn revoked(&self) -> &Revocations {
-        &self.revoked
-    }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.certificates.len()
-    }
-
-    /// Is nobody trusted?
-    pub fn is_empty(&self) -> bool {
-        self.certificates.is_empty()
-    }
-}
-
-/// The same certificates and lists in any order are the same roots.
-impl PartialEq for Roots {
-    fn eq(&self, other: &Self) -> bool {
-        self.certificates == other.certificates && self.revoked == other.revoked
-    }
-}
-
-impl fmt::Debug for Roots {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Roots({})", self.len())
-    }
-}
 
 /// What is wrong with a certificate. The text speaks to the operator of the server that showed it.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -156,12 +58,14 @@ pub enum BadCertificate {
     #[error("your certificate is self-signed")]
     SelfSigned,
     /// It is another server's.
-    #[error("your certificate is not for {domain}: {}", names(.found))]
+    #[error("your certificate is not for {domain}: {}", names(.found, *.more))]
     WrongName {
         /// The domain that was to be proved.
         domain: PeerText,
-        /// The names it has instead.
+        /// The names it has instead, the first of them.
         found: Vec<PeerText>,
+        /// How many others it has.
+        more: usize,
     },
     /// Its extended key usage excludes servers.
     #[error("your certificate is not for servers (its extended key usage lacks serverAuth)")]
@@ -189,7 +93,31 @@ pub enum BadCertificate {
         pkix: Box<BadCertificate>,
         /// What is with the document.
         posh: PeerText,
+        /// Whether it was read.
+        read: bool,
     },
+    /// More certificates came with it than are looked at.
+    #[error(
+        "your certificate chain is too long: you sent {sent} certificates, and at most {MOST} are taken"
+    )]
+    TooMany {
+        /// How many were shown.
+        sent: usize,
+    },
+    /// They are larger together than what is looked at.
+    #[error(
+        "your certificate chain is too large: you sent {bytes} bytes of certificates, and at most {LARGEST} are taken"
+    )]
+    TooLarge {
+        /// How large they are together.
+        bytes: usize,
+    },
+    /// To find out whether it is good takes too long.
+    #[error(
+        "your certificate chain is too tangled: there are too many ways to put together the certificates that you sent, \
+         or too many names and constraints in them"
+    )]
+    Tangled,
     /// It cannot be parsed.
     #[error("your certificate is malformed")]
     Malformed,
@@ -199,9 +127,15 @@ pub enum BadCertificate {
 }
 
 impl BadCertificate {
+    /// Whether something is wrong with the certificate. Else it is not known to be good, since what was asked did not
+    /// answer.
+    pub fn is_certain(&self) -> bool {
+        !matches!(self, Self::Untold(_) | Self::NorPosh { read: false, .. })
+    }
+
     /// The same for others than the operator of that server: in our log, and in what comes back to a sender.
     pub fn of_it(&self) -> String {
-        if let Self::NorPosh { pkix, posh } = self {
+        if let Self::NorPosh { pkix, posh, .. } = self {
             return format!(
                 "{}; and by POSH it is not known either: {posh}",
                 pkix.of_it()
@@ -263,24 +197,33 @@ impl fmt::Display for Day {
 /// A certificate can hold thousands of names; a log line cannot.
 const NAMES_SHOWN: usize = 8;
 
-fn names(found: &[PeerText]) -> String {
+fn names(found: &[PeerText], more: usize) -> String {
     if found.is_empty() {
         return "it has no dNSName, SRVName or xmppAddr (the common name does not count)"
             .to_owned();
     }
-    let shown = &found[..found.len().min(NAMES_SHOWN)];
-    let mut text = format!("it has {}", shown.join(", "));
-    if found.len() > shown.len() {
-        text.push_str(&format!(" and {} more", found.len() - shown.len()));
+    let mut text = format!("it has {}", found.join(", "));
+    if more > 0 {
+        text.push_str(&format!(" and {more} more"));
     }
     text
+}
+
+/// The certificate has these names and not the one that was to be proved.
+pub(super) fn wrong_name(wanted: &str, found: &[Identity]) -> BadCertificate {
+    let shown = found.iter().take(NAMES_SHOWN);
+    BadCertificate::WrongName {
+        domain: PeerText::new(wanted),
+        found: shown.map(Identity::shown).collect(),
+        more: found.len().saturating_sub(NAMES_SHOWN),
+    }
 }
 
 /// The domain that the chain proves when nobody asserted one: only if its names stand for exactly one.
 pub fn sole_identity(chain: Option<&PeerChain>, roots: &Roots, now: UnixTime) -> Option<Domain> {
     let found = verified(chain?, roots, now).ok()?;
     let mut sole = None;
-    for identity in &found {
+    for identity in found.iter() {
         let domain = identity.domain()?;
         match &sole {
             None => sole = Some(domain),
@@ -291,18 +234,29 @@ pub fn sole_identity(chain: Option<&PeerChain>, roots: &Roots, now: UnixTime) ->
     sole
 }
 
-/// The identities of a chain that a root vouches for.
+/// The identities of a chain that a root vouches for. Found out once for a connection.
 pub(super) fn verified(
     chain: &PeerChain,
     roots: &Roots,
     now: UnixTime,
-) -> Result<Vec<Identity>, BadCertificate> {
-    if roots.certificates.contains(chain.leaf()) {
-        judge_for_itself(chain.leaf(), roots, now)?;
-        return Ok(identities(chain.leaf())?);
-    }
-    let (found, ()) = vouched(chain, &roots.anchors, &roots.revoked, now, |_| Some(()))?;
-    Ok(found)
+) -> Result<Arc<[Identity]>, BadCertificate> {
+    chain.is_bounded()?;
+    chain.opinion(roots.token(), now, || {
+        if roots.has(chain.leaf()) {
+            judge_for_itself(chain.leaf(), roots, now)?;
+            return Ok(identities(chain.leaf())?);
+        }
+        let (anchors, mut work) = (roots.anchors(), Work::default());
+        let found = vouched(
+            chain,
+            anchors,
+            roots.revoked(),
+            now,
+            &mut work,
+            |_| Some(()),
+        )?;
+        Ok(found.0)
+    })
 }
 
 /// The identities of a chain that one of the anchors vouches for by a path that is accepted, and what it is accepted as.
@@ -311,8 +265,11 @@ pub(super) fn vouched<T>(
     anchors: &[TrustAnchor<'_>],
     revoked: &Revocations,
     now: UnixTime,
+    work: &mut Work,
     accept: impl Fn(&VerifiedPath<'_>) -> Option<T>,
 ) -> Result<(Vec<Identity>, T), BadCertificate> {
+    chain.is_bounded()?;
+    work.search(chain, anchors, !revoked.is_empty())?;
     let leaf = EndEntityCert::try_from(chain.leaf()).map_err(|error| bad(error, chain))?;
     let accepted = |path: &VerifiedPath<'_>| accept(path).ok_or(webpki::Error::UnknownIssuer);
     let path = revoked.asked(|revocation| {
@@ -369,7 +326,7 @@ pub(super) fn judge_for_itself(
     now: UnixTime,
 ) -> Result<(), BadCertificate> {
     judge_alone(certificate, now)?;
-    match EndEntityCert::try_from(certificate).map(|leaf| roots.revoked.has(&leaf)) {
+    match EndEntityCert::try_from(certificate).map(|leaf| roots.revoked().has(&leaf)) {
         Ok(true) => Err(BadCertificate::Revoked),
         _ => Ok(()),
     }
@@ -406,7 +363,7 @@ impl From<Unreadable> for BadCertificate {
     }
 }
 
-fn bad(error: webpki::Error, chain: &PeerChain) -> BadCertificate {
+pub(super) fn bad(error: webpki::Error, chain: &PeerChain) -> BadCertificate {
     use webpki::Error as E;
     let other = |text: &str| BadCertificate::Other(text.into());
     let whose = |limit: fn(&Validity) -> ASN1Time, time: UnixTime| match X509Certificate::from_der(
@@ -431,7 +388,7 @@ fn bad(error: webpki::Error, chain: &PeerChain) -> BadCertificate {
         E::CaUsedAsEndEntity => other("your certificate is an authority's, not a server's"),
         E::UnknownIssuer => BadCertificate::UnknownIssuer {
             issuer: issuer(chain.leaf()),
-            sent: chain.0.len(),
+            sent: 1 + chain.intermediates().len(),
         },
         E::RequiredEkuNotFoundContext(_) | E::EmptyEkuExtension => BadCertificate::WrongPurpose,
         E::CertRevoked => BadCertificate::Revoked,
@@ -489,9 +446,15 @@ fn is_self_issued(certificate: &CertificateDer<'_>) -> bool {
     })
 }
 
+/// A distinguished name can be as long as the certificate.
+const NAME_SHOWN: usize = 1024;
+
 fn issuer(certificate: &CertificateDer<'_>) -> PeerText {
     match X509Certificate::from_der(certificate) {
-        Ok((_, certificate)) => PeerText::new(&certificate.issuer().to_string()),
+        Ok((_, certificate)) if certificate.issuer().as_raw().len() <= NAME_SHOWN => {
+            PeerText::new(&certificate.issuer().to_string())
+        }
+        Ok(_) => "a name that is too long".into(),
         Err(_) => PeerText::default(),
     }
 }

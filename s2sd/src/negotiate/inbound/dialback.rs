@@ -122,7 +122,9 @@ impl Inbound {
         };
         // XEP-0344 §3.3: judged now, whatever was found when the stream began, and for this domain.
         let strict = self.transport.certificate_shown() && policy.verify == Verify::Strict;
-        if strict || self.may_be_certified(&policy) {
+        // The answer for a pair that is proved is the same whatever the certificate is.
+        let proved = self.receiving.is_proved(&request.pair);
+        if (strict || self.may_be_certified(&policy)) && !proved {
             if self.unjudged.len() >= self.house.config.limits.pairs_per_stream {
                 return Some(self.refuse_with(
                     Condition::PolicyViolation,
@@ -130,7 +132,15 @@ impl Inbound {
                     out,
                 ));
             }
-            out.push(InboundEffect::Judge(Some(pair.remote.clone())));
+            let mut unjudged = self.unjudged.iter();
+            let asked = unjudged.any(|(other, _)| other.remote == pair.remote);
+            if !asked && !self.judge(Some(pair.remote.clone()), out) {
+                return Some(self.refuse_with(
+                    Condition::PolicyViolation,
+                    "too many domains before one of them is proved",
+                    out,
+                ));
+            }
             self.unjudged.push((pair, request));
             return None;
         }

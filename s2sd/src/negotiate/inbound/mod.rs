@@ -11,6 +11,7 @@
 
 mod desk;
 mod dialback;
+mod judging;
 pub(super) mod kerberos;
 mod opening;
 mod sasl;
@@ -136,6 +137,8 @@ pub struct Inbound {
     receiving: Receiving,
     /// Dialback requests that wait for a verdict on the certificate.
     unjudged: Vec<(DomainPair, Request)>,
+    /// How often the certificate was to be judged.
+    judgements: usize,
     proved: Vec<Authorized>,
     by_sasl: bool,
     sasl_failures: usize,
@@ -185,6 +188,7 @@ impl Inbound {
             identity: None,
             receiving,
             unjudged: Vec::new(),
+            judgements: 0,
             proved: Vec::new(),
             by_sasl: false,
             sasl_failures: 0,
@@ -210,9 +214,11 @@ impl Inbound {
         !self.proved.is_empty()
     }
 
-    /// Whether what the peer says next is to be heard now, or only when it is known who it is.
+    /// Whether what the peer says next is to be heard now, or only when it is known who it is: as long as nothing is
+    /// proved, its certificate is judged for one domain after the other.
     pub fn listens(&self) -> bool {
         !matches!(self.stage, Stage::AwaitJudgement)
+            && (self.unjudged.is_empty() || self.is_authenticated())
     }
 
     /// The stream's id.
@@ -358,37 +364,6 @@ impl Inbound {
                 }
             }
         }
-    }
-
-    fn on_judged(mut self: Box<Self>, judged: Judged, out: &mut Out) -> Step {
-        let Judged {
-            domain,
-            judgement,
-            identity,
-        } = judged;
-        if matches!(self.stage, Stage::AwaitJudgement) {
-            self.identity = identity.or(self.identity);
-            let domain = domain.or_else(|| self.identity.clone());
-            self.judged = domain.map(|domain| (domain, judgement.clone()));
-            return self.answer_header(&judgement, out);
-        }
-        let (ready, rest) = std::mem::take(&mut self.unjudged)
-            .into_iter()
-            .partition(|(pair, _)| Some(&pair.remote) == domain.as_ref());
-        self.unjudged = rest;
-        let ready: Vec<(DomainPair, Request)> = ready;
-        for (pair, request) in ready {
-            if let Some(closed) = self.request(pair, request, Some(&judgement), out) {
-                return Err(closed);
-            }
-        }
-        Ok(self)
-    }
-
-    /// What the certificate was found to be when the stream began, if it proves this domain.
-    fn certified(&self, domain: &Domain) -> Option<&Judgement> {
-        let (judged, judgement) = self.judged.as_ref()?;
-        (judged == domain && judgement.is_certified()).then_some(judgement)
     }
 
     fn on_element(mut self: Box<Self>, offer: Offer, element: Element, out: &mut Out) -> Step {

@@ -89,7 +89,7 @@ impl Inbound {
         }
         match &self.transport {
             Transport::Tls(secured) if secured.certificate_shown && !self.by_sasl => {
-                out.push(InboundEffect::Judge(self.remote.clone()));
+                self.judge(self.remote.clone(), out);
                 self.stage = Stage::AwaitJudgement;
                 Ok(self)
             }

@@ -137,6 +137,15 @@ fn of(case: Case<'_>, bad: &BadCertificate) -> (Code, String) {
             Code::CertificateRevoked,
             format!("{operator} has to get a new certificate, with a new key"),
         ),
+        BadCertificate::TooMany { .. }
+        | BadCertificate::TooLarge { .. }
+        | BadCertificate::Tangled => (
+            Code::Certificate,
+            format!(
+                "{operator} has to install its certificate and those that lead from it to its root, each once and \
+                 nothing else"
+            ),
+        ),
         BadCertificate::Malformed | BadCertificate::Other(_) => (
             Code::Certificate,
             format!("{operator} has to get another certificate"),

@@ -207,7 +207,8 @@ fn the_name_is_the_domains_and_nobody_elses() {
         bad,
         BadCertificate::WrongName {
             domain: "a.example".into(),
-            found: Vec::new()
+            found: Vec::new(),
+            more: 0,
         }
     );
     assert_eq!(
@@ -491,6 +492,7 @@ fn what_is_wrong_can_be_said_to_others() {
             BadCertificate::WrongName {
                 domain: "a.example".into(),
                 found: vec!["dNSName your.example".into()],
+                more: 0,
             },
             "its certificate is not for a.example: it has dNSName your.example",
         ),

@@ -1,0 +1,253 @@
+//! Certificates that a stranger makes to keep us busy: however many there are and however they are tied together, looking
+//! at them is bounded, in both directions, and nobody else waits for it.
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    net::Ipv4Addr,
+    time::{Duration, Instant},
+};
+
+use s2sd::{
+    demo::{
+        ca::{Issued, Leaf},
+        tangle,
+    },
+    tls::{Matching, Selector, Tlsa, Usage},
+};
+use s2sd_tests::{
+    attacked::{HERE, daemon, start},
+    authoritative::Says,
+    party::Party,
+    peer::Peer,
+    tls::Identity,
+    wire::{Event, Wire},
+    world::{Daemon, SOON, World},
+};
+use tokio::{net::TcpSocket, task::JoinSet};
+use xmpp_stream::{Condition, Features, StreamError};
+
+const EVIL: &str = "evil.test";
+
+/// 6 layers of 7 certificates each: 117,649 paths, none of which leads anywhere.
+fn layers() -> Issued {
+    tangle::layered(&Leaf::domain(EVIL), 6, 7, 0)
+}
+
+/// What each bound refuses, and how.
+fn hostile() -> [(Issued, &'static str); 3] {
+    let leaf = Leaf::domain(EVIL);
+    [
+        (
+            layers(),
+            "chain is too long: {who} sent 43 certificates, and at most 8 are taken",
+        ),
+        (
+            tangle::ring(&leaf, 3, 8 << 10),
+            " bytes of certificates, and at most 16384 are taken",
+        ),
+        (
+            tangle::ring(&leaf, 7, 0),
+            "chain is too tangled: there are too many ways to put together",
+        ),
+    ]
+}
+
+/// A peer up to TLS, which shows this.
+async fn encrypted(world: &World, from: Option<&str>, issued: &Issued) -> Peer {
+    let peer = world.connect(HERE).await.unwrap();
+    encrypt(peer, from, issued).await
+}
+
+async fn encrypt(mut peer: Peer, from: Option<&str>, issued: &Issued) -> Peer {
+    peer.send_header(from, HERE).await.unwrap();
+    peer.expect_header().await.unwrap();
+    peer.expect_features().await.unwrap();
+    let identity = Identity::from(issued);
+    peer.starttls(HERE, Some(&identity)).await.unwrap();
+    peer
+}
+
+/// The same with a new stream in it.
+async fn opened(world: &World, from: Option<&str>, issued: &Issued) -> (Peer, Features) {
+    let mut peer = encrypted(world, from, issued).await;
+    peer.send_header(from, HERE).await.unwrap();
+    peer.expect_header().await.unwrap();
+    let features = peer.expect_features().await.unwrap();
+    (peer, features)
+}
+
+async fn refusal(peer: &mut Peer) -> StreamError {
+    match peer.expect_stream_error().await {
+        Ok(error) => error,
+        Err(error) => panic!("{error:#}\n{:#?}", peer.transcript()),
+    }
+}
+
+async fn arrives(component: &mut Party, id: &str) {
+    let next = component.expect("a stanza", SOON, |_| true).await.unwrap();
+    assert_eq!(next.id().as_deref(), Some(id), "{next:?}");
+}
+
+/// The text of the error that comes back for what the component sent.
+async fn comes_back(component: &mut Party, to: &str) -> String {
+    let message = format!("<message from='{HERE}' to='{to}' id='{to}'/>");
+    component.send(message).await.unwrap();
+    let error = component.expect("an error", SOON, |_| true).await.unwrap();
+    assert_eq!(error.id().as_deref(), Some(to), "{error:?}");
+    let text = String::from_utf8_lossy(error.bytes()).into_owned();
+    assert!(text.contains("name='certificate'"), "{text}");
+    text
+}
+
+#[tokio::test]
+async fn a_chain_that_is_over_a_bound_is_refused_by_its_name_in_both_directions() {
+    let policy = "auth = ['external', 'dialback']";
+    let (mut world, mut bystander, mut component) = start(daemon().policy(policy)).await.unwrap();
+    for (number, (issued, want)) in hostile().into_iter().enumerate() {
+        let mut peer = encrypted(&world, Some(EVIL), &issued).await;
+        peer.send_header(Some(EVIL), HERE).await.unwrap();
+        peer.expect_header().await.unwrap();
+        let error = refusal(&mut peer).await;
+        assert_eq!(error.condition, Condition::NotAuthorized);
+        let text = error.text.unwrap();
+        assert!(text.contains(&want.replace("{who}", "you")), "{text}");
+
+        let domain = format!("evil{number}.test");
+        let server = world.listen(&domain).await.unwrap();
+        world.lead("_xmpps-server", &domain, server.addr().unwrap());
+        let shows = async {
+            let mut there = server.accept().await.unwrap();
+            let identity = Identity::from(&issued);
+            there.accept_direct_tls(&identity).await.unwrap();
+            assert!(matches!(there.next().await, Ok(Event::Closed)));
+        };
+        let (text, ()) = tokio::join!(comes_back(&mut component, &domain), shows);
+        assert!(text.contains(&want.replace("{who}", "it")), "{text}");
+        bystander.is_well().await.unwrap();
+    }
+    bystander.was_well().await.unwrap();
+}
+
+/// Where policy does not insist on a good certificate, such a chain is a bad one, and dialback is as good as ever.
+#[tokio::test]
+async fn a_chain_that_is_over_a_bound_is_a_bad_one_and_no_more() {
+    let policy = "verify = 'dialback'\nauth = ['external', 'dialback']";
+    let (mut world, bystander, mut component) = start(daemon().policy(policy)).await.unwrap();
+    let identity = Some(world.identity(EVIL));
+    let _evil = world.authoritative(EVIL, Says::Valid, identity).await;
+    for (issued, _) in hostile() {
+        let (mut peer, features) = opened(&world, Some(EVIL), &issued).await;
+        assert!(features.mechanisms.is_empty() && features.dialback.is_some());
+        assert_eq!(peer.dialback(EVIL, HERE, "k").await.unwrap(), "valid");
+        let message = format!("<message from='{EVIL}' to='{HERE}' id='1'/>");
+        peer.send(message).await.unwrap();
+        arrives(&mut component, "1").await;
+    }
+    bystander.was_well().await.unwrap();
+}
+
+/// The peer's own zone names one of the certificates as an authority. It is not searched for.
+#[tokio::test]
+async fn what_a_zone_names_as_an_authority_is_bounded_all_the_same() {
+    let mut world = World::signed().unwrap();
+    world.start(Daemon::serving(HERE)).await.unwrap();
+    let mut component = world.component(HERE).await.unwrap();
+    for (number, (issued, want)) in hostile().into_iter().enumerate() {
+        let domain = format!("evil{number}.test");
+        let server = world.listen(&domain).await.unwrap();
+        let shown = issued.chain();
+        let authority = shown.last().unwrap();
+        let record = Tlsa::of(Usage::DaneTa, Selector::Cert, Matching::Sha256, authority);
+        world.tlsa(&domain, &record.unwrap()).unwrap();
+        let identity = Identity::from(&issued);
+        let shows = async {
+            let mut there = server.accept().await.unwrap();
+            let features = Features {
+                starttls: Some(true),
+                ..Features::default()
+            };
+            there.answer_open("there", &features).await.unwrap();
+            there.accept_starttls(&identity).await.unwrap();
+            assert!(matches!(there.next().await, Ok(Event::Closed)));
+        };
+        let (text, ()) = tokio::join!(comes_back(&mut component, &domain), shows);
+        assert!(text.contains(&want.replace("{who}", "it")), "{text}");
+
+        let mut peer = encrypted(&world, Some(&domain), &issued).await;
+        peer.send_header(Some(&domain), HERE).await.unwrap();
+        peer.expect_header().await.unwrap();
+        let text = refusal(&mut peer).await.text.unwrap();
+        assert!(text.contains(&want.replace("{who}", "you")), "{text}");
+    }
+}
+
+/// Two such connections once stopped the server for a quarter of a minute.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_with_hostile_chains_does_not_delay_a_bystander() {
+    let policy = "auth = ['external', 'dialback']";
+    let (world, mut bystander, _component) = start(daemon().policy(policy)).await.unwrap();
+    let good = world.issue(&Leaf::domain("good.test"));
+    let addr = world.daemon(HERE).unwrap().s2s[0];
+    let [(long, _), _, (ring, _)] = hostile();
+    let mut crowd = JoinSet::new();
+    for number in 0..24 {
+        let peer = world.connect(HERE).await.unwrap();
+        let issued = if number % 2 == 0 { &long } else { &ring };
+        let issued = issued.clone();
+        crowd.spawn(async move {
+            let mut peer = encrypt(peer, Some(EVIL), &issued).await;
+            peer.send_header(Some(EVIL), HERE).await.unwrap();
+            peer.expect_header().await.unwrap();
+            refusal(&mut peer).await.condition
+        });
+    }
+    // One from another network, whose certificate has to be judged as well.
+    let began = Instant::now();
+    let socket = TcpSocket::new_v4().unwrap();
+    socket
+        .bind((Ipv4Addr::new(127, 0, 77, 1), 0).into())
+        .unwrap();
+    let stream = socket.connect(addr).await.unwrap();
+    let peer = Peer::over(Wire::over(stream)).with_patience(SOON);
+    let mut peer = encrypt(peer, Some("good.test"), &good).await;
+    let opened = peer.open("good.test", HERE).await.unwrap();
+    assert_eq!(opened.features.mechanisms, ["EXTERNAL"]);
+    bystander.is_well().await.unwrap();
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    let refused = crowd.join_all().await;
+    assert_eq!(refused, vec![Condition::NotAuthorized; 24]);
+    bystander.was_well().await.unwrap();
+}
+
+/// Without `from` each key has the certificate judged for its own domain.
+#[tokio::test]
+async fn a_certificate_is_judged_so_often_before_anything_is_proved_and_no_more() {
+    let limits = "[limits]\ndialback_failures = 1000\npairs_per_stream = 1000\n\
+                  preauth_elements = 1000\npreauth_bytes = '1MiB'\n";
+    let policy = "auth = ['external', 'dialback']";
+    let (world, bystander, _component) =
+        start(daemon().policy(policy).tables(limits)).await.unwrap();
+    let issued = world.issue(&Leaf::domain(EVIL));
+    let (mut peer, _) = opened(&world, None, &issued).await;
+    let key = |at: usize| format!("<db:result from='x{at}.test' to='{HERE}'>k</db:result>");
+    let keys: String = (0..40).map(key).collect();
+    peer.send(keys).await.unwrap();
+    let mut answers = 0;
+    loop {
+        let Event::Element(element) = peer.next().await.unwrap() else {
+            panic!("no end: {:#?}", peer.transcript());
+        };
+        if let Some(error) = StreamError::from_element(&element) {
+            assert_eq!(error.condition, Condition::PolicyViolation);
+            let text = error.text.unwrap();
+            assert_eq!(text, "too many domains before one of them is proved");
+            break;
+        }
+        assert_eq!(element.kind().as_deref(), Some("error"));
+        answers += 1;
+    }
+    // One judgement of 16 was the header's.
+    assert_eq!(answers, 15);
+    bystander.was_well().await.unwrap();
+}
