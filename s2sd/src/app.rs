@@ -186,7 +186,8 @@ impl Running {
     }
 
     /// Takes a new configuration: rules, domains, certificates. Listeners, limits of the resolver and open streams stay
-    /// as they are, but for the streams of domains that are not admitted any more. What changed and what could not be taken is said line by line.
+    /// as they are, but for the streams of domains that are not admitted any more, and those whose certificate is not good
+    /// any more. What changed and what could not be taken is said line by line.
     pub fn reload(&self, config: Config) -> Result<Vec<String>, StartError> {
         let means = self.router.means();
         let old = means.house();
@@ -199,7 +200,7 @@ impl Running {
         }
         for reloaded in means.tls.reconfigure(&config).map_err(StartError::Tls)? {
             said.push(match reloaded {
-                Reloaded::Changed(what) | Reloaded::Kept(what) => what,
+                Reloaded::Changed(what) | Reloaded::Trust(what) | Reloaded::Kept(what) => what,
             });
         }
         let house = house(config, &means.tls)?;
@@ -225,11 +226,19 @@ impl Running {
         if !tls.has_changed() {
             return;
         }
+        let mut trust = false;
         for reloaded in tls.reload() {
             match reloaded {
                 Reloaded::Changed(what) => info!("certificates: {what}"),
+                Reloaded::Trust(what) => {
+                    trust = true;
+                    info!("certificates: {what}");
+                }
                 Reloaded::Kept(why) => warn!("certificates: the old ones stay: {why}"),
             }
+        }
+        if trust {
+            self.judge_again();
         }
         self.warn_of_certificates();
     }
@@ -238,6 +247,12 @@ impl Running {
     pub fn memory(&self) -> (usize, usize) {
         let memory = &self.router.means().memory;
         (memory.used(), memory.total())
+    }
+
+    /// Has the certificates judged again on which open streams rest, since they may have expired or been taken back
+    /// (RFC 6120 §13.7.2.3). To be called every day; a reload, and a changed list or set of authorities, do it too.
+    pub fn judge_again(&self) {
+        self.router.means().reloads.send_replace(());
     }
 
     /// How many lanes are busy: for tests and the status.

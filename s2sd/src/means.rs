@@ -51,7 +51,8 @@ pub(crate) struct Means {
     pub(crate) throttle: Mutex<Throttle>,
     /// Turns for judging certificates, which takes as long as a peer makes it take.
     pub(crate) judging: Turns,
-    /// Told when the rules were replaced: who is not admitted any more loses its streams.
+    /// Told when the rules were replaced, or what certificates are judged by: who is not admitted any more loses its
+    /// streams, and a certificate on which one rests is judged again.
     pub(crate) reloads: watch::Sender<()>,
     /// Cancelled when the server begins to drain.
     pub(crate) stop: CancellationToken,

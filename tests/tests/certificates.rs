@@ -257,8 +257,8 @@ async fn a_certificate_that_is_revoked_while_the_daemon_runs_counts_no_more() {
     let list = world.revoke(&[&of_a, &of_c]);
     world.write("b.test", "world.crl", &list).unwrap();
     world.daemon("b.test").unwrap().look_at_certificates();
-    // A stream that is open was judged; a new one is judged now.
-    pass(&mut a, &mut b).await;
+    // Those that are open are judged again: hostile_certificates.rs.
+    // A new one is judged now.
     let findings = checks::refused(&mut c, Other::Party(&mut b), &[], SOON, GRACE).await;
     refused(&findings, "revoked");
 }

@@ -24,7 +24,7 @@ use s2sd_tests::{
     world::{Daemon, SOON, World},
 };
 use tokio::{net::TcpSocket, task::JoinSet};
-use xmpp_stream::{Condition, Features, StreamError};
+use xmpp_stream::{Condition, Features, StreamError, ns};
 
 const EVIL: &str = "evil.test";
 
@@ -74,6 +74,21 @@ async fn opened(world: &World, from: Option<&str>, issued: &Issued) -> (Peer, Fe
     peer.expect_header().await.unwrap();
     let features = peer.expect_features().await.unwrap();
     (peer, features)
+}
+
+/// A stream that is proved by its certificate.
+async fn proved(world: &World, from: &str, issued: &Issued) -> Peer {
+    let (mut peer, _) = opened(world, Some(from), issued).await;
+    peer.send(format!(
+        "<auth xmlns='{}' mechanism='EXTERNAL'>=</auth>",
+        ns::SASL
+    ))
+    .await
+    .unwrap();
+    peer.expect(ns::SASL, "success").await.unwrap();
+    peer.restart();
+    peer.open(from, HERE).await.unwrap();
+    peer
 }
 
 async fn refusal(peer: &mut Peer) -> StreamError {
@@ -250,4 +265,175 @@ async fn a_certificate_is_judged_so_often_before_anything_is_proved_and_no_more(
     // One judgement of 16 was the header's.
     assert_eq!(answers, 15);
     bystander.was_well().await.unwrap();
+}
+
+fn external() -> Features {
+    Features {
+        mechanisms: vec!["EXTERNAL".to_owned()],
+        ..Features::default()
+    }
+}
+
+/// Our stream to this domain, accepted and proved by certificates.
+async fn accept(world: &mut World, component: &mut Party, domain: &str, issued: &Issued) -> Peer {
+    let server = world.listen(domain).await.unwrap();
+    world.lead("_xmpps-server", domain, server.addr().unwrap());
+    let message = format!("<message from='{HERE}' to='{domain}' id='out'/>");
+    component.send(message).await.unwrap();
+    let mut there = server.accept().await.unwrap().with_patience(SOON);
+    let identity = Identity::from(issued);
+    there.accept_direct_tls(&identity).await.unwrap();
+    there.answer_open("one", &external()).await.unwrap();
+    there.expect(ns::SASL, "auth").await.unwrap();
+    there
+        .send(format!("<success xmlns='{}'/>", ns::SASL))
+        .await
+        .unwrap();
+    there.restart();
+    there
+        .answer_open("two", &Features::default())
+        .await
+        .unwrap();
+    there
+        .expect_stanza(xmpp_stream::StanzaKind::Message)
+        .await
+        .unwrap();
+    there
+}
+
+/// What a daemon that trusts the world's authority, with a list, has of streams that rest on its certificates.
+struct Streams {
+    world: World,
+    component: Party,
+    revoked: Issued,
+    /// From and to the domains whose certificate it is.
+    bad: [Peer; 2],
+    /// Of others of that authority.
+    good: [Peer; 2],
+    clear: Peer,
+}
+
+async fn streams() -> Streams {
+    let mut world = World::new().unwrap();
+    let empty = world.revoke(&[]);
+    let daemon = Daemon::serving(HERE)
+        .policy("auth = ['external']\ncrl = ['world.crl']")
+        .file("world.crl", &empty)
+        .tables("[[peer]]\ndomain = 'clear.test'\ntls = 'disabled'\nauth = ['dialback']\n");
+    world.start(daemon).await.unwrap();
+    let mut component = world.component(HERE).await.unwrap();
+    let revoked = world.issue(&Leaf::domain("in.test").dns("out.test"));
+    let other = world.issue(&Leaf::domain("in2.test").dns("out2.test"));
+    let bad = [
+        proved(&world, "in.test", &revoked).await,
+        accept(&mut world, &mut component, "out.test", &revoked).await,
+    ];
+    let good = [
+        proved(&world, "in2.test", &other).await,
+        accept(&mut world, &mut component, "out2.test", &other).await,
+    ];
+    let says = Says::Valid;
+    let clear = world.authoritative("clear.test", says, None).await.unwrap();
+    let mut peer = world.connect(HERE).await.unwrap();
+    peer.open("clear.test", HERE).await.unwrap();
+    let verdict = peer.dialback("clear.test", HERE, "k").await.unwrap();
+    assert_eq!(verdict, "valid");
+    drop(clear);
+    Streams {
+        world,
+        component,
+        revoked,
+        bad,
+        good,
+        clear: peer,
+    }
+}
+
+/// It ends as RFC 6120 §13.7.2.3 says.
+async fn is_reset(peer: &mut Peer, why: &str) {
+    let error = refusal(peer).await;
+    assert_eq!(error.condition, Condition::Reset);
+    let text = error.text.unwrap();
+    assert!(text.contains(why), "{text}");
+}
+
+/// It still carries stanzas in its direction.
+async fn goes_on(component: &mut Party, [from, to]: &mut [Peer; 2]) {
+    let message = format!("<message from='in2.test' to='{HERE}' id='goes on'/>");
+    from.send(message).await.unwrap();
+    arrives(component, "goes on").await;
+    let message = format!("<message from='{HERE}' to='out2.test' id='goes on'/>");
+    component.send(message).await.unwrap();
+    let kind = xmpp_stream::StanzaKind::Message;
+    to.expect_stanza(kind).await.unwrap();
+}
+
+async fn goes_on_in_clear(component: &mut Party, peer: &mut Peer) {
+    let message = format!("<message from='clear.test' to='{HERE}' id='in clear'/>");
+    peer.send(message).await.unwrap();
+    arrives(component, "in clear").await;
+}
+
+#[tokio::test]
+async fn what_was_taken_back_ends_the_streams_that_rest_on_it_and_no_others() {
+    let mut streams = streams().await;
+    let list = streams.world.revoke(&[&streams.revoked]);
+    streams.world.write(HERE, "world.crl", &list).unwrap();
+    let running = streams.world.daemon(HERE).unwrap();
+    running.look_at_certificates();
+    for peer in &mut streams.bad {
+        is_reset(peer, "has been revoked by its issuer").await;
+    }
+    goes_on(&mut streams.component, &mut streams.good).await;
+    goes_on_in_clear(&mut streams.component, &mut streams.clear).await;
+    // Nothing has changed since, and nothing happens.
+    running.look_at_certificates();
+    running.judge_again();
+    goes_on(&mut streams.component, &mut streams.good).await;
+}
+
+#[tokio::test]
+async fn a_stream_that_was_reset_is_made_again_and_the_new_certificate_counts() {
+    let mut streams = streams().await;
+    let list = streams.world.revoke(&[&streams.revoked]);
+    streams.world.write(HERE, "world.crl", &list).unwrap();
+    let running = streams.world.daemon(HERE).unwrap();
+    running.look_at_certificates();
+    is_reset(&mut streams.bad[1], "revoked").await;
+    // It waits for no time of rest.
+    let new = streams.world.issue(&Leaf::domain("out.test"));
+    accept(&mut streams.world, &mut streams.component, "out.test", &new).await;
+}
+
+#[tokio::test]
+async fn an_authority_that_is_trusted_no_more_ends_the_streams_that_rest_on_it() {
+    let mut streams = streams().await;
+    let another = s2sd::demo::ca::Authority::new("another authority, of another length");
+    streams.world.write(HERE, "ca.pem", another.pem()).unwrap();
+    let running = streams.world.daemon(HERE).unwrap();
+    running.look_at_certificates();
+    for peer in streams.bad.iter_mut().chain(&mut streams.good) {
+        is_reset(peer, "no authority trusted here").await;
+    }
+    goes_on_in_clear(&mut streams.component, &mut streams.clear).await;
+}
+
+/// At a reload the rules may be others, too.
+#[tokio::test]
+async fn a_reload_judges_open_streams_by_its_own_rules() {
+    let mut streams = streams().await;
+    let another = s2sd::demo::ca::Authority::new("another");
+    streams
+        .world
+        .write(HERE, "other.pem", another.pem())
+        .unwrap();
+    let peer = |domain: &str| format!("[[peer]]\ndomain = '{domain}'\ntrust = ['other.pem']\n");
+    let daemon = Daemon::serving(HERE)
+        .policy("auth = ['external']\ncrl = ['world.crl']")
+        .tables(&(peer("in.test") + &peer("out.test")));
+    streams.world.reload(&daemon).unwrap();
+    for peer in &mut streams.bad {
+        is_reset(peer, "no authority trusted here").await;
+    }
+    goes_on(&mut streams.component, &mut streams.good).await;
 }

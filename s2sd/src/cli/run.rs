@@ -99,7 +99,10 @@ async fn until_stop(file: &Path, running: &Running, logging: &Logging, signals: 
                 Signal::Stop => return,
             },
             _ = look.tick() => running.look_at_certificates(),
-            _ = day.tick() => running.warn_of_certificates(),
+            _ = day.tick() => {
+                running.warn_of_certificates();
+                running.judge_again();
+            }
         }
     }
 }

@@ -38,6 +38,8 @@ pub(crate) struct Ready {
     pub(crate) conn: Conn,
     pub(crate) outbound: Box<Outbound>,
     pub(crate) authorized: Authorized,
+    /// What the DNS proved about the server.
+    pub(crate) place: Option<Place>,
 }
 
 /// Tries the domain's targets in order. The error is the one that says most: the furthest any target got.
@@ -344,6 +346,7 @@ impl Attempt<'_> {
                     conn,
                     outbound,
                     authorized,
+                    place,
                 })));
             }
             let event = match answer {

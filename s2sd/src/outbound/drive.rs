@@ -21,11 +21,16 @@ use crate::closed::{By, Cause, Closed, cause_element};
 use crate::conn::{Conn, Progress};
 use crate::lane::{Lane, LaneEffect, LaneEvent, Patience, Waiting, pop_front_if, release};
 use crate::means::Dice;
-use crate::negotiate::{DomainPair, House, Outbound, OutboundEffect, OutboundEvent, Purpose};
+use crate::negotiate::{
+    DomainPair, House, Judged, Outbound, OutboundEffect, OutboundEvent, Purpose,
+};
 use crate::peer_text::PeerText;
 use crate::queue::Receiver;
 use crate::router::Router;
 use crate::stanza::Stanza;
+use crate::tls::Place;
+
+mod judging;
 
 /// A closing stream gets this long to take our last words.
 pub(super) const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -44,6 +49,12 @@ pub(super) struct LaneTask {
     effects: Vec<LaneEffect>,
     connecting: Option<JoinHandle<Result<Outcome, Cause>>>,
     stream: Option<Stream>,
+    /// What the DNS proved about the stream's server.
+    place: Option<Place>,
+    /// The stream's certificate, which is judged again.
+    judging: Option<JoinHandle<Judged>>,
+    /// It has to be, as soon as there is a stream.
+    stale: bool,
     stopping: Option<Instant>,
     /// What came on the stream and has no place there, not yet looked at.
     strays: Vec<Element>,
@@ -81,6 +92,7 @@ enum Happened {
     Reloaded,
     Late,
     LetGo,
+    Judged(Judged),
     Stop,
     DrainOver,
 }
@@ -110,6 +122,9 @@ impl LaneTask {
             effects: Vec::new(),
             connecting: None,
             stream: None,
+            place: None,
+            judging: None,
+            stale: false,
             stopping: None,
             strays: Vec::new(),
             house,
@@ -150,6 +165,10 @@ impl LaneTask {
                     Happened::Tick => self.tell(LaneEvent::Tick),
                     Happened::Alive => self.tell(LaneEvent::PeerAlive),
                     Happened::Reloaded => self.on_reload().await,
+                    Happened::Judged(judged) => {
+                        self.judging = None;
+                        self.say(OutboundEvent::Judged(judged)).await;
+                    }
                     Happened::Stop => {
                         self.stopping = Some(Instant::now() + self.house.config.limits.drain);
                     }
@@ -212,6 +231,7 @@ impl LaneTask {
             // The queue is always emptied into the lane: its bound is the load, not the place.
             _ = self.queue.receive(batch, BATCH) => Happened::Queue,
             outcome = finished(&mut self.connecting) => Happened::Connected(outcome),
+            judged = judging::done(&mut self.judging) => Happened::Judged(judged),
             progress = progress(&mut self.stream) => Happened::Stream(progress),
             happened = first(due) => happened,
             () = self.signs.alive.notified() => Happened::Alive,
@@ -240,6 +260,8 @@ impl LaneTask {
     async fn on_reload(&mut self) {
         let house = self.router.means().house();
         let Err(denied) = house.admits(&self.pair.remote) else {
+            self.stale = self.connecting.is_some();
+            self.judge_again();
             return;
         };
         self.tell(LaneEvent::GiveUp(Cause::denied(&self.pair.remote, &denied)));
@@ -280,7 +302,9 @@ impl LaneTask {
                     conn,
                     outbound,
                     authorized,
+                    place,
                 } = *ready;
+                self.place = place;
                 info!(
                     proved = Empty,
                     method = authorized.method().name(),
@@ -303,6 +327,9 @@ impl LaneTask {
                     strays: Strays::default(),
                 });
                 self.tell(LaneEvent::Connected);
+                if std::mem::take(&mut self.stale) {
+                    self.judge_again();
+                }
             }
             Ok(Outcome::Answered(_)) => {
                 self.tell(LaneEvent::Failed(Cause::Finished, Dice::throw()));
@@ -497,6 +524,9 @@ impl LaneTask {
 
     /// The stream is gone, and had written so much.
     fn over(&mut self, written: u64, mut unwritten: VecDeque<Unwritten>, closed: Closed) {
+        if let Some(judging) = self.judging.take() {
+            judging.abort();
+        }
         while let Some(first) = pop_front_if(&mut unwritten, |first: &Unwritten| {
             first.bytes.end <= written
         }) {

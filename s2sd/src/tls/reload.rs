@@ -16,6 +16,9 @@ use crate::config::{Config, Trust};
 pub enum Reloaded {
     /// The new one is used from now on.
     Changed(String),
+    /// Other authorities are trusted from now on, or other certificates are taken back: what was judged by the ones from
+    /// before is to be judged again.
+    Trust(String),
     /// The new one is bad; the one from before is still used. With the reason.
     Kept(String),
 }
@@ -23,7 +26,7 @@ pub enum Reloaded {
 impl fmt::Display for Reloaded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Changed(what) => write!(f, "{what}: reloaded"),
+            Self::Changed(what) | Self::Trust(what) => write!(f, "{what}: reloaded"),
             Self::Kept(why) => write!(f, "{why}; the one loaded before is still used"),
         }
     }
@@ -74,7 +77,7 @@ impl Tls {
             // The chain decides: a key that does not belong to it was refused.
             let same = |a: &CertifiedKey, b: &CertifiedKey| a.cert == b.cert;
             let what = format!("the certificate of {domain}");
-            if let Some(key) = news.choose(&what, old, new, same) {
+            if let Some(key) = news.choose(&what, Reloaded::Changed, old, new, same) {
                 keys.insert(domain.ascii().to_owned(), key);
             }
         }
@@ -87,7 +90,7 @@ impl Tls {
                 Trust::System => "the system's certificate authorities",
                 Trust::Files(_) => "the trusted certificate authorities",
             };
-            if let Some(found) = news.choose(what, old, new, Roots::eq) {
+            if let Some(found) = news.choose(what, Reloaded::Trust, old, new, Roots::eq) {
                 roots.insert(trusted.clone(), found);
             }
         }
@@ -116,6 +119,7 @@ impl News {
     fn choose<T>(
         &mut self,
         what: &str,
+        changed: fn(String) -> Reloaded,
         old: Option<&Arc<T>>,
         new: Result<Arc<T>, String>,
         same: impl Fn(&T, &T) -> bool,
@@ -124,7 +128,7 @@ impl News {
             (None, Ok(new)) => Some(new),
             (Some(old), Ok(new)) if same(old, &new) => Some(Arc::clone(old)),
             (Some(_), Ok(new)) => {
-                self.report.push(Reloaded::Changed(what.to_owned()));
+                self.report.push(changed(what.to_owned()));
                 Some(new)
             }
             (Some(old), Err(why)) => {

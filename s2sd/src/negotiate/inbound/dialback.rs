@@ -312,6 +312,7 @@ impl Inbound {
             .proved_by_other_means(&pair.remote_to_local());
         let authorized = Authorized::new(pair, method, judgement);
         self.proved.push(authorized.clone());
+        self.judge_if_stale(&authorized, out);
         out.push(InboundEffect::Proved(authorized));
     }
 }

@@ -66,7 +66,8 @@ pub enum InboundEvent {
     Overfull,
     /// The peer was silent for longer than an open stream may be.
     Idle,
-    /// There are new rules. The stream keeps those it began with, but for one question: who may federate at all.
+    /// There are new rules, or authorities, or lists of what they took back. The stream keeps the rules it began with, but
+    /// for two questions: who may federate at all, and whether a certificate on which it rests is still good.
     Reloaded(Arc<House>),
     /// A new stream of the same domain takes the place of this one, on which nothing came for long.
     Replaced,
@@ -139,6 +140,8 @@ pub struct Inbound {
     unjudged: Vec<(DomainPair, Request)>,
     /// How often the certificate was to be judged.
     judgements: usize,
+    /// What certificates are judged by has changed since this one was judged, or while.
+    stale: bool,
     proved: Vec<Authorized>,
     by_sasl: bool,
     sasl_failures: usize,
@@ -189,6 +192,7 @@ impl Inbound {
             receiving,
             unjudged: Vec::new(),
             judgements: 0,
+            stale: false,
             proved: Vec::new(),
             by_sasl: false,
             sasl_failures: 0,
@@ -295,7 +299,10 @@ impl Inbound {
             }
             InboundEvent::Reloaded(house) => match self.not_admitted_by(&house, out) {
                 Some(closed) => Err(closed),
-                None => Ok(self),
+                None => {
+                    self.judge_again(out);
+                    Ok(self)
+                }
             },
             InboundEvent::Replaced => {
                 // RFC 6120 §4.6.3: for an idle peer, where the number of connections has a limit.

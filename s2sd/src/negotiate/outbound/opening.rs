@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use xmpp_dialback::Initiating;
-use xmpp_stream::{Element, Features, StreamHeader, ns};
+use xmpp_stream::{Condition, Element, Features, StreamError, StreamHeader, ns};
 
 use super::{Out, Outbound, OutboundEffect, Purpose, Stage, Step};
 use crate::closed::{By, Cause, Closed};
@@ -127,6 +127,9 @@ impl Outbound {
 
     pub(super) fn on_judged(mut self: Box<Self>, judged: Judged, out: &mut Out) -> Step {
         if !matches!(self.stage, Stage::AwaitJudgement) {
+            if let Some(closed) = self.no_longer_good(&judged, out) {
+                return Err(closed);
+            }
             self.on_pairs_judged(&judged, out);
             return Ok(self);
         }
@@ -145,5 +148,26 @@ impl Outbound {
         self.send_header(out);
         self.stage = Stage::ExpectHeader;
         Ok(self)
+    }
+
+    /// Whether the certificate is what proves who the other server is, or what policy wants to be good besides.
+    pub fn rests_on_certificate(&self) -> bool {
+        let proved = |method| self.judgement_by(method).is_certified();
+        let proves = self.authenticated.is_some_and(proved);
+        self.transport.is_tls() && (proves || self.policy.verify == Verify::Strict)
+    }
+
+    /// RFC 6120 §13.7.2.3: what was good when the stream was opened is not any more. `Some`: it ends, and the other server
+    /// has to show another certificate on the next.
+    fn no_longer_good(&mut self, judged: &Judged, out: &mut Out) -> Option<Closed> {
+        let bad = judged.judgement.bad().filter(|bad| bad.is_certain())?;
+        let ours = judged.domain.as_ref() == Some(&self.pair.remote);
+        (self.established && ours && self.rests_on_certificate()).then_some(())?;
+        let error = StreamError::new(Condition::Reset).with_text(bad.to_string());
+        let closed = self.refuse(error, String::new(), out);
+        Some(Closed {
+            cause: Cause::Certificate(bad.of_it().into()),
+            ..closed
+        })
     }
 }

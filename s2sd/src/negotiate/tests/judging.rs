@@ -1,6 +1,7 @@
-//! When a certificate is judged, and how often.
+//! When a certificate is judged, how often, and when it is judged again (RFC 6120 §13.7.2.3).
 
 use super::*;
+use crate::tls::trust::BadCertificate;
 
 /// A receiving entity that was shown a certificate, and what it wants done.
 struct Receiving {
@@ -100,6 +101,10 @@ fn good() -> Because {
     Because::Name { matched }
 }
 
+fn bad() -> Because {
+    Because::Bad(BadCertificate::Revoked)
+}
+
 #[test]
 fn before_a_proof_one_judgement_follows_the_other_and_after_it_they_need_not_wait() {
     let mut peer = Receiving::open("");
@@ -127,4 +132,59 @@ fn before_a_proof_one_judgement_follows_the_other_and_after_it_they_need_not_wai
         "{}",
         peer.said
     );
+}
+
+#[test]
+fn an_open_stream_is_judged_again_and_reset_when_its_certificate_is_bad() {
+    let mut peer = Receiving::open("");
+    peer.judged(Because::NoCertificate);
+    peer.key("a.test");
+    peer.judged(good());
+    for (because, ends) in [
+        (good(), false),
+        // Who does not answer says nothing against a certificate that was good.
+        (
+            Because::Bad(BadCertificate::Untold("no answer".into())),
+            false,
+        ),
+        (bad(), true),
+    ] {
+        peer.is_told(InboundEvent::Reloaded(house("b.test", "")));
+        assert_eq!(peer.asks(), ["a.test"]);
+        peer.judged(because);
+        assert_eq!(peer.closed.is_some(), ends);
+    }
+    assert!(peer.said.contains("<reset xmlns="), "{}", peer.said);
+    assert!(matches!(peer.closed, Some(Cause::Certificate(_))));
+}
+
+#[test]
+fn what_changes_while_a_certificate_is_judged_has_it_judged_again() {
+    let mut peer = Receiving::open("");
+    peer.judged(Because::NoCertificate);
+    peer.key("a.test");
+    peer.is_told(InboundEvent::Reloaded(house("b.test", "")));
+    assert_eq!(peer.asks(), ["a.test"]);
+    peer.judged(good());
+    assert_eq!((peer.proved, peer.asks()), (1, vec!["a.test"]));
+    peer.judged(bad());
+    assert!(peer.closed.is_some());
+}
+
+#[test]
+fn a_proof_that_does_not_rest_on_a_certificate_outlives_it() {
+    for (policy, rests) in [("verify = 'dialback'", false), ("verify = 'strict'", true)] {
+        let mut peer = Receiving::open(&format!("{policy}\nauth = ['dialback']"));
+        peer.judged(Because::NoCertificate);
+        peer.key("a.test");
+        if rests {
+            // Policy wants it to be good besides.
+            peer.judged(good());
+        }
+        let pair = xmpp_dialback::Pair::new("a.test", "b.test");
+        peer.is_told(InboundEvent::Verdict(pair, xmpp_dialback::Verdict::Valid));
+        assert_eq!(peer.proved, 1, "{}", peer.said);
+        peer.is_told(InboundEvent::Reloaded(house("b.test", "")));
+        assert_eq!(peer.asks(), if rests { vec!["a.test"] } else { vec![] });
+    }
 }

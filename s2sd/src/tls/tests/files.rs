@@ -95,7 +95,7 @@ fn roots_are_reloaded_too() {
     fs::write(house.path("root.pem"), Authority::new("another").pem()).unwrap();
     assert_eq!(
         tls.reload(),
-        [Reloaded::Changed(
+        [Reloaded::Trust(
             "the trusted certificate authorities".to_owned()
         )]
     );
@@ -127,7 +127,7 @@ fn lists_of_revoked_certificates_are_reloaded_too() {
     let revoking = house.authority.revoke(&[&issued], Validity::Expired);
     fs::write(&list, revoking).unwrap();
     assert!(tls.has_changed());
-    assert!(matches!(&tls.reload()[..], [Reloaded::Changed(_)]));
+    assert!(matches!(&tls.reload()[..], [Reloaded::Trust(_)]));
     assert_eq!(judged(), Because::Bad(BadCertificate::Revoked).into());
     let troubles = tls.troubles(UnixTime::now());
     let [Trouble::Soon(text)] = &troubles[..] else {
