@@ -16,12 +16,12 @@ use std::time::Duration;
 use rustls::pki_types::UnixTime;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 pub(crate) use self::secret::dialback_secret;
 use self::secret::own_secret;
 use crate::admin;
-use crate::config::Config;
+use crate::config::{Config, Limits};
 use crate::guests::Guests;
 use crate::listen::{self, Door};
 use crate::means::Means;
@@ -136,13 +136,28 @@ pub fn raise_file_limit(inbound: usize) {
     limit.current = Some(limit.maximum.map_or(wanted, |maximum| maximum.min(wanted)));
     let raised = setrlimit(Resource::Nofile, limit).is_ok();
     let now = limit.current.unwrap_or(wanted);
-    if !raised || now < wanted {
-        warn!(
-            wanted,
-            allowed = now,
-            "the system allows fewer open files than [limits] inbound may need; raise LimitNOFILE or lower inbound"
-        );
+    if raised && now >= wanted {
+        return;
     }
+    // The default is for large servers, and few are. Where it matters, the listener says so.
+    let text = "the system allows fewer open files than [limits] inbound may need; raise LimitNOFILE or lower inbound";
+    match inbound == Limits::default().inbound {
+        true => debug!(wanted, allowed = now, "{text}"),
+        false => warn!(wanted, allowed = now, "{text}"),
+    }
+}
+
+/// What was not taken is for somebody to see to.
+pub(crate) fn tell(reloaded: &Reloaded) {
+    match reloaded {
+        Reloaded::Changed(_) | Reloaded::Trust(_) => info!("{reloaded}"),
+        Reloaded::Kept(_) => warn!("{reloaded}"),
+    }
+}
+
+/// A part of the configuration that is read at the start only.
+pub(crate) fn needs_restart(what: &str) -> Reloaded {
+    Reloaded::Kept(format!("{what} has changed, which needs a restart"))
 }
 
 impl Running {
@@ -188,21 +203,17 @@ impl Running {
     /// Takes a new configuration: rules, domains, certificates. Listeners, limits of the resolver and open streams stay
     /// as they are, but for the streams of domains that are not admitted any more, and those whose certificate is not good
     /// any more. What changed and what could not be taken is said line by line.
-    pub fn reload(&self, config: Config) -> Result<Vec<String>, StartError> {
+    pub fn reload(&self, config: Config) -> Result<Vec<Reloaded>, StartError> {
         let means = self.router.means();
         let old = means.house();
         let mut said = Vec::new();
         if config.listen != old.config.listen {
-            said.push("[listen] has changed: that needs a restart".to_owned());
+            said.push(needs_restart("[listen]"));
         }
         if config.dns != old.config.dns {
-            said.push("[dns] has changed: that needs a restart".to_owned());
+            said.push(needs_restart("[dns]"));
         }
-        for reloaded in means.tls.reconfigure(&config).map_err(StartError::Tls)? {
-            said.push(match reloaded {
-                Reloaded::Changed(what) | Reloaded::Trust(what) | Reloaded::Kept(what) => what,
-            });
-        }
+        said.extend(means.tls.reconfigure(&config).map_err(StartError::Tls)?);
         let house = house(config, &means.tls)?;
         means.replace_house(house);
         self.warn_of_certificates();
@@ -226,18 +237,9 @@ impl Running {
         if !tls.has_changed() {
             return;
         }
-        let mut trust = false;
-        for reloaded in tls.reload() {
-            match reloaded {
-                Reloaded::Changed(what) => info!("certificates: {what}"),
-                Reloaded::Trust(what) => {
-                    trust = true;
-                    info!("certificates: {what}");
-                }
-                Reloaded::Kept(why) => warn!("certificates: the old ones stay: {why}"),
-            }
-        }
-        if trust {
+        let reloaded = tls.reload();
+        reloaded.iter().for_each(tell);
+        if reloaded.iter().any(|one| matches!(one, Reloaded::Trust(_))) {
             self.judge_again();
         }
         self.warn_of_certificates();

@@ -180,7 +180,7 @@ fn note(means: &Means, address: IpAddr, domain: &Domain, is_good: bool) {
         return;
     }
     let (failures, pause) = throttle(means).failed(address, domain, Instant::now());
-    warn!(%domain, failures, next_after = ?pause, "component handshake failed");
+    warn!(unproved = Empty, %domain, failures, next_after = ?pause, "component handshake failed");
 }
 
 fn throttle(means: &Means) -> MutexGuard<'_, Throttle> {

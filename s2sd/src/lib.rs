@@ -16,6 +16,8 @@
 //! | 4 house | `admin`, `app`, `logging`, `probe`, `cli`, `demo` | the assembly and its commands |
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
+// `println!` and `eprintln!` panic where nobody reads any more.
+#![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
 
 mod admin;
 pub mod app;

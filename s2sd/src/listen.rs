@@ -60,10 +60,19 @@ pub(crate) async fn serve(
             Ok((tcp, peer)) => admit(&router, tcp, peer, door, &guests, &tasks),
             Err(error) => {
                 // Out of descriptors, as a rule: trying at once would spin.
-                warn!(unproved = Empty, %error, "a connection could not be accepted");
+                warn!(unproved = Empty, %error, "a connection could not be accepted{}", what_to_do(&error));
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
+    }
+}
+
+/// What an operator can do about it.
+pub(crate) fn what_to_do(error: &io::Error) -> &'static str {
+    use rustix::io::Errno;
+    match Errno::from_io_error(error) {
+        Some(Errno::MFILE) => ": raise LimitNOFILE or lower inbound in [limits]",
+        _ => "",
     }
 }
 

@@ -4,7 +4,7 @@
 //! of writing or hide what is there is escaped (`\u{202e}`) as soon as the words are taken in, and too much is cut with
 //! a visible mark. The words as they came are not kept, so there is no other way to print them.
 
-use std::{borrow::Borrow, fmt, ops::Deref};
+use std::{borrow::Borrow, char::EscapeUnicode, fmt, ops::Deref};
 
 use serde::{Serialize, Serializer};
 
@@ -99,7 +99,7 @@ fn shown(text: &str, most: usize) -> Box<str> {
     let mut shown = String::with_capacity(text.len().min(most));
     let mut left = most;
     for character in text.chars() {
-        let escape = is_deceptive(character).then(|| character.escape_unicode());
+        let escape = escape(character);
         let length = escape.as_ref().map_or(1, ExactSizeIterator::len);
         let Some(rest) = left.checked_sub(length) else {
             shown.push(CUT);
@@ -112,6 +112,11 @@ fn shown(text: &str, most: usize) -> Box<str> {
         }
     }
     shown.into()
+}
+
+/// What stands for a character that is not shown as it is.
+pub(crate) fn escape(character: char) -> Option<EscapeUnicode> {
+    is_deceptive(character).then(|| character.escape_unicode())
 }
 
 /// Whether a character does something else than to be seen: it ends a line, moves a cursor, turns the direction of

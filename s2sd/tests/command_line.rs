@@ -162,10 +162,11 @@ struct Daemon {
 
 impl Daemon {
     fn start(directory: &Path) -> Self {
-        let mut child = s2sd(directory, &["run"])
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        Self::run(s2sd(directory, &["run"]))
+    }
+
+    fn run(mut command: Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let (to, log) = mpsc::channel();
         thread::spawn(move || {
@@ -267,6 +268,118 @@ fn a_certificate_that_runs_out_is_told_of_at_the_start_and_at_a_reload() {
     assert!(log.contains("a.pem: your certificate expired on"), "{log}");
     daemon.signal("TERM");
     daemon.until("stopped");
+}
+
+/// The lines of this level.
+#[cfg(feature = "demo")]
+fn at<'a>(log: &'a str, level: &str) -> Vec<&'a str> {
+    let level = format!("\"level\":\"{level}\"");
+    // Tests run as anybody, and this is said of one.
+    let lines = log.lines().filter(|line| !line.contains("running as root"));
+    lines.filter(|line| line.contains(&level)).collect()
+}
+
+#[cfg(feature = "demo")]
+#[test]
+fn a_key_that_does_not_fit_its_certificate_is_a_warning_that_the_old_pair_stays() {
+    let text = CONFIGURATION.replace(
+        "name = 'a.example'\n",
+        "name = 'a.example'\ncertificate = 'a.pem'\nkey = 'a.key'\n",
+    );
+    let directory = directory("misfit", &text);
+    let issue = || Issued::self_signed(&Leaf::domain("a.example"));
+    let (first, second) = (issue(), issue());
+    fs::write(directory.join("a.pem"), &first.chain_pem).unwrap();
+    fs::write(directory.join("a.key"), &first.key_pem).unwrap();
+    let daemon = Daemon::start(&directory);
+    daemon.until("serving a.example");
+    fs::write(directory.join("a.pem"), &second.chain_pem).unwrap();
+    daemon.signal("HUP");
+    let log = daemon.until("reloaded: serving");
+    let warnings = at(&log, "WARN");
+    let stays = "not reloaded, what was loaded before stays: the certificate of a.example";
+    assert!(warnings.iter().any(|line| line.contains(stays)), "{log}");
+    // What needs a restart is one more thing that is not as it was asked for.
+    fs::write(directory.join("a.key"), &second.key_pem).unwrap();
+    let other = text.replace("s2s_tls = []", "s2s_tls = ['127.0.0.1:1']");
+    fs::write(directory.join("s2sd.toml"), other).unwrap();
+    daemon.signal("HUP");
+    let log = daemon.until("reloaded: serving");
+    let info = at(&log, "INFO");
+    let taken = |line: &&str| line.contains("reloaded: the certificate of a.example");
+    assert!(info.iter().any(taken), "{log}");
+    let warnings = at(&log, "WARN");
+    assert!(
+        warnings
+            .iter()
+            .any(|line| line.contains("[listen] has changed")),
+        "{log}"
+    );
+    daemon.signal("TERM");
+    daemon.until("stopped");
+}
+
+#[cfg(all(unix, feature = "demo"))]
+#[test]
+fn a_start_warns_of_nothing_that_does_not_matter() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let component = "component = { secret = '0123456789abcdef' }\n";
+    for (name, more, warnings) in [
+        ("start", "", 0),
+        // Who wrote a number down means it.
+        ("start-large", "[limits]\ninbound = 30000\n", 1),
+    ] {
+        let directory = directory(name, &format!("{CONFIGURATION}{component}{more}"));
+        let file = directory.join("s2sd.toml");
+        fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
+        // The limit that a login has, as a rule.
+        let run = format!("ulimit -n 1024 && exec {} run", env!("CARGO_BIN_EXE_s2sd"));
+        let mut command = Command::new("sh");
+        command.current_dir(&directory).args(["-c", &run]);
+        let daemon = Daemon::run(command);
+        let log = daemon.until("serving a.example");
+        assert_eq!(at(&log, "WARN").len(), warnings, "{log}");
+        daemon.signal("TERM");
+        daemon.until("stopped");
+    }
+}
+
+#[cfg(feature = "demo")]
+#[test]
+fn who_has_seen_enough_of_the_demo_may_go() {
+    let directory = directory("demo-head", CONFIGURATION);
+    let mut command = s2sd(&directory, &["demo", "--scenario", "dialback"]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut demo = command.spawn().unwrap();
+    let mut first = String::new();
+    let mut stdout = BufReader::new(demo.stdout.take().unwrap());
+    stdout.read_line(&mut first).unwrap();
+    drop(stdout);
+    let Output { status, stderr, .. } = demo.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8(stderr).unwrap(), "");
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn a_complaint_that_nobody_reads_changes_no_outcome() {
+    let directory = directory("unheard", "");
+    for (arguments, code) in [
+        (&["run", "-c", "missing.toml"] as &[&str], 1),
+        (&["probe", "-c", "missing.toml", "a.example"], 1),
+        (&["check", "-c", "missing.toml"], 1),
+        (&["serve"], 2),
+    ] {
+        // A pipe whose other end is closed.
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = s2sd(&directory, arguments);
+        command.stdout(writer.try_clone().unwrap()).stderr(writer);
+        assert_eq!(
+            command.status().unwrap().code(),
+            Some(code),
+            "{arguments:?}"
+        );
+    }
 }
 
 #[cfg(feature = "demo")]

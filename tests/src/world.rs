@@ -327,7 +327,8 @@ impl World {
     /// A running daemon takes another configuration, as at `SIGHUP`. Its certificate stays. Gives what it says.
     pub fn reload(&self, daemon: &Daemon) -> anyhow::Result<Vec<String>> {
         let running = self.daemon(&daemon.domain)?;
-        Ok(running.reload(self.config(daemon)?)?)
+        let said = running.reload(self.config(daemon)?)?;
+        Ok(said.iter().map(ToString::to_string).collect())
     }
 
     /// What `s2sd probe` says of a domain with the configuration of this daemon, which need not run.

@@ -8,7 +8,14 @@ mod probe;
 mod run;
 mod secret;
 
-use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    ffi::OsString,
+    fmt,
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
 
 use clap::{Args, Parser, Subcommand};
 use xmpp_stream::Domain;
@@ -133,6 +140,11 @@ struct Probe {
     /// One JSON object instead of text for people
     #[arg(long)]
     json: bool,
+}
+
+/// Tells the operator on standard error, if somebody reads that.
+fn complain(what: fmt::Arguments<'_>) {
+    let _ = io::stderr().write_fmt(what);
 }
 
 /// As in the configuration.

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::{runtime, sync::watch, time};
 
-use super::{Outcome, Probe};
+use super::{Outcome, Probe, complain};
 use crate::{
     config::{Config, Dnssec},
     logging,
@@ -21,7 +21,10 @@ pub(super) fn probe(asked: Probe) -> Outcome {
     let config = match asked.config.as_deref().map(Config::load).transpose() {
         Ok(loaded) => loaded.map_or_else(nobodys, |loaded| loaded.config),
         Err(faults) => {
-            eprint!("{}", faults.render(logging::colours(&io::stderr())));
+            complain(format_args!(
+                "{}",
+                faults.render(logging::colours(&io::stderr()))
+            ));
             return Outcome::Fault;
         }
     };
@@ -34,7 +37,7 @@ pub(super) fn probe(asked: Probe) -> Outcome {
     let runtime = match runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(why) => {
-            eprintln!("s2sd: no threads to work with: {why}");
+            complain(format_args!("s2sd: no threads to work with: {why}\n"));
             return Outcome::Fault;
         }
     };
@@ -44,7 +47,7 @@ pub(super) fn probe(asked: Probe) -> Outcome {
     let report = match answer {
         Ok(report) => report,
         Err(why) => {
-            eprintln!("s2sd probe: {why}");
+            complain(format_args!("s2sd probe: {why}\n"));
             return match why {
                 Unasked::Senseless(_) => Outcome::Misused,
                 Unasked::Unusable(_) => Outcome::Fault,
@@ -81,7 +84,7 @@ async fn ask(question: Question) -> Result<Report, Unasked> {
     let told = io::stderr().is_terminal();
     loop {
         if told {
-            eprintln!("{} …", *doing.borrow_and_update());
+            complain(format_args!("{} …\n", *doing.borrow_and_update()));
         }
         tokio::select! {
             answer = &mut answer => return answer,

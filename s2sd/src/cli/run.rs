@@ -11,7 +11,7 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-use super::Outcome;
+use super::{Outcome, complain};
 use crate::{
     app::{self, Running},
     config::{Config, Findings, Loaded},
@@ -28,14 +28,17 @@ pub(super) fn run(file: &Path) -> Outcome {
         Ok(loaded) => loaded,
         Err(faults) => {
             // There is no log yet: how it should look is in the file.
-            eprint!("{}", faults.render(logging::colours(&io::stderr())));
+            complain(format_args!(
+                "{}",
+                faults.render(logging::colours(&io::stderr()))
+            ));
             return Outcome::Fault;
         }
     };
     let logging = match logging::start(&config.log) {
         Ok(logging) => logging,
         Err(why) => {
-            eprintln!("s2sd: {why}");
+            complain(format_args!("s2sd: {why}\n"));
             return Outcome::Fault;
         }
     };
@@ -121,9 +124,9 @@ fn reload(file: &Path, running: &Running, logging: &Logging) {
     let (log, domains) = (config.log.clone(), names(&config));
     match running.reload(config) {
         Ok(said) => {
-            said.iter().for_each(|line| info!("{line}"));
+            said.iter().for_each(app::tell);
             if !logging.apply(&log) {
-                info!("`format` in [log] has changed: that needs a restart");
+                app::tell(&app::needs_restart("`format` in [log]"));
             }
             info!("reloaded: serving {domains}");
         }

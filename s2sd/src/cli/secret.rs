@@ -11,7 +11,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use xmpp_sasl::{BadScramKeys, IterationBounds, Password, Random as _, ScramHash, ScramKeys};
 use zeroize::Zeroizing;
 
-use super::Outcome;
+use super::{Outcome, complain};
 use crate::means::Dice;
 
 /// In bytes; what PostgreSQL and GNU SASL use.
@@ -138,7 +138,7 @@ pub(super) fn secret(arguments: &SecretArguments) -> Outcome {
     match written {
         Ok(()) => Outcome::Well,
         Err(trouble) => {
-            eprintln!("s2sd secret scram: {trouble}");
+            complain(format_args!("s2sd secret scram: {trouble}\n"));
             Outcome::Fault
         }
     }

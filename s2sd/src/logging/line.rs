@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use crate::peer_text::is_deceptive;
+use crate::peer_text::{escape, is_deceptive};
 
 const CUT: char = '…';
 
@@ -26,9 +26,9 @@ pub(super) fn human(line: &str, most: usize, colours: bool) -> String {
         }
         rest = rest.get(character.len_utf8()..).unwrap_or_default();
         let before = out.len();
-        match is_deceptive(character) {
-            true => out.extend(character.escape_unicode()),
-            false => out.push(character),
+        match escape(character) {
+            Some(escape) => out.extend(escape),
+            None => out.push(character),
         }
         length += out.len() - before;
         if length + CUT.len_utf8() <= most {

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::config::{Config, Trust};
 
-/// What a reload did with one certificate or one set of roots.
+/// What a reload did with one certificate, one set of roots, or another part of the configuration.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Reloaded {
     /// The new one is used from now on.
@@ -26,8 +26,8 @@ pub enum Reloaded {
 impl fmt::Display for Reloaded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Changed(what) | Self::Trust(what) => write!(f, "{what}: reloaded"),
-            Self::Kept(why) => write!(f, "{why}; the one loaded before is still used"),
+            Self::Changed(what) | Self::Trust(what) => write!(f, "reloaded: {what}"),
+            Self::Kept(why) => write!(f, "not reloaded, what was loaded before stays: {why}"),
         }
     }
 }

@@ -19,7 +19,7 @@ use tokio::{runtime, task::JoinSet, time};
 use xmpp_stream::Domain;
 
 use self::{own::Own, report::Report, rule::Rule};
-use super::Outcome;
+use super::{Outcome, complain};
 use crate::{
     app::{self, StartError},
     config::{Config, Severity},
@@ -194,7 +194,7 @@ async fn places(config: &Config, patience: Duration) -> Result<Vec<Found>, Strin
         Ok(found) => found,
         Err(_) => {
             if io::stderr().is_terminal() {
-                eprintln!("asking the DNS …");
+                complain(format_args!("asking the DNS …\n"));
             }
             answers.await
         }

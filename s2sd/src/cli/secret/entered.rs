@@ -12,7 +12,7 @@ use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr
 use xmpp_sasl::Password;
 use zeroize::Zeroizing;
 
-use super::Trouble;
+use super::{Trouble, complain};
 
 /// In bytes.
 pub(super) const LONGEST: usize = 1024;
@@ -96,7 +96,7 @@ impl Hidden {
     }
 
     fn ask(&self, question: &str) -> Result<Line, Trouble> {
-        eprint!("{question}");
+        complain(format_args!("{question}"));
         let mut terminal = self.terminal.try_clone().map_err(Trouble::Unread)?;
         read(&mut terminal, true)
     }

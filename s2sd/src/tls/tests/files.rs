@@ -34,7 +34,9 @@ async fn a_new_certificate_is_shown_without_a_restart() {
     let report = tls.reload();
     assert!(matches!(&report[..], [Reloaded::Kept(_)]), "{report:?}");
     assert!(
-        report[0].to_string().ends_with("is still used"),
+        report[0]
+            .to_string()
+            .starts_with("not reloaded, what was loaded before stays: "),
         "{}",
         report[0]
     );
