@@ -46,8 +46,18 @@ fn answered(crowd: &[TcpStream]) -> usize {
     crowd.iter().filter(is_answered).count()
 }
 
+/// With one thread the daemon has no processor to itself.
 #[tokio::test]
 async fn hundreds_of_handshakes_of_one_network_delay_no_other() {
+    hundreds_delay_no_other().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hundreds_of_handshakes_of_one_network_delay_no_other_on_two_threads() {
+    hundreds_delay_no_other().await;
+}
+
+async fn hundreds_delay_no_other() {
     app::raise_file_limit(CROWD * 2);
     let mut world = World::new().unwrap();
     let daemon = Bystander::daemon("here.test").direct_tls();

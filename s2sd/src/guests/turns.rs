@@ -1,17 +1,17 @@
 //! Turns for what costs a processor something before it is known who asks: TLS handshakes, and judging certificates.
 //!
 //! A handshake takes a turn for each of its steps and gives it back while it waits for the peer, so who says nothing
-//! holds no turn. All turns but one are as many as there are processors less one, so that something is left for everybody
-//! else; they go round among sites, and within a site among its hosts. Whoever comes with a thousand handshakes delays
-//! another by one step, not by a thousand.
+//! holds no turn. There is one turn less than there are processors, so that something is left for everybody else. Turns
+//! go round among sites, and within a site among its hosts: a thousand handshakes of one network delay another by a few
+//! steps, not by a thousand.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
+use std::task::{Context, Poll, Wake, Waker};
 
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::yield_now;
 
 use super::network::Network;
@@ -26,8 +26,14 @@ pub(crate) struct Turns(Arc<Mutex<State>>);
 #[derive(Debug)]
 struct State {
     free: usize,
+    /// How many turns followed each other.
+    row: usize,
     waiting: Waiting,
 }
+
+/// A runtime with one thread looks for what has come when it has nothing to do, or after 61 tasks. A handshake costs as
+/// much as many of these, so turns step aside more often.
+const ROW: usize = 8;
 
 /// May use a processor until it is dropped.
 #[derive(Debug)]
@@ -37,7 +43,11 @@ impl Turns {
     /// So many at one time.
     pub(crate) fn new(free: usize) -> Self {
         let waiting = Waiting::default();
-        Self(Arc::new(Mutex::new(State { free, waiting })))
+        Self(Arc::new(Mutex::new(State {
+            free,
+            row: 0,
+            waiting,
+        })))
     }
 
     /// A part of this machine's processors.
@@ -91,26 +101,41 @@ impl Turns {
         next.await.unwrap_or(Turn(None))
     }
 
+    /// Whether enough turns followed each other for the runtime to look what has come, and for those it has woken to
+    /// queue up here.
+    fn is_long(&self) -> bool {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.row = (state.row + 1) % ROW;
+        state.row == 0
+    }
+
     /// Drives a future step by step, each in a turn of its own.
     pub(crate) async fn drive<F: Future>(&self, address: IpAddr, future: F) -> F::Output {
         let mut future = pin!(future);
+        let bell = Arc::new(Bell(Notify::new()));
+        let waker = Waker::from(Arc::clone(&bell));
         loop {
             let turn = self.take(address).await;
-            let step = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await;
-            // What came for others meanwhile goes first.
-            yield_now().await;
-            drop(turn);
+            let step = future.as_mut().poll(&mut Context::from_waker(&waker));
             if let Poll::Ready(output) = step {
                 return output;
             }
-            // The step left word for whom to wake: this task.
-            let mut asleep = false;
-            poll_fn(|_| match std::mem::replace(&mut asleep, true) {
-                true => Poll::Ready(()),
-                false => Poll::Pending,
-            })
-            .await;
+            if self.is_long() {
+                // What came for others meanwhile goes first.
+                yield_now().await;
+            }
+            drop(turn);
+            bell.0.notified().await;
         }
+    }
+}
+
+/// Remembers that a future was woken, also while its task waits for something else.
+struct Bell(Notify);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.notify_one();
     }
 }
 
@@ -135,6 +160,7 @@ impl Drop for Turn {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
@@ -222,6 +248,23 @@ mod tests {
         drop(again.await.unwrap());
         let state = turns.0.lock().unwrap();
         assert!(state.free == 1 && state.waiting.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_future_that_is_woken_while_it_has_no_turn_goes_on() {
+        let turns = Turns::new(1);
+        let mut left = 5;
+        let hasty = poll_fn(|cx| {
+            left -= 1;
+            cx.waker().wake_by_ref();
+            match left {
+                0 => Poll::Ready("done"),
+                _ => Poll::Pending,
+            }
+        });
+        let driven = turns.drive(address("192.0.2.1"), hasty);
+        let driven = timeout(Duration::from_secs(10), driven).await;
+        assert_eq!(driven, Ok("done"));
     }
 
     #[tokio::test]
