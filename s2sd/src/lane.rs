@@ -92,6 +92,10 @@ pub enum LaneEvent {
 
 /// What the driver has to do.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "moved once, into a list that is kept"
+)]
 pub enum LaneEffect {
     /// Make a stream.
     Connect,
