@@ -3,9 +3,9 @@
 //! The level is for our own modules. What the libraries below have to say is written from `warn` on, unless
 //! `targets` names them: nobody who wants to see our XML wants to see the resolver's packets too.
 //!
-//! Nobody waits for who reads the log: see [`queue`]. From `info` up others cause no more lines than they may: an event
+//! Nobody waits for who reads the log: see `queue`. From `info` up others cause no more lines than they may: an event
 //! with the field `unproved` is caused by who has proved nothing, one with `proved` by a peer that has (both are `Empty`,
-//! and so not written). How many that are says [`limit`]; what they look like, [`line`].
+//! and so not written). How many that are says `limit`; what they look like, `line`.
 
 mod limit;
 mod line;
