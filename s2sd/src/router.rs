@@ -116,7 +116,7 @@ impl Router {
                 }
                 Err(Rejected::Unpaid(stanza)) => (stanza, Wait::Memory, NO_MEMORY),
                 Err(Rejected::Gone(stanza)) => {
-                    self.bounce(&stanza, &absent(), payer);
+                    self.answer_for_absent(&stanza, &served.contact, payer);
                     return Ok(());
                 }
             };
@@ -128,7 +128,7 @@ impl Router {
             return Ok(());
         }
         if served.component.is_some() {
-            self.bounce(&stanza, &absent(), payer);
+            self.answer_for_absent(&stanza, &served.contact, payer);
             return Ok(());
         }
         match services::answer(stanza.element(), &served.contact, SystemTime::now()) {
@@ -138,6 +138,15 @@ impl Router {
             services::Answer::Drop => {}
         }
         Ok(())
+    }
+
+    /// The component that should have this stanza is away.
+    fn answer_for_absent(self: &Arc<Self>, stanza: &Stanza, contacts: &[String], payer: &Account) {
+        let element = stanza.element();
+        match services::answer_for_absent(element, contacts, SystemTime::now()) {
+            Some(bytes) => self.send_own(bytes, element.context().content(), payer),
+            None => self.bounce(stanza, &absent(), payer),
+        }
     }
 
     fn to_lane(self: &Arc<Self>, stanza: Stanza, origin: &Origin, payer: &Account) {

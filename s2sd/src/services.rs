@@ -1,6 +1,6 @@
 //! What a served domain answers by itself while no component is attached to it: XEP-0199 ping, XEP-0030
 //! discovery with the contact addresses of XEP-0157, XEP-0092 version, XEP-0202 time. Everything else is
-//! `service-unavailable`. A function of its arguments; it sends nothing.
+//! `service-unavailable`. Functions of their arguments; they send nothing.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -47,6 +47,28 @@ pub fn answer(stanza: &Element, contacts: &[String], now: SystemTime) -> Answer 
     }
 }
 
+/// Answers what s2sd knows of a served domain whose component is away. `None`: only the component could answer.
+///
+/// The arguments are those of [`answer`].
+pub fn answer_for_absent(stanza: &Element, contacts: &[String], now: SystemTime) -> Option<Bytes> {
+    let is_get = stanza.stanza() == Some(StanzaKind::Iq) && stanza.kind().as_deref() == Some("get");
+    if !is_get || !is_bare_domain(stanza) {
+        return None;
+    }
+    let tree = stanza.tree();
+    let mut children = tree.elements();
+    match (children.next(), children.next()) {
+        (Some(query), None) if !has_node(query) => {
+            let payload = known(query, contacts, now)?;
+            match result(stanza, payload) {
+                Answer::Reply(reply) => Some(reply),
+                Answer::Drop => None,
+            }
+        }
+        _ => None,
+    }
+}
+
 fn get(iq: &Element, contacts: &[String], now: SystemTime) -> Answer {
     let tree = iq.tree();
     // RFC 6120 §8.2.3 rule 5: exactly one child element.
@@ -58,17 +80,27 @@ fn get(iq: &Element, contacts: &[String], now: SystemTime) -> Answer {
         return refuse(iq, ErrorType::Cancel, StanzaCondition::ServiceUnavailable);
     }
     match (query.namespace.as_str(), query.name.as_str()) {
-        (ns::PING, "ping") => result(iq, None),
-        (ns::VERSION, "query") => result(iq, Some(version())),
-        (ns::TIME, "time") => result(iq, Some(time(now))),
         (ns::DISCO_INFO | ns::DISCO_ITEMS, "query") if has_node(query) => {
             // XEP-0030 §7: the JID has no such node.
             refuse(iq, ErrorType::Cancel, StanzaCondition::ItemNotFound)
         }
-        (ns::DISCO_INFO, "query") => result(iq, Some(info(contacts))),
+        _ => match known(query, contacts, now) {
+            Some(payload) => result(iq, payload),
+            None => refuse(iq, ErrorType::Cancel, StanzaCondition::ServiceUnavailable),
+        },
+    }
+}
+
+/// What the result to this query holds, perhaps nothing. `None`: it is not answered here.
+fn known(query: &Tree, contacts: &[String], now: SystemTime) -> Option<Option<Writer>> {
+    match (query.namespace.as_str(), query.name.as_str()) {
+        (ns::PING, "ping") => Some(None),
+        (ns::VERSION, "query") => Some(Some(version())),
+        (ns::TIME, "time") => Some(Some(time(now))),
+        (ns::DISCO_INFO, "query") => Some(Some(info(contacts))),
         // XEP-0030 §4.1: no items is an empty query.
-        (ns::DISCO_ITEMS, "query") => result(iq, Some(Writer::new("query").xmlns(ns::DISCO_ITEMS))),
-        _ => refuse(iq, ErrorType::Cancel, StanzaCondition::ServiceUnavailable),
+        (ns::DISCO_ITEMS, "query") => Some(Some(Writer::new("query").xmlns(ns::DISCO_ITEMS))),
+        _ => None,
     }
 }
 
@@ -317,6 +349,40 @@ mod tests {
                 panic!("dropped {feature}");
             };
             assert!(reply.starts_with(HEAD.as_bytes()), "{feature}");
+        }
+    }
+
+    #[test]
+    fn while_a_component_is_away_only_what_is_known_is_answered() {
+        let absent = |xml: &str| answer_for_absent(&parse(xml), &[], at(0));
+        for payload in [
+            "<ping xmlns='urn:xmpp:ping'/>",
+            "<query xmlns='jabber:iq:version'/>",
+            "<time xmlns='urn:xmpp:time'/>",
+            "<query xmlns='http://jabber.org/protocol/disco#info'/>",
+            "<query xmlns='http://jabber.org/protocol/disco#items'/>",
+        ] {
+            let Answer::Reply(reply) = answer(&parse(&iq(payload)), &[], at(0)) else {
+                panic!("dropped {payload}");
+            };
+            assert_eq!(absent(&iq(payload)), Some(reply), "{payload}");
+        }
+        let ping = iq("<ping xmlns='urn:xmpp:ping'/>");
+        for other in [
+            iq(""),
+            iq("<query xmlns='jabber:iq:roster'/>"),
+            iq(
+                "<query xmlns='http://jabber.org/protocol/disco#info' node='the component has it'/>",
+            ),
+            iq("<ping xmlns='urn:xmpp:ping'/><ping xmlns='urn:xmpp:ping'/>"),
+            ping.replace("'get'", "'set'"),
+            ping.replace("'get'", "'result'"),
+            ping.replace("to='", "to='user@"),
+            ping.replace("from='capulet.lit'", ""),
+            "<message from='capulet.lit' to='montague.lit'/>".to_owned(),
+            "<presence from='capulet.lit' to='montague.lit' type='probe'/>".to_owned(),
+        ] {
+            assert_eq!(absent(&other), None, "{other}");
         }
     }
 
