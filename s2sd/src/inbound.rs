@@ -26,8 +26,10 @@ use crate::negotiate::{
 };
 use crate::outbound;
 use crate::pace::Kept;
+use crate::peer_text::PeerText;
 use crate::router::Router;
 use crate::stanza::{Origin, Stanza};
+use crate::strays::{Stray, Strays};
 use crate::tls::PeerChain;
 use crate::witness::{Which, shown};
 
@@ -53,6 +55,7 @@ struct Driver {
     reloads: watch::Receiver<()>,
     /// How fast the domains proved here may send.
     paces: Kept,
+    strays: Strays,
     /// Until then nothing more is read, and what was read already is not decoded.
     held: Option<Instant>,
     /// Something was proved on it.
@@ -85,6 +88,7 @@ pub(crate) async fn serve(
                     began,
                     heard: began,
                     paces: Kept::default(),
+                    strays: Strays::default(),
                     held: None,
                     proved: false,
                     house: Arc::clone(&house),
@@ -438,6 +442,24 @@ impl Driver {
                 self.router.bounce(&stanza, &error, payer);
                 Ok(None)
             }
+            InboundEffect::Stray(what) => Ok(self.on_stray(&what)),
+        }
+    }
+
+    /// What this server knows nothing of goes nowhere.
+    fn on_stray(&mut self, what: &PeerText) -> Option<InboundEvent> {
+        match self.strays.note(Instant::now(), false) {
+            Stray::Say(passed_over) => {
+                info!(
+                    proved = Empty,
+                    ?what,
+                    passed_over,
+                    "ignored: an element of which this server knows nothing"
+                );
+                None
+            }
+            Stray::PassOver => None,
+            Stray::TooMany => Some(InboundEvent::TooManyStrays),
         }
     }
 

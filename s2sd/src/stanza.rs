@@ -8,7 +8,7 @@
 
 use xmpp_stream::{
     Condition, Context, Domain, Element, ErrorType, Spelling, StanzaCondition, StanzaError,
-    StanzaKind, Writer, split_jid,
+    StanzaKind, Writer, ns, split_jid,
 };
 
 use crate::budget::{Account, Charge};
@@ -75,6 +75,12 @@ pub(crate) fn jid_malformed() -> StanzaError {
         .with_text("`to` or `from` is no address")
 }
 
+/// What the sender of a stanza in the content namespace of another kind of stream is told (RFC 6120 §4.8.3).
+pub(crate) fn wrong_namespace() -> StanzaError {
+    StanzaError::new(ErrorType::Modify, StanzaCondition::BadRequest)
+        .with_text("the stanza is not in the namespace jabber:server")
+}
+
 impl Stanza {
     /// Checks a stanza from a remote server against one pair the stream proved.
     pub fn from_peer(
@@ -98,8 +104,24 @@ impl Stanza {
     /// What stands for a stanza of the pair with a malformed address, so that it can be answered: nothing in it, and the
     /// domain alone in place of what is no address.
     pub(crate) fn answerable(element: &Element, authorized: &Authorized) -> Option<Self> {
+        Self::standing_for(element, element.stanza()?, authorized)
+    }
+
+    /// What stands for an element that would be a stanza of the pair in the namespace of this stream, and is in that of
+    /// another kind of stream (RFC 6120 §4.8.2, XEP-0114 §3), where an error may answer it.
+    pub(crate) fn foreign(element: &Element, authorized: &Authorized) -> Option<Self> {
+        if !matches!(element.namespace(), ns::CLIENT | ns::SERVER | ns::COMPONENT) {
+            return None;
+        }
+        let kind = StanzaKind::from_name(element.name().as_bytes())?;
         let pair = authorized.pair();
-        let kind = element.stanza()?;
+        named(element, &pair.remote, &pair.local).ok()?;
+        let is_answer = matches!(element.kind().as_deref(), Some("error" | "result"));
+        (!is_answer).then(|| Self::standing_for(element, kind, authorized))?
+    }
+
+    fn standing_for(element: &Element, kind: StanzaKind, authorized: &Authorized) -> Option<Self> {
+        let pair = authorized.pair();
         let spelt = |domain: &Domain, address: Option<_>| {
             let address = address.and_then(|address: std::borrow::Cow<'_, str>| {
                 match domain.spelling(&address) {

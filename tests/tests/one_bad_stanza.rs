@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use s2sd_tests::{
+    neighbour::Neighbour,
     party::Party,
     peer::Peer,
     world::{Daemon, RawServer, SOON, World},
@@ -224,4 +225,51 @@ async fn a_stanza_over_which_the_stream_ends_each_time_is_not_sent_for_ever() {
     let bounce = comes_back(&mut component, "huge").await;
     assert_eq!(cause(&bounce), "stanza-refused");
     arrives(&mut peer, "1").await;
+}
+
+/// The other direction: what a proved neighbour sends that nobody knows costs none of its own stanzas.
+#[tokio::test]
+async fn what_is_unknown_on_an_incoming_stream_is_passed_over_and_a_flood_of_it_ends_the_stream() {
+    let mut world = World::new().unwrap();
+    let daemon = Daemon::serving("here.test").without_tls();
+    world.start(daemon.tables(SOON_AGAIN)).await.unwrap();
+    let mut neighbour = Neighbour::at(&mut world, "b.test").await.unwrap();
+    let mut component = world.component("here.test").await.unwrap();
+    let mut peer = neighbour
+        .proved(&world, "here.test", "here.test")
+        .await
+        .unwrap();
+    let good = |id: usize| {
+        format!("<message xmlns='jabber:server' from='v@b.test' to='u@here.test' id='{id}'/>")
+    };
+    let foreign =
+        "<iq xmlns='jabber:component:accept' type='get' from='v@b.test' to='u@here.test' id='f'/>";
+    let unknown = "<r xmlns='urn:xmpp:sm:3'/>".to_owned();
+    let too_deep = format!("<r>{}{}</r>", "<r>".repeat(200), "</r>".repeat(200));
+    let no_namespace = "<message xmlns='' from='v@b.test' to='u@here.test'/>".to_owned();
+    let passed_over = [unknown.clone(), too_deep, no_namespace, unknown];
+    for (id, odd) in passed_over.iter().enumerate() {
+        peer.send(format!("{odd}{foreign}{}", good(id)))
+            .await
+            .unwrap();
+        arrives_at(&mut component, id).await;
+        let bounce = neighbour.next().await.unwrap().stanza;
+        assert_eq!(bounce.id().as_deref(), Some("f"), "{bounce:?}");
+        let text = String::from_utf8_lossy(bounce.bytes()).into_owned();
+        assert!(text.contains("<bad-request"), "{text}");
+    }
+    peer.send(passed_over[0].repeat(20)).await.unwrap();
+    let error = peer.expect_stream_error().await.unwrap();
+    assert_eq!(error.condition, Condition::UnsupportedStanzaType);
+    let mut again = neighbour
+        .proved(&world, "here.test", "here.test")
+        .await
+        .unwrap();
+    again.send(good(9)).await.unwrap();
+    arrives_at(&mut component, 9).await;
+}
+
+async fn arrives_at(component: &mut Party, id: usize) {
+    let got = component.expect("a message", SOON, |_| true).await.unwrap();
+    assert_eq!(got.id(), Some(id.to_string().into()), "{got:?}");
 }

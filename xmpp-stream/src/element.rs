@@ -31,7 +31,8 @@ impl StanzaKind {
         }
     }
 
-    fn from_name(name: &[u8]) -> Option<Self> {
+    /// The kind whose elements have this name.
+    pub fn from_name(name: &[u8]) -> Option<Self> {
         match name {
             b"message" => Some(Self::Message),
             b"presence" => Some(Self::Presence),

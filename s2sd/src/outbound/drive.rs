@@ -13,10 +13,10 @@ use tokio::time::{sleep_until, timeout};
 use tracing::{Instrument, debug, field::Empty, info, info_span, trace, warn};
 use xmpp_stream::{ContentNamespace, Context, Element, ErrorType, StanzaCondition, StanzaError};
 
+use super::carried::Carried;
 use super::connector::{self, Outcome, Ready};
 use super::lanes::Signs;
 use super::stall::Stall;
-use super::strays::{Carried, Stray, Strays};
 use crate::closed::{By, Cause, Closed, cause_element};
 use crate::conn::{Conn, Progress};
 use crate::lane::{Lane, LaneEffect, LaneEvent, Patience, Waiting, pop_front_if, release};
@@ -28,6 +28,7 @@ use crate::peer_text::PeerText;
 use crate::queue::Receiver;
 use crate::router::Router;
 use crate::stanza::Stanza;
+use crate::strays::{Stray, Strays};
 use crate::tls::Place;
 
 mod judging;

@@ -1,11 +1,11 @@
 //! Streams we make: one lane per domain pair that has stanzas, and one stream per question to an authoritative server.
 
+mod carried;
 pub(crate) mod connector;
 mod drive;
 mod lanes;
 pub(crate) mod onlooker;
 mod stall;
-mod strays;
 
 use tokio::time::timeout;
 use tracing::{debug, field::Empty, info};

@@ -36,7 +36,7 @@ use super::{Authorized, DomainPair, House, Judged, Method, Secured, Transport};
 use crate::closed::{By, Cause, Closed};
 use crate::config::Policy;
 use crate::peer_text::PeerText;
-use crate::stanza::{Refused, Stanza, jid_malformed};
+use crate::stanza::{Refused, Stanza, jid_malformed, wrong_namespace};
 use crate::tls::judgement::Judgement;
 
 /// What can happen to an incoming stream.
@@ -64,6 +64,8 @@ pub enum InboundEvent {
     Late,
     /// An element has begun, and there is no memory for its rest.
     Overfull,
+    /// Too much came of [`InboundEffect::Stray`].
+    TooManyStrays,
     /// The peer was silent for longer than an open stream may be.
     Idle,
     /// There are new rules, or authorities, or lists of what they took back. The stream keeps the rules it began with, but
@@ -112,6 +114,8 @@ pub enum InboundEffect {
     Deliver(Stanza, Authorized),
     /// A stanza that goes no further, and what its sender is told.
     Bounce(Stanza, StanzaError, Authorized),
+    /// A proved peer sent something of which this server knows nothing. It is ignored, and counted.
+    Stray(PeerText),
 }
 
 /// The receiving entity.
@@ -290,6 +294,11 @@ impl Inbound {
                     cause: Cause::Memory,
                 })
             }
+            InboundEvent::TooManyStrays => Err(self.refuse_with(
+                Condition::UnsupportedStanzaType,
+                "too many elements that are not understood here",
+                out,
+            )),
             InboundEvent::Idle => {
                 self.send_footer(out);
                 Err(Closed {
@@ -350,6 +359,10 @@ impl Inbound {
                         Err(error) => Err(self.refuse_with(error.0, error.1, out)),
                     }
                 }
+                (Stage::Open(_), None) if self.is_authenticated() => {
+                    out.push(InboundEffect::Stray(refused.why().to_string().into()));
+                    Ok(self)
+                }
                 _ => {
                     let stream_error = refused.why().stream_error();
                     Err(self.refuse(stream_error, refused.why().to_string(), out))
@@ -393,16 +406,33 @@ impl Inbound {
                         cause: Cause::StreamError(error.into()),
                     })
                 }
-                None => Err(self.refuse_with(
-                    Condition::UnsupportedStanzaType,
-                    "not understood here",
-                    out,
-                )),
+                None => self.on_unknown(offer, &element, out),
             },
-            _ => {
-                Err(self.refuse_with(Condition::UnsupportedStanzaType, "not understood here", out))
-            }
+            _ => self.on_unknown(offer, &element, out),
         }
+    }
+
+    /// One extension of a neighbour that proved who it is costs nobody else's stanzas. What is a stanza but for its
+    /// namespace was meant to arrive, so its sender is told.
+    fn on_unknown(mut self: Box<Self>, offer: Offer, element: &Element, out: &mut Out) -> Step {
+        if !self.is_authenticated() {
+            let text = "not understood here";
+            return Err(self.refuse_with(Condition::UnsupportedStanzaType, text, out));
+        }
+        self.stage = Stage::Open(offer);
+        let answerable = |authorized: &Authorized| {
+            Stanza::foreign(element, authorized).map(|stanza| (stanza, authorized.clone()))
+        };
+        out.push(match self.proved.iter().find_map(answerable) {
+            Some((stanza, authorized)) => {
+                InboundEffect::Bounce(stanza, wrong_namespace(), authorized)
+            }
+            None => {
+                let what = format!("{} in {}", element.name(), element.namespace());
+                InboundEffect::Stray(what.into())
+            }
+        });
+        Ok(self)
     }
 
     /// `refused`: it is for nobody, and only its sender is still to be told.

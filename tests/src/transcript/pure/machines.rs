@@ -258,7 +258,7 @@ impl Player {
                 InboundEffect::Compute(computation) => {
                     answers.push_back(InboundEvent::Computed(computation.run()));
                 }
-                InboundEffect::Explain { .. } => {}
+                InboundEffect::Explain { .. } | InboundEffect::Stray(_) => {}
                 InboundEffect::Ask(pair, question) => questions.push((pair, question)),
                 InboundEffect::Restart(limits) => self.restart(Stream::Main, limits),
                 InboundEffect::SetLimits(limits) => self.main()?.codec.set_limits(limits),

@@ -1,22 +1,16 @@
-//! What comes on an outgoing stream that carries nothing in this direction: XEP-0220 §2.3 has the other direction prove
-//! itself. It is never delivered. An error that answers what this stream carried is told to the sender all the same, in
-//! our own words: its stanza did not arrive.
+//! What an outgoing stream carried lately, so that an error which answers it on the same stream reaches the sender, in our
+//! own words: XEP-0220 §2.3 has the other direction prove itself, so what comes by this one is never delivered.
 //!
-//! Pure: the clock is an argument.
+//! Pure.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, RandomState};
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use xmpp_stream::{Element, Writer};
 
 /// How many stanzas back an error may reach.
 const REMEMBERED: usize = 256;
-/// The time over which strays are counted.
-const MINUTE: Duration = Duration::from_secs(60);
-/// So many elements that mean nothing are put up with in a minute.
-const MOST: u32 = 10;
 
 /// The ids that this stream carried lately, with their addresses: as hashes, since hardly any is asked for again.
 #[derive(Debug, Default)]
@@ -54,47 +48,6 @@ impl Carried {
             .attr("to", to)
             .attr("id", id);
         Some(stanza.finish())
-    }
-}
-
-/// How many strays came.
-#[derive(Debug, Default)]
-pub(super) struct Strays {
-    since: Option<Instant>,
-    count: u32,
-    meaningless: u32,
-}
-
-/// What to do about one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stray {
-    /// Say that it came, and how many before it were passed over in silence.
-    Say(u32),
-    /// Nothing.
-    PassOver,
-    /// End the stream.
-    TooMany,
-}
-
-impl Strays {
-    /// One came: a stanza, or something that means nothing.
-    pub(super) fn note(&mut self, now: Instant, is_stanza: bool) -> Stray {
-        let is_new = |since| now.duration_since(since) >= MINUTE;
-        if self.since.is_none_or(is_new) {
-            let passed_over = self.count.saturating_sub(1);
-            *self = Self {
-                since: Some(now),
-                count: 1,
-                meaningless: u32::from(!is_stanza),
-            };
-            return Stray::Say(passed_over);
-        }
-        self.count = self.count.saturating_add(1);
-        self.meaningless += u32::from(!is_stanza);
-        match self.meaningless > MOST {
-            true => Stray::TooMany,
-            false => Stray::PassOver,
-        }
     }
 }
 
@@ -142,20 +95,5 @@ mod tests {
             carried.note(&element(&text));
         }
         assert_eq!(carried.hashes.len(), REMEMBERED);
-    }
-
-    #[test]
-    fn strays_are_said_once_a_minute_and_too_many_that_mean_nothing_end_it() {
-        let (mut strays, start) = (Strays::default(), Instant::now());
-        assert_eq!(strays.note(start, true), Stray::Say(0));
-        for _ in 0..1000 {
-            assert_eq!(strays.note(start, true), Stray::PassOver);
-        }
-        assert_eq!(strays.note(start + MINUTE, false), Stray::Say(1000));
-        for _ in 1..MOST {
-            assert_eq!(strays.note(start + MINUTE, false), Stray::PassOver);
-        }
-        assert_eq!(strays.note(start + MINUTE, false), Stray::TooMany);
-        assert_eq!(strays.note(start + MINUTE * 3, false), Stray::Say(10));
     }
 }
