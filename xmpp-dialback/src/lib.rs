@@ -52,7 +52,7 @@ pub use key::{EmptySecret, Key, Secret, verify};
 pub use pair::Pair;
 pub use receiving::{Close, Limits, Receiving, Refusal, Reply, Why};
 pub use verdict::{DialbackError, ErrorCondition, Unsolicited, Verdict};
-pub use verifying::{TooManyQuestions, Verifying};
+pub use verifying::{NotAsked, Verifying};
 
 /// What the Initiating Server sends: "this key shows that I may send as this pair's sender"
 /// (`db:result` with a key, XEP-0220 §2.1.1).

@@ -201,6 +201,26 @@ impl Receiving {
         }
     }
 
+    /// For a request that there is no room for at this time, though nothing is wrong with it: an error
+    /// `resource-constraint` (XEP-0220 §2.5) that is no failure of the peer's.
+    pub fn constrained(&self, text: &str) -> Reply {
+        let error = DialbackError::new(ErrorCondition::ResourceConstraint);
+        Reply {
+            verdict: Verdict::Error(error.with_text(text)),
+            close: self.closed,
+        }
+    }
+
+    /// The question for this pair was not asked, for want of room (see [`constrained`](Self::constrained)). The pair is
+    /// forgotten; its key may come again.
+    pub fn not_asked(&mut self, pair: &Pair, text: &str) -> Result<Reply, Unsolicited> {
+        if self.pairs.get(&pair.sender, &pair.target) != Some(&State::Waiting) {
+            return Err(Unsolicited { pair: pair.clone() });
+        }
+        self.pairs.remove(pair);
+        Ok(self.constrained(text))
+    }
+
     /// The question for this pair is answered: by [`Verifying`](crate::Verifying), or by an error of
     /// ours when the Authoritative Server could not be asked. Send the reply on this stream.
     pub fn answered(&mut self, pair: &Pair, verdict: Verdict) -> Result<Reply, Unsolicited> {

@@ -1,22 +1,28 @@
 //! The Receiving Server's other stream (XEP-0220 §2.1.2): questions to an Authoritative Server.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use crate::{DialbackError, Key, Pair, Question, Unsolicited, Verdict};
 
 /// The questions that wait on one stream to an Authoritative Server.
 ///
 /// Make one per stream and ask each question on one stream only; then an answer on another stream is
-/// unsolicited there.
-#[derive(Clone, Debug)]
+/// unsolicited there. The default is a stream on which nothing was asked yet.
+#[derive(Clone, Debug, Default)]
 pub struct Verifying {
     waiting: BTreeMap<(Pair, String), Key>,
 }
 
-/// No further question on this stream.
+/// Why a question is not for this stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("too many questions wait on this stream")]
-pub struct TooManyQuestions;
+pub enum NotAsked {
+    /// As many wait as may.
+    #[error("too many questions wait on this stream")]
+    TooMany,
+    /// One about the same pair and stream id waits here. Its answer could be taken for one to the other key.
+    #[error("a question about the same pair and stream waits on this stream")]
+    Waiting,
+}
 
 impl Verifying {
     /// Questions that may wait on one stream. The next one fails at once: all of them concern keys for
@@ -31,13 +37,17 @@ impl Verifying {
     }
 
     /// A further question on the same stream.
-    pub fn ask(&mut self, question: Question) -> Result<(), TooManyQuestions> {
+    pub fn ask(&mut self, question: Question) -> Result<(), NotAsked> {
         if self.waiting.len() >= Self::LIMIT {
-            return Err(TooManyQuestions);
+            return Err(NotAsked::TooMany);
         }
-        let asked = (question.pair, question.stream_id);
-        self.waiting.insert(asked, question.key);
-        Ok(())
+        match self.waiting.entry((question.pair, question.stream_id)) {
+            Entry::Occupied(_) => Err(NotAsked::Waiting),
+            Entry::Vacant(place) => {
+                place.insert(question.key);
+                Ok(())
+            }
+        }
     }
 
     /// A `db:verify` with a type arrived on this stream.
@@ -168,6 +178,20 @@ mod tests {
             stream.ask(question("a.example", &n.to_string())).unwrap();
         }
         let one_more = question("a.example", "more");
-        assert_eq!(stream.ask(one_more), Err(TooManyQuestions));
+        assert_eq!(stream.ask(one_more), Err(NotAsked::TooMany));
+    }
+
+    #[test]
+    fn a_second_key_for_a_pair_and_stream_is_not_asked_beside_the_first() {
+        let mut stream = Verifying::default();
+        let first = question("a.example", "1");
+        let second = Question {
+            key: Key::from_text("another"),
+            ..first.clone()
+        };
+        stream.ask(first.clone()).unwrap();
+        assert_eq!(stream.ask(second.clone()), Err(NotAsked::Waiting));
+        assert_eq!(stream.fail_all(), [first]);
+        stream.ask(second).unwrap();
     }
 }

@@ -253,3 +253,25 @@ fn what_is_no_domain_is_not_acceptable() {
     assert_eq!(refusal.why, Why::NotADomain);
     open(refusal.reply, ErrorCondition::NotAcceptable);
 }
+
+#[test]
+fn want_of_room_is_no_failure_and_the_key_may_come_again() {
+    let mut stream = Receiving::new(LIMITS);
+    for _ in 0..LIMITS.failures * 2 {
+        ask(&mut stream, 1).unwrap();
+        let reply = stream.not_asked(&pair(1), "busy").unwrap();
+        open(reply, ErrorCondition::ResourceConstraint);
+        open(
+            stream.constrained("busy"),
+            ErrorCondition::ResourceConstraint,
+        );
+    }
+    // Nothing waits, so no answer counts.
+    stream.not_asked(&pair(1), "busy").unwrap_err();
+    stream.answered(&pair(1), Verdict::Valid).unwrap_err();
+    ask(&mut stream, 1).unwrap();
+    let reply = stream.answered(&pair(1), Verdict::Valid).unwrap();
+    assert_eq!(reply.verdict, Verdict::Valid);
+    stream.not_asked(&pair(1), "busy").unwrap_err();
+    assert!(stream.is_proved(&pair(1)));
+}
