@@ -24,7 +24,8 @@ use super::revocation::Revocations;
 use super::roots::Roots;
 use crate::peer_text::PeerText;
 
-/// What is wrong with a certificate. The text speaks to the operator of the server that showed it.
+/// What is wrong with a certificate. The text speaks to the operator of the server that showed it, and says nothing of
+/// what came of look-ups and fetches that the server made us do: [`BadCertificate::of_it`] does.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum BadCertificate {
     /// The time of the certificate, or of one in its chain, is over.
@@ -83,7 +84,7 @@ pub enum BadCertificate {
     #[error("your domain publishes no TLSA records that DNSSEC proves, and here they are required")]
     NoTlsa,
     /// Whether it does cannot be told, so that the certificate is not believed (RFC 7673 §3.1, §3.4).
-    #[error("whether your DNS says another certificate is the right one cannot be told: {0}")]
+    #[error("whether your DNS says another certificate is the right one cannot be told")]
     Untold(PeerText),
     /// It is bad for one reason, and a document that the domain may publish by HTTPS does not make it good. What came of
     /// asking for the document is not for who had us ask.
@@ -139,6 +140,11 @@ impl BadCertificate {
             return format!(
                 "{}; and by POSH it is not known either: {posh}",
                 pkix.of_it()
+            );
+        }
+        if let Self::Untold(why) = self {
+            return format!(
+                "whether its DNS says another certificate is the right one cannot be told: {why}"
             );
         }
         let text = self.to_string();
