@@ -27,6 +27,7 @@ use tokio::{
 };
 use tracing::{debug, field::Empty, warn};
 
+use crate::descriptors::Share;
 use crate::router::Router;
 
 /// How many may ask at one time; who comes then waits.
@@ -158,6 +159,19 @@ fn metrics(router: &Router) -> String {
     registry.register("memory_bytes", text, counted);
     let text = "How much of that there may be: `memory` in [limits]";
     registry.register("memory_limit_bytes", text, limit);
+    let questions = Gauge::<i64>::default();
+    questions.set(i64::try_from(router.questions().pending()).unwrap_or(i64::MAX));
+    let text = "Dialback keys that wait for their authoritative servers";
+    registry.register("questions", text, questions);
+    let descriptors = Family::<Vec<(&str, &str)>, Gauge>::default();
+    let text = "File descriptors of connections and look-ups, as far as they are counted";
+    registry.register("descriptors", text, descriptors.clone());
+    for share in Share::ALL {
+        let taken = router.means().descriptors.taken(share);
+        let labels = vec![("share", share.name())];
+        let gauge = descriptors.get_or_create(&labels);
+        gauge.set(i64::try_from(taken).unwrap_or(i64::MAX));
+    }
     let mut text = String::new();
     if let Err(error) = encode(&mut text, &registry) {
         warn!(%error, "the metrics could not be written");

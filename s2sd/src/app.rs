@@ -22,6 +22,7 @@ pub(crate) use self::secret::dialback_secret;
 use self::secret::own_secret;
 use crate::admin;
 use crate::config::{Config, Limits};
+use crate::descriptors;
 use crate::guests::Guests;
 use crate::listen::{self, Door};
 use crate::means::Means;
@@ -122,13 +123,10 @@ fn house(config: Config, tls: &Tls) -> Result<House, StartError> {
     }))
 }
 
-/// Makes room for the connections we may have to hold, and one outgoing for each: one descriptor a connection.
-pub fn raise_file_limit(inbound: usize) {
+/// Makes room for the connections we may have to hold: one descriptor a connection.
+pub fn raise_file_limit(limits: &Limits) {
     use rustix::process::{Resource, getrlimit, setrlimit};
-    let wanted = u64::try_from(inbound)
-        .unwrap_or(u64::MAX)
-        .saturating_mul(2)
-        .saturating_add(256);
+    let wanted = u64::try_from(descriptors::wanted(limits)).unwrap_or(u64::MAX);
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current.is_none_or(|current| current >= wanted) {
         return;
@@ -140,8 +138,9 @@ pub fn raise_file_limit(inbound: usize) {
         return;
     }
     // The default is for large servers, and few are. Where it matters, the listener says so.
-    let text = "the system allows fewer open files than [limits] inbound may need; raise LimitNOFILE or lower inbound";
-    match inbound == Limits::default().inbound {
+    let text = "the system allows fewer open files than [limits] may need: fewer servers will get in; raise LimitNOFILE \
+                or lower `inbound`";
+    match limits.inbound == Limits::default().inbound {
         true => debug!(wanted, allowed = now, "{text}"),
         false => warn!(wanted, allowed = now, "{text}"),
     }
@@ -212,6 +211,9 @@ impl Running {
         }
         if config.dns != old.config.dns {
             said.push(needs_restart("[dns]"));
+        }
+        if config.limits.descriptors != old.config.limits.descriptors {
+            said.push(needs_restart("`descriptors` in [limits]"));
         }
         said.extend(means.tls.reconfigure(&config).map_err(StartError::Tls)?);
         let house = house(config, &means.tls)?;

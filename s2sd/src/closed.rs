@@ -1,10 +1,12 @@
 //! Why a stream ended, and by whom: one value from which the log line, the metric and the bounce are derived.
 //!
 //! Conditions of bounces follow RFC 6120 §8.3.3 and §10.4: `remote-server-not-found` when the domain has no
-//! server, `remote-server-timeout` for whatever fails after that, `policy-violation` for what we deny ourselves.
+//! server, `remote-server-timeout` for whatever fails after that, `policy-violation` for what we deny ourselves,
+//! `resource-constraint` where it is this server that is full.
 
 use std::fmt;
 
+use xmpp_dialback::{DialbackError, ErrorCondition};
 use xmpp_sasl::Failure;
 use xmpp_stream::{
     Condition, Domain, ErrorType, StanzaCondition, StanzaError, StreamError, Writer,
@@ -64,6 +66,8 @@ pub enum Cause {
     NotPublic(PeerText),
     /// No TCP connection.
     Connect(PeerText),
+    /// This server has as many descriptors open as it may: no fault of the other side's.
+    Descriptors,
     /// The TLS handshake failed.
     Tls(PeerText),
     /// The peer broke off TLS because of the certificate that we showed.
@@ -154,6 +158,7 @@ impl Cause {
             Self::Dnssec(_) => "dnssec",
             Self::NotPublic(_) => "not-public",
             Self::Connect(_) => "connect",
+            Self::Descriptors => "descriptors",
             Self::Tls(_) => "tls",
             Self::CertificateRefused(_) => "certificate-refused",
             Self::Lost(_) => "lost",
@@ -214,6 +219,7 @@ impl Cause {
             | Self::Dns(_)
             | Self::Dnssec(_)
             | Self::Connect(_)
+            | Self::Descriptors
             | Self::Tls(_)
             | Self::Lost(_)
             | Self::Timeout(_)
@@ -262,7 +268,7 @@ impl Cause {
             | Self::Dns(_)
             | Self::Dnssec(_)
             | Self::NotPublic(_) => 0,
-            Self::Connect(_) => 1,
+            Self::Connect(_) | Self::Descriptors => 1,
             Self::Lost(_)
             | Self::Timeout(_)
             | Self::Memory
@@ -287,6 +293,11 @@ impl Cause {
         }
     }
 
+    /// Whether there was a connection, or a policy that speaks of one.
+    pub(crate) fn is_of_a_connection(&self) -> bool {
+        self.reach() > Self::Descriptors.reach()
+    }
+
     /// Our own lists do not have the domain.
     pub fn denied(remote: &Domain, why: &Denied) -> Self {
         Self::Policy(format!("{remote} is not admitted: {why}").into())
@@ -306,7 +317,7 @@ impl Cause {
                 }
                 _ => StanzaCondition::BadRequest,
             },
-            Self::Memory => StanzaCondition::ResourceConstraint,
+            Self::Memory | Self::Descriptors => StanzaCondition::ResourceConstraint,
             _ => StanzaCondition::RemoteServerTimeout,
         };
         let kind = if self.is_permanent() {
@@ -323,6 +334,50 @@ impl Cause {
         }
     }
 }
+
+impl Cause {
+    /// What a peer hears whose dialback key could not be asked about (XEP-0220 §2.5): the condition and one fixed
+    /// sentence. The peer chose where we went, so what happened there, and in our DNS, is not for it to know.
+    pub fn dialback_error(&self) -> DialbackError {
+        let (condition, text) = match self {
+            Self::NoSuchHost(_) | Self::NoService | Self::NoWay(_) | Self::Dnssec(_) => {
+                (ErrorCondition::RemoteServerNotFound, NOT_FOUND)
+            }
+            Self::StreamError(error)
+                if matches!(
+                    error.condition,
+                    Condition::HostUnknown | Condition::HostGone
+                ) =>
+            {
+                (ErrorCondition::RemoteServerNotFound, NOT_FOUND)
+            }
+            Self::Descriptors => (ErrorCondition::ResourceConstraint, BUSY),
+            Self::Connect(_)
+            | Self::Tls(_)
+            | Self::CertificateRefused(_)
+            | Self::TlsNotOffered
+            | Self::Certificate(_)
+            | Self::Policy(_)
+            | Self::NotPublic(_) => (ErrorCondition::RemoteConnectionFailed, NO_CONNECTION),
+            // It refuses us, and would again.
+            Self::StreamError(_) if self.is_permanent() => {
+                (ErrorCondition::RemoteConnectionFailed, NO_CONNECTION)
+            }
+            // A look-up without an answer among them: of a domain of which nothing is known it is not said that it is
+            // not there.
+            _ => (
+                ErrorCondition::RemoteServerTimeout,
+                "the authoritative server did not answer",
+            ),
+        };
+        DialbackError::new(condition).with_text(text)
+    }
+}
+
+/// What a peer hears for whose key there is no room at this time.
+pub(crate) const BUSY: &str = "this server is busy; try again later";
+const NOT_FOUND: &str = "the authoritative server was not found";
+const NO_CONNECTION: &str = "no connection to the authoritative server could be made";
 
 /// The application condition of a bounce: its cause, for programs.
 pub fn cause_element(name: &str) -> bytes::Bytes {
@@ -342,6 +397,9 @@ impl fmt::Display for Cause {
             Self::Dns(what) => write!(f, "the DNS look-up failed ({what})"),
             Self::Dnssec(what) => write!(f, "DNSSEC refutes an answer of the DNS: {what}"),
             Self::NotPublic(what) | Self::Connect(what) => write!(f, "no connection ({what})"),
+            Self::Descriptors => f.write_str(
+                "this server has as many connections and files open as it may (LimitNOFILE, or `descriptors` in [limits])",
+            ),
             Self::Tls(what) => write!(f, "the TLS handshake failed ({what})"),
             Self::CertificateRefused(what) => {
                 write!(f, "the other server does not accept our certificate ({what})")

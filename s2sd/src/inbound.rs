@@ -24,7 +24,7 @@ use crate::means::{Dice, Means};
 use crate::negotiate::{
     Authorized, House, Inbound, InboundEffect, InboundEvent, Secured, Transport,
 };
-use crate::outbound;
+use crate::outbound::{self, NoRoom};
 use crate::pace::Kept;
 use crate::peer_text::PeerText;
 use crate::router::Router;
@@ -202,6 +202,8 @@ impl Driver {
                 Err(closed) => break closed,
             }
         };
+        // Nobody waits for an answer any more, and what questions hold is given back.
+        self.questions = JoinSet::new();
         // What the machine said last is still to be written.
         self.conn.close(LAST_WORDS, &closed).await;
         report(&closed, self.proved);
@@ -343,10 +345,14 @@ impl Driver {
                 Ok(None)
             }
             InboundEffect::Ask(pair, question) => {
-                let means = Arc::clone(self.router.means());
+                let router = Arc::clone(&self.router);
+                let from = self.conn.peer().ip();
                 let asked = question.pair.clone();
                 let ask = async move {
-                    InboundEvent::Verdict(asked, outbound::ask(&means, pair, question).await)
+                    match outbound::ask(&router, from, pair, question).await {
+                        Ok(verdict) => InboundEvent::Verdict(asked, verdict),
+                        Err(NoRoom) => InboundEvent::NotAsked(asked),
+                    }
                 };
                 self.questions.spawn(ask.in_current_span());
                 Ok(None)

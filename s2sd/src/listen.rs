@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{field::Empty, warn};
 
 use crate::component;
+use crate::descriptors::{Permit, Share, is_exhausted};
 use crate::guests::{Bounds, Guests};
 use crate::inbound;
 use crate::router::Router;
@@ -24,6 +25,15 @@ pub(crate) enum Door {
     S2sTls,
     /// Components (XEP-0114).
     Components,
+}
+
+impl Door {
+    fn share(self) -> Share {
+        match self {
+            Self::S2s | Self::S2sTls => Share::Servers,
+            Self::Components => Share::Components,
+        }
+    }
 }
 
 /// Binds a listener. IPv6 listeners take IPv6 only where an IPv4 listener could stand beside them.
@@ -51,28 +61,29 @@ pub(crate) async fn serve(
     guests: Arc<Guests>,
     tasks: TaskTracker,
 ) {
+    let descriptors = &router.means().descriptors;
+    let accept = async || {
+        // Where there is none, the kernel holds those that come.
+        let permit = descriptors.wait(door.share()).await;
+        (listener.accept().await, permit)
+    };
     loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+        let (accepted, permit) = tokio::select! {
+            accepted = accept() => accepted,
             () = router.means().stop.cancelled() => return,
         };
         match accepted {
-            Ok((tcp, peer)) => admit(&router, tcp, peer, door, &guests, &tasks),
+            Ok((tcp, peer)) => admit(&router, tcp, peer, permit, door, &guests, &tasks),
             Err(error) => {
-                // Out of descriptors, as a rule: trying at once would spin.
-                warn!(unproved = Empty, %error, "a connection could not be accepted{}", what_to_do(&error));
+                if is_exhausted(&error) {
+                    descriptors.tell("a connection could not be accepted");
+                } else {
+                    warn!(unproved = Empty, %error, "a connection could not be accepted");
+                }
+                // Trying at once would spin.
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
-    }
-}
-
-/// What an operator can do about it.
-pub(crate) fn what_to_do(error: &io::Error) -> &'static str {
-    use rustix::io::Errno;
-    match Errno::from_io_error(error) {
-        Some(Errno::MFILE) => ": raise LimitNOFILE or lower inbound in [limits]",
-        _ => "",
     }
 }
 
@@ -80,6 +91,7 @@ fn admit(
     router: &Arc<Router>,
     tcp: TcpStream,
     peer: SocketAddr,
+    permit: Permit,
     door: Door,
     guests: &Arc<Guests>,
     tasks: &TaskTracker,
@@ -95,9 +107,12 @@ fn admit(
         return;
     };
     let router = Arc::clone(router);
-    match door {
-        Door::S2s => tasks.spawn(inbound::serve(router, tcp, false, admission)),
-        Door::S2sTls => tasks.spawn(inbound::serve(router, tcp, true, admission)),
-        Door::Components => tasks.spawn(component::serve(router, tcp, admission)),
-    };
+    tasks.spawn(async move {
+        match door {
+            Door::S2s => inbound::serve(router, tcp, false, admission).await,
+            Door::S2sTls => inbound::serve(router, tcp, true, admission).await,
+            Door::Components => component::serve(router, tcp, admission).await,
+        }
+        drop(permit);
+    });
 }

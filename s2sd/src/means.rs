@@ -15,11 +15,12 @@ use xmpp_stream::Domain;
 use crate::budget::{Account, Budget, Owner, Share};
 use crate::config::Config;
 use crate::conn::Conn;
+use crate::descriptors::{self, Descriptors};
 use crate::guests::{Guests, Throttle, Turns};
 use crate::machine;
 use crate::negotiate::{House, Secured};
 use crate::pace::Paces;
-use crate::resolve::{Dns, Posh};
+use crate::resolve::{Asker, Dns, Posh};
 use crate::tls::{self, ByName, Tls, binding};
 
 /// Shared by all tasks.
@@ -29,8 +30,10 @@ pub(crate) struct Means {
     pub(crate) house: ArcSwap<House>,
     /// Certificates and trust anchors.
     pub(crate) tls: Tls,
-    /// The resolver.
+    /// The resolver, on nobody's account.
     pub(crate) dns: Dns,
+    /// How many descriptors there may be, and for whom.
+    pub(crate) descriptors: Arc<Descriptors>,
     /// What domains publish about certificates on the web.
     pub(crate) posh: Posh,
     /// How fast peers may send.
@@ -89,6 +92,7 @@ impl Means {
             servers: Arc::default(),
             components: Arc::default(),
             throttle: Mutex::default(),
+            descriptors: Descriptors::new(house.config.limits.descriptors),
             tls,
             dns,
             posh: Posh::default(),
@@ -156,6 +160,16 @@ impl Means {
         self.memory.set_total(memory(&house.config));
         self.house.store(Arc::new(house));
         self.reloads.send_replace(());
+    }
+
+    /// The resolver for somebody: what strangers make us connect to is refused before our own.
+    pub(crate) fn dns_for(&self, asker: Asker) -> Dns {
+        let share = match asker {
+            Asker::Us => descriptors::Share::Lanes,
+            Asker::Stranger => descriptors::Share::Questions,
+        };
+        let account = descriptors::Account::new(&self.descriptors, share);
+        self.dns.asked_by(asker, account)
     }
 
     /// The rules as they are now.

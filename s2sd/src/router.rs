@@ -18,7 +18,7 @@ use crate::budget::{Account, Charge};
 use crate::closed::{Cause, cause_element};
 use crate::means::Means;
 use crate::negotiate::DomainPair;
-use crate::outbound::Lanes;
+use crate::outbound::{Lanes, Questions};
 use crate::queue::{Rejected, Sender};
 use crate::services;
 use crate::stanza::{Origin, Stanza};
@@ -29,6 +29,7 @@ pub(crate) struct Router {
     means: Arc<Means>,
     components: Mutex<HashMap<Domain, Link>>,
     lanes: Lanes,
+    questions: Questions,
 }
 
 /// An attached component.
@@ -76,6 +77,7 @@ impl Router {
     pub(crate) fn new(means: Arc<Means>) -> Arc<Self> {
         Arc::new(Self {
             lanes: Lanes::new(means.house.load().config.queue.lanes),
+            questions: Questions::default(),
             components: Mutex::default(),
             means,
         })
@@ -84,6 +86,11 @@ impl Router {
     /// What streams need.
     pub(crate) fn means(&self) -> &Arc<Means> {
         &self.means
+    }
+
+    /// The questions to authoritative servers.
+    pub(crate) fn questions(&self) -> &Questions {
+        &self.questions
     }
 
     /// The lanes to remote domains.

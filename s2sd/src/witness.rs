@@ -131,11 +131,11 @@ impl Means {
     ) -> Judgement {
         let policy = house.policy(domain);
         let within = house.config.limits.dialback;
-        let asker = match which {
+        // Whoever calls chooses what is looked up.
+        let dns = self.dns_for(match which {
             Which::Called(_, asker) => asker,
             Which::Calling => Asker::Stranger,
-        };
-        let dns = self.dns.asked_by(asker);
+        });
         let places = match which {
             Which::Called(place, _) => Ok(place.into_iter().collect()),
             Which::Calling if has_a_say(house, &policy) => {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use rustls::{ClientConnection, pki_types::ServerName};
-use s2sd::app;
+use s2sd::{app, config::Limits};
 use s2sd_tests::{
     bystander::Bystander,
     peer::Peer,
@@ -58,7 +58,10 @@ async fn hundreds_of_handshakes_of_one_network_delay_no_other_on_two_threads() {
 }
 
 async fn hundreds_delay_no_other() {
-    app::raise_file_limit(CROWD * 2);
+    app::raise_file_limit(&Limits {
+        inbound: CROWD * 2,
+        ..Limits::default()
+    });
     let mut world = World::new().unwrap();
     let daemon = Bystander::daemon("here.test").direct_tls();
     world.start(daemon).await.unwrap();

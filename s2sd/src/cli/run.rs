@@ -73,7 +73,7 @@ async fn serve(file: &Path, config: Config, logging: &Logging) -> Outcome {
     };
     warn_of_root();
     let domains = names(&config);
-    app::raise_file_limit(config.limits.inbound);
+    app::raise_file_limit(&config.limits);
     let running = match app::start(config).await {
         Ok(running) => running,
         Err(why) => {

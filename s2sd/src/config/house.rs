@@ -115,6 +115,12 @@ pub struct Limits {
     pub components: usize,
     /// Memory for all that waits and all that is half read. None: a quarter of the machine's.
     pub memory: Option<usize>,
+    /// Dialback keys that wait for their authoritative servers, in all.
+    pub questions: usize,
+    /// The same, of those that came from one IPv4 address, or from one IPv6 network of 64 bits.
+    pub questions_per_network: usize,
+    /// File descriptors of the process; 0: as many as the system allows.
+    pub descriptors: usize,
 }
 
 impl Default for Limits {
@@ -143,6 +149,9 @@ impl Default for Limits {
             inbound_per_domain: 16,
             components: 1000,
             memory: None,
+            questions: 512,
+            questions_per_network: 64,
+            descriptors: 0,
         }
     }
 }

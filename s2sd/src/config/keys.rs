@@ -137,6 +137,9 @@ pub const KEYS: &[Key] = &[
     key("limits", "inbound_per_domain", "number", "16"),
     key("limits", "components", "number", "1000"),
     key("limits", "memory", "size or word", "\"auto\""),
+    key("limits", "questions", "number", "512"),
+    key("limits", "questions_per_network", "number", "64"),
+    key("limits", "descriptors", "number", "0"),
 
     key("queue", "stanzas", "number", "10000"),
     key("queue", "bytes", "size", "\"16MiB\""),

@@ -205,6 +205,13 @@ fn limits(table: &Reader<'_>) -> Limits {
         &mut limits.memory,
         values::size_or_auto(LEAST_MEMORY),
     );
+    table.set("questions", &mut limits.questions, many(1));
+    table.set(
+        "questions_per_network",
+        &mut limits.questions_per_network,
+        many(1),
+    );
+    table.set("descriptors", &mut limits.descriptors, many(0));
     limits
 }
 

@@ -23,7 +23,7 @@ use xmpp_stream::Domain;
 
 pub(crate) use self::connections::Bounds;
 use self::connections::{Connections, Id};
-use self::network::Network;
+pub(crate) use self::network::Network;
 use self::refusals::Refusals;
 pub(crate) use self::refusals::{Refusal, Refused};
 pub(crate) use self::throttle::Throttle;

@@ -19,6 +19,7 @@ use crate::tls::judgement::Because;
 
 mod judging;
 mod kerberos;
+mod questions;
 mod upgrade;
 
 struct Counting(u64);

@@ -7,19 +7,19 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep_until, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use tracing::{debug, trace};
-use xmpp_dialback::Verdict;
 use xmpp_stream::{Codec, ContentNamespace, Domain, Frame};
 
 use crate::budget::Charge;
 use crate::closed::{Cause, Closed};
 use crate::config::{Policy, TlsMode};
 use crate::conn::{self, Conn, Io, Progress};
+use crate::descriptors::Permit;
 use crate::means::{Dice, Means};
 use crate::negotiate::{
     Authorized, Call, DomainPair, House, Method, Outbound, OutboundEffect, OutboundEvent, Purpose,
     Transport, spend,
 };
-use crate::resolve::{self, Asker, Attempts, ResolveError, Target, Unreached};
+use crate::resolve::{self, Asker, Attempts, Dialed, Dns, ResolveError, Target, Unreached};
 use crate::tls::{self, PeerChain, Place};
 use crate::witness::{Which, place, shown};
 
@@ -29,8 +29,8 @@ use super::onlooker::{Onlooker, Sight};
 pub(crate) enum Outcome {
     /// A stream for the pair.
     Ready(Box<Ready>),
-    /// The authoritative server's word.
-    Answered(Verdict),
+    /// A stream for questions.
+    Asking(Box<Asking>),
 }
 
 /// A negotiated stream.
@@ -40,6 +40,16 @@ pub(crate) struct Ready {
     pub(crate) authorized: Authorized,
     /// What the DNS proved about the server.
     pub(crate) place: Option<Place>,
+    /// For its descriptor.
+    pub(crate) permit: Permit,
+}
+
+/// A stream to an authoritative server, which was asked nothing yet.
+pub(crate) struct Asking {
+    pub(crate) conn: Conn,
+    pub(crate) outbound: Box<Outbound>,
+    /// For its descriptor.
+    pub(crate) permit: Permit,
 }
 
 /// Tries the domain's targets in order. The error is the one that says most: the furthest any target got.
@@ -53,7 +63,8 @@ pub(super) async fn connect(
         return Err(Cause::denied(&pair.remote, &denied));
     }
     let policy = house.policy(&pair.remote);
-    let targets = targets(means, pair, &policy, purpose).await?;
+    let dns = means.dns_for(asker(purpose));
+    let targets = targets(&dns, pair, &policy).await?;
     let mut worst: Option<Cause> = None;
     let mut attempts = Attempts::default();
     for target in targets {
@@ -75,6 +86,9 @@ pub(super) async fn connect(
                     tried: now_tried,
                 }) => {
                     debug!(remote = %pair.remote, place = %target, cause = cause.name(), "failed: {cause}");
+                    if cause == Cause::Descriptors {
+                        return Err(cause);
+                    }
                     let again = is_worth_another(&cause, tried.len(), now_tried.len(), &policy);
                     if worst
                         .as_ref()
@@ -103,23 +117,15 @@ pub(crate) fn is_worth_another(cause: &Cause, before: usize, now: usize, policy:
 fn asker(purpose: &Purpose) -> Asker {
     match purpose {
         Purpose::Deliver | Purpose::Look { .. } => Asker::Us,
-        Purpose::Verify(_) => Asker::Stranger,
+        Purpose::Verify => Asker::Stranger,
     }
 }
 
-async fn targets(
-    means: &Means,
-    pair: &DomainPair,
-    policy: &Policy,
-    purpose: &Purpose,
-) -> Result<Vec<Target>, Cause> {
+async fn targets(dns: &Dns, pair: &DomainPair, policy: &Policy) -> Result<Vec<Target>, Cause> {
     if !policy.connect.is_empty() {
         return Ok(policy.connect.iter().map(Target::from).collect());
     }
-    means
-        .dns
-        .asked_by(asker(purpose))
-        .targets(&pair.remote, policy.tls)
+    dns.targets(&pair.remote, policy.tls)
         .await
         .map_err(unresolved)
 }
@@ -135,7 +141,14 @@ pub(crate) fn unresolved(error: ResolveError) -> Cause {
         ResolveError::Failed(what) => Cause::Dns(what),
         ResolveError::Bogus(what) => Cause::Dnssec(what),
         ResolveError::Unsigned(_) => Cause::Policy(error.to_string().into()),
+        ResolveError::Exhausted => Cause::Descriptors,
     }
+}
+
+/// What a stream can be used for from now on.
+enum Opened {
+    For(Authorized),
+    ToAsk,
 }
 
 /// One connection to one place.
@@ -172,16 +185,23 @@ impl Attempt<'_> {
         attempts: &mut Attempts,
     ) -> Result<Outcome, Failed> {
         let within = self.house.config.limits.connect;
-        let dns = self.means.dns.asked_by(asker(purpose));
+        let dns = self.means.dns_for(asker(purpose));
         let place = place(&dns, self.house, self.target, self.policy).await;
         let place = place.map_err(unresolved)?;
-        let tcp = resolve::connect(&dns, self.target, self.policy, attempts, within).await;
-        let tcp = tcp.map_err(|why| match why {
+        let dialed = resolve::connect(&dns, self.target, self.policy, attempts, within).await;
+        let dialed = dialed.map_err(|why| match why {
+            why if why.is_ours() => Cause::Descriptors,
             Unreached::Resolve(why) => unresolved(why),
             Unreached::LeftOut(what) => Cause::NotPublic(format!("{}: {what}", self.target).into()),
             Unreached::Connect(error) => Cause::Connect(format!("{}: {error}", self.target).into()),
-        })?;
-        self.over(tcp, place, purpose, tried).await
+        });
+        let Dialed { tcp, permit } = dialed?;
+        let mut outcome = self.over(tcp, place, purpose, tried).await?;
+        match &mut outcome {
+            Outcome::Ready(ready) => ready.permit = permit,
+            Outcome::Asking(asking) => asking.permit = permit,
+        }
+        Ok(outcome)
     }
 
     /// The same over a connection that stands, to a server of which the DNS says this.
@@ -301,9 +321,9 @@ impl Attempt<'_> {
             &mut effects,
         );
         let mut tried = outbound.tried().to_vec();
-        let mut outcome = None;
         let mut step: Result<Box<Outbound>, Closed>;
         loop {
+            let mut outcome = None;
             let mut answer = None;
             for effect in effects.drain(..) {
                 match effect {
@@ -336,18 +356,36 @@ impl Attempt<'_> {
                     }
                     OutboundEffect::Restart(limits) => conn.restart(limits),
                     OutboundEffect::SetLimits(limits) => conn.set_limits(limits),
-                    OutboundEffect::Established(authorized) => outcome = Some(Ok(authorized)),
-                    OutboundEffect::Answered(verdict) => outcome = Some(Err(verdict)),
-                    OutboundEffect::PairRefused(..) | OutboundEffect::Stray(_) => {}
+                    OutboundEffect::Established(authorized) => {
+                        outcome = Some(Opened::For(authorized))
+                    }
+                    OutboundEffect::MayAsk => outcome = Some(Opened::ToAsk),
+                    // Nothing of this before a pair is added, or a question asked.
+                    OutboundEffect::PairRefused(..)
+                    | OutboundEffect::Stray(_)
+                    | OutboundEffect::NotAsked(_)
+                    | OutboundEffect::Answered(..) => {}
                 }
             }
-            if let Some(Ok(authorized)) = outcome {
-                return Ok(Outcome::Ready(Box::new(Ready {
-                    conn,
-                    outbound,
-                    authorized,
-                    place,
-                })));
+            let permit = Permit::default();
+            match outcome {
+                Some(Opened::For(authorized)) => {
+                    return Ok(Outcome::Ready(Box::new(Ready {
+                        conn,
+                        outbound,
+                        authorized,
+                        place,
+                        permit,
+                    })));
+                }
+                Some(Opened::ToAsk) => {
+                    return Ok(Outcome::Asking(Box::new(Asking {
+                        conn,
+                        outbound,
+                        permit,
+                    })));
+                }
+                None => {}
             }
             let event = match answer {
                 Some(event) => event,
@@ -366,7 +404,7 @@ impl Attempt<'_> {
                 }
                 Err(closed) => {
                     self.onlooker.saw(Sight::Closed(&closed));
-                    return self.finish(conn, effects, closed, tried).await;
+                    return Err(self.finish(conn, effects, closed, tried).await);
                 }
             }
         }
@@ -399,35 +437,29 @@ impl Attempt<'_> {
         })
     }
 
-    /// The stream ended; a verdict may have come with its end.
+    /// The stream ended.
     async fn finish(
         &self,
         mut conn: Conn,
         effects: Vec<OutboundEffect>,
         closed: Closed,
         mut tried: Vec<Method>,
-    ) -> Result<Outcome, Failed> {
-        let mut verdict = None;
+    ) -> Failed {
         for effect in effects {
-            match effect {
-                OutboundEffect::Send(bytes) => conn.send(&bytes),
-                OutboundEffect::Answered(answer) => verdict = Some(answer),
-                _ => {}
+            if let OutboundEffect::Send(bytes) = effect {
+                conn.send(&bytes);
             }
         }
         let _ = timeout(super::drive::LAST_WORDS, conn.shut()).await;
-        if let Some(verdict) = verdict {
-            return Ok(Outcome::Answered(verdict));
-        }
         if let Cause::Refused { mechanism, failure } = &closed.cause
             && let Some(method) = Method::of_mechanism(mechanism)
         {
             spend(&mut tried, &self.policy.auth, method, *failure);
         }
-        Err(Failed {
+        Failed {
             cause: closed.cause,
             tried,
-        })
+        }
     }
 }
 
@@ -468,7 +500,7 @@ mod tests {
     use super::*;
     use crate::config::{Config, Trust};
     use crate::demo::zone::{Zone, ZoneServer};
-    use xmpp_dialback::{Pair, Question, Secret};
+    use xmpp_dialback::Secret;
 
     /// The router and the streams ask first, by the rules that they began with: these may be newer.
     #[tokio::test]
@@ -500,12 +532,7 @@ mod tests {
         let means = Means::new(Arc::clone(&house), tls, dns);
         let [local, remote] = ["a.test", "b.test"].map(|name| Domain::parse(name).unwrap());
         let pair = DomainPair { local, remote };
-        let question = Question {
-            pair: Pair::new("b.test", "a.test"),
-            stream_id: "1".to_owned(),
-            key: xmpp_dialback::Key::from_text("k"),
-        };
-        for purpose in [Purpose::Deliver, Purpose::Verify(question)] {
+        for purpose in [Purpose::Deliver, Purpose::Verify] {
             let outcome = connect(&means, &house, &pair, &purpose).await;
             let Err(Cause::Policy(text)) = outcome else {
                 panic!("not refused");

@@ -19,6 +19,7 @@ use super::lanes::Signs;
 use super::stall::Stall;
 use crate::closed::{By, Cause, Closed, cause_element};
 use crate::conn::{Conn, Progress};
+use crate::descriptors::Permit;
 use crate::lane::{Lane, LaneEffect, LaneEvent, Patience, Waiting, pop_front_if, release};
 use crate::means::Dice;
 use crate::negotiate::{
@@ -73,6 +74,8 @@ struct Stream {
     stall: Stall,
     carried: Carried,
     strays: Strays,
+    /// For its descriptor.
+    permit: Permit,
 }
 
 /// A stanza in the stream's buffer: where in the stream it begins and ends.
@@ -304,6 +307,7 @@ impl LaneTask {
                     outbound,
                     authorized,
                     place,
+                    permit,
                 } = *ready;
                 self.place = place;
                 info!(
@@ -326,13 +330,14 @@ impl LaneTask {
                     stall: Stall::default(),
                     carried: Carried::default(),
                     strays: Strays::default(),
+                    permit,
                 });
                 self.tell(LaneEvent::Connected);
                 if std::mem::take(&mut self.stale) {
                     self.judge_again();
                 }
             }
-            Ok(Outcome::Answered(_)) => {
+            Ok(Outcome::Asking(_)) => {
                 self.tell(LaneEvent::Failed(Cause::Finished, Dice::throw()));
             }
             Err(cause) => {
@@ -463,6 +468,7 @@ impl LaneTask {
             stall,
             carried,
             strays,
+            permit,
         }) = self.stream.take()
         else {
             return;
@@ -480,7 +486,9 @@ impl LaneTask {
                 | OutboundEffect::Calculate(_)
                 | OutboundEffect::Established(_)
                 | OutboundEffect::PairRefused(..)
-                | OutboundEffect::Answered(_) => {}
+                | OutboundEffect::MayAsk
+                | OutboundEffect::NotAsked(_)
+                | OutboundEffect::Answered(..) => {}
                 OutboundEffect::Stray(element) => self.strays.push(element),
             }
         }
@@ -495,6 +503,7 @@ impl LaneTask {
                     stall,
                     carried,
                     strays,
+                    permit,
                 })
             }
             Err(closed) => self.on_closed(conn, unwritten, closed).await,

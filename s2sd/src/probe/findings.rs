@@ -136,7 +136,8 @@ impl From<&ResolveError> for Dnssec {
             | ResolveError::NotFound
             | ResolveError::NoHost(_)
             | ResolveError::Onion
-            | ResolveError::Failed(_) => Self::Unchecked,
+            | ResolveError::Failed(_)
+            | ResolveError::Exhausted => Self::Unchecked,
         }
     }
 }

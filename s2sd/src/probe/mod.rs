@@ -34,6 +34,7 @@ use self::scribe::Scribe;
 use crate::app;
 use crate::closed::Cause;
 use crate::config::{Config, Dnssec, Policy};
+use crate::descriptors::Account;
 use crate::means::{Dice, Means};
 use crate::negotiate::{DomainPair, House, Method, Purpose};
 use crate::outbound::connector::{self, Attempt, Outcome};
@@ -283,7 +284,7 @@ impl Prober {
     fn aim(&self) -> Aim {
         match self.purpose {
             Purpose::Look { .. } => Aim::Look,
-            Purpose::Deliver | Purpose::Verify(_) => Aim::Federate,
+            Purpose::Deliver | Purpose::Verify => Aim::Federate,
         }
     }
 
@@ -436,17 +437,20 @@ impl Visit {
             }
         };
         let mut attempts = Attempts::default();
-        let tcp = match self.address {
+        let dialed = match self.address {
             Some(address) => match AddressRule::of(target, policy).sort_out(vec![address]) {
                 (_, Some(left_out)) => Err(left_out.into()),
-                (left, None) => resolve::dial(&left, &policy.source, &mut attempts, within)
-                    .await
-                    .map_err(Unreached::Connect),
+                (left, None) => {
+                    let account = Account::default();
+                    resolve::dial(&left, &policy.source, &account, &mut attempts, within)
+                        .await
+                        .map_err(Unreached::Connect)
+                }
             },
             None => resolve::connect(&means.dns, target, policy, &mut attempts, within).await,
         };
-        let tcp = match tcp {
-            Ok(tcp) => tcp,
+        let dialed = match dialed {
+            Ok(dialed) => dialed,
             Err(Unreached::Connect(error)) => {
                 page.unconnected(trouble::unconnected(&error, policy.proxy.is_some()));
                 return None;
@@ -472,12 +476,12 @@ impl Visit {
             target,
             onlooker: page,
         };
-        match attempt.over(tcp, place, purpose, tried).await {
+        match attempt.over(dialed.tcp, place, purpose, tried).await {
             Ok(Outcome::Ready(ready)) => {
                 page.pinged(ping::ping(*ready, &prober.pair, prober.until).await);
                 None
             }
-            Ok(Outcome::Answered(_)) => None,
+            Ok(Outcome::Asking(_)) => None,
             Err(failed) => {
                 page.ended(failed.cause.clone());
                 Some((failed.cause, failed.tried))

@@ -39,6 +39,7 @@ use super::{
     turns::{Running, Turns},
 };
 use crate::config::{self, Dnssec};
+use crate::descriptors::is_exhausted;
 use crate::peer_text::PeerText;
 
 /// A name server that took the signatures away is asked again after this time whether it still does.
@@ -135,6 +136,8 @@ enum Heard {
     Failed(String),
     /// A word that there was none: SERVFAIL, REFUSED.
     Refused(ResponseCode),
+    /// There was no descriptor to ask with.
+    Exhausted,
 }
 
 impl Resolver {
@@ -211,8 +214,11 @@ impl Resolver {
                 Ok((reply, ttl)) => (Ok(reply), ttl),
                 Err(why) => (Err(why), Duration::MAX),
             };
-            let now = Instant::now();
-            self.kept().keep(name, kind, &found, ttl, asker, now);
+            // That we could not ask says nothing of the name.
+            if found != Err(ResolveError::Exhausted) {
+                let now = Instant::now();
+                self.kept().keep(name, kind, &found, ttl, asker, now);
+            }
             found
         };
         running.get_or_init(look_up).await.clone()
@@ -263,6 +269,7 @@ impl Resolver {
                 .map_err(|bogus| ResolveError::Bogus(bogus.about)),
             Heard::Refused(code) => Err(ResolveError::Failed(refused(name, code).into())),
             Heard::Failed(why) => Err(ResolveError::Failed(why.into())),
+            Heard::Exhausted => Err(ResolveError::Exhausted),
         }
     }
 
@@ -277,6 +284,7 @@ impl Resolver {
         let (message, denial) = match heard(&validation.servers, name, kind, options).await {
             Heard::Message(message, denial) => (message, denial),
             Heard::Failed(why) => return failed(why),
+            Heard::Exhausted => return Err(ResolveError::Exhausted),
             // Perhaps the name server found out what we would find out.
             Heard::Refused(ResponseCode::ServFail) => {
                 let said = heard(&validation.unchecked, name, kind, options).await;
@@ -284,7 +292,7 @@ impl Resolver {
                     Heard::Message(message, denial) => {
                         reply::read(message, name, kind, *denial).err()
                     }
-                    Heard::Failed(_) | Heard::Refused(_) => None,
+                    Heard::Failed(_) | Heard::Refused(_) | Heard::Exhausted => None,
                 };
                 return match bogus {
                     Some(bogus) => Err(validation.refuted(bogus, options).await),
@@ -356,7 +364,7 @@ impl Validation {
                     }
                 }
                 // It said nothing, so nothing is known of it; the question itself will tell.
-                Heard::Failed(_) => silent = true,
+                Heard::Failed(_) | Heard::Exhausted => silent = true,
                 Heard::Refused(_) => {}
             }
         }
@@ -422,6 +430,7 @@ impl Validation {
                     ),
                     Heard::Failed(why) => format!("the keys of {zone} cannot be had: {why}"),
                     Heard::Refused(code) => format!("the keys of {zone} cannot be had: {code}"),
+                    Heard::Exhausted => return ResolveError::Exhausted,
                 }
             }
         };
@@ -466,6 +475,7 @@ async fn heard(
             Heard::Message(Box::new(message), Denial::Proved)
         }
         Err(NetError::Dns(DnsError::ResponseCode(code))) => Heard::Refused(code),
+        Err(NetError::Io(error)) if is_exhausted(&error) => Heard::Exhausted,
         Err(error) => Heard::Failed(error.to_string()),
     }
 }

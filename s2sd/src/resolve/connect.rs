@@ -2,19 +2,17 @@
 
 use std::{fmt, io, net::SocketAddr, time::Duration};
 
-use tokio::{
-    net::TcpStream,
-    time::{Instant, timeout_at},
-};
+use tokio::time::{Instant, timeout_at};
 
 use super::{
-    dial::{Attempts, dial},
+    dial::{Attempts, Dialed, dial},
     dns::Dns,
     plan::{Host, ResolveError, Target},
     socks,
     special::Special,
 };
 use crate::config::{Addresses, Policy, Proxy};
+use crate::descriptors::{Exhausted, is_exhausted};
 
 /// Why there is no connection to a place.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +26,17 @@ pub enum Unreached {
     /// No address answers, or the proxy does not get there.
     #[error(transparent)]
     Connect(#[from] io::Error),
+}
+
+impl Unreached {
+    /// Whether it was this server that had no descriptor for it.
+    pub fn is_ours(&self) -> bool {
+        match self {
+            Self::Resolve(why) => *why == ResolveError::Exhausted,
+            Self::LeftOut(_) => false,
+            Self::Connect(error) => is_exhausted(error),
+        }
+    }
 }
 
 /// What is not connected to, by `addresses = "public"`.
@@ -109,23 +118,26 @@ impl<'a> AddressRule<'a> {
     }
 }
 
-/// Connects to a place. With a proxy, its name is the proxy's to resolve, and which addresses are public is too.
+/// Connects to a place, on the resolver's account. With a proxy, its name is the proxy's to resolve, and which addresses are public is too.
 ///
 /// # Errors
 ///
 /// See [`Unreached`].
-pub async fn connect(
+pub(crate) async fn connect(
     dns: &Dns,
     target: &Target,
     policy: &Policy,
     attempts: &mut Attempts,
     within: Duration,
-) -> Result<TcpStream, Unreached> {
+) -> Result<Dialed, Unreached> {
     let rule = AddressRule::of(target, policy);
     match &policy.proxy {
         Some(proxy) => {
             rule.admits(&target.host)?;
-            let through = |error| io::Error::other(format!("through {proxy}: {error}"));
+            let through = |error: Unreached| match error.is_ours() {
+                true => Exhausted.into(),
+                false => io::Error::other(format!("through {proxy}: {error}")),
+            };
             Ok(by_proxy(dns, target, policy, proxy, attempts, within)
                 .await
                 .map_err(through)?)
@@ -133,9 +145,10 @@ pub async fn connect(
         None => {
             let found = dns.addresses(target).await?;
             let (addresses, left_out) = rule.sort_out(found.all);
+            let account = dns.account();
             match left_out {
                 Some(left_out) if addresses.is_empty() => Err(left_out.into()),
-                left_out => dial(&addresses, &policy.source, attempts, within)
+                left_out => dial(&addresses, &policy.source, account, attempts, within)
                     .await
                     .map_err(|error| also(error, left_out).into()),
             }
@@ -158,7 +171,7 @@ async fn by_proxy(
     proxy: &Proxy,
     attempts: &mut Attempts,
     within: Duration,
-) -> Result<TcpStream, Unreached> {
+) -> Result<Dialed, Unreached> {
     let end = Instant::now() + within;
     let place = Target {
         host: Host::parse(&proxy.host),
@@ -168,13 +181,15 @@ async fn by_proxy(
         configured: true,
     };
     let addresses = dns.addresses(&place).await?;
-    let mut tcp = dial(&addresses.all, &policy.source, attempts, within).await?;
-    let asked = socks::connect(&mut tcp, target, proxy.login.as_ref());
+    let account = dns.account();
+    let dialed = dial(&addresses.all, &policy.source, account, attempts, within);
+    let mut dialed = dialed.await?;
+    let asked = socks::connect(&mut dialed.tcp, target, proxy.login.as_ref());
     match timeout_at(end, asked).await {
         Ok(granted) => granted?,
         Err(_) => return Err(io::Error::from(io::ErrorKind::TimedOut).into()),
     }
-    Ok(tcp)
+    Ok(dialed)
 }
 
 #[cfg(test)]

@@ -18,6 +18,8 @@ use tokio::{
     time::{Instant, sleep_until, timeout_at},
 };
 
+use crate::descriptors::{Account, Exhausted, Permit, is_exhausted};
+
 /// RFC 8305 §5: the Connection Attempt Delay, "one recommended value".
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
@@ -49,17 +51,32 @@ impl Attempts {
 /// At most eight are tried, and as many as `attempts` allows.
 ///
 /// `source` are the addresses of ours to connect from, the first of the right family; if it is empty the system chooses.
+/// Each attempt takes a descriptor from the account.
 ///
-/// The error names three addresses with what they said, and counts the others.
-pub async fn dial(
+/// The error names three addresses with what they said, and counts the others, unless it was this server that had no
+/// descriptor.
+pub(crate) async fn dial(
     addresses: &[SocketAddr],
     source: &[IpAddr],
+    account: &Account,
     attempts: &mut Attempts,
     within: Duration,
-) -> io::Result<TcpStream> {
-    let stream = race(addresses, attempts, within, |address| from(source, address)).await?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
+) -> io::Result<Dialed> {
+    let connect = |address| async move {
+        let permit = account.take(1)?;
+        let tcp = from(source, address).await?;
+        Ok(Dialed { tcp, permit })
+    };
+    let dialed = race(addresses, attempts, within, connect).await?;
+    dialed.tcp.set_nodelay(true)?;
+    Ok(dialed)
+}
+
+/// A connection, and the permit for its descriptor: it is counted as long as that lives.
+#[derive(Debug)]
+pub(crate) struct Dialed {
+    pub(crate) tcp: TcpStream,
+    pub(crate) permit: Permit,
 }
 
 async fn from(source: &[IpAddr], address: SocketAddr) -> io::Result<TcpStream> {
@@ -177,6 +194,9 @@ fn all_failed(failures: Vec<(SocketAddr, io::Error)>) -> io::Error {
         return io::Error::new(io::ErrorKind::NotFound, "no address to connect to");
     };
     let kind = last.kind();
+    if failures.iter().any(|(_, error)| is_exhausted(error)) {
+        return Exhausted.into();
+    }
     let mut text = String::new();
     for (address, error) in failures.iter().take(NAMED) {
         if !text.is_empty() {
@@ -201,6 +221,7 @@ mod tests {
     use tokio::{net::TcpListener, time::sleep};
 
     use super::*;
+    use crate::descriptors::{Descriptors, Share};
 
     const WITHIN: Duration = Duration::from_secs(20);
 
@@ -340,8 +361,9 @@ mod tests {
         assert_eq!(tried, [false, true].repeat(4));
     }
 
-    async fn dial_to(addresses: &[SocketAddr], source: &[IpAddr]) -> io::Result<TcpStream> {
-        dial(addresses, source, &mut Attempts::default(), WITHIN).await
+    async fn dial_to(addresses: &[SocketAddr], source: &[IpAddr]) -> io::Result<Dialed> {
+        let (account, mut attempts) = (Account::default(), Attempts::default());
+        dial(addresses, source, &account, &mut attempts, WITHIN).await
     }
 
     #[tokio::test]
@@ -355,8 +377,8 @@ mod tests {
         let open = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let to = [open.local_addr().unwrap()];
         let source = ["::1", "127.0.0.1", "192.0.2.1"].map(|text| text.parse().unwrap());
-        let stream = dial_to(&to, &source).await.unwrap();
-        assert_eq!(stream.local_addr().unwrap().ip(), source[1]);
+        let dialed = dial_to(&to, &source).await.unwrap();
+        assert_eq!(dialed.tcp.local_addr().unwrap().ip(), source[1]);
         let error = dial_to(&to, &source[..1]).await.unwrap_err();
         assert_eq!(
             error.to_string(),
@@ -377,8 +399,33 @@ mod tests {
         let open = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let open_address = open.local_addr().unwrap();
         let addresses = [closed_address, open_address];
-        let stream = dial_to(&addresses, &[]).await.unwrap();
-        assert_eq!(stream.peer_addr().unwrap(), open_address);
-        assert!(stream.nodelay().unwrap());
+        let Dialed { tcp, .. } = dial_to(&addresses, &[]).await.unwrap();
+        assert_eq!(tcp.peer_addr().unwrap(), open_address);
+        assert!(tcp.nodelay().unwrap());
+    }
+
+    async fn dial_on(account: &Account, to: &[SocketAddr]) -> io::Result<Dialed> {
+        dial(to, &[], account, &mut Attempts::default(), WITHIN).await
+    }
+
+    #[tokio::test]
+    async fn every_attempt_and_the_connection_that_stands_are_counted() {
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let to = [silent.local_addr().unwrap()];
+        let descriptors = Descriptors::new(64);
+        let account = Account::new(&descriptors, Share::Questions);
+        let mut held = Vec::new();
+        while let Ok(dialed) = dial_on(&account, &to).await {
+            held.push(dialed);
+            assert_eq!(descriptors.taken(Share::Questions), held.len());
+        }
+        let error = dial_on(&account, &to).await.unwrap_err();
+        assert!(is_exhausted(&error), "{error}");
+        // Our own streams still get there.
+        let lanes = Account::new(&descriptors, Share::Lanes);
+        dial_on(&lanes, &to).await.unwrap();
+        held.clear();
+        assert_eq!(descriptors.taken(Share::Questions), 0);
+        dial_on(&account, &to).await.unwrap();
     }
 }

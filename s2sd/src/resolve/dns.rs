@@ -11,6 +11,7 @@ use super::kept::{Asker, Reply};
 use super::plan::{Answer, Host, ResolveError, Security, Srv, Target, fallback, is_onion, plan};
 use super::rdata::Rdata;
 use crate::config::{self, Dnssec, TlsMode};
+use crate::descriptors::Account;
 use crate::tls::TlsaSet;
 
 /// The resolver with its cache.
@@ -19,6 +20,7 @@ pub struct Dns {
     resolver: Arc<Resolver>,
     dnssec: Dnssec,
     asker: Asker,
+    account: Account,
 }
 
 impl std::fmt::Debug for Dns {
@@ -57,16 +59,23 @@ impl Dns {
             resolver: Arc::new(Resolver::new(config)?),
             dnssec: config.dnssec,
             asker: Asker::Us,
+            account: Account::default(),
         })
     }
 
-    /// The same resolver, asked for somebody else.
+    /// The same resolver, asked for somebody else, and on an account for what its connections take.
     #[must_use]
-    pub fn asked_by(&self, asker: Asker) -> Self {
+    pub(crate) fn asked_by(&self, asker: Asker, account: Account) -> Self {
         Self {
             asker,
+            account,
             ..self.clone()
         }
+    }
+
+    /// From what descriptors are taken.
+    pub(super) fn account(&self) -> &Account {
+        &self.account
     }
 
     /// Whether the trust anchor can be used, if one is configured.
@@ -155,7 +164,11 @@ impl Dns {
                         });
                     }
                 }
-                Err(why @ (ResolveError::Bogus(_) | ResolveError::Unsigned(_))) => return Err(why),
+                Err(
+                    why @ (ResolveError::Bogus(_)
+                    | ResolveError::Unsigned(_)
+                    | ResolveError::Exhausted),
+                ) => return Err(why),
                 Err(why) => failure = Some(why),
             }
         }

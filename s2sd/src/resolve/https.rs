@@ -25,11 +25,12 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{
     connect::connect,
-    dial::Attempts,
+    dial::{Attempts, Dialed},
     dns::Dns,
     plan::{Host, Target},
 };
 use crate::config::Policy;
+use crate::descriptors::Permit;
 use crate::guests::Turns;
 use crate::peer_text::PeerText;
 use crate::tls::{PeerChain, Roots, Tls};
@@ -99,7 +100,7 @@ impl Fetch<'_> {
 
     async fn ask(&self, url: &Uri, attempts: &mut Attempts) -> Result<Answer, String> {
         let authority = url.authority().ok_or("no host")?;
-        let tls = self.tls(authority, attempts).await?;
+        let (tls, _permit) = self.tls(authority, attempts).await?;
         let handshake = http1::handshake(TokioIo::new(tls)).await;
         let (mut sender, connection) = handshake.map_err(|error| error.to_string())?;
         // It ends with this function.
@@ -140,7 +141,7 @@ impl Fetch<'_> {
         &self,
         authority: &Authority,
         attempts: &mut Attempts,
-    ) -> Result<TlsStream<TcpStream>, String> {
+    ) -> Result<(TlsStream<TcpStream>, Permit), String> {
         let host = authority.host();
         let target = Target {
             host: Host::parse(host),
@@ -151,8 +152,8 @@ impl Fetch<'_> {
         };
         let name = ServerName::try_from(host.to_owned()).map_err(|_| "no name of a host")?;
         let config = self.tls.web_client(self.policy.min_tls);
-        let tcp = connect(self.dns, &target, self.policy, attempts, self.within).await;
-        let tcp = tcp.map_err(|why| format!("no connection: {why}"))?;
+        let dialed = connect(self.dns, &target, self.policy, attempts, self.within).await;
+        let Dialed { tcp, permit } = dialed.map_err(|why| format!("no connection: {why}"))?;
         let tls = TlsConnector::from(config).connect(name.clone(), tcp).await;
         let tls = tls.map_err(|error| format!("no TLS: {error}"))?;
         let (_, session) = tls.get_ref();
@@ -162,7 +163,7 @@ impl Fetch<'_> {
         let roots = Arc::clone(self.roots);
         let judge = move || roots.vouch_for(&chain, &name, UnixTime::now());
         match self.judging.compute(self.source, judge).await {
-            Ok(()) => Ok(tls),
+            Ok(()) => Ok((tls, permit)),
             Err(bad) => Err(format!("no TLS: {}", bad.of_it())),
         }
     }

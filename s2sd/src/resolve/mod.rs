@@ -1,7 +1,7 @@
 //! From a domain to an open TCP connection: RFC 6120 §3.2 and XEP-0368.
 //!
-//! [`plan()`] decides in which order places are tried and knows no network; [`Dns`] asks; [`dial()`] connects;
-//! [`connect()`] does so as a policy says.
+//! [`plan()`] decides in which order places are tried and knows no network; [`Dns`] asks; `dial` connects;
+//! `connect` does so as a policy says.
 //! What is absent: the file of local hosts, search lists and anything else that could turn a domain
 //! into another name than the one that was asked for.
 
@@ -21,8 +21,10 @@ pub mod special;
 mod turns;
 
 pub(crate) use connect::AddressRule;
-pub use connect::{LeftOut, Unreached, connect};
-pub use dial::{Attempts, dial};
+pub(crate) use connect::connect;
+pub use connect::{LeftOut, Unreached};
+pub use dial::Attempts;
+pub(crate) use dial::{Dialed, dial};
 pub use dns::{Addresses, Dns, Services};
 pub(crate) use https::Fetch;
 pub use kept::Asker;

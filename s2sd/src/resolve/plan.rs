@@ -136,6 +136,9 @@ pub enum ResolveError {
     /// An answer is not signed, and `dns.dnssec` requires that. The name.
     #[error("its DNS answers are not signed by DNSSEC ({0}), and `dns.dnssec` requires that here")]
     Unsigned(PeerText),
+    /// Nobody was asked: this server has no descriptors left for it.
+    #[error("this server has no file descriptors left for a look-up")]
+    Exhausted,
 }
 
 impl ResolveError {
@@ -147,7 +150,7 @@ impl ResolveError {
             | Self::NoHost(_)
             | Self::Onion
             | Self::Unsigned(_) => true,
-            Self::Failed(_) | Self::Bogus(_) => false,
+            Self::Failed(_) | Self::Bogus(_) | Self::Exhausted => false,
         }
     }
 }
@@ -272,7 +275,8 @@ impl From<Answer> for Service {
 /// except that a domain with no `_xmpp-server` falls back although `_xmpps-server` is unknown, as every server
 /// without XEP-0368 would. A signed domain does not: there, whoever keeps an answer from us would lead us elsewhere.
 ///
-/// An answer that DNSSEC refutes ends it, whatever the other says (RFC 7673 §3.1).
+/// An answer that DNSSEC refutes ends it, whatever the other says (RFC 7673 §3.1); so does a question that we could not
+/// ask.
 ///
 /// `dice(n)` returns a number from 0 to `n`, both included.
 ///
@@ -288,9 +292,10 @@ pub fn plan(
     use Service::{Absent, At, Denied, Unknown};
     for answer in [&xmpp, &xmpps] {
         match answer {
-            Answer::Failed(why @ (ResolveError::Bogus(_) | ResolveError::Unsigned(_))) => {
-                return Err(why.clone());
-            }
+            Answer::Failed(
+                why
+                @ (ResolveError::Bogus(_) | ResolveError::Unsigned(_) | ResolveError::Exhausted),
+            ) => return Err(why.clone()),
             Answer::Failed(_) | Answer::NotAsked | Answer::Absent(_) | Answer::Records(..) => {}
         }
     }

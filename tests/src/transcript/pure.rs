@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 use s2sd::{
-    negotiate::{DomainPair, House, InboundEvent, OutboundEvent, Purpose, Transport},
+    negotiate::{DomainPair, House, InboundEvent, OutboundEvent, Transport},
     tls::Roots,
 };
 use xmpp_dialback::Secret;
@@ -201,7 +201,7 @@ impl Player {
                 self.questions += 1;
                 self.waiting.insert(stream, stanza.clone());
                 let pair = self.pair();
-                self.call(stream, pair, Purpose::Deliver, Transport::Plain, Vec::new())
+                self.call(stream, pair, None, Transport::Plain, Vec::new())
             }
             Step::Wants(from, to) => {
                 let pair = DomainPair {

@@ -201,13 +201,17 @@ fn returned(refusal: &Refusal) -> (&'static str, &'static str, &'static str, Vec
             "dialback",
             "policy-violation: server dialback is not accepted from this domain",
         ),
+        // Why is for the other side's log: who sent the key hears a condition and one sentence.
         Refusal::CallBack(why) => {
-            let (_, _, _, mut words) = returned(why);
-            words.push(match **why {
-                Refusal::NoService => "remote-server-not-found",
-                _ => "remote-connection-failed",
-            });
-            ("remote-server-timeout", "cancel", "dialback", words)
+            let words = match **why {
+                Refusal::NoService => {
+                    "remote-server-not-found: the authoritative server was not found"
+                }
+                _ => {
+                    "remote-connection-failed: no connection to the authoritative server could be made"
+                }
+            };
+            timeout("dialback", words)
         }
     }
 }

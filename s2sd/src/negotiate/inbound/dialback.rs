@@ -9,11 +9,16 @@ use xmpp_dialback::{
 use xmpp_stream::{Condition, Domain, Element};
 
 use super::{Inbound, InboundEffect, NOT_ADMITTED, Out, Stage, Step};
-use crate::closed::{By, Cause, Closed};
+use crate::closed::{BUSY, By, Cause, Closed};
 use crate::config::{Policy, TlsMode, Verify};
 use crate::negotiate::offer::Offer;
 use crate::negotiate::{Authorized, DomainPair, Method, describe};
 use crate::tls::judgement::{Because, Judgement};
+
+/// So many keys may wait for a verdict on a stream on which nothing is proved.
+const UNPROVED: usize = 4;
+/// No key is longer (XEP-0185 has 64 characters), and it is not ours: the authoritative server is sent it.
+const LONGEST_KEY: usize = 1024;
 
 /// Neither a key nor a certificate does.
 const NO_DIALBACK: &str = "server dialback is not accepted from this domain";
@@ -107,6 +112,8 @@ impl Inbound {
             ))
         } else if !policy.allows(Method::Dialback) && !self.may_be_certified(&policy) {
             Some((ErrorCondition::PolicyViolation, NO_DIALBACK))
+        } else if request.key.as_str().len() > LONGEST_KEY {
+            Some((ErrorCondition::NotAcceptable, "the key is too long"))
         } else {
             None
         };
@@ -116,22 +123,20 @@ impl Inbound {
                 .refuse(DialbackError::new(condition).with_text(text));
             return self.reply(request.pair, reply, out);
         }
+        let asked = request.pair;
         let request = Request {
             pair: pair.remote_to_local(),
             key: request.key,
         };
+        if !self.has_room_for(&request.pair) {
+            let reply = self.receiving.constrained(BUSY);
+            return self.reply(asked, reply, out);
+        }
         // XEP-0344 §3.3: judged now, whatever was found when the stream began, and for this domain.
         let strict = self.transport.certificate_shown() && policy.verify == Verify::Strict;
         // The answer for a pair that is proved is the same whatever the certificate is.
         let proved = self.receiving.is_proved(&request.pair);
         if (strict || self.may_be_certified(&policy)) && !proved {
-            if self.unjudged.len() >= self.house.config.limits.pairs_per_stream {
-                return Some(self.refuse_with(
-                    Condition::PolicyViolation,
-                    "too many pairs on one stream",
-                    out,
-                ));
-            }
             let mut unjudged = self.unjudged.iter();
             let asked = unjudged.any(|(other, _)| other.remote == pair.remote);
             if !asked && !self.judge(Some(pair.remote.clone()), out) {
@@ -145,6 +150,20 @@ impl Inbound {
             return None;
         }
         self.request(pair, request, None, out)
+    }
+
+    /// Whether a further key may wait, for a verdict on the certificate or for the authoritative server. One whose pair
+    /// is known already does not wait.
+    fn has_room_for(&self, pair: &Pair) -> bool {
+        let most = self.house.config.limits.pairs_per_stream;
+        let most = match self.is_authenticated() {
+            true => most,
+            false => most.min(UNPROVED),
+        };
+        let (receiving, unjudged) = (&self.receiving, self.unjudged.len());
+        let is_known = || receiving.is_proved(pair) || receiving.waiting().any(|it| it == *pair);
+        let waiting = || unjudged + receiving.waiting().count();
+        unjudged < most && (waiting() < most || is_known())
     }
 
     /// Whether the certificate may count as proof, if it is good.
@@ -196,6 +215,16 @@ impl Inbound {
         out: &mut Out,
     ) -> Step {
         match self.settle(pair, verdict, Because::Dialback.into(), out) {
+            Some(closed) => Err(closed),
+            None => Ok(self),
+        }
+    }
+
+    pub(super) fn on_not_asked(mut self: Box<Self>, pair: &Pair, out: &mut Out) -> Step {
+        let Ok(reply) = self.receiving.not_asked(pair, BUSY) else {
+            return Ok(self);
+        };
+        match self.reply(pair.clone(), reply, out) {
             Some(closed) => Err(closed),
             None => Ok(self),
         }

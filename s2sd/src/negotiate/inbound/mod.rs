@@ -56,6 +56,8 @@ pub enum InboundEvent {
     Judged(Judged),
     /// The answer to [`InboundEffect::Ask`].
     Verdict(Pair, Verdict),
+    /// The same: it was not asked, since this server has no room for it.
+    NotAsked(Pair),
     /// The answer to [`InboundEffect::Compute`].
     Computed(Computed),
     /// The deadline passed.
@@ -264,6 +266,7 @@ impl Inbound {
             InboundEvent::Judged(judged) => self.on_judged(judged, out),
             InboundEvent::Computed(computed) => self.on_computed(computed, out),
             InboundEvent::Verdict(pair, verdict) => self.on_verdict(&pair, verdict, out),
+            InboundEvent::NotAsked(pair) => self.on_not_asked(&pair, out),
             InboundEvent::Tick => {
                 if self.is_authenticated() {
                     return Ok(self);

@@ -80,12 +80,23 @@ impl Outbound {
         }
     }
 
-    pub(super) fn verify(mut self: Box<Self>, question: Question, out: &mut Out) -> Step {
-        out.push(OutboundEffect::Send(
-            db::Nonza::Question(question.clone()).to_bytes(),
-        ));
-        self.stage = Stage::Verifying(Verifying::new(question));
+    /// From here on questions may be asked.
+    pub(super) fn verify(mut self: Box<Self>, out: &mut Out) -> Step {
+        out.push(OutboundEffect::MayAsk);
+        self.stage = Stage::Verifying(Verifying::default());
         Ok(self)
+    }
+
+    pub(super) fn ask(mut self: Box<Self>, question: Question, out: &mut Out) -> Box<Self> {
+        let taken = match &mut self.stage {
+            Stage::Verifying(verifying) => verifying.ask(question.clone()).is_ok(),
+            _ => false,
+        };
+        out.push(match taken {
+            true => OutboundEffect::Send(db::Nonza::Question(question).to_bytes()),
+            false => OutboundEffect::NotAsked(question),
+        });
+        self
     }
 
     pub(super) fn on_answer(
@@ -108,19 +119,17 @@ impl Outbound {
                         sender: sender.as_str().to_owned(),
                         target: target.as_str().to_owned(),
                     };
-                    verifying.answer(&pair, &stream_id, verdict).ok()
+                    let verdict = verifying.answer(&pair, &stream_id, verdict).ok()?;
+                    Some(OutboundEffect::Answered(pair, stream_id, verdict))
                 })
             }
             _ => None,
         };
         match answer {
-            Some(verdict) => {
-                out.push(OutboundEffect::Answered(verdict));
-                self.send_footer(out);
-                Err(Closed {
-                    by: By::Us,
-                    cause: Cause::Finished,
-                })
+            Some(answer) => {
+                out.push(answer);
+                self.stage = Stage::Verifying(verifying);
+                Ok(self)
             }
             None => Err(self.refuse_element(element, "the answer to a question was expected", out)),
         }
@@ -216,6 +225,22 @@ impl Outbound {
                 }
             },
         );
+    }
+}
+
+/// RFC 3920 §8.3: old servers end the stream where newer ones answer with `type='error'`.
+pub(super) fn answered_by_the_end(mut verifying: Verifying, condition: Condition, out: &mut Out) {
+    let verdict = Verdict::from_stream_error(condition).relayed();
+    let waiting = verifying.fail_all();
+    // `invalid-id` speaks of one key, and of which it is, where several wait, it does not say.
+    if verdict == Verdict::Invalid && waiting.len() > 1 {
+        return;
+    }
+    for Question {
+        pair, stream_id, ..
+    } in waiting
+    {
+        out.push(OutboundEffect::Answered(pair, stream_id, verdict.clone()));
     }
 }
 

@@ -1,11 +1,11 @@
 //! The initiating entity's side of a stream (RFC 6120 §4.3, §9.2; XEP-0220 §2.1), for two purposes: to deliver stanzas
-//! for a domain pair, or to ask an authoritative server about a dialback key.
+//! for a domain pair, or to ask an authoritative server about dialback keys.
 //!
 //! ```text
 //! [AwaitJudgement] -> ExpectHeader -> ExpectFeatures -> starttls -> AwaitProceed -> AwaitTls -> AwaitJudgement …
 //!                                     ExpectFeatures -> Sasl -> success -> ExpectHeader -> ExpectFeatures -> Established
 //!                                     ExpectFeatures -> Dialback -> valid -> Established
-//!                                     ExpectFeatures -> Verifying -> the verdict
+//!                                     ExpectFeatures -> Verifying -> question, answer, question, answer …
 //! ```
 //!
 //! A method that fails is followed by the next one that policy allows, on the same stream where the peer keeps it open.
@@ -23,13 +23,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
-use xmpp_dialback::{Initiating, Question, Verdict, Verifying};
+use xmpp_dialback::{Initiating, Pair, Question, Verdict, Verifying};
 use xmpp_sasl::{Client, Random};
 use xmpp_stream::{
     Condition, ContentNamespace, DecodeError, Domain, Element, Features, Frame, Limits,
     StreamError, StreamHeader, Version, ns,
 };
 
+use self::dialback::answered_by_the_end;
 use super::{Authorized, DomainPair, House, Judged, Method, Secured, Transport};
 use crate::closed::{By, Cause, Closed};
 use crate::config::{Policy, TlsMode};
@@ -40,8 +41,8 @@ use crate::tls::judgement::{Because, Judgement};
 pub enum Purpose {
     /// Stanzas of the pair.
     Deliver,
-    /// One question to the authoritative server of the remote domain.
-    Verify(Question),
+    /// Questions to the authoritative server of the remote domain, about any of our domains.
+    Verify,
     /// Nothing but to see what is offered; once that is known the stream is closed.
     Look {
         /// Whether our header names us. Without a name nobody is asked to believe it.
@@ -85,6 +86,10 @@ pub enum OutboundEvent {
     Calculated(Calculated),
     /// Another pair wants to use this stream (XEP-0220 §2.6).
     AddPair(DomainPair),
+    /// A question for the authoritative server, after [`OutboundEffect::MayAsk`].
+    Ask(Question),
+    /// No more is wanted of the stream.
+    Done,
     /// The deadline passed.
     Tick,
     /// More came of what an open stream of ours carries nothing of than is put up with.
@@ -118,8 +123,12 @@ pub enum OutboundEffect {
     Established(Authorized),
     /// A further pair was refused.
     PairRefused(DomainPair, Cause),
-    /// The authoritative server's answer.
-    Answered(Verdict),
+    /// Questions may be asked: each is an [`OutboundEvent::Ask`]. Those that wait when the stream ends have failed.
+    MayAsk,
+    /// This stream does not take the question: as many wait as may, or one about the same pair and stream id.
+    NotAsked(Question),
+    /// The authoritative server's answer to the question about this pair and stream id.
+    Answered(Pair, String, Verdict),
     /// On an open stream came a stanza, whose direction nothing proved, or an element that means nothing here. It goes
     /// nowhere, and the stream goes on: one element is no reason to take the way from everybody.
     Stray(Element),
@@ -230,9 +239,14 @@ impl Outbound {
         this
     }
 
-    /// When [`OutboundEvent::Tick`] is due.
+    /// When [`OutboundEvent::Tick`] is due. How long a question may take is for whoever asks it to say.
     pub fn deadline(&self) -> Option<Instant> {
-        (!self.established).then_some(self.deadline)
+        (!self.is_open()).then_some(self.deadline)
+    }
+
+    /// Whether it is what it was made for.
+    fn is_open(&self) -> bool {
+        self.established || matches!(self.stage, Stage::Verifying(_))
     }
 
     /// The methods tried so far: a new connection to the same server goes on without them.
@@ -288,7 +302,15 @@ impl Outbound {
             OutboundEvent::Judged(judged) => self.on_judged(judged, out),
             OutboundEvent::Calculated(calculated) => self.on_calculated(calculated, out),
             OutboundEvent::AddPair(pair) => self.add_pair(pair, out),
-            OutboundEvent::Tick if self.established => Ok(self),
+            OutboundEvent::Ask(question) => Ok(self.ask(question, out)),
+            OutboundEvent::Done => {
+                self.send_footer(out);
+                Err(Closed {
+                    by: By::Us,
+                    cause: Cause::Finished,
+                })
+            }
+            OutboundEvent::Tick if self.is_open() => Ok(self),
             OutboundEvent::Tick if matches!(self.stage, Stage::Aborting) => self.on_aborted(out),
             OutboundEvent::Tick => {
                 self.send_footer(out);
@@ -360,7 +382,7 @@ impl Outbound {
                     let error = StreamError::from_element(&element)
                         .unwrap_or_else(|| StreamError::new(Condition::UndefinedCondition));
                     self.send_footer(out);
-                    return Err(self.on_stream_error(error, &stage, out));
+                    return Err(self.on_stream_error(error, stage, out));
                 }
                 match stage {
                     Stage::ExpectFeatures => self.on_features(&element, out),
@@ -449,18 +471,9 @@ impl Outbound {
         Ok(self)
     }
 
-    fn on_stream_error(&mut self, error: StreamError, stage: &Stage, out: &mut Out) -> Closed {
-        // RFC 3920 §8.3: old servers end the stream where newer ones answer with type='error'. XEP-0220 §2.5: that the
-        // domain is unknown counts whenever it is said.
-        let unknown = matches!(
-            error.condition,
-            Condition::HostUnknown | Condition::HostGone
-        );
-        let asking = matches!(self.purpose, Purpose::Verify(_));
-        if matches!(stage, Stage::Verifying(_)) || asking && unknown {
-            out.push(OutboundEffect::Answered(
-                Verdict::from_stream_error(error.condition).relayed(),
-            ));
+    fn on_stream_error(&mut self, error: StreamError, stage: Stage, out: &mut Out) -> Closed {
+        if let Stage::Verifying(verifying) = stage {
+            answered_by_the_end(verifying, error.condition, out);
         }
         self.ended(By::Peer, Cause::StreamError(error.into()))
     }

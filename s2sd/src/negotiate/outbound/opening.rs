@@ -31,9 +31,8 @@ impl Outbound {
                 cause: Cause::TlsNotOffered,
             });
         }
-        if let Purpose::Verify(question) = &self.purpose {
-            let question = question.clone();
-            return self.verify(question, out);
+        if let Purpose::Verify = self.purpose {
+            return self.verify(out);
         }
         self.prove(out)
     }
@@ -82,9 +81,8 @@ impl Outbound {
                 | (None, TlsMode::Optional | TlsMode::Disabled) => {}
             }
         }
-        if let Purpose::Verify(question) = &self.purpose {
-            let question = question.clone();
-            return self.verify(question, out);
+        if let Purpose::Verify = self.purpose {
+            return self.verify(out);
         }
         self.features = features;
         self.prove(out)

@@ -38,6 +38,7 @@ pub(super) fn unresolved(findings: &Findings, why: &ResolveError) -> Reason {
         ResolveError::Failed(what) => failed(findings, what),
         ResolveError::Bogus(what) => bogus(findings, what),
         ResolveError::Unsigned(name) => unsigned(findings, name),
+        ResolveError::Exhausted => failed(findings, &why.to_string()),
     }
 }
 
@@ -154,6 +155,7 @@ pub(super) fn no_address(findings: &Findings, place: &Place, why: &ResolveError)
         ResolveError::Failed(what) => failed(findings, what),
         ResolveError::Bogus(what) => bogus(findings, what),
         ResolveError::Unsigned(name) => unsigned(findings, name),
+        ResolveError::Exhausted => failed(findings, &why.to_string()),
         ResolveError::NotFound | ResolveError::NoService if findings.rule.connect => Reason::new(
             Code::TargetWithoutAddress,
             Side::Us,

@@ -56,6 +56,7 @@ pub(super) fn ended(case: Case<'_>, cause: &Cause) -> Reason {
         | Cause::CertificateRefused(_)
         | Cause::StanzaRefused(_)
         | Cause::Connect(_)
+        | Cause::Descriptors
         | Cause::NoSuchHost(_)
         | Cause::NoService
         | Cause::NoWay(_) => other(case, cause),

@@ -88,6 +88,7 @@ fn causes() -> Vec<Cause> {
         Cause::Dnssec(what.clone()),
         Cause::NotPublic(what.clone()),
         Cause::Connect(what.clone()),
+        Cause::Descriptors,
         Cause::Tls(what.clone()),
         Cause::Lost(what.clone()),
         Cause::TlsNotOffered,
@@ -233,6 +234,7 @@ fn every_failure_to_find_a_place_has_words_for_somebody() {
         ResolveError::Failed("it failed".into()),
         ResolveError::Bogus("it is bogus".into()),
         ResolveError::Unsigned("b.example".into()),
+        ResolveError::Exhausted,
     ];
     for why in all {
         let mut nowhere = findings(Vec::new());

@@ -15,7 +15,7 @@ use s2sd::{
     tls::{self, Because, Evidence, PeerChain, TlsFacts},
 };
 use tokio_util::codec::Decoder;
-use xmpp_dialback::{DialbackError, ErrorCondition, Pair, Question, Verdict};
+use xmpp_dialback::{Pair, Question, Verdict};
 use xmpp_sasl::{ChannelBindings, Random};
 use xmpp_stream::{Codec, ContentNamespace, Domain, Frame, Limits};
 
@@ -69,7 +69,7 @@ impl Player {
             Role::Initiating => {
                 let pair = self.pair();
                 self.waiting.insert(Stream::Main, self.stage.waiting());
-                self.call(Stream::Main, pair, Purpose::Deliver, transport, tried)
+                self.call(Stream::Main, pair, None, transport, tried)
             }
         }
     }
@@ -104,7 +104,7 @@ impl Player {
         &mut self,
         stream: Stream,
         pair: DomainPair,
-        purpose: Purpose,
+        question: Option<Question>,
         transport: Transport,
         tried: Vec<Method>,
     ) -> anyhow::Result<()> {
@@ -114,16 +114,17 @@ impl Player {
             encrypt: false,
             house: Arc::clone(&self.house),
             pair,
-            purpose: purpose.clone(),
+            purpose: match question {
+                Some(_) => Purpose::Verify,
+                None => Purpose::Deliver,
+            },
             tried,
         };
         let dice = Box::new(self.dice.another());
         let outbound = Outbound::start(call, dice, transport, self.now, &mut effects);
         let mut line = self.line(Machine::None);
         line.tried = (began, outbound.tried().to_vec());
-        if let Purpose::Verify(question) = purpose {
-            line.question = Some(question);
-        }
+        line.question = question;
         self.lines.insert(stream, line);
         self.after_outbound(stream, Ok(outbound), effects)
     }
@@ -287,13 +288,7 @@ impl Player {
         for (pair, question) in questions {
             let stream = Stream::Question(self.questions);
             self.questions += 1;
-            self.call(
-                stream,
-                pair,
-                Purpose::Verify(question),
-                Transport::Plain,
-                Vec::new(),
-            )?;
+            self.call(stream, pair, Some(question), Transport::Plain, Vec::new())?;
         }
         Ok(())
     }
@@ -340,8 +335,15 @@ impl Player {
                 )),
                 // It goes nowhere.
                 OutboundEffect::Stray(_) => {}
-                OutboundEffect::Answered(verdict) => {
+                OutboundEffect::MayAsk => {
+                    let line = self.lines.get(&stream).context("no line")?;
+                    let question = line.question.clone().context("nothing is to be asked")?;
+                    answer = Some(OutboundEvent::Ask(question));
+                }
+                OutboundEffect::NotAsked(question) => bail!("not asked: {question:?}"),
+                OutboundEffect::Answered(_, _, verdict) => {
                     self.lines.get_mut(&stream).context("no line")?.verdict = Some(verdict);
+                    answer = Some(OutboundEvent::Done);
                 }
             }
         }
@@ -389,15 +391,9 @@ impl Player {
     fn answered(&mut self, stream: Stream, cause: &Cause) -> anyhow::Result<()> {
         let line = self.lines.remove(&stream).context("no line")?;
         let question = line.question.context("a question was asked")?;
-        let verdict = line.verdict.unwrap_or_else(|| {
-            let condition = match cause {
-                Cause::Tls(_) | Cause::TlsNotOffered | Cause::Certificate(_) | Cause::Policy(_) => {
-                    ErrorCondition::RemoteConnectionFailed
-                }
-                _ => ErrorCondition::RemoteServerTimeout,
-            };
-            Verdict::Error(DialbackError::new(condition).with_text(cause.to_string()))
-        });
+        let verdict = line
+            .verdict
+            .unwrap_or_else(|| Verdict::Error(cause.dialback_error()));
         let pair: Pair = question.pair;
         if self.over {
             return Ok(());

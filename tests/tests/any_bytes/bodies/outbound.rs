@@ -49,11 +49,7 @@ pub(crate) fn body(data: &[u8]) -> Reached {
         false => Transport::Plain,
     };
     let purpose = match asks {
-        true => Purpose::Verify(Question {
-            pair: Pair::new(PEERS[0], HERE),
-            stream_id: "1".to_owned(),
-            key: Key::from_text("key"),
-        }),
+        true => Purpose::Verify,
         false => Purpose::Deliver,
     };
     let call = Call {
@@ -97,6 +93,14 @@ pub(crate) fn body(data: &[u8]) -> Reached {
         driver.step(&mut bytes);
     }
     driver.reached
+}
+
+fn question() -> Question {
+    Question {
+        pair: Pair::new(PEERS[0], HERE),
+        stream_id: "1".to_owned(),
+        key: Key::from_text("key"),
+    }
 }
 
 impl Driver<'_> {
@@ -245,8 +249,14 @@ impl Driver<'_> {
                         "by dialback"
                     });
                 }
-                OutboundEffect::Answered(verdict) => {
+                OutboundEffect::MayAsk => {
+                    assert!(self.asks, "nobody has a question");
+                    then.push(OutboundEvent::Ask(question()));
+                }
+                OutboundEffect::Answered(pair, stream_id, verdict) => {
                     assert!(self.asks);
+                    let asked = question();
+                    assert_eq!((pair, stream_id), (asked.pair, asked.stream_id));
                     if verdict == Verdict::Valid {
                         assert!(self.heard_answer, "nobody said that the key is good");
                         self.reached.insert("answered");
