@@ -218,6 +218,7 @@ impl Running {
         said.extend(means.tls.reconfigure(&config).map_err(StartError::Tls)?);
         let house = house(config, &means.tls)?;
         means.replace_house(house);
+        means.dns.look_again();
         self.warn_of_certificates();
         Ok(said)
     }

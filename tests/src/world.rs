@@ -59,6 +59,7 @@ pub struct Daemon {
     more: String,
     files: Vec<(String, String)>,
     dnssec: String,
+    resolv_conf: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -80,6 +81,16 @@ impl Daemon {
             more: String::new(),
             files: Vec::new(),
             dnssec: "use".to_owned(),
+            resolv_conf: false,
+        }
+    }
+
+    /// Reads from a file `resolv.conf` beside its `s2sd.toml` whom to ask: at first the world's zone server.
+    #[must_use]
+    pub fn resolv_conf(self) -> Self {
+        Self {
+            resolv_conf: true,
+            ..self
         }
     }
 
@@ -175,8 +186,12 @@ impl Daemon {
         let _ = write!(
             toml,
             "data_dir = 'data'\n[listen]\ns2s = {any}\ns2s_tls = {direct}\ncomponents = {any}\nadmin = {any}\n\
-             [dns]\nservers = ['{dns}']\n"
+             [dns]\n"
         );
+        let _ = match self.resolv_conf {
+            true => writeln!(toml, "resolv_conf = 'resolv.conf'"),
+            false => writeln!(toml, "servers = ['{dns}']"),
+        };
         if let Some(dnssec) = dnssec {
             let _ = writeln!(toml, "dnssec = '{dnssec}'\ntrust_anchor = 'root.key'");
         }
@@ -279,6 +294,9 @@ impl World {
         fs::write(base.join("ca.pem"), self.authority.pem())?;
         if let Some(key) = &self.key {
             fs::write(base.join("root.key"), key.anchor())?;
+        }
+        if daemon.resolv_conf {
+            fs::write(base.join("resolv.conf"), nameserver(self.zone.addr()))?;
         }
         for (name, text) in &daemon.files {
             fs::write(base.join(name), text)?;
@@ -507,6 +525,11 @@ impl World {
     pub fn dns(&self) -> &ZoneServer {
         &self.zone
     }
+}
+
+/// A line of `resolv.conf`.
+pub fn nameserver(addr: SocketAddr) -> String {
+    format!("nameserver [{}]:{}\n", addr.ip(), addr.port())
 }
 
 fn host(domain: &str, addr: SocketAddr) -> String {

@@ -43,14 +43,27 @@ pub struct Dialback {
 }
 
 /// `[dns]`: whom we ask, and what we believe.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Dns {
     /// Name servers; empty: those of the system.
     pub servers: Vec<SocketAddr>,
+    /// Where the system names them.
+    pub resolv_conf: PathBuf,
     /// Whether answers are validated.
     pub dnssec: Dnssec,
     /// The keys that validation begins with, a file of DNSKEY records. None: those of the root.
     pub trust_anchor: Option<PathBuf>,
+}
+
+impl Default for Dns {
+    fn default() -> Self {
+        Self {
+            servers: Vec::new(),
+            resolv_conf: "/etc/resolv.conf".into(),
+            dnssec: Dnssec::default(),
+            trust_anchor: None,
+        }
+    }
 }
 
 /// Whether the answers of the DNS are validated by DNSSEC.

@@ -111,6 +111,7 @@ pub const KEYS: &[Key] = &[
     key("dialback", "secret_file", "path", "\"\""),
 
     key("dns", "servers", "list of address", "[]"),
+    key("dns", "resolv_conf", "path", "\"/etc/resolv.conf\""),
     key("dns", "dnssec", "word", "\"off\""),
     key("dns", "trust_anchor", "path", "\"\""),
 

@@ -244,6 +244,14 @@ fn dns(table: &Reader<'_>) -> Dns {
         servers: servers.into_iter().map(|(_, server)| server).collect(),
         ..Dns::default()
     };
+    if let Some(named) = table.get("resolv_conf", values::path) {
+        dns.resolv_conf = table.sink.base.join(named);
+        if !dns.servers.is_empty() {
+            let title = "`resolv_conf` is of no use where `servers` names the name servers";
+            let finding = Finding::warning(table.span_of("resolv_conf"), title);
+            table.sink.add(finding.help("leave out one of them"));
+        }
+    }
     table.set("dnssec", &mut dns.dnssec, values::word(DNSSEC_MODES));
     // The empty name is the default, so that it can be written down.
     let default = table

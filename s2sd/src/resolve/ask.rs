@@ -6,27 +6,17 @@
 //! of validated records says is read in `reply.rs`.
 
 use std::{
-    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use hickory_resolver::{
-    ConnectionProvider, NameServerPool, PoolContext, TlsConfig,
-    config::{ConnectionConfig, NameServerConfig, ProtocolConfig, ResolverOpts},
-    net::{
-        DnsError, NetError,
-        dnssec::DnssecDnsHandle,
-        runtime::TokioRuntimeProvider,
-        udp::UdpClientStream,
-        xfer::{DnsHandle, FirstAnswer as _, RetryDnsHandle},
-    },
+    net::dnssec::DnssecDnsHandle,
     proto::{
         dnssec::Proof,
-        op::{DnsRequest, DnsRequestOptions, Message, Query, ResponseCode},
+        op::{DnsRequestOptions, ResponseCode},
         rr::{Name, RecordType},
     },
-    system_conf::read_system_conf,
 };
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
@@ -36,10 +26,11 @@ use super::{
     kept::{Asker, Found, Kept, Reply},
     plan::{ResolveError, Security},
     reply::{self, Bogus, Denial, Flaw, MAX_ALIASES, What},
+    servers::{self, Edns, Heard, Servers, Unchecked, heard, with_or_without},
+    system::Upstream,
     turns::{Running, Turns},
 };
 use crate::config::{self, Dnssec};
-use crate::descriptors::is_exhausted;
 use crate::peer_text::PeerText;
 
 /// A name server that took the signatures away is asked again after this time whether it still does.
@@ -47,46 +38,13 @@ const SECOND_LOOK: Duration = Duration::from_secs(5 * 60);
 
 /// A look-up for a stranger ends after this time: it holds a turn that another stranger's waits for.
 const STRANGERS_PATIENCE: Duration = Duration::from_secs(5);
-/// So many sockets are opened for one question to one name server, one after the other while there is no answer.
-const SOCKETS: u8 = 2;
-
-type Servers = RetryDnsHandle<NameServerPool<Sockets>>;
-
-/// The library's sockets, fewer of them for UDP.
-#[derive(Clone, Default)]
-struct Sockets(TokioRuntimeProvider);
-
-impl ConnectionProvider for Sockets {
-    type Conn = <TokioRuntimeProvider as ConnectionProvider>::Conn;
-    type FutureConn = <TokioRuntimeProvider as ConnectionProvider>::FutureConn;
-    type RuntimeProvider = TokioRuntimeProvider;
-
-    fn new_connection(
-        &self,
-        ip: IpAddr,
-        config: &ConnectionConfig,
-        context: &PoolContext,
-    ) -> Result<Self::FutureConn, NetError> {
-        if !matches!(config.protocol, ProtocolConfig::Udp) {
-            return self.0.new_connection(ip, config, context);
-        }
-        let stream = UdpClientStream::builder(SocketAddr::new(ip, config.port), self.0.clone())
-            .with_timeout(Some(context.options.timeout))
-            .with_bind_addr(config.bind_addr)
-            .with_max_retries(SOCKETS);
-        // It begins a task.
-        Ok(Box::pin(async move { Ok(stream.exchange()) }))
-    }
-
-    fn runtime_provider(&self) -> &TokioRuntimeProvider {
-        &self.0
-    }
-}
-
 /// The name servers, and what they have said.
 pub(super) struct Resolver {
     servers: Servers,
+    /// The same, asked without EDNS.
+    plain: Servers,
     options: DnsRequestOptions,
+    edns: Edns,
     validation: Option<Validation>,
     kept: Mutex<Kept>,
     running: Running,
@@ -96,6 +54,7 @@ pub(super) struct Resolver {
 /// What is needed to prove an answer.
 struct Validation {
     mode: Dnssec,
+    plain: Servers,
     servers: DnssecDnsHandle<Servers>,
     /// The same, and the name servers do not look themselves.
     unchecked: DnssecDnsHandle<Unchecked>,
@@ -113,66 +72,24 @@ enum Passing {
     No(Instant),
 }
 
-/// RFC 4035 §3.2.2: the CD bit. A name server that validates keeps a bogus answer to itself and says SERVFAIL; with
-/// it, it gives the answer, and we can tell what is wrong with it.
-#[derive(Clone)]
-struct Unchecked(Servers);
-
-impl DnsHandle for Unchecked {
-    type Response = <Servers as DnsHandle>::Response;
-    type Runtime = <Servers as DnsHandle>::Runtime;
-
-    fn send(&self, mut request: DnsRequest) -> Self::Response {
-        request.metadata.checking_disabled = true;
-        self.0.send(request)
-    }
-}
-
-/// What came of a question.
-enum Heard {
-    /// An answer.
-    Message(Box<Message>, Denial),
-    /// None.
-    Failed(String),
-    /// A word that there was none: SERVFAIL, REFUSED.
-    Refused(ResponseCode),
-    /// There was no descriptor to ask with.
-    Exhausted,
-}
-
 impl Resolver {
-    /// Asks the given servers, or the system's if none are given.
-    pub(super) fn new(config: &config::Dns) -> Result<Self, String> {
-        let (servers, mut options) = match config.servers.is_empty() {
-            true => {
-                let (system, options) = read_system_conf()
-                    .map_err(|error| format!("the system's DNS configuration: {error}"))?;
-                (system.name_servers().to_vec(), options)
-            }
-            false => {
-                let servers = config.servers.iter().map(|server| name_server(*server));
-                (servers.collect(), ResolverOpts::default())
-            }
-        };
-        options.try_tcp_on_error = true;
-        let mut asking = DnsRequestOptions::default();
-        asking.use_edns = true;
-        asking.edns_payload_len = options.edns_payload_len;
-        asking.recursion_desired = true;
-        let attempts = options.attempts;
-        let unused = TlsConfig::new().map_err(|error| error.to_string())?;
-        let context = Arc::new(PoolContext::new(options, unused));
-        let pool = NameServerPool::from_config(servers, context, Sockets::default());
-        let servers = RetryDnsHandle::new(pool, attempts);
+    /// Asks these servers.
+    pub(super) fn new(config: &config::Dns, upstream: &Upstream) -> Result<Self, String> {
+        let (servers, options) = servers::pool(upstream)?;
+        // The library gives one answer to questions that differ in EDNS alone, if they are asked of one pool.
+        let (plain, _) = servers::pool(upstream)?;
         let validation = match config.dnssec {
             Dnssec::Off => None,
             mode @ (Dnssec::Use | Dnssec::Require) => {
-                Some(Validation::new(mode, &servers, anchors(config)?))
+                let anchors = anchors(config)?;
+                Some(Validation::new(mode, &servers, plain.clone(), anchors))
             }
         };
         Ok(Self {
             servers,
-            options: asking,
+            plain,
+            options,
+            edns: Edns::default(),
             validation,
             kept: Mutex::default(),
             running: Running::default(),
@@ -259,12 +176,39 @@ impl Resolver {
         Ok((Reply { records, security }, ttl))
     }
 
+    /// That there was no answer, or that something is not there, is asked anew.
+    pub(super) fn forget_failures(&self) {
+        self.kept().forget_failures();
+    }
+
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Without DNSSEC, and without EDNS where the name servers do not know it.
     async fn hear_plain(&self, name: &Name, kind: RecordType) -> Result<reply::Said, ResolveError> {
-        match heard(&self.servers, name, kind, self.options).await {
+        let mut plain = self.options;
+        plain.use_edns = false;
+        let without = heard(&self.plain, name, kind, plain);
+        let said = match self.edns.patience(Instant::now()) {
+            None => without.await,
+            Some(patience) => {
+                let with = heard(&self.servers, name, kind, self.options);
+                match with_or_without(patience, with, without).await {
+                    (said, true) => {
+                        self.edns.is_not_known(Instant::now());
+                        said
+                    }
+                    (said, false) => {
+                        if let Heard::Message(..) = said {
+                            self.edns.is_known();
+                        }
+                        said
+                    }
+                }
+            }
+        };
+        match said {
             Heard::Message(message, _) => reply::read(&message, name, kind, Denial::Unvalidated)
                 .map_err(|bogus| ResolveError::Bogus(bogus.about)),
             Heard::Refused(code) => Err(ResolveError::Failed(refused(name, code).into())),
@@ -285,6 +229,11 @@ impl Resolver {
             Heard::Message(message, denial) => (message, denial),
             Heard::Failed(why) => return failed(why),
             Heard::Exhausted => return Err(ResolveError::Exhausted),
+            said if said.knows_no_edns() => {
+                return failed(format!(
+                    "{name}: the name server does not know EDNS, without which there is no DNSSEC"
+                ));
+            }
             // Perhaps the name server found out what we would find out.
             Heard::Refused(ResponseCode::ServFail) => {
                 let said = heard(&validation.unchecked, name, kind, options).await;
@@ -336,11 +285,12 @@ impl Resolver {
 }
 
 impl Validation {
-    fn new(mode: Dnssec, servers: &Servers, anchors: Anchors) -> Self {
+    fn new(mode: Dnssec, servers: &Servers, plain: Servers, anchors: Anchors) -> Self {
         let keys = Arc::new(anchors.keys);
-        let unchecked = Unchecked(servers.clone());
+        let unchecked = Unchecked::new(servers);
         Self {
             mode,
+            plain,
             servers: DnssecDnsHandle::with_trust_anchor(servers.clone(), Arc::clone(&keys)),
             unchecked: DnssecDnsHandle::with_trust_anchor(unchecked, keys),
             zones: anchors.zones,
@@ -351,21 +301,36 @@ impl Validation {
     /// Can the keys be validated with which everything begins? If not, nothing can.
     async fn look(&self, before: Passing, options: DnsRequestOptions) -> bool {
         let mut silent = false;
+        let mut plain = options;
+        plain.use_edns = false;
+        plain.edns_set_dnssec_ok = false;
         for zone in &self.zones {
-            match heard(&self.servers, zone, RecordType::DNSKEY, options).await {
-                Heard::Message(message, _) => {
-                    let is_proved = |proof| proof == Proof::Secure;
-                    if message.answers.iter().any(|record| is_proved(record.proof)) {
-                        self.pass(Passing::Yes);
-                        if matches!(before, Passing::No(_)) {
-                            info!("the name server passes DNSSEC on again: answers are validated");
+            let with = heard(&self.servers, zone, RecordType::DNSKEY, options);
+            let without = heard(&self.plain, zone, RecordType::SOA, plain);
+            let patience = match before {
+                Passing::Yes => Duration::MAX,
+                Passing::Unknown | Passing::No(_) => servers::PATIENCE,
+            };
+            match with_or_without(patience, with, without).await {
+                // It does not know EDNS, without which there is no DNSSEC.
+                (_, true) => {}
+                (said, false) => match said {
+                    Heard::Message(message, _) => {
+                        let is_proved = |proof| proof == Proof::Secure;
+                        if message.answers.iter().any(|record| is_proved(record.proof)) {
+                            self.pass(Passing::Yes);
+                            if matches!(before, Passing::No(_)) {
+                                info!(
+                                    "the name server passes DNSSEC on again: answers are validated"
+                                );
+                            }
+                            return true;
                         }
-                        return true;
                     }
-                }
-                // It said nothing, so nothing is known of it; the question itself will tell.
-                Heard::Failed(_) | Heard::Exhausted => silent = true,
-                Heard::Refused(_) => {}
+                    // It said nothing, so nothing is known of it; the question itself will tell.
+                    Heard::Failed(_) | Heard::Exhausted => silent = true,
+                    Heard::Refused(_) => {}
+                },
             }
         }
         if silent {
@@ -438,48 +403,6 @@ impl Validation {
     }
 }
 
-async fn heard(
-    servers: &impl DnsHandle,
-    name: &Name,
-    kind: RecordType,
-    options: DnsRequestOptions,
-) -> Heard {
-    let query = Query::query(name.clone(), kind);
-    match servers.lookup(query, options).first_answer().await {
-        Ok(response) => {
-            let message = response.into_message();
-            match reply::is_answer(message.metadata.response_code) {
-                true => Heard::Message(Box::new(message), Denial::Proved),
-                false => Heard::Refused(message.metadata.response_code),
-            }
-        }
-        Err(NetError::Dns(DnsError::Nsec {
-            response, proof, ..
-        })) => {
-            let denial = match proof {
-                Proof::Secure => Denial::Proved,
-                Proof::Insecure => Denial::Costly,
-                Proof::Bogus | Proof::Indeterminate => Denial::Refuted,
-            };
-            Heard::Message(Box::new(response.into_message()), denial)
-        }
-        Err(NetError::Dns(DnsError::NoRecordsFound(none))) => {
-            if !reply::is_answer(none.response_code) {
-                return Heard::Refused(none.response_code);
-            }
-            let mut message = Message::query();
-            message.metadata.response_code = none.response_code;
-            if let Some(soa) = none.soa {
-                message.add_authority(soa.into_record_of_rdata());
-            }
-            Heard::Message(Box::new(message), Denial::Proved)
-        }
-        Err(NetError::Dns(DnsError::ResponseCode(code))) => Heard::Refused(code),
-        Err(NetError::Io(error)) if is_exhausted(&error) => Heard::Exhausted,
-        Err(error) => Heard::Failed(error.to_string()),
-    }
-}
-
 fn refused(name: &Name, code: ResponseCode) -> String {
     format!("{name}: {code}")
 }
@@ -492,12 +415,4 @@ pub(super) fn anchors(config: &config::Dns) -> Result<Anchors, String> {
         }
         None => Ok(Anchors::default()),
     }
-}
-
-fn name_server(address: SocketAddr) -> NameServerConfig {
-    let mut server = NameServerConfig::udp_and_tcp(address.ip());
-    for connection in &mut server.connections {
-        connection.port = address.port();
-    }
-    server
 }

@@ -1,15 +1,22 @@
 //! Asks the DNS for the places of a domain: its SRV records, the addresses of a host, and what they say of its
 //! certificate, each as far as it is proved (RFC 7673 §3).
 
-use std::{net::IpAddr, net::Ipv4Addr, net::Ipv6Addr, net::SocketAddr, sync::Arc};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::{Arc, Mutex},
+};
 
+use arc_swap::ArcSwap;
 use hickory_resolver::proto::rr::{Name, RecordType};
+use tokio::time::Instant;
+use tracing::warn;
 use xmpp_stream::Domain;
 
 use super::ask::{self, Resolver};
 use super::kept::{Asker, Reply};
 use super::plan::{Answer, Host, ResolveError, Security, Srv, Target, fallback, is_onion, plan};
 use super::rdata::Rdata;
+use super::system::{ResolvConf, Upstream};
 use crate::config::{self, Dnssec, TlsMode};
 use crate::descriptors::Account;
 use crate::tls::TlsaSet;
@@ -17,10 +24,17 @@ use crate::tls::TlsaSet;
 /// The resolver with its cache.
 #[derive(Clone)]
 pub struct Dns {
-    resolver: Arc<Resolver>,
-    dnssec: Dnssec,
+    source: Arc<Source>,
     asker: Asker,
     account: Account,
+}
+
+/// The resolver that is in force, and whence its name servers are known.
+struct Source {
+    config: config::Dns,
+    resolver: ArcSwap<Resolver>,
+    /// None: the configuration names them.
+    system: Option<Mutex<ResolvConf>>,
 }
 
 impl std::fmt::Debug for Dns {
@@ -55,12 +69,30 @@ impl Dns {
     ///
     /// The system's configuration (`/etc/resolv.conf`) or the trust anchor cannot be read, with the reason.
     pub fn new(config: &config::Dns) -> Result<Self, String> {
+        let system = match config.servers.is_empty() {
+            true => Some(ResolvConf::load(&config.resolv_conf)?),
+            false => None,
+        };
+        let resolver = match &system {
+            Some(system) => Resolver::new(config, system.upstream()),
+            None => Resolver::new(config, &Upstream::of(&config.servers)),
+        };
         Ok(Self {
-            resolver: Arc::new(Resolver::new(config)?),
-            dnssec: config.dnssec,
+            source: Arc::new(Source {
+                config: config.clone(),
+                resolver: ArcSwap::from_pointee(resolver?),
+                system: system.map(Mutex::new),
+            }),
             asker: Asker::Us,
             account: Account::default(),
         })
+    }
+
+    /// Forgets failures, and looks whether the system has other name servers now: then everything is asked anew. Whether
+    /// it has.
+    pub fn look_again(&self) -> bool {
+        self.source.resolver.load().forget_failures();
+        self.source.look(true)
     }
 
     /// The same resolver, asked for somebody else, and on an account for what its connections take.
@@ -233,13 +265,45 @@ impl Dns {
         if let Some(known) = local(name, kind) {
             return Ok(known);
         }
-        let reply = self.resolver.ask(name, kind, self.asker).await?;
-        match self.dnssec {
+        self.source.look(false);
+        let resolver = self.source.resolver.load_full();
+        let reply = resolver.ask(name, kind, self.asker).await?;
+        match self.source.config.dnssec {
             Dnssec::Require if reply.security < Security::Secure => {
                 let name = name.to_ascii();
                 Err(ResolveError::Unsigned(name.trim_end_matches('.').into()))
             }
             _ => Ok(reply),
+        }
+    }
+}
+
+impl Source {
+    /// Asks the system's name servers of now, if they are due to be looked at or `anyway`. Whether they have changed.
+    fn look(&self, anyway: bool) -> bool {
+        let Some(system) = &self.system else {
+            return false;
+        };
+        // Somebody else looks.
+        let Ok(mut system) = system.try_lock() else {
+            return false;
+        };
+        let now = Instant::now();
+        if !anyway && !system.is_due(now) {
+            return false;
+        }
+        let Some(upstream) = system.look(now) else {
+            return false;
+        };
+        match Resolver::new(&self.config, upstream) {
+            Ok(resolver) => {
+                self.resolver.store(Arc::new(resolver));
+                true
+            }
+            Err(why) => {
+                warn!("the name servers of before are asked: {why}");
+                false
+            }
         }
     }
 }

@@ -167,6 +167,18 @@ impl Kept {
         self.entries.insert(key, entry);
     }
 
+    /// Keeps only what is there.
+    pub(super) fn forget_failures(&mut self) {
+        let Self { entries, bytes, .. } = self;
+        entries.retain(|_, entry| {
+            let stays = matches!(&entry.found, Ok(reply) if !reply.records.is_empty());
+            if !stays {
+                *bytes.of(entry.asker) -= entry.cost;
+            }
+            stays
+        });
+    }
+
     fn remove(&mut self, key: &Key) {
         if let Some(entry) = self.entries.remove(key) {
             *self.bytes.of(entry.asker) -= entry.cost;

@@ -16,8 +16,10 @@ pub mod plan;
 mod posh;
 mod rdata;
 mod reply;
+mod servers;
 mod socks;
 pub mod special;
+mod system;
 mod turns;
 
 pub(crate) use connect::AddressRule;

@@ -343,6 +343,13 @@ fn dnssec_is_off_and_then_a_trust_anchor_is_of_no_use() {
     assert_eq!(config.dnssec, Dnssec::Off);
     assert_eq!(warnings, "");
     assert_eq!(dns("trust_anchor = ''"), (config, String::new()));
+    let (config, warnings) = dns("resolv_conf = 'resolv.conf'");
+    assert!(config.resolv_conf.ends_with("resolv.conf") && warnings.is_empty());
+    let (_, warnings) = dns("resolv_conf = 'resolv.conf'\nservers = ['192.0.2.1']");
+    assert!(
+        warnings.contains("`resolv_conf` is of no use"),
+        "{warnings}"
+    );
     let (config, warnings) = dns("dnssec = 'use'\ntrust_anchor = 'root.key'");
     assert_eq!((config.dnssec, warnings.as_str()), (Dnssec::Use, ""));
     let (config, warnings) = dns("trust_anchor = 'root.key'");

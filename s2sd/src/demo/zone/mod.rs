@@ -39,12 +39,16 @@ pub struct Zone {
     cuts: BTreeMap<String, Cut>,
     flaws: BTreeMap<String, Flaw>,
     checks: bool,
+    /// What is said to a question with EDNS.
+    refuses_edns: Option<(ResponseCode, bool)>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Node {
     records: Vec<Data>,
     trouble: Option<Trouble>,
+    /// These are not answered.
+    unanswered: Vec<RecordType>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -147,6 +151,22 @@ impl Zone {
         self.troubled(name, Trouble::Silent)
     }
 
+    /// No question for a record of this kind of the name is answered.
+    pub fn silent_about(mut self, name: &str, kind: RecordType) -> Self {
+        let node = self.names.entry(key(name)).or_default();
+        node.unanswered.push(kind);
+        self
+    }
+
+    /// Like a server without EDNS (RFC 6891 §7), it says this to any question with it; some repeat the question and some do
+    /// not.
+    pub fn without_edns(self, says: ResponseCode, repeats_the_question: bool) -> Self {
+        Self {
+            refuses_edns: Some((says, repeats_the_question)),
+            ..self
+        }
+    }
+
     fn with(mut self, name: &str, data: Data) -> Self {
         self.names.entry(key(name)).or_default().records.push(data);
         self
@@ -199,6 +219,13 @@ impl Zone {
         // Stub resolvers ask with RD and some want RA; there is nothing to recurse to.
         answer.metadata.recursion_available = true;
         let mut signs = false;
+        if let (Some((says, repeats)), Some(_)) = (self.refuses_edns, &request.edns) {
+            answer.metadata.response_code = says;
+            if repeats {
+                answer.add_queries(request.queries.iter().cloned());
+            }
+            return Some(answer);
+        }
         if let Some(asked) = &request.edns {
             let mut edns = Edns::new();
             edns.set_max_payload(asked.max_payload().max(512));
@@ -267,6 +294,7 @@ impl Zone {
                 answer.metadata.response_code = ResponseCode::ServFail;
                 return Next::Done;
             }
+            None if node.unanswered.contains(&kind) => return Next::Silent,
             None => {}
         }
         let records = |kind| -> Vec<Record> {

@@ -231,3 +231,98 @@ fn dice_stay_in_range() {
         assert!((0..1_000).all(|_| dice(most) <= most));
     }
 }
+
+#[tokio::test]
+async fn a_name_server_without_edns_is_asked_again_without_it_and_then_at_once() {
+    use hickory_resolver::proto::op::ResponseCode;
+    for (code, dnssec) in [
+        (ResponseCode::FormErr, Dnssec::Off),
+        (ResponseCode::NotImp, Dnssec::Off),
+        (ResponseCode::FormErr, Dnssec::Use),
+        (ResponseCode::FormErr, Dnssec::Require),
+    ] {
+        let zone = Zone::new()
+            .srv("_xmpp-server._tcp.a.example", 0, 0, 5269, "x.a.example")
+            .srv("_xmpp-server._tcp.b.example", 0, 0, 5269, "x.b.example")
+            .without_edns(code, true);
+        let server = ZoneServer::start("127.0.0.1:0".parse().unwrap(), zone).unwrap();
+        let config = config::Dns {
+            servers: vec![server.addr()],
+            dnssec,
+            ..config::Dns::default()
+        };
+        let dns = Dns::new(&config).unwrap();
+        let found = targets(&dns, "a.example", TlsMode::Disabled).await;
+        if dnssec == Dnssec::Require {
+            let Err(ResolveError::Failed(why)) = found else {
+                panic!("{found:?}");
+            };
+            assert!(why.contains("does not know EDNS"), "{why}");
+            continue;
+        }
+        assert_eq!(found, texts(&["x.a.example:5269"]), "{code} {dnssec:?}");
+        // It is known now.
+        let before = server.asked().len();
+        let found = targets(&dns, "b.example", TlsMode::Disabled).await;
+        assert_eq!(found, texts(&["x.b.example:5269"]), "{code} {dnssec:?}");
+        assert_eq!(server.asked().len(), before + 1);
+    }
+}
+
+#[tokio::test]
+async fn a_name_server_without_edns_that_does_not_repeat_the_question_is_understood() {
+    use hickory_resolver::proto::op::ResponseCode;
+    for dnssec in [Dnssec::Off, Dnssec::Use] {
+        let zone = Zone::new()
+            .srv("_xmpp-server._tcp.a.example", 0, 0, 5269, "x.a.example")
+            .without_edns(ResponseCode::FormErr, false);
+        let server = ZoneServer::start("127.0.0.1:0".parse().unwrap(), zone).unwrap();
+        let config = config::Dns {
+            servers: vec![server.addr()],
+            dnssec,
+            ..config::Dns::default()
+        };
+        let dns = Dns::new(&config).unwrap();
+        let found = targets(&dns, "a.example", TlsMode::Disabled).await;
+        assert_eq!(found, texts(&["x.a.example:5269"]));
+    }
+}
+
+#[tokio::test]
+async fn other_name_servers_of_the_system_are_asked_as_soon_as_they_are_named() {
+    let lead = |host: &str| {
+        let zone = Zone::new()
+            .ttl(3600)
+            .srv("_xmpp-server._tcp.a.example", 0, 0, 5269, host);
+        ZoneServer::start("127.0.0.1:0".parse().unwrap(), zone).unwrap()
+    };
+    let (old, new) = (lead("old.example"), lead("new.example"));
+    let path = std::env::temp_dir().join(format!("s2sd-resolv-conf-{}", std::process::id()));
+    let name = |server: &ZoneServer| {
+        let addr = server.addr();
+        let text = format!("nameserver [{}]:{}\n", addr.ip(), addr.port());
+        std::fs::write(&path, text).unwrap();
+    };
+    name(&old);
+    let config = config::Dns {
+        resolv_conf: path.clone(),
+        ..config::Dns::default()
+    };
+    let dns = Dns::new(&config).unwrap();
+    let asked = || targets(&dns, "a.example", TlsMode::Disabled);
+    assert_eq!(asked().await, texts(&["old.example:5269"]));
+    name(&new);
+    // What a clone of it asks, too.
+    let other = dns.asked_by(Asker::Stranger, Account::default());
+    assert!(other.look_again());
+    assert_eq!(asked().await, texts(&["new.example:5269"]));
+    assert!(!dns.look_again());
+    // By itself, a few seconds later.
+    name(&old);
+    assert_eq!(asked().await, texts(&["new.example:5269"]));
+    tokio::time::pause();
+    tokio::time::advance(std::time::Duration::from_secs(4)).await;
+    tokio::time::resume();
+    assert_eq!(asked().await, texts(&["old.example:5269"]));
+    std::fs::remove_file(&path).unwrap();
+}

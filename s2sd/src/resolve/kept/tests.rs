@@ -62,6 +62,24 @@ async fn an_answer_is_good_for_its_time_and_an_absence_for_a_minute() {
 }
 
 #[tokio::test]
+async fn what_failed_or_was_not_there_can_be_forgotten_and_what_is_there_stays() {
+    let mut kept = Kept::default();
+    let now = Instant::now();
+    for (name_, found) in [
+        ("a.example.", reply(1, Security::Insecure)),
+        ("b.example.", reply(0, Security::Insecure)),
+        ("c.example.", failure()),
+    ] {
+        kept.keep(&name(name_), A, &found, MINUTE, Asker::Stranger, now);
+        assert!(knows(&mut kept, name_, Asker::Stranger, now));
+    }
+    kept.forget_failures();
+    let a = (name("a.example."), A);
+    let cost = kept.entries[&a].cost;
+    assert_eq!((kept.entries.len(), kept.bytes.strangers), (1, cost));
+}
+
+#[tokio::test]
 async fn what_nobody_validated_does_not_stand_for_what_is_to_be() {
     let mut kept = Kept::default();
     let now = Instant::now();

@@ -58,6 +58,7 @@ impl Asked {
             servers: vec![server.addr()],
             dnssec,
             trust_anchor: Some(anchor.0.clone()),
+            ..config::Dns::default()
         };
         let dns = Dns::new(&config).unwrap();
         Self { server, dns, key }
