@@ -5,32 +5,39 @@
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
+use std::ops::Range;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
-use tokio::time::sleep_until;
+use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, field::Empty, info, info_span, trace, warn};
 use xmpp_stream::{
     Codec, Condition, ContentNamespace, Domain, Element, Frame, Limits, StanzaError, StreamError,
 };
 
+use self::faults::Faults;
 use crate::budget::{Account, Owner};
 use crate::closed::{By, Cause, Closed};
 use crate::conn::{self, Conn, Io, Progress};
 use crate::guests::{Admission, Throttle};
-use crate::lane::release;
+use crate::lane::{pop_front_if, release};
 use crate::means::{Dice, Means};
 use crate::negotiate::{Attach, Attached, Attaching, House};
-use crate::queue::{self, Bound, Receiver, Sender};
+use crate::peer_text::PeerText;
+use crate::queue::{self, Bound, Receiver};
 use crate::router::{Link, Router};
-use crate::stanza::{Origin, Refused, Stanza, jid_malformed};
+use crate::stanza::{Origin, Stanza};
 
 /// A component that takes nothing for this long is gone.
 const STALLED: Duration = Duration::from_secs(60);
 const LAST_WORDS: Duration = Duration::from_secs(5);
+/// A newer connection waits so long for what is left over of the one before.
+const HANDOVER: Duration = Duration::from_secs(5);
 const BATCH: usize = 256;
+
+mod faults;
 
 /// Serves the component until it leaves.
 pub(crate) async fn serve(router: Arc<Router>, tcp: TcpStream, admission: Admission) {
@@ -53,9 +60,7 @@ pub(crate) async fn serve(router: Arc<Router>, tcp: TcpStream, admission: Admiss
                 let payer = memory.account(Owner::Component(attached.domain().clone()));
                 // Its own connection is not what it is refused for.
                 conn.belongs_to(&payer);
-                let closed = run(&router, &house, conn, attached, payer).await;
-                let (by, cause) = (closed.by.name(), closed.cause.name());
-                info!(by, cause, "component left: {closed}");
+                run(&router, &house, conn, attached, payer).await;
             }
             Err((last, closed)) => {
                 conn.send(&last);
@@ -199,35 +204,44 @@ struct Serving<'a> {
     payer: Account,
     queue: Receiver,
     /// Written into the connection's buffer, not yet taken by the socket.
-    unwritten: VecDeque<(u64, Stanza)>,
+    unwritten: VecDeque<Unwritten>,
     /// Taken from the queue, not yet in the buffer.
     next: VecDeque<Stanza>,
     last_target: Option<Domain>,
     moved: Instant,
+    refused: Faults,
+    ignored: Faults,
+    /// The stanza for which the stream ended.
+    broken: Option<PeerText>,
 }
 
-async fn run(
-    router: &Arc<Router>,
-    house: &House,
-    conn: Conn,
-    attached: Attached,
-    payer: Account,
-) -> Closed {
+/// A stanza in the connection's buffer: where in the stream it begins and ends.
+struct Unwritten {
+    bytes: Range<u64>,
+    stanza: Stanza,
+}
+
+async fn run(router: &Arc<Router>, house: &House, conn: Conn, attached: Attached, payer: Account) {
     let domain = attached.domain().clone();
     let own = &house.config.queue;
     let (sender, queue) = queue::bounded(Bound {
         stanzas: own.stanzas,
         bytes: own.bytes,
     });
-    let replaced = CancellationToken::new();
-    router.attach(
-        domain.clone(),
-        Link {
-            sender: sender.clone(),
-            replaced: replaced.clone(),
-        },
-    );
+    let link = Link::new(sender);
+    let left_over = router.attach(domain.clone(), link.clone());
     info!(%domain, "component attached");
+    // What was on its way to the connection before goes first; what comes meanwhile is in the queue.
+    let next: VecDeque<Stanza> = match left_over {
+        None => VecDeque::new(),
+        Some(left_over) => match timeout(HANDOVER, left_over).await {
+            Ok(Ok(stanzas)) => stanzas.into(),
+            Ok(Err(_)) | Err(_) => VecDeque::new(),
+        },
+    };
+    for stanza in &next {
+        queue.adopt(stanza.size());
+    }
     let mut serving = Serving {
         router,
         house,
@@ -237,14 +251,15 @@ async fn run(
         payer,
         queue,
         unwritten: VecDeque::new(),
-        next: VecDeque::new(),
+        next,
         last_target: None,
         moved: Instant::now(),
+        refused: Faults::default(),
+        ignored: Faults::default(),
+        broken: None,
     };
-    let closed = serving.serve(&replaced).await;
-    router.detach(&domain, &sender);
-    serving.end(sender, &closed).await;
-    closed
+    let closed = serving.serve(&link.replaced).await;
+    serving.end(&link, &closed).await;
 }
 
 impl Serving<'_> {
@@ -286,7 +301,7 @@ impl Serving<'_> {
                     self.moved = Instant::now();
                     continue;
                 }
-                () = replaced.cancelled() => return self.goodbye(Condition::Conflict, Cause::Replaced),
+                () = replaced.cancelled() => return Closed { by: By::Us, cause: Cause::Replaced },
                 () = self.router.means().stop.cancelled(), if until.is_none() => {
                     until = Some(Instant::now() + self.house.config.limits.drain);
                     continue;
@@ -331,11 +346,11 @@ impl Serving<'_> {
                 Ok(None) => return Ok(()),
                 Ok(Some(Frame::Element(element))) => {
                     trace!(?element, "received");
-                    self.stanza(element, None)?;
+                    self.element(element)?;
                 }
                 Ok(Some(Frame::Refused(refused))) => match refused.stanza() {
-                    Some(stub) => self.stanza(stub.clone(), Some(refused.stanza_error()))?,
-                    None => return Err(self.refuse(Refused::NotAStanza, "not a stanza")),
+                    Some(stub) => self.stanza(stub.clone(), Some(refused.stanza_error())),
+                    None => self.ignore(&refused.why().to_string()),
                 },
                 Ok(Some(Frame::Whitespace | Frame::Header(_))) => {}
                 Ok(Some(Frame::Footer)) => {
@@ -347,6 +362,7 @@ impl Serving<'_> {
                 }
                 Err(error) => {
                     let stream_error = error.stream_error();
+                    self.broken = faults::begun(self.conn.broken());
                     self.last_words(&stream_error);
                     return Err(Closed {
                         by: By::Us,
@@ -357,37 +373,64 @@ impl Serving<'_> {
         }
     }
 
+    // COMPAT(ejabberd 23.01): its components may write stanzas in `jabber:client`
+    // (`a_component_may_write_in_the_namespace_of_clients_or_servers`).
+    fn element(&mut self, element: Element) -> Result<(), Closed> {
+        let element = element.adopted();
+        if element.stanza().is_some() {
+            self.stanza(element, None);
+            return Ok(());
+        }
+        if let Some(error) = StreamError::from_element(&element) {
+            self.conn.send(b"</stream:stream>");
+            return Err(Closed {
+                by: By::Peer,
+                cause: Cause::StreamError(error.into()),
+            });
+        }
+        self.ignore(&faults::named(&element));
+        Ok(())
+    }
+
     /// `refused`: it is for nobody, and only the component is still to be told.
-    fn stanza(&mut self, element: Element, refused: Option<StanzaError>) -> Result<(), Closed> {
+    fn stanza(&mut self, element: Element, refused: Option<StanzaError>) {
+        let domain = self.attached.domain();
         match Stanza::from_component(element, &self.attached, &mut self.last_target) {
             Ok(stanza) => match refused {
-                Some(error) => self.answer(stanza.element(), &error),
+                Some(error) => self.refuse(stanza.element(), &error),
                 None => {
                     // Only a peer's stanza comes back; a component's is bounced where it has no room.
                     let _ = self.router.deliver(stanza, &self.origin, &self.payer);
                 }
             },
-            Err((_, Refused::NotAStanza)) => {
-                return Err(self.refuse(Refused::NotAStanza, "not a stanza"));
-            }
             // The stanza's own fault, and no reason to end the stream.
-            Err((element, Refused::Malformed)) => self.answer(&element, &jid_malformed()),
-            Err((element, Refused::ImproperAddressing)) if element.from().is_some() => {
-                self.answer(&element, &jid_malformed().with_text("`to` is missing"));
-            }
-            Err((_, refused)) => {
-                return Err(self.refuse(refused, "`from` must be of the component's domain"));
+            Err((element, why)) => {
+                let error = refused.unwrap_or_else(|| faults::stanza_error(&element, why, domain));
+                self.refuse(&element, &error);
             }
         }
-        Ok(())
     }
 
     /// A component that does not read its errors gets no more of them.
-    fn answer(&mut self, element: &Element, error: &StanzaError) {
-        if self.conn.has_room()
-            && let Some(reply) = xmpp_stream::error_reply(element, error)
-        {
+    fn refuse(&mut self, element: &Element, error: &StanzaError) {
+        let domain = self.attached.domain();
+        let reply = faults::reply(element, error, domain).filter(|_| self.conn.has_room());
+        let answered = reply.is_some();
+        if let Some(reply) = reply {
             self.conn.send(&reply);
+        }
+        if let Some(unsaid) = self.refused.note(Instant::now()) {
+            let stanza = faults::named(element);
+            let condition = error.condition.name();
+            let text = error.text.as_deref().map(PeerText::new).unwrap_or_default();
+            warn!(%domain, %stanza, condition, answered, unsaid, "a stanza of the component is refused: {text}");
+        }
+    }
+
+    fn ignore(&mut self, what: &str) {
+        if let Some(unsaid) = self.ignored.note(Instant::now()) {
+            let domain = self.attached.domain();
+            info!(%domain, element = %PeerText::new(what), unsaid, "ignored: the component sent what is no stanza");
         }
     }
 
@@ -399,24 +442,21 @@ impl Serving<'_> {
             if self.conn.is_flushed() {
                 self.moved = Instant::now();
             }
+            let begin = self.conn.queued();
             stanza
                 .element()
                 .write_for(ContentNamespace::Component, self.conn.out());
-            self.unwritten.push_back((self.conn.queued(), stanza));
+            let bytes = begin..self.conn.queued();
+            self.unwritten.push_back(Unwritten { bytes, stanza });
         }
     }
 
     fn settle(&mut self) {
         let written = self.conn.written();
-        while self
-            .unwritten
-            .front()
-            .is_some_and(|(end, _)| *end <= written)
-        {
-            if let Some((_, stanza)) = self.unwritten.pop_front() {
-                self.queue.settled(stanza.size());
-                self.moved = Instant::now();
-            }
+        let is_written = |first: &Unwritten| first.bytes.end <= written;
+        while let Some(first) = pop_front_if(&mut self.unwritten, is_written) {
+            self.queue.settled(first.stanza.size());
+            self.moved = Instant::now();
         }
         release(&mut self.unwritten);
         release(&mut self.next);
@@ -427,45 +467,80 @@ impl Serving<'_> {
         Closed { by: By::Us, cause }
     }
 
-    fn refuse(&mut self, refused: Refused, text: &str) -> Closed {
-        let condition = refused.condition();
-        self.last_words(&StreamError::new(condition).with_text(text));
-        Closed {
-            by: By::Us,
-            cause: Cause::Protocol(condition, text.into()),
-        }
-    }
-
     fn last_words(&mut self, error: &StreamError) {
         self.conn.send(&error.to_bytes());
         self.conn.send(b"</stream:stream>");
     }
 
+    /// Whether the socket has taken whole elements alone, so that something may be said between them.
+    fn is_between(&self) -> bool {
+        let written = self.conn.written();
+        let first = self.unwritten.front();
+        self.conn.is_flushed() || first.is_some_and(|first| first.bytes.start == written)
+    }
+
     /// What was not written goes to the connection that took over, or back to its sender.
-    async fn end(mut self, sender: Sender, closed: &Closed) {
-        self.conn.close(LAST_WORDS, closed).await;
-        self.settle();
-        drop(sender);
-        self.queue.close();
-        let mut left: Vec<Stanza> = self.unwritten.drain(..).map(|(_, stanza)| stanza).collect();
-        left.extend(self.next.drain(..));
-        while let Some(stanza) = self.queue.try_receive() {
-            left.push(stanza);
-        }
-        if !left.is_empty() {
-            warn!(
-                stanzas = left.len(),
-                "the component left with stanzas on the way to it"
-            );
-        }
-        for stanza in left {
-            // As our own: whoever attached meanwhile gets it, else its sender hears that nobody is there.
-            if let Err(undelivered) = self.router.deliver(stanza, &Origin::Own, &self.payer) {
-                self.router.give_back(
-                    undelivered.stanza,
-                    &Cause::Lost("the component left".into()).stanza_error(),
-                );
+    ///
+    /// The link stays until then: what comes meanwhile waits behind, and has the same way.
+    async fn end(mut self, link: &Link, closed: &Closed) {
+        let is_replaced = closed.cause == Cause::Replaced;
+        if !is_replaced {
+            tokio::select! {
+                () = self.conn.close(LAST_WORDS, closed) => {}
+                () = link.replaced.cancelled() => {}
             }
+        }
+        self.settle();
+        let may_speak = is_replaced && self.is_between();
+        let mut left: Vec<Stanza> = self.unwritten.drain(..).map(|it| it.stanza).collect();
+        left.extend(self.next.drain(..));
+        self.queue.close();
+        // Until the last of those who were sending has sent.
+        while self.queue.receive(&mut left, BATCH).await > 0 {}
+        let domain = self.attached.domain().clone();
+        let stanzas = left.len();
+        let taken_over = match self.router.detach(&domain, link) {
+            None => false,
+            Some(successor) => match successor.send(left) {
+                Ok(()) => {
+                    left = Vec::new();
+                    true
+                }
+                Err(back) => {
+                    left = back;
+                    false
+                }
+            },
+        };
+        self.tell(closed, stanzas, taken_over);
+        for stanza in left {
+            self.router.component_left(stanza);
+        }
+        if is_replaced {
+            // Its successor has what this connection was still to be written.
+            self.conn.discard();
+            if may_speak {
+                self.last_words(&StreamError::new(Condition::Conflict));
+            }
+            self.conn.close(LAST_WORDS, closed).await;
+        }
+    }
+
+    fn tell(&self, closed: &Closed, left: usize, taken_over: bool) {
+        let domain = self.attached.domain();
+        let (by, cause) = (closed.by.name(), closed.cause.name());
+        let (refused, ignored) = (self.refused.unsaid(), self.ignored.unsaid());
+        if refused > 0 || ignored > 0 {
+            info!(%domain, refused, ignored, "more of the component's stanzas and elements were refused and ignored");
+        }
+        let stanza = self.broken.as_ref().map(tracing::field::display);
+        let told = faults::told(closed);
+        if faults::is_fault(closed) {
+            warn!(%domain, by, cause, stanza, left, "component left: {told}");
+        } else if left > 0 && !taken_over {
+            warn!(%domain, by, cause, left, "component left, with stanzas on the way to it: {told}");
+        } else {
+            info!(%domain, by, cause, left, "component left: {told}");
         }
     }
 }

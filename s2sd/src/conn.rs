@@ -153,6 +153,11 @@ impl Conn {
         frame
     }
 
+    /// The start tag of the element in which reading failed, as far as it came.
+    pub(crate) fn broken(&self) -> &[u8] {
+        self.codec.broken()
+    }
+
     /// When the element that has begun must be whole, if it has so much time.
     pub(crate) fn whole_until(&self, time: Duration) -> Option<Instant> {
         self.begun.map(|begun| begun + time)
@@ -188,6 +193,11 @@ impl Conn {
     pub(crate) fn has_room(&self) -> bool {
         self.write.is_empty()
             || self.write.len() < ENOUGH_TO_WRITE && self.charge.may_be(self.cost())
+    }
+
+    /// Forgets what is queued and the socket has not taken.
+    pub(crate) fn discard(&mut self) {
+        self.write = BytesMut::new();
     }
 
     /// How many bytes were queued since the beginning, counted at their end.

@@ -132,6 +132,11 @@ impl Receiver {
         self.stanzas.try_recv().ok()
     }
 
+    /// A stanza of this size came another way, and is in the load whatever the bound.
+    pub(crate) fn adopt(&self, size: usize) {
+        self.load.take(size);
+    }
+
     /// A stanza of this size has left for good.
     pub(crate) fn settled(&self, size: usize) {
         self.load.give(size);

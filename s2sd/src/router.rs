@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, field::Empty, warn};
 use xmpp_stream::{
     ContentNamespace, Context, Domain, Element, ErrorType, StanzaCondition, StanzaError,
@@ -36,9 +38,24 @@ pub(crate) struct Router {
 #[derive(Clone, Debug)]
 pub(crate) struct Link {
     /// Its queue.
-    pub(crate) sender: Sender,
+    sender: Sender,
     /// Cancelled when a newer connection takes the domain over.
-    pub(crate) replaced: tokio_util::sync::CancellationToken,
+    pub(crate) replaced: CancellationToken,
+    successor: Arc<Mutex<Option<Successor>>>,
+}
+
+/// A newer connection, which waits for what the one before has left over, oldest first.
+pub(crate) type Successor = oneshot::Sender<Vec<Stanza>>;
+
+impl Link {
+    /// A connection with this queue.
+    pub(crate) fn new(sender: Sender) -> Self {
+        Self {
+            sender,
+            replaced: CancellationToken::new(),
+            successor: Arc::default(),
+        }
+    }
 }
 
 /// A stanza that has no room yet.
@@ -111,27 +128,31 @@ impl Router {
             self.to_lane(stanza, origin, payer);
             return Ok(());
         };
-        let link = self
-            .components()
-            .get(stanza.target())
-            .map(|link| link.sender.clone());
-        if let Some(sender) = link {
-            let (stanza, wait_for, text) = match sender.send(stanza, payer) {
+        let mut stanza = stanza;
+        while let Some(sender) = self.queue_of(stanza.target()) {
+            let (back, wait_for, text) = match sender.send(stanza, payer) {
                 Ok(()) => return Ok(()),
                 Err(Rejected::Full(stanza)) => {
                     (stanza, Wait::Queue(sender), "the component's queue is full")
                 }
                 Err(Rejected::Unpaid(stanza)) => (stanza, Wait::Memory, NO_MEMORY),
-                Err(Rejected::Gone(stanza)) => {
-                    self.answer_for_absent(&stanza, &served.contact, payer);
-                    return Ok(());
+                Err(Rejected::Gone(back)) => {
+                    let now = self.queue_of(back.target());
+                    if now.is_none_or(|now| now.is_same(&sender)) {
+                        self.answer_for_absent(&back, &served.contact, payer);
+                        return Ok(());
+                    }
+                    // A newer connection took over at this moment.
+                    stanza = back;
+                    continue;
                 }
             };
             if matches!(origin, Origin::Peer(_)) {
+                let stanza = back;
                 return Err(Undelivered { stanza, wait_for });
             }
             // Neither a component nor a bounce may wait for a component: that way lies a circle.
-            self.bounce(&stanza, &full(text), payer);
+            self.bounce(&back, &full(text), payer);
             return Ok(());
         }
         if served.component.is_some() {
@@ -242,22 +263,45 @@ impl Router {
         self.lanes.peer_alive(pair);
     }
 
-    /// Attaches a component; an earlier connection for the domain is told to go.
-    pub(crate) fn attach(&self, domain: Domain, link: Link) {
-        if let Some(old) = self.components().insert(domain, link) {
-            old.replaced.cancel();
-        }
+    /// What was on its way to a component that is there no more goes back.
+    pub(crate) fn component_left(self: &Arc<Self>, stanza: Stanza) {
+        self.give_back(stanza, &absent());
     }
 
-    /// Detaches a component, unless another took its place.
-    pub(crate) fn detach(&self, domain: &Domain, sender: &Sender) {
+    /// Attaches a component. An earlier connection for the domain is told to go, and says what it leaves over.
+    pub(crate) fn attach(
+        &self,
+        domain: Domain,
+        link: Link,
+    ) -> Option<oneshot::Receiver<Vec<Stanza>>> {
         let mut components = self.components();
-        if components
-            .get(domain)
-            .is_some_and(|link| link.sender.is_same(sender))
-        {
+        let old = components.insert(domain, link)?;
+        let (successor, left_over) = oneshot::channel();
+        *old.successor.lock().unwrap_or_else(PoisonError::into_inner) = Some(successor);
+        old.replaced.cancel();
+        Some(left_over)
+    }
+
+    /// Detaches a component, or tells which connection took its place.
+    pub(crate) fn detach(&self, domain: &Domain, link: &Link) -> Option<Successor> {
+        let mut components = self.components();
+        let is_ours = |now: &Link| now.sender.is_same(&link.sender);
+        if components.get(domain).is_some_and(is_ours) {
             components.remove(domain);
         }
+        drop(components);
+        // It is set before that connection's link is seen: nobody takes the place of a link that is gone.
+        let mut successor = link
+            .successor
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        successor.take()
+    }
+
+    /// The queue of the component that is attached.
+    fn queue_of(&self, domain: &Domain) -> Option<Sender> {
+        let components = self.components();
+        components.get(domain).map(|link| link.sender.clone())
     }
 
     fn components(&self) -> std::sync::MutexGuard<'_, HashMap<Domain, Link>> {

@@ -46,6 +46,8 @@ pub struct Codec {
     elements: usize,
     /// Was white space seen since the last element?
     in_whitespace: bool,
+    /// See [`Codec::broken`].
+    broken: Box<[u8]>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -61,6 +63,9 @@ enum State {
     Failed(DecodeError),
 }
 
+/// So much of the start tag of an element is kept in which reading failed.
+const MOST_OF_A_TAG: usize = 4096;
+
 impl Codec {
     /// A codec that waits for a stream header in any content namespace.
     pub fn new(limits: Limits) -> Self {
@@ -72,6 +77,7 @@ impl Codec {
             bytes: 0,
             elements: 0,
             in_whitespace: false,
+            broken: Box::default(),
         }
     }
 
@@ -107,6 +113,12 @@ impl Codec {
     /// it may be called at any time.
     pub fn release(&mut self) {
         self.framer.release();
+    }
+
+    /// The start tag of the element in which reading failed, as far as it came and up to 4 KiB of it. Not necessarily
+    /// well-formed: it may be what failed.
+    pub fn broken(&self) -> &[u8] {
+        &self.broken
     }
 
     /// Proof that nothing followed the last element: neither in the buffer nor already decoded.
@@ -366,6 +378,11 @@ impl Decoder for Codec {
     fn decode(&mut self, buffer: &mut BytesMut) -> Result<Option<Frame>, DecodeError> {
         let result = self.next(buffer);
         if let Err(error) = &result {
+            if matches!(self.state, State::Elements) {
+                let begun = buffer.get(..MOST_OF_A_TAG).unwrap_or(buffer);
+                let end = memchr::memchr(b'>', begun).map_or(begun.len(), |end| end + 1);
+                self.broken = begun[..end].into();
+            }
             self.state = State::Failed(error.clone());
             // Nothing will be read from here any more.
             buffer.clear();

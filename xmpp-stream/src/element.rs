@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::framer::{Reference, Step};
 use crate::tag::{self, Attributes, Span};
-use crate::{ContentNamespace, Context, DecodeError, Limits, Tree, forward, ns, writer};
+use crate::{ContentNamespace, Context, DecodeError, Limits, Tree, adopt, forward, ns, writer};
 
 /// The three kinds of stanza (RFC 6120 §8.2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -270,6 +270,23 @@ impl Element {
             ..Head::new(&bytes, &self.head.namespace, &self.context)
         };
         Self::new(bytes, self.context.clone(), Box::new(head))
+    }
+
+    /// The same stanza in the content namespace of its own stream, where it came in that of another kind of stream.
+    ///
+    /// The root and what stands directly within it move; a forwarded stanza (XEP-0297) keeps the namespace that it says.
+    /// What is no stanza in any content namespace stays as it is.
+    #[must_use]
+    pub fn adopted(self) -> Self {
+        let adopted = adopt::adopt(&self, &self.head);
+        let parsed = adopted.and_then(|bytes| Self::parse(bytes, &self.context).ok());
+        parsed.filter(|it| it.stanza().is_some()).unwrap_or(self)
+    }
+
+    /// Which stanza it would be on a stream with its namespace.
+    pub(crate) fn kind_anywhere(&self) -> Option<StanzaKind> {
+        ContentNamespace::from_uri(self.namespace())?;
+        StanzaKind::from_name(self.name().as_bytes())
     }
 
     /// The same element in memory of its own.

@@ -25,6 +25,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod address;
+mod adopt;
 mod codec;
 pub mod component;
 mod condition;

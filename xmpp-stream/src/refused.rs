@@ -4,7 +4,10 @@ use bytes::BytesMut;
 
 use crate::element::Head;
 use crate::framer::TOKEN;
-use crate::{DecodeError, Element, ErrorType, StanzaCondition, StanzaError, Writer, ns, writer};
+use crate::{
+    ContentNamespace, DecodeError, Element, ErrorType, StanzaCondition, StanzaError, Writer, ns,
+    writer,
+};
 
 /// A first-level element that was whole, and why it is for nobody. Of a stanza there is as much as an answer needs.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -50,9 +53,12 @@ impl RefusedElement {
     }
 }
 
-/// What is left of a stanza. An id or type that is longer than any attribute may be is none.
+/// What is left of a stanza, of one that [`Element::adopted`] would take too where that is done. An id or type that is longer than any attribute may be is none.
 fn stub(element: &Element) -> Option<Element> {
-    let kind = element.stanza()?;
+    let kind = match element.context().content() {
+        ContentNamespace::Component => element.kind_anywhere()?,
+        ContentNamespace::Server | ContentNamespace::Client => element.stanza()?,
+    };
     let mut bytes = BytesMut::from("<");
     bytes.extend_from_slice(kind.name().as_bytes());
     let attributes = [

@@ -280,3 +280,63 @@ fn what_proves_somebody_is_not_shown() {
     let message = "<message from='a' to='b'><body>hello</body></message>";
     assert_eq!(shown(message), format!("Element({message})"));
 }
+
+#[test]
+fn a_stanza_in_another_content_namespace_is_adopted_and_what_it_forwards_stays() {
+    let adopted = |text: &str| {
+        let element = component_element(text.to_owned()).adopted();
+        let mut out = bytes::BytesMut::new();
+        element.write_for(ContentNamespace::Server, &mut out);
+        (element, String::from_utf8_lossy(&out).into_owned())
+    };
+    for (text, at_a_server) in [
+        (
+            "<message xmlns='jabber:client' to='a'><body>x</body></message>",
+            "<message xmlns='jabber:server' to='a'><body>x</body></message>",
+        ),
+        (
+            "<message xmlns='jabber:server' to='a'><body>x</body></message>",
+            "<message xmlns='jabber:server' to='a'><body>x</body></message>",
+        ),
+        (
+            "<c:iq to='a' xmlns:c=\"jabber:client\"><q xmlns='urn:q'><![CDATA[<c:z xmlns='jabber:client'>]]></q></c:iq>",
+            "<c:iq to='a' xmlns:c=\"jabber:server\"><q xmlns='urn:q'><![CDATA[<c:z xmlns='jabber:client'>]]></q></c:iq>",
+        ),
+        (
+            "<message xmlns='jabber:client'><body xmlns='jabber:client'/><f xmlns='urn:xmpp:forward:0'>\
+             <message xmlns='jabber:client'><body/></message></f><body xmlns='jabber:client'/></message>",
+            "<message xmlns='jabber:server'><body xmlns='jabber:server'/><f xmlns='urn:xmpp:forward:0'>\
+             <message xmlns='jabber:client'><body/></message></f><body xmlns='jabber:server'/></message>",
+        ),
+    ] {
+        let (element, written) = adopted(text);
+        assert!(element.stanza().is_some(), "{text}");
+        assert_eq!(element.namespace(), ns::COMPONENT);
+        assert_eq!(written, at_a_server);
+    }
+    // A prefix of the stream's header.
+    let header = StreamHeader {
+        prefixes: vec![("c".to_owned(), ns::CLIENT.to_owned())],
+        ..StreamHeader::new(ContentNamespace::Component)
+    };
+    let element = Element::parse("<c:presence><c:show/></c:presence>", &Context::of(&header))
+        .unwrap()
+        .adopted();
+    assert!(element.stanza().is_some());
+    let mut out = bytes::BytesMut::new();
+    element.write_for(ContentNamespace::Server, &mut out);
+    assert_eq!(
+        out,
+        "<c:presence xmlns:c='jabber:server'><c:show/></c:presence>"
+    );
+    // What is no stanza, one that is at home, and one that would have an attribute twice.
+    for text in [
+        "<x xmlns='jabber:client'/>",
+        "<message xmlns='urn:x'/>",
+        "<message><body xmlns='jabber:client'/></message>",
+        "<message xmlns='jabber:client' xmlns:a='jabber:client' xmlns:b='jabber:component:accept' a:x='' b:x=''/>",
+    ] {
+        let element = component_element(text);
+        assert_eq!(element.clone().adopted(), element, "{text}");
+    }
+}
