@@ -359,7 +359,9 @@ impl Driver {
             }
             InboundEffect::Compute(computation) => {
                 let deadline = self.began + self.house.config.limits.negotiation;
-                let computed = self.router.means().compute(false, || computation.run());
+                let means = self.router.means();
+                let source = self.conn.peer().ip();
+                let computed = means.compute(false, source, || computation.run());
                 Ok(Some(match timeout_at(deadline.into(), computed).await {
                     Ok(Some(computed)) => InboundEvent::Computed(computed),
                     Ok(None) => InboundEvent::Shutdown,

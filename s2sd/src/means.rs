@@ -1,10 +1,10 @@
 //! What every stream needs and none owns: the rules, the certificates, the resolver, the word that it is time to stop.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 use tokio::sync::watch;
 use tokio_rustls::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -41,9 +41,9 @@ pub(crate) struct Means {
     /// The memory for what waits and what is half read.
     pub(crate) memory: Budget,
     /// Turns for what takes long to compute: whoever waits for one makes nobody else wait.
-    pub(crate) computing: Arc<Semaphore>,
+    pub(crate) computing: Turns,
     /// Turns for what waits for a KDC, which are no processor's: one that does not answer delays no password.
-    pub(crate) waiting: Arc<Semaphore>,
+    pub(crate) waiting: Turns,
     /// Turns for the handshakes of peers that connect to us.
     pub(crate) handshakes: Turns,
     /// Incoming connections of servers.
@@ -86,8 +86,8 @@ impl Means {
     /// At the start.
     pub(crate) fn new(house: Arc<House>, tls: Tls, dns: Dns) -> Self {
         Self {
-            computing: processors(),
-            waiting: Arc::new(Semaphore::new(WAITING)),
+            computing: Turns::of_all_processors(),
+            waiting: Turns::new(WAITING),
             handshakes: Turns::of_this_machine(),
             servers: Arc::default(),
             components: Arc::default(),
@@ -124,10 +124,12 @@ impl Means {
     }
 
     /// Computes what takes long on a thread of its own, but never more at once than there are processors; of what `waits`
-    /// for others, [`WAITING`]. `None`: this server is going down.
+    /// for others, [`WAITING`]. Networks take turns: `address` is where the other server is. `None`: this server is going
+    /// down.
     pub(crate) async fn compute<T: Send + 'static>(
         &self,
         waits: bool,
+        address: IpAddr,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
         let turns = if waits {
@@ -135,19 +137,8 @@ impl Means {
         } else {
             &self.computing
         };
-        let turn = Arc::clone(turns).acquire_owned();
-        let turn = self.stop.run_until_cancelled(turn).await?.ok()?;
-        let computed = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
-            work()
-        });
-        match computed.await {
-            Ok(computed) => Some(computed),
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => None,
-            },
-        }
+        let turn = self.stop.run_until_cancelled(turns.take(address)).await?;
+        Some(turn.compute(work).await)
     }
 
     /// From whose account the memory for this domain's streams, and what waits for or because of it, is paid.
@@ -211,9 +202,3 @@ fn memory(config: &Config) -> usize {
 
 /// How many threads may wait for a KDC at one time.
 const WAITING: usize = 64;
-
-/// Turns for [`Means::compute`].
-fn processors() -> Arc<Semaphore> {
-    let all = std::thread::available_parallelism().map_or(1, usize::from);
-    Arc::new(Semaphore::new(all))
-}

@@ -1,4 +1,5 @@
-//! Turns for what costs a processor something before it is known who asks: TLS handshakes, and judging certificates.
+//! Turns for what costs a processor something before it is known who asks: TLS handshakes, judging certificates, and steps of
+//! SASL.
 //!
 //! A handshake takes a turn for each of its steps and gives it back while it waits for the peer, so who says nothing
 //! holds no turn. There is one turn less than there are processors, so that something is left for everybody else. Turns
@@ -56,6 +57,11 @@ impl Turns {
         Self::new(all.saturating_sub(1).max(1))
     }
 
+    /// All of this machine's processors.
+    pub(crate) fn of_all_processors() -> Self {
+        Self::new(std::thread::available_parallelism().map_or(1, usize::from))
+    }
+
     /// Half of this machine's processors.
     pub(crate) fn half_of_this_machine() -> Self {
         let all = std::thread::available_parallelism().map_or(1, usize::from);
@@ -69,19 +75,7 @@ impl Turns {
         address: IpAddr,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> T {
-        let turn = self.take(address).await;
-        let done = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
-            work()
-        });
-        match done.await {
-            Ok(done) => done,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                // The runtime ends, and this task with it.
-                Err(_) => std::future::pending().await,
-            },
-        }
+        self.take(address).await.compute(work).await
     }
 
     /// Waits for a turn.
@@ -136,6 +130,27 @@ struct Bell(Notify);
 impl Wake for Bell {
     fn wake(self: Arc<Self>) {
         self.0.notify_one();
+    }
+}
+
+impl Turn {
+    /// See [`Turns::compute`].
+    pub(crate) async fn compute<T: Send + 'static>(
+        self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> T {
+        let done = tokio::task::spawn_blocking(move || {
+            let _turn = self;
+            work()
+        });
+        match done.await {
+            Ok(done) => done,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime ends, and this task with it.
+                Err(_) => std::future::pending().await,
+            },
+        }
     }
 }
 

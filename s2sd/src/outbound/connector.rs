@@ -346,7 +346,8 @@ impl Attempt<'_> {
                     }
                     OutboundEffect::Calculate(calculation) => {
                         let waits = calculation.waits();
-                        let calculated = self.means.compute(waits, || calculation.run());
+                        let server = conn.peer().ip();
+                        let calculated = self.means.compute(waits, server, || calculation.run());
                         let deadline = outbound.deadline().unwrap_or_else(Instant::now);
                         answer = Some(match timeout_at(deadline.into(), calculated).await {
                             Ok(Some(calculated)) => OutboundEvent::Calculated(calculated),
