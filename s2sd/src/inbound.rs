@@ -18,6 +18,7 @@ use xmpp_stream::{Codec, ContentNamespace, Domain};
 
 use crate::budget::{Charge, Owner};
 use crate::closed::{By, Cause, Closed};
+use crate::config::TlsFloor;
 use crate::conn::{self, Conn, Io, Progress};
 use crate::guests::Admission;
 use crate::means::{Dice, Means};
@@ -30,7 +31,7 @@ use crate::peer_text::PeerText;
 use crate::router::Router;
 use crate::stanza::{Origin, Stanza};
 use crate::strays::{Stray, Strays};
-use crate::tls::PeerChain;
+use crate::tls::{self, PeerChain};
 use crate::witness::{Which, shown};
 
 /// A connection that sends nothing of its own any more gets this long to take our last words.
@@ -122,11 +123,11 @@ async fn accept(
     let deadline = began + house.config.limits.negotiation;
     let (conn, secured) = handshake(
         router.means(),
-        house,
         (tcp, peer),
         codec,
         charge,
-        None,
+        // Who it is, is not said yet.
+        (None, house.config.policy.tls_floor()),
         deadline,
     )
     .await?;
@@ -144,14 +145,13 @@ fn admit(means: &Means, peer: SocketAddr) -> Result<Charge, Closed> {
 
 async fn handshake(
     means: &Means,
-    house: &House,
     (tcp, peer): (TcpStream, SocketAddr),
     codec: Codec,
     charge: Charge,
-    fallback: Option<&Domain>,
+    (fallback, floor): (Option<&Domain>, TlsFloor),
     deadline: Instant,
 ) -> Result<(Conn, Option<Secured>), Closed> {
-    let (config, own) = means.tls.accepting(fallback, house.config.policy.min_tls);
+    let (config, own) = means.tls.accepting(fallback, floor);
     let accepting = async {
         // Who says nothing waits for no turn.
         tcp.readable().await?;
@@ -168,12 +168,12 @@ async fn handshake(
     match tls {
         Ok(Ok(tls)) => {
             let conn = Conn::new(Io::Tls(Box::new(tls.into())), peer, codec, charge);
-            let secured = Means::secured(&conn, Some(&own));
+            let secured = Means::secured(&conn, floor, Some(&own));
             Ok((conn, secured))
         }
         Ok(Err(error)) => Err(Closed {
             by: By::World,
-            cause: Cause::Tls(error.to_string().into()),
+            cause: Cause::Tls(tls::in_words(&error).into()),
         }),
         Err(_) => Err(Closed {
             by: By::Us,
@@ -329,9 +329,14 @@ impl Driver {
                 self.conn.send(&bytes);
                 Ok(None)
             }
-            InboundEffect::StartTls { proceed, fallback } => {
-                self.start_tls(&proceed, fallback).await.map(Some)
-            }
+            InboundEffect::StartTls {
+                proceed,
+                fallback,
+                floor,
+            } => self
+                .start_tls(&proceed, (fallback.as_ref(), floor))
+                .await
+                .map(Some),
             InboundEffect::Judge(domain) => {
                 let means = Arc::clone(self.router.means());
                 let source = self.conn.peer().ip();
@@ -474,7 +479,7 @@ impl Driver {
     async fn start_tls(
         &mut self,
         proceed: &[u8],
-        fallback: Option<Domain>,
+        chosen: (Option<&Domain>, TlsFloor),
     ) -> Result<InboundEvent, Closed> {
         let broken = |error: std::io::Error| Closed {
             by: By::World,
@@ -497,11 +502,10 @@ impl Driver {
         let codec = Codec::new(self.house.limits_for_strangers()).expect(ContentNamespace::Server);
         let (conn, secured) = handshake(
             self.router.means(),
-            &self.house,
             tcp,
             codec,
             charge,
-            fallback.as_ref(),
+            chosen,
             self.began + self.house.config.limits.negotiation,
         )
         .await?;

@@ -13,7 +13,7 @@ use xmpp_sasl::{ChannelBindings, Random};
 use xmpp_stream::Domain;
 
 use crate::budget::{Account, Budget, Owner, Share};
-use crate::config::Config;
+use crate::config::{Config, TlsFloor};
 use crate::conn::Conn;
 use crate::descriptors::{self, Descriptors};
 use crate::guests::{Guests, Throttle, Turns};
@@ -21,7 +21,7 @@ use crate::machine;
 use crate::negotiate::{House, Secured};
 use crate::pace::Paces;
 use crate::resolve::{Asker, Dns, Posh};
-use crate::tls::{self, ByName, Tls, binding};
+use crate::tls::{self, ByName, Tls, binding, facts::TLS_1_3};
 
 /// Shared by all tasks.
 #[derive(Debug)]
@@ -105,8 +105,8 @@ impl Means {
         }
     }
 
-    /// What is known of a connection's TLS session. `own` is how we chose our certificate, where we are the server.
-    pub(crate) fn secured(conn: &Conn, own: Option<&ByName>) -> Option<Secured> {
+    /// What is known of a connection's TLS session. `floor` is what its handshake was made with, `own` is how we chose our certificate, where we are the server.
+    pub(crate) fn secured(conn: &Conn, floor: TlsFloor, own: Option<&ByName>) -> Option<Secured> {
         conn.tls().map(|tls| {
             let (_, session) = tls.get_ref();
             let facts = tls::describe(session);
@@ -115,10 +115,12 @@ impl Means {
                 .is_some_and(|chain| !chain.is_empty());
             debug!(version = facts.version, cipher = %facts.cipher, group = facts.group, certificate_shown,
                 "TLS handshake finished");
+            let ems = floor.ems || facts.version == TLS_1_3;
             Secured {
                 facts,
+                ems,
                 certificate_shown,
-                channel_bindings: channel_bindings(tls, own),
+                channel_bindings: channel_bindings(tls, ems, own),
             }
         })
     }
@@ -170,7 +172,11 @@ impl Means {
 }
 
 /// What SASL can be bound to on this connection.
-fn channel_bindings(tls: &TlsStream<TcpStream>, own: Option<&ByName>) -> ChannelBindings {
+fn channel_bindings(
+    tls: &TlsStream<TcpStream>,
+    ems: bool,
+    own: Option<&ByName>,
+) -> ChannelBindings {
     let label = binding::EXPORTER_LABEL;
     let (exported, shown) = match tls {
         TlsStream::Client(tls) => {
@@ -186,7 +192,7 @@ fn channel_bindings(tls: &TlsStream<TcpStream>, own: Option<&ByName>) -> Channel
             (exported, shown)
         }
     };
-    binding::channel_bindings(exported.ok(), shown)
+    binding::channel_bindings(exported.ok().filter(|_| ems), shown)
 }
 
 /// What part of the free memory one registered domain, or a network before it is known who is there, may have.

@@ -59,6 +59,7 @@ pub const KEYS: &[Key] = &[
 
     key("policy", "tls", "word", "\"required\""),
     key("policy", "min_tls", "word", "\"1.2\""),
+    key("policy", "require_ems", "bool", "true"),
     key("policy", "auth", "list of word", "[\"external\", \"dialback\"]"),
     key("policy", "verify", "word", "\"strict\""),
     key("policy", "dane", "word", "\"use\""),

@@ -38,7 +38,7 @@ pub use self::{
     method::{Agreement, Method, Over},
     policy::{
         Account, Addresses, Connect, Dane, Known, KnownAccount, MinTls, Pattern, Peer, PeerAccept,
-        PeerCredentials, Policy, Tickets, TlsMode, Trust, Verify,
+        PeerCredentials, Policy, Tickets, TlsFloor, TlsMode, Trust, Verify,
     },
     proxy::{Login, Proxy},
     secret::Secret,

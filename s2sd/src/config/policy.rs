@@ -21,6 +21,8 @@ pub struct Policy {
     pub tls: TlsMode,
     /// The oldest TLS version that is spoken.
     pub min_tls: MinTls,
+    /// Whether TLS 1.2 needs the extended master secret (RFC 7627).
+    pub require_ems: bool,
     /// What counts as proof, strongest first, in the order of the configuration.
     pub auth: Vec<Method>,
     /// What a bad certificate means.
@@ -60,6 +62,7 @@ impl Default for Policy {
         Self {
             tls: TlsMode::Required,
             min_tls: MinTls::V1_2,
+            require_ems: true,
             auth: vec![Method::External, Method::Dialback],
             verify: Verify::Strict,
             dane: Dane::Use,
@@ -95,6 +98,14 @@ impl Policy {
                 Over::TlsOrAgreed => tls != (self.tls == TlsMode::Disabled),
                 Over::Tls => tls && self.tls != TlsMode::Disabled,
             }
+    }
+
+    /// What a handshake with the peer must have at least.
+    pub fn tls_floor(&self) -> TlsFloor {
+        TlsFloor {
+            min: self.min_tls,
+            ems: self.require_ems,
+        }
     }
 
     /// May the peer prove itself by this method, which was agreed on, on such a stream, and do we have what it takes to
@@ -143,6 +154,22 @@ impl MinTls {
             Self::V1_2 => "1.2",
             Self::V1_3 => "1.3",
         }
+    }
+}
+
+/// What a TLS handshake must have at least.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub struct TlsFloor {
+    /// The oldest version.
+    pub min: MinTls,
+    /// With TLS 1.2 the extended master secret (RFC 7627), without which two sessions may have the same one.
+    pub ems: bool,
+}
+
+/// With the extended master secret.
+impl From<MinTls> for TlsFloor {
+    fn from(min: MinTls) -> Self {
+        Self { min, ems: true }
     }
 }
 

@@ -23,8 +23,9 @@ pub use outbound::{
 };
 pub use quota::{Quota, Unlimited};
 
+use crate::config::{MinTls, Policy};
 use crate::peer_text::PeerText;
-use crate::tls::facts::TlsFacts;
+use crate::tls::facts::{TLS_1_3, TlsFacts};
 use crate::tls::judgement::Judgement;
 use xmpp_sasl::ChannelBindings;
 
@@ -42,6 +43,8 @@ pub enum Transport {
 pub struct Secured {
     /// Version, cipher, group.
     pub facts: TlsFacts,
+    /// No other session has the same master secret: it is TLS 1.3, or the extended master secret was insisted on (RFC 7627).
+    pub ems: bool,
     /// Whether the peer showed a certificate. Whose it is, is judged per domain.
     pub certificate_shown: bool,
     /// What a SASL exchange can be bound to (RFC 5056).
@@ -65,6 +68,22 @@ impl Transport {
     /// Whether the peer showed a certificate.
     pub fn certificate_shown(&self) -> bool {
         matches!(self, Self::Tls(secured) if secured.certificate_shown)
+    }
+
+    /// What the handshake lacks for this peer. Whose rules they are is known for certain only after it.
+    pub fn lacks(&self, policy: &Policy) -> Option<&'static str> {
+        match self {
+            Self::Tls(secured) if secured.facts.version != TLS_1_3 => {
+                if policy.min_tls > MinTls::V1_2 {
+                    Some("TLS 1.3 is required for your domain")
+                } else if policy.require_ems && !secured.ems {
+                    Some("TLS 1.2 needs the extended master secret (RFC 7627) for your domain")
+                } else {
+                    None
+                }
+            }
+            Self::Tls(_) | Self::Plain => None,
+        }
     }
 
     /// For the log: `plain`, or the TLS version.

@@ -54,6 +54,7 @@ fn tls(exported: &[u8]) -> Transport {
             cipher: String::new(),
             group: None,
         },
+        ems: true,
         certificate_shown: false,
         channel_bindings: ChannelBindings::none().with(ChannelBindingType::TlsExporter, exported),
     })

@@ -249,7 +249,8 @@ impl Attempt<'_> {
         } else {
             Conn::new(Io::Plain(tcp), peer, self.codec(), self.charge()?)
         };
-        let transport = Means::secured(&conn, None).map_or(Transport::Plain, Transport::Tls);
+        let transport = Means::secured(&conn, self.policy.tls_floor(), None)
+            .map_or(Transport::Plain, Transport::Tls);
         self.negotiate(conn, transport, purpose, tried, place).await
     }
 
@@ -269,7 +270,7 @@ impl Attempt<'_> {
             .map_err(|error| Cause::Lost(error.to_string().into()))?;
         let config = self.means.tls.client(
             shows.then_some(&self.pair.local),
-            self.policy.min_tls,
+            self.policy.tls_floor(),
             direct,
         );
         // SNI names the domain, not the target (RFC 6120 §5.4.3.1, XEP-0368 §3): who is meant, not who was found.
@@ -289,7 +290,7 @@ impl Attempt<'_> {
                 self.onlooker.saw(Sight::NoTls(&error));
                 Err(match tls::is_about_certificate(&error) {
                     true => Cause::CertificateRefused(error.to_string().into()),
-                    false => Cause::Tls(error.to_string().into()),
+                    false => Cause::Tls(tls::in_words(&error).into()),
                 })
             }
             Err(_) => Err(Cause::Timeout("TLS handshake")),
@@ -432,7 +433,7 @@ impl Attempt<'_> {
             return Ok(OutboundEvent::TlsFailed("TLS within TLS".to_owned()));
         };
         *conn = self.handshake(tcp, false, shows).await?;
-        Ok(match Means::secured(conn, None) {
+        Ok(match Means::secured(conn, self.policy.tls_floor(), None) {
             Some(secured) => OutboundEvent::TlsReady(secured),
             None => OutboundEvent::TlsFailed("no session".to_owned()),
         })

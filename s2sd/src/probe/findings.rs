@@ -67,6 +67,8 @@ pub struct Rule {
     pub tls: &'static str,
     /// `min_tls`.
     pub min_tls: &'static str,
+    /// `require_ems`.
+    pub require_ems: bool,
     /// `auth`.
     pub auth: Vec<&'static str>,
     /// `verify`.
@@ -376,6 +378,8 @@ pub enum Unsecured {
     NotTls,
     /// No version in common.
     Version,
+    /// TLS 1.2 without the extended master secret.
+    NoEms,
     /// No cipher, group or signature in common.
     NothingInCommon,
     /// It has no certificate for the name.

@@ -259,6 +259,7 @@ impl Prober {
                 name: policy.rule.clone(),
                 tls: policy.tls.name(),
                 min_tls: policy.min_tls.name(),
+                require_ems: policy.require_ems,
                 auth: policy.auth.iter().map(|method| method.word()).collect(),
                 verify: policy.verify.name(),
                 dane: policy.dane.name(),

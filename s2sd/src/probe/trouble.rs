@@ -53,6 +53,9 @@ fn of_tls(error: &Error) -> Unsecured {
             | PeerIncompatible::Tls12NotOffered
             | PeerIncompatible::Tls12NotOfferedOrEnabled,
         ) => Unsecured::Version,
+        Error::PeerIncompatible(PeerIncompatible::ExtendedMasterSecretExtensionRequired) => {
+            Unsecured::NoEms
+        }
         Error::PeerIncompatible(_) => Unsecured::NothingInCommon,
         Error::InvalidMessage(_) => Unsecured::NotTls,
         _ => Unsecured::Other,
@@ -103,6 +106,9 @@ mod tests {
         );
         assert_eq!(alert(AlertDescription::UnrecognisedName), Unsecured::Name);
         assert_eq!(alert(AlertDescription::DecodeError), Unsecured::Other);
+        let incompatible = |why| no_tls(&io::Error::other(Error::PeerIncompatible(why))).why;
+        let ems = PeerIncompatible::ExtendedMasterSecretExtensionRequired;
+        assert_eq!(incompatible(ems), Unsecured::NoEms);
         let closed = io::Error::from(io::ErrorKind::UnexpectedEof);
         assert_eq!(no_tls(&closed).why, Unsecured::Closed);
     }

@@ -1,7 +1,8 @@
 //! What a SASL exchange is bound to in TLS: `tls-exporter` (RFC 9266) and `tls-server-end-point` (RFC 5929 §4).
 //!
-//! Left out: `tls-unique`, which TLS 1.3 does not have. Our handshakes of TLS 1.2 insist on the extended master secret
-//! (RFC 7627), without which the exporter would bind nothing (RFC 9266 §3).
+//! Left out: `tls-unique`, which TLS 1.3 does not have. The exporter of TLS 1.2 binds to one session only where its
+//! handshake has the extended master secret (RFC 7627; RFC 9266 §2). The library does not say whether it has: it counts
+//! where we insisted on it.
 
 use rustls::pki_types::CertificateDer;
 use sha2::{Digest, Sha256, Sha384, Sha512};

@@ -26,7 +26,7 @@ use super::{
     trust::{judge_alone, not_after, wrong_name},
 };
 use crate::{
-    config::{CertificateFiles, Config, MinTls, Policy, Trust},
+    config::{CertificateFiles, Config, MinTls, Policy, TlsFloor, Trust},
     resolve::plan::Host,
 };
 
@@ -167,18 +167,23 @@ impl Tls {
     ///
     /// Asks the peer for a certificate and accepts any, and none: see [`judge`](super::judge). A peer may name the
     /// protocol (ALPN `xmpp-server`) or not.
-    pub fn server(&self, fallback: Option<&Domain>, min: MinTls) -> Arc<ServerConfig> {
-        self.accepting(fallback, min).0
+    pub fn server(
+        &self,
+        fallback: Option<&Domain>,
+        floor: impl Into<TlsFloor>,
+    ) -> Arc<ServerConfig> {
+        self.accepting(fallback, floor.into()).0
     }
 
     /// The same, with the choice of the certificate, for asking afterwards which one was shown.
     pub fn accepting(
         &self,
         fallback: Option<&Domain>,
-        min: MinTls,
+        floor: TlsFloor,
     ) -> (Arc<ServerConfig>, Arc<ByName>) {
         let loaded = self.loaded.load_full();
-        let mut config = self.servers.get(min).clone();
+        let mut config = self.servers.get(floor.min).clone();
+        config.require_ems = floor.ems;
         let fallback = fallback.map(|domain| domain.ascii().to_owned());
         let by_name = Arc::new(ByName { loaded, fallback });
         config.cert_resolver = Arc::clone(&by_name) as Arc<dyn ResolvesServerCert>;
@@ -190,10 +195,12 @@ impl Tls {
     pub fn client<'a>(
         &self,
         shows: impl Into<Option<&'a Domain>>,
-        min: MinTls,
+        floor: impl Into<TlsFloor>,
         direct: bool,
     ) -> Arc<ClientConfig> {
-        let mut config = self.clients.get(min).clone();
+        let floor = floor.into();
+        let mut config = self.clients.get(floor.min).clone();
+        config.require_ems = floor.ems;
         let loaded = self.loaded.load();
         let key = |domain: &Domain| loaded.keys.get(domain.ascii());
         if let Some(key) = shows.into().and_then(key) {
@@ -217,7 +224,7 @@ impl Tls {
     pub(crate) fn web_client(&self, min: MinTls) -> Arc<ClientConfig> {
         let mut config = self.clients.get(min).clone();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        // Nothing is bound to this connection, and old web servers lack it.
+        // Nothing is bound to this connection, and old web servers lack the extended master secret.
         config.require_ems = false;
         Arc::new(config)
     }
@@ -283,8 +290,6 @@ fn server_config(
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     config.max_early_data_size = 0;
-    // RFC 7627; without it the exporter of TLS 1.2 binds nothing (RFC 9266 §3).
-    config.require_ems = true;
     config
 }
 
@@ -300,7 +305,6 @@ fn client_config(
         .with_no_client_auth();
     config.resumption = Resumption::disabled();
     config.enable_early_data = false;
-    config.require_ems = true;
     config
 }
 

@@ -4,6 +4,9 @@ use rustls::{CommonState, ProtocolVersion};
 
 use super::chain::PeerChain;
 
+/// The version whose keys depend on all that was said in the handshake, whatever was agreed.
+pub const TLS_1_3: &str = "TLS 1.3";
+
 /// What a TLS connection is made of.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TlsFacts {
@@ -28,7 +31,7 @@ impl std::fmt::Display for TlsFacts {
 /// Describes a connection whose handshake is over.
 pub fn describe(connection: &CommonState) -> TlsFacts {
     let version = match connection.protocol_version() {
-        Some(ProtocolVersion::TLSv1_3) => "TLS 1.3",
+        Some(ProtocolVersion::TLSv1_3) => TLS_1_3,
         Some(ProtocolVersion::TLSv1_2) => "TLS 1.2",
         _ => "TLS",
     };

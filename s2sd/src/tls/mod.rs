@@ -21,7 +21,7 @@ mod roots;
 mod troubles;
 pub mod trust;
 
-pub(crate) use alert::is_about_certificate;
+pub(crate) use alert::{in_words, is_about_certificate};
 pub use chain::PeerChain;
 pub use config::{ByName, OwnCertificate, Tls, server_name};
 pub use dane::{Matched, Matching, Selector, Tlsa, TlsaSet, Usage};

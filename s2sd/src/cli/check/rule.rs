@@ -80,6 +80,7 @@ fn values(policy: &Policy) -> Vec<Effective> {
     let Policy {
         tls,
         min_tls,
+        require_ems,
         auth,
         verify,
         dane,
@@ -104,14 +105,11 @@ fn values(policy: &Policy) -> Vec<Effective> {
     vec![
         word("tls", tls.name()),
         word("min_tls", min_tls.name()),
+        yes_or_no("require_ems", *require_ems),
         list("auth", auth.iter().map(|method| method.word()), "nothing"),
         word("verify", verify.name()),
         word("dane", dane.name()),
-        Effective {
-            key: "posh",
-            value: json!(posh),
-            text: posh.to_string(),
-        },
+        yes_or_no("posh", *posh),
         trust,
         list("crl", crl.iter().map(|file| file.display()), "none"),
         size("max_stanza", *max_stanza),
@@ -150,6 +148,14 @@ fn word(key: &'static str, word: &str) -> Effective {
         key,
         value: json!(word),
         text: word.to_owned(),
+    }
+}
+
+fn yes_or_no(key: &'static str, value: bool) -> Effective {
+    Effective {
+        key,
+        value: json!(value),
+        text: value.to_string(),
     }
 }
 
@@ -336,6 +342,7 @@ legacy.example
   federates           yes
   tls                 optional
   min_tls             1.2
+  require_ems         true
   auth                digest-md5, dialback
   verify              strict
   dane                use
@@ -402,6 +409,7 @@ a.example
   federates           yes
   tls                 optional
   min_tls             1.2
+  require_ems         true
   auth                external, dialback
   verify              strict
   dane                use

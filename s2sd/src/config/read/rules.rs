@@ -34,6 +34,7 @@ pub(super) fn policy(table: &Reader<'_>, base: Policy) -> Policy {
     let mut policy = base;
     table.set("tls", &mut policy.tls, values::word(TLS_MODES));
     table.set("min_tls", &mut policy.min_tls, values::word(MIN_TLS));
+    table.set("require_ems", &mut policy.require_ems, values::bool);
     table.set("verify", &mut policy.verify, values::word(VERIFY));
     table.set("dane", &mut policy.dane, values::word(DANE));
     table.set("posh", &mut policy.posh, values::bool);

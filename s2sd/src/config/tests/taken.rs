@@ -38,13 +38,16 @@ fn the_first_peer_that_matches_wins_and_policy_fills_in() {
         [[peer]]
         domain = '*.example.net'
         auth = ['external']
-        min_tls = '1.2'"
+        min_tls = '1.2'
+        require_ems = false"
     ));
     let policy = |name| config.policy_for(&domain(name));
     assert_eq!(policy("special.example.net").auth, [Method::Dialback]);
     assert_eq!(policy("special.example.net").min_tls, MinTls::V1_3);
     assert_eq!(policy("a.example.net").auth, [Method::External]);
     assert_eq!(policy("a.example.net").min_tls, MinTls::V1_2);
+    assert!(policy("special.example.net").require_ems);
+    assert!(!policy("a.example.net").require_ems);
     assert_eq!(policy("a.b.example.net").rule, "[[peer]] *.example.net");
     assert_eq!(policy("example.net").rule, "[policy]");
     assert_eq!(policy("notexample.net").rule, "[policy]");

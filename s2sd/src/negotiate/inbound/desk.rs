@@ -78,7 +78,8 @@ impl Desk {
             }
             _ => true,
         };
-        let tls_fits = self.transport.is_tls() || policy.tls == TlsMode::Disabled;
+        let tls_fits = (self.transport.is_tls() || policy.tls == TlsMode::Disabled)
+            && self.transport.lacks(policy).is_none();
         tls_fits && certificate_fits && policy.accepts_over(self.method, self.transport.is_tls())
     }
 
@@ -241,7 +242,9 @@ impl Host for Desk {
         let certified = self.certified.as_ref().ok_or(Failure::NotAuthorized)?;
         // Without `from` it is known only here whose rules they are.
         let policy = self.house.policy(certified);
-        if !policy.allows_over(self.method, self.transport.is_tls()) {
+        if !policy.allows_over(self.method, self.transport.is_tls())
+            || self.transport.lacks(&policy).is_some()
+        {
             return Err(Failure::NotAuthorized);
         }
         match authzid {

@@ -110,6 +110,8 @@ impl Inbound {
                 ErrorCondition::PolicyViolation,
                 "encryption is required first",
             ))
+        } else if let Some(lacks) = self.transport.lacks(&policy) {
+            Some((ErrorCondition::PolicyViolation, lacks))
         } else if !policy.allows(Method::Dialback) && !self.may_be_certified(&policy) {
             Some((ErrorCondition::PolicyViolation, NO_DIALBACK))
         } else if request.key.as_str().len() > LONGEST_KEY {

@@ -34,7 +34,7 @@ use super::offer::Offer;
 use super::quota::{Quota, Unlimited};
 use super::{Authorized, DomainPair, House, Judged, Method, Secured, Transport};
 use crate::closed::{By, Cause, Closed};
-use crate::config::Policy;
+use crate::config::{Policy, TlsFloor};
 use crate::peer_text::PeerText;
 use crate::stanza::{Refused, Stanza, jid_malformed, wrong_namespace};
 use crate::tls::judgement::Judgement;
@@ -90,6 +90,9 @@ pub enum InboundEffect {
         proceed: Bytes,
         /// `to` of the stream: chooses the certificate where the peer sends no SNI.
         fallback: Option<Domain>,
+        /// What the handshake must have: the rules for `from` of the stream, if it said one. They are looked at again when it
+        /// is known who it is.
+        floor: TlsFloor,
     },
     /// Judge the certificate shown in the handshake.
     Judge(Option<Domain>),

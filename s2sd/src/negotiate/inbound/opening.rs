@@ -76,6 +76,9 @@ impl Inbound {
             }
             None => {}
         }
+        if let Some(lacks) = self.transport.lacks(&self.policy) {
+            return Err(self.refuse_with(Condition::PolicyViolation, lacks, out));
+        }
         if !xmpp_1 {
             if !self.transport.is_tls() && self.policy.tls == TlsMode::Required {
                 let text = "encryption is required, and a stream without version='1.0' cannot be encrypted";
@@ -174,6 +177,7 @@ impl Inbound {
         out.push(InboundEffect::StartTls {
             proceed: Bytes::from_static(b"<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"),
             fallback: self.local.clone(),
+            floor: self.policy.tls_floor(),
         });
         // Whatever was said in clear is forgotten (RFC 6120 §5.4.3.3); a pair proved in clear stays unproved over TLS,
         // and whose rules these are is said anew. What is counted goes on: attempts in clear are attempts.

@@ -55,6 +55,8 @@ pub enum Code {
     NotTls,
     /// No version of TLS in common.
     TlsVersion,
+    /// TLS 1.2 without the extended master secret.
+    TlsNoEms,
     /// No cipher, group or signature in common.
     TlsNothingInCommon,
     /// It has no certificate for the name.
@@ -153,7 +155,7 @@ pub enum Code {
     StanzaLimit,
 }
 
-const NAMES: [(Code, &str); 73] = [
+const NAMES: [(Code, &str); 74] = [
     (Code::Works, "works"),
     (Code::WorksAsFarAsSeen, "works-as-far-as-seen"),
     (Code::Denied, "denied"),
@@ -179,6 +181,7 @@ const NAMES: [(Code, &str); 73] = [
     (Code::StarttlsRefused, "starttls-refused"),
     (Code::NotTls, "not-tls"),
     (Code::TlsVersion, "tls-version"),
+    (Code::TlsNoEms, "tls-no-ems"),
     (Code::TlsNothingInCommon, "tls-nothing-in-common"),
     (Code::TlsName, "tls-name"),
     (Code::TlsClosed, "tls-closed"),

@@ -152,6 +152,16 @@ fn tls(case: Case<'_>, what: &str) -> Reason {
             .rule(case.findings.key("min_tls", &quoted(floor)))
             .change(format!("{operator} has to allow TLS {floor} or newer{lower}"))
         }
+        Unsecured::NoEms => Reason::new(
+            Code::TlsNoEms,
+            Side::Peer,
+            format!("{peer} speaks TLS 1.2 without the extended master secret (RFC 7627)"),
+        )
+        .rule(case.findings.key("require_ems", "true"))
+        .change(format!(
+            "{operator} has to update its TLS library, or to allow TLS 1.3; or have {}",
+            case.findings.exception("require_ems = false")
+        )),
         Unsecured::NothingInCommon => reason(
             Code::TlsNothingInCommon,
             format!("{peer} has no cipher, group or signature in common with us: {text}"),

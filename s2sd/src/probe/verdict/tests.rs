@@ -26,6 +26,7 @@ fn findings(attempts: Vec<Attempt>) -> Findings {
             name: "[policy]".to_owned(),
             tls: "required",
             min_tls: "1.2",
+            require_ems: true,
             auth: vec!["external", "dialback"],
             verify: "strict",
             max_stanza: 512 << 10,
@@ -212,6 +213,7 @@ fn every_failure_of_tcp_and_tls_has_words_for_somebody() {
     for (why, side) in [
         (Unsecured::NotTls, Side::Peer),
         (Unsecured::Version, Side::Peer),
+        (Unsecured::NoEms, Side::Peer),
         (Unsecured::NothingInCommon, Side::Peer),
         (Unsecured::Name, Side::Peer),
         (Unsecured::OurCertificate, Side::Us),

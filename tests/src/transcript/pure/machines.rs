@@ -202,6 +202,7 @@ impl Player {
                 cipher: String::new(),
                 group: None,
             },
+            ems: true,
             certificate_shown: self.stage.identity.is_some(),
             channel_bindings: ChannelBindings::none(),
         }

@@ -79,6 +79,7 @@ pub(super) fn secured(certificate_shown: bool) -> Secured {
             cipher: String::new(),
             group: None,
         },
+        ems: true,
         certificate_shown,
         channel_bindings: ChannelBindings::none(),
     }
