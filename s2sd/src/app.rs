@@ -49,7 +49,7 @@ pub enum StartError {
         error: io::Error,
     },
     /// A listener.
-    #[error("cannot listen on {address} ({what}): {error}")]
+    #[error("cannot listen on {address} (`{what}` in [listen]): {}", listen::why_not(*.address, .error))]
     Listen {
         /// Where.
         address: SocketAddr,
@@ -183,6 +183,14 @@ impl Running {
         what: &'static str,
         serve: impl Fn(&Self, TcpListener),
     ) -> Result<Vec<SocketAddr>, StartError> {
+        let unsaid = self
+            .router
+            .means()
+            .house()
+            .config
+            .listen
+            .unsaid
+            .contains(&what);
         let mut bound = Vec::new();
         for &address in addresses {
             let fail = |error| StartError::Listen {
@@ -190,7 +198,14 @@ impl Running {
                 what,
                 error,
             };
-            let listener = listen::bind(address).map_err(fail)?;
+            let (listener, instead) =
+                listen::bind_or_default(address, unsaid, listen::bind).map_err(fail)?;
+            if instead {
+                warn!(
+                    door = what,
+                    "this machine has no IPv6: listening for IPv4 alone"
+                );
+            }
             let local = listener.local_addr().map_err(fail)?;
             info!(address = %local, door = what, "listening");
             bound.push(local);

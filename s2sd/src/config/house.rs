@@ -9,7 +9,7 @@ use std::{
 use super::Secret;
 
 /// `[listen]`: where connections are taken.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct Listen {
     /// Servers, STARTTLS (RFC 6120).
     pub s2s: Vec<SocketAddr>,
@@ -19,7 +19,27 @@ pub struct Listen {
     pub components: Vec<SocketAddr>,
     /// Programs that watch this server; addresses of this machine only.
     pub admin: Vec<SocketAddr>,
+    /// Those of its keys that the file does not have.
+    pub unsaid: Vec<&'static str>,
 }
+
+/// The same addresses, whoever chose them.
+impl PartialEq for Listen {
+    fn eq(&self, other: &Self) -> bool {
+        // Without `..`: a new address is to be compared too.
+        let Self {
+            s2s,
+            s2s_tls,
+            components,
+            admin,
+            unsaid: _,
+        } = self;
+        (s2s, s2s_tls, components, admin)
+            == (&other.s2s, &other.s2s_tls, &other.components, &other.admin)
+    }
+}
+
+impl Eq for Listen {}
 
 impl Default for Listen {
     fn default() -> Self {
@@ -30,6 +50,7 @@ impl Default for Listen {
             s2s_tls: vec![SocketAddr::new(everywhere, 5270)],
             components: vec![SocketAddr::new(here, 5347)],
             admin: Vec::new(),
+            unsaid: vec!["s2s", "s2s_tls", "components", "admin"],
         }
     }
 }

@@ -96,8 +96,10 @@ pub(super) fn config(root: &Reader<'_>, whole: bool) -> Config {
 
 fn listen(table: &Reader<'_>) -> Listen {
     let mut taken: HashMap<std::net::SocketAddr, Range<usize>> = HashMap::new();
-    let mut addresses = |key: &str, default| {
+    let mut unsaid = Vec::new();
+    let mut addresses = |key: &'static str, default| {
         let Some(list) = table.list(key, places::listen_address) else {
+            unsaid.push(key);
             return default;
         };
         for (span, address) in &list {
@@ -136,6 +138,7 @@ fn listen(table: &Reader<'_>) -> Listen {
         table.sink.add(finding.help(help));
     }
     Listen {
+        unsaid,
         admin,
         s2s,
         s2s_tls,

@@ -1,5 +1,6 @@
 //! `s2sd check`: everything that can be known to be wrong before anybody connects.
 
+mod doors;
 mod own;
 mod report;
 mod rule;
@@ -40,6 +41,7 @@ pub(super) fn check(file: &Path, peer: Option<Domain>, json: bool) -> Outcome {
         match peer {
             Some(peer) => report.rule = Some(Rule::of(&config, peer)),
             None => {
+                doors::try_all(&config.listen, &mut report);
                 tickets::fetch(&config, &mut report);
                 ask_dns(&config, &mut report);
             }

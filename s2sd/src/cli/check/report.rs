@@ -1,6 +1,6 @@
 //! What `check` says, for people and as JSON.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, net::SocketAddr};
 
 use serde::{Serialize, Serializer};
 
@@ -16,6 +16,8 @@ pub(super) struct Report {
     file: String,
     findings: Vec<Said>,
     pub(super) domains: Vec<Domain>,
+    /// Where connections will be taken.
+    pub(super) listen: Vec<Door>,
     /// How the domain that was asked about is treated.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_json")]
     pub(super) rule: Option<Rule>,
@@ -49,6 +51,16 @@ pub(super) struct Domain {
     pub(super) found_at: Vec<String>,
 }
 
+/// An address of `[listen]`.
+#[derive(Debug, Serialize)]
+pub(super) struct Door {
+    /// The key.
+    pub(super) key: &'static str,
+    pub(super) address: SocketAddr,
+    /// `free`, `in use by s2sd`, `in use`, `refused`.
+    pub(super) state: &'static str,
+}
+
 /// What a domain shows.
 #[derive(Debug, Serialize)]
 pub(super) struct Certificate {
@@ -65,6 +77,7 @@ impl Report {
             file,
             findings: Vec::new(),
             domains: Vec::new(),
+            listen: Vec::new(),
             rule: None,
             text: String::new(),
             colours,
