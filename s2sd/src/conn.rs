@@ -163,6 +163,11 @@ impl Conn {
         self.begun.map(|begun| begun + time)
     }
 
+    /// Whether an element has begun that is not whole.
+    pub(crate) fn is_within(&self) -> bool {
+        self.begun.is_some()
+    }
+
     /// What came and is not decoded.
     pub(crate) fn unread(&self) -> &[u8] {
         &self.read

@@ -14,7 +14,7 @@ use tokio::time::{sleep_until, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tracing::{Instrument, debug, field::Empty, info, info_span, trace, warn};
 use xmpp_sasl::Failure;
-use xmpp_stream::{Codec, ContentNamespace, Domain};
+use xmpp_stream::{Codec, ContentNamespace, Domain, Frame};
 
 use crate::budget::{Charge, Owner};
 use crate::closed::{By, Cause, Closed};
@@ -52,6 +52,7 @@ struct Driver {
     effects: Vec<InboundEffect>,
     /// When it was accepted: the time for negotiation counts from here, handshakes included.
     began: Instant,
+    /// When something came last, spaces not counted.
     heard: Instant,
     reloads: watch::Receiver<()>,
     /// How fast the domains proved here may send.
@@ -250,11 +251,16 @@ impl Driver {
     }
 
     fn on_read(&mut self, before: u64) {
+        if self.paces.is_any() {
+            self.paces
+                .bytes(self.conn.received() - before, Instant::now());
+        }
+    }
+
+    /// Something came that is more than a space between stanzas, which any peer can send for ever.
+    fn on_heard(&mut self) {
         self.heard = Instant::now();
         self.admission.heard(self.heard);
-        if self.paces.is_any() {
-            self.paces.bytes(self.conn.received() - before, self.heard);
-        }
     }
 
     /// Whoever sent more than its pace is not listened to until then.
@@ -280,8 +286,19 @@ impl Driver {
                 InboundEvent::Reloaded(self.router.means().house())
             } else {
                 match self.conn.frame() {
-                    Ok(Some(frame)) => InboundEvent::Frame(frame),
-                    Ok(None) => return Ok(inbound),
+                    Ok(Some(frame)) => {
+                        if !matches!(frame, Frame::Whitespace) {
+                            self.on_heard();
+                        }
+                        InboundEvent::Frame(frame)
+                    }
+                    Ok(None) => {
+                        // An element that has begun has a time of its own.
+                        if self.conn.is_within() {
+                            self.on_heard();
+                        }
+                        return Ok(inbound);
+                    }
                     Err(error) => InboundEvent::Malformed(error),
                 }
             };
@@ -539,7 +556,7 @@ impl Driver {
                 () = sleep_until(until.into()) => Some(Cause::Timeout("the component does not read")),
                 () = undelivered.wait_for.room() => None,
             };
-            self.admission.heard(Instant::now());
+            self.on_heard();
             if let Some(cause) = cause {
                 let payer = self.conn.payer();
                 self.router.bounce(&stanza, &cause.stanza_error(), payer);

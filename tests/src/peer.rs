@@ -244,6 +244,11 @@ impl Peer {
         self.wire.tls()
     }
 
+    /// How often spaces came between elements.
+    pub fn spaces(&self) -> usize {
+        self.wire.spaces()
+    }
+
     /// What was said so far.
     pub fn transcript(&self) -> &[String] {
         self.wire.transcript()

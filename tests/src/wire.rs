@@ -34,6 +34,8 @@ pub struct Wire {
     unread: BytesMut,
     tls: Option<String>,
     asked_for: Option<String>,
+    /// How often spaces came between elements.
+    spaces: usize,
     transcript: Transcript,
 }
 
@@ -87,8 +89,14 @@ impl Wire {
             unread: BytesMut::new(),
             tls: None,
             asked_for: None,
+            spaces: 0,
             transcript: Transcript::default(),
         }
+    }
+
+    /// How often spaces came between elements, which [`Wire::next`] passes over.
+    pub fn spaces(&self) -> usize {
+        self.spaces
     }
 
     /// Sends this text, whatever it is.
@@ -129,7 +137,10 @@ impl Wire {
                 Some(Frame::Refused(refused)) => {
                     bail!("what came is refused: {}", refused.why())
                 }
-                Some(Frame::Whitespace) => continue,
+                Some(Frame::Whitespace) => {
+                    self.spaces += 1;
+                    continue;
+                }
                 None => {}
             }
             let Some(socket) = self.socket.as_mut() else {

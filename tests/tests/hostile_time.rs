@@ -14,7 +14,9 @@ use s2sd_tests::{
     world::{SECRET, SOON, World},
 };
 use tokio::task::JoinSet;
-use xmpp_stream::{Condition, DialbackFeature, Features, StanzaKind, StreamError, ns};
+use xmpp_stream::{
+    Condition, DialbackFeature, Features, StanzaKind, StreamError, StreamLimits, ns,
+};
 
 /// The daemon's limit is one second; this is more than any machine needs on top.
 const LATE: Duration = Duration::from_secs(5);
@@ -308,4 +310,83 @@ async fn an_element_has_so_much_time_whoever_sends_it() {
     // It hears that no component is there, and nothing worse.
     peer.expect_nothing(Duration::ZERO).await.unwrap();
     bystander.was_well().await.unwrap();
+}
+
+/// What both streams below do, for longer than the daemon waits for a stanza.
+const IDLE: Duration = Duration::from_secs(6);
+
+#[tokio::test]
+async fn spaces_keep_no_stream_open_and_stanzas_do() {
+    let mut world = World::new().unwrap();
+    let daemon = Bystander::daemon("here.test")
+        .policy("tls = 'optional'\nauth = ['dialback']")
+        .tables("[limits]\nidle = '6s'\n");
+    world.start(daemon).await.unwrap();
+    let neighbour = Neighbour::at(&mut world, "evil.test").await.unwrap();
+    let mut spaces = neighbour
+        .proved(&world, "here.test", "here.test")
+        .await
+        .unwrap();
+    let mut stanzas = neighbour
+        .proved(&world, "here.test", "here.test")
+        .await
+        .unwrap();
+    let began = Instant::now();
+    let stanza = "<message type='error' from='evil.test' to='here.test'/>";
+    loop {
+        // Of a space and of a stanza each.
+        spaces.send(" ").await.ok();
+        stanzas.send(stanza).await.unwrap();
+        match spaces.next_within(Duration::from_millis(50)).await {
+            Ok(Event::Nothing) => assert!(began.elapsed() < IDLE + SOON, "it waits and waits"),
+            Ok(Event::Footer) => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(began.elapsed() >= IDLE - Duration::from_secs(1));
+    let goes_on = stanzas.next_within(Duration::from_millis(50)).await;
+    assert!(matches!(goes_on, Ok(Event::Nothing)), "{goes_on:?}");
+}
+
+#[tokio::test]
+async fn when_a_stream_is_idle_is_announced_and_what_the_peer_announces_is_kept() {
+    let mut world = World::new().unwrap();
+    let daemon = Bystander::daemon("here.test").policy("tls = 'optional'\nauth = ['dialback']");
+    world.start(daemon).await.unwrap();
+    let mut peer = world.connect("here.test").await.unwrap();
+    let opened = peer.open("calm.test", "here.test").await.unwrap();
+    let limits = opened.features.limits.unwrap();
+    assert_eq!(limits.idle_seconds, Some(3600));
+    // One that closes streams after two seconds hears a space before that, and one that does not say so hears none.
+    let mut component = world.component("here.test").await.unwrap();
+    let mut streams = Vec::new();
+    for (domain, idle_seconds) in [("hasty.test", Some(2)), ("calm.test", None)] {
+        let server = world.listen(domain).await.unwrap();
+        let message = format!("<message from='here.test' to='{domain}' id='1'/>");
+        component.send(message).await.unwrap();
+        let mut there = server.accept().await.unwrap();
+        let offer = Features {
+            dialback: Some(DialbackFeature { errors: true }),
+            limits: Some(StreamLimits {
+                idle_seconds,
+                ..StreamLimits::default()
+            }),
+            ..Features::default()
+        };
+        there.answer_open("there", &offer).await.unwrap();
+        there.expect(ns::DIALBACK, "result").await.unwrap();
+        let valid = format!("<db:result from='{domain}' to='here.test' type='valid'/>");
+        there.send(valid).await.unwrap();
+        there.expect_stanza(StanzaKind::Message).await.unwrap();
+        streams.push((there, server));
+    }
+    let began = Instant::now();
+    while streams[0].0.spaces() == 0 {
+        assert!(began.elapsed() < SOON, "no space comes");
+        let next = streams[0].0.next_within(Duration::from_millis(50)).await;
+        assert!(matches!(next, Ok(Event::Nothing)), "{next:?}");
+    }
+    let next = streams[1].0.next_within(Duration::from_millis(50)).await;
+    assert!(matches!(next, Ok(Event::Nothing)), "{next:?}");
+    assert_eq!(streams[1].0.spaces(), 0);
 }

@@ -4,6 +4,8 @@
 //! was found good), XEP-0220 §2.4.1 (the dialback feature), XEP-0440 §3
 //! (the channel-binding types).
 
+use std::time::Duration;
+
 use xmpp_stream::{DialbackFeature, Domain, Features, StreamLimits};
 
 use xmpp_sasl::ChannelBindingType;
@@ -167,10 +169,15 @@ impl Offer {
         }
     }
 
-    pub(super) fn features(&self, max_stanza: usize) -> Features {
+    /// `idle`: after this time without a stanza the stream is closed.
+    pub(super) fn features(&self, max_stanza: usize, idle: Duration) -> Features {
         let limits = StreamLimits {
             max_bytes: u64::try_from(max_stanza).ok(),
-            idle_seconds: None,
+            // An xs:unsignedInt (XEP-0478 §9).
+            idle_seconds: u32::try_from(idle.as_secs())
+                .ok()
+                .filter(|it| *it > 0)
+                .map(Into::into),
         };
         Features {
             starttls: self.starttls.then_some(self.tls_first),

@@ -214,7 +214,7 @@ impl LaneTask {
                 let (written, queued) = (stream.conn.written(), !stream.conn.is_flushed());
                 let stall = &mut stream.stall;
                 (
-                    Some(stream.quiet_since + limits.keepalive),
+                    Some(stream.quiet_since + stream.outbound.keepalive()),
                     Some(stream.used + idle),
                     stall.deadline(Instant::now(), written, queued, limits.stall),
                     stream.conn.whole_until(limits.stanza_time),

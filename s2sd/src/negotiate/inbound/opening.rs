@@ -114,7 +114,9 @@ impl Inbound {
         match offer(&asked) {
             Ok(offer) => {
                 out.push(InboundEffect::Send(
-                    offer.features(self.policy.max_stanza).to_bytes(),
+                    offer
+                        .features(self.policy.max_stanza, self.house.config.limits.idle)
+                        .to_bytes(),
                 ));
                 self.open(offer)
             }

@@ -20,7 +20,7 @@ pub use awaits::Awaits;
 pub use sasl::{Calculated, Calculation, spend};
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use xmpp_dialback::{Initiating, Pair, Question, Verdict, Verifying};
@@ -164,7 +164,12 @@ pub struct Outbound {
     deadline: Instant,
     established: bool,
     peer_max_stanza: Option<u64>,
+    /// After this time without a word of ours the peer may close the stream, as it says (XEP-0478).
+    peer_idle: Option<Duration>,
 }
+
+/// A peer that says that it closes streams at once does not have us write all the time.
+const LEAST_KEEPALIVE: Duration = Duration::from_secs(1);
 
 enum Stage {
     /// Direct TLS was made, or STARTTLS: before anything else is said, the certificate is judged.
@@ -230,6 +235,7 @@ impl Outbound {
             deadline,
             established: false,
             peer_max_stanza: None,
+            peer_idle: None,
         });
         if this.transport.is_tls() {
             this.judge(out);
@@ -257,6 +263,16 @@ impl Outbound {
     /// The largest stanza the peer takes, if it said so (XEP-0478).
     pub fn peer_max_stanza(&self) -> Option<u64> {
         self.peer_max_stanza
+    }
+
+    /// After this time in which nothing was said, a space is (RFC 6120 §4.6.1): well before the peer takes the stream for
+    /// idle, if it said when that is (XEP-0478).
+    pub fn keepalive(&self) -> Duration {
+        let own = self.house.config.limits.keepalive;
+        match self.peer_idle {
+            Some(idle) => own.min((idle / 2).max(LEAST_KEEPALIVE)),
+            None => own,
+        }
     }
 
     /// What carries the stream.

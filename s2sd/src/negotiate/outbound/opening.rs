@@ -1,5 +1,7 @@
 //! How a stream begins: the peer's header and features, TLS, whose certificate it is (RFC 6120 §4.3, §5).
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use xmpp_dialback::Initiating;
 use xmpp_stream::{Condition, Element, Features, StreamError, StreamHeader, ns};
@@ -47,6 +49,12 @@ impl Outbound {
             // RFC 6120 §13.12: no server may take less, so who says less is not believed.
             .filter(|most| *most >= LEAST_LIMIT)
             .or(self.peer_max_stanza);
+        self.peer_idle = features
+            .limits
+            .and_then(|limits| limits.idle_seconds)
+            .filter(|seconds| *seconds > 0)
+            .map(Duration::from_secs)
+            .or(self.peer_idle);
         self.initiating
             .set_errors_announced(features.dialback.is_some_and(|dialback| dialback.errors));
         if let Some(method) = self.authenticated {
@@ -114,6 +122,7 @@ impl Outbound {
         self.stream_id.clear();
         self.features = Features::default();
         self.peer_max_stanza = None;
+        self.peer_idle = None;
         self.refusal = None;
         self.initiating = Initiating::new(self.house.config.limits.pairs_per_stream);
     }

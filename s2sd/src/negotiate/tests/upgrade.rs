@@ -1,6 +1,9 @@
 //! STARTTLS: what was said before it counts for nothing after it (RFC 6120 §5.4.3.3).
 
+use std::time::Duration;
+
 use super::*;
+use crate::config::{self, MinTls, TlsFloor};
 
 /// All frames of a stream that says this.
 fn frames(said: &str) -> Vec<Frame> {
@@ -36,7 +39,11 @@ fn a_limit_on_stanzas_holds_only_if_it_was_said_within_tls_and_is_one() {
         outbound
     };
     let limit = |most: u64| {
-        format!("<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>{most}</max-bytes></limits>")
+        format!(
+            "<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>{most}</max-bytes>\
+             <idle-seconds>{}</idle-seconds></limits>",
+            most / 1000
+        )
     };
     let says = |said: String| -> Vec<OutboundEvent> {
         let said = frames(&format!("{OPEN} id='1' from='b.test' version='1.0'>{said}"));
@@ -49,6 +56,7 @@ fn a_limit_on_stanzas_holds_only_if_it_was_said_within_tls_and_is_one() {
     );
     outbound = hear(outbound, says(clear));
     assert_eq!(outbound.peer_max_stanza(), Some(20_000));
+    assert_eq!(outbound.keepalive(), Duration::from_secs(10));
     let Transport::Tls(secured) = tls(b"x") else {
         panic!()
     };
@@ -63,10 +71,82 @@ fn a_limit_on_stanzas_holds_only_if_it_was_said_within_tls_and_is_one() {
     ];
     outbound = hear(outbound, upgraded);
     assert_eq!(outbound.peer_max_stanza(), None);
+    let own = config::Limits::default().keepalive;
+    assert_eq!(outbound.keepalive(), own);
     assert_eq!(outbound.stream_id(), "");
     let within = format!("<stream:features>{}</stream:features>", limit(9_999));
     outbound = hear(outbound, says(within));
     assert_eq!(outbound.peer_max_stanza(), None);
+    // Well before the 9 seconds after which the peer may close the stream.
+    assert_eq!(outbound.keepalive(), Duration::from_millis(4_500));
+}
+
+/// A house in which peers have rules of their own for the handshake.
+fn picky() -> Arc<House> {
+    let peers = "[[peer]]\ndomain = 'new.test'\nmin_tls = '1.3'\n\
+                 [[peer]]\ndomain = 'old.test'\nrequire_ems = false\n";
+    house("b.test", peers)
+}
+
+#[test]
+fn what_a_handshake_lacks_for_a_peer_ends_the_stream_when_it_says_who_it_is() {
+    // The version, whether it has the extended master secret, and who may use it.
+    for (version, ems, may) in [
+        ("TLS 1.3", true, &["new.test", "old.test", "a.test"][..]),
+        ("TLS 1.2", true, &["old.test", "a.test"]),
+        ("TLS 1.2", false, &["old.test"]),
+    ] {
+        for from in ["new.test", "old.test", "a.test"] {
+            let Transport::Tls(mut secured) = tls(b"x") else {
+                panic!()
+            };
+            secured.facts.version = version;
+            secured.ems = ems;
+            let (transport, mut effects) = (Transport::Tls(secured), Vec::new());
+            let inbound = Inbound::new(picky(), Box::new(Counting(2)), transport, Instant::now());
+            let text = format!("{OPEN} from='{from}' to='b.test' version='1.0'>");
+            let header = InboundEvent::Frame(frames(&text).remove(0));
+            let closed = inbound.handle(header, &mut effects).err();
+            let is_let_in = may.contains(&from);
+            assert_eq!(closed.is_none(), is_let_in, "{from} {version} {ems}");
+            let said = format!("{effects:?}").contains("policy-violation");
+            assert_eq!(said, !is_let_in, "{from} {version} {ems}: {effects:?}");
+        }
+    }
+}
+
+#[test]
+fn a_handshake_is_made_by_the_rules_of_whom_the_header_in_clear_names() {
+    let toml = "[[domain]]\nname = 'b.test'\n[policy]\ntls = 'optional'\n\
+                [[peer]]\ndomain = 'new.test'\nmin_tls = '1.3'\n\
+                [[peer]]\ndomain = 'old.test'\nrequire_ems = false\n";
+    let loaded = match Config::from_toml(toml, "s2sd.toml", &std::env::temp_dir()) {
+        Ok(loaded) => loaded,
+        Err(faults) => panic!("{faults}"),
+    };
+    let house = House::new(Arc::new(loaded.config), Secret::new("b"), |_| true);
+    let house = Arc::new(house);
+    for (from, min, ems) in [
+        ("new.test", MinTls::V1_3, true),
+        ("old.test", MinTls::V1_2, false),
+        ("a.test", MinTls::V1_2, true),
+    ] {
+        let mut effects = Vec::new();
+        let (house, plain) = (Arc::clone(&house), Transport::Plain);
+        let mut inbound = Inbound::new(house, Box::new(Counting(2)), plain, Instant::now());
+        let clear = format!(
+            "{OPEN} from='{from}' to='b.test' version='1.0'><starttls xmlns='{}'/>",
+            xmpp_stream::ns::TLS
+        );
+        for frame in frames(&clear) {
+            let event = InboundEvent::Frame(frame);
+            inbound = inbound.handle(event, &mut effects).unwrap();
+        }
+        let Some(InboundEffect::StartTls { floor, .. }) = effects.pop() else {
+            panic!("{effects:?}")
+        };
+        assert_eq!(floor, TlsFloor { min, ems });
+    }
 }
 
 #[test]
