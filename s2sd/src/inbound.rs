@@ -472,13 +472,13 @@ impl Driver {
                 self.router.bounce(&stanza, &error, payer);
                 Ok(None)
             }
-            InboundEffect::Stray(what) => Ok(self.on_stray(&what)),
+            InboundEffect::Stray { what, is_stanza } => Ok(self.on_stray(&what, is_stanza)),
         }
     }
 
     /// What this server knows nothing of goes nowhere.
-    fn on_stray(&mut self, what: &PeerText) -> Option<InboundEvent> {
-        match self.strays.note(Instant::now(), false) {
+    fn on_stray(&mut self, what: &PeerText, is_stanza: bool) -> Option<InboundEvent> {
+        match self.strays.note(Instant::now(), is_stanza) {
             Stray::Say(passed_over) => {
                 info!(
                     proved = Empty,

@@ -8,7 +8,7 @@
 
 use xmpp_stream::{
     Condition, Context, Domain, Element, ErrorType, Spelling, StanzaCondition, StanzaError,
-    StanzaKind, Writer, ns, split_jid,
+    StanzaKind, Writer, split_jid,
 };
 
 use crate::budget::{Account, Charge};
@@ -110,14 +110,14 @@ impl Stanza {
     /// What stands for an element that would be a stanza of the pair in the namespace of this stream, and is in that of
     /// another kind of stream (RFC 6120 §4.8.2, XEP-0114 §3), where an error may answer it.
     pub(crate) fn foreign(element: &Element, authorized: &Authorized) -> Option<Self> {
-        if !matches!(element.namespace(), ns::CLIENT | ns::SERVER | ns::COMPONENT) {
-            return None;
-        }
-        let kind = StanzaKind::from_name(element.name().as_bytes())?;
+        let kind = element.kind_anywhere()?;
         let pair = authorized.pair();
-        named(element, &pair.remote, &pair.local).ok()?;
+        let is_ours = matches!(
+            named(element, &pair.remote, &pair.local),
+            Ok(_) | Err(Refused::Malformed)
+        );
         let is_answer = matches!(element.kind().as_deref(), Some("error" | "result"));
-        (!is_answer).then(|| Self::standing_for(element, kind, authorized))?
+        (is_ours && !is_answer).then(|| Self::standing_for(element, kind, authorized))?
     }
 
     fn standing_for(element: &Element, kind: StanzaKind, authorized: &Authorized) -> Option<Self> {

@@ -6,6 +6,7 @@ use s2sd_tests::{
     neighbour::Neighbour,
     party::Party,
     peer::Peer,
+    wire::Event,
     world::{Daemon, RawServer, SOON, World},
 };
 use xmpp_stream::{Condition, DialbackFeature, Element, Features, StanzaKind, ns};
@@ -272,4 +273,41 @@ async fn what_is_unknown_on_an_incoming_stream_is_passed_over_and_a_flood_of_it_
 async fn arrives_at(component: &mut Party, id: usize) {
     let got = component.expect("a message", SOON, |_| true).await.unwrap();
     assert_eq!(got.id(), Some(id.to_string().into()), "{got:?}");
+}
+
+/// What the socket took counts as sent. A socket that is closed over unread bytes is reset, and takes it back.
+#[tokio::test]
+async fn what_was_sent_before_the_other_server_said_nonsense_arrives_and_the_rest_after_it() {
+    const COUNT: usize = 100;
+    let (_world, server, mut component) = here().await;
+    component.send(message("first")).await.unwrap();
+    let mut peer = stream(&server).await;
+    arrives(&mut peer, "first").await;
+    let body = "long ".repeat(20_000);
+    for id in 0..COUNT {
+        let text = format!(
+            "<message from='u@here.test' to='v@b.test' id='{id}'><body>{body}</body></message>"
+        );
+        component.send(text).await.unwrap();
+    }
+    // All of them are on their way when this is there.
+    nothing_came_back(&mut component).await;
+    // More than is read at once.
+    peer.send("</nonsense>".repeat(50_000)).await.unwrap();
+    let mut next = 0;
+    let mut peers = 0;
+    while next < COUNT {
+        match peer.next().await.unwrap() {
+            Event::Element(got) if got.stanza().is_some() => {
+                assert_eq!(got.id(), Some(next.to_string().into()), "on stream {peers}");
+                next += 1;
+            }
+            Event::Element(_) | Event::Footer => {}
+            _ => {
+                drop(peer);
+                peer = stream(&server).await;
+                peers += 1;
+            }
+        }
+    }
 }

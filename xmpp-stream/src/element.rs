@@ -31,8 +31,7 @@ impl StanzaKind {
         }
     }
 
-    /// The kind whose elements have this name.
-    pub fn from_name(name: &[u8]) -> Option<Self> {
+    fn from_name(name: &[u8]) -> Option<Self> {
         match name {
             b"message" => Some(Self::Message),
             b"presence" => Some(Self::Presence),
@@ -283,8 +282,8 @@ impl Element {
         parsed.filter(|it| it.stanza().is_some()).unwrap_or(self)
     }
 
-    /// Which stanza it would be on a stream with its namespace.
-    pub(crate) fn kind_anywhere(&self) -> Option<StanzaKind> {
+    /// Which stanza it would be on a stream with its namespace (RFC 6120 §4.8.2, XEP-0114 §3).
+    pub fn kind_anywhere(&self) -> Option<StanzaKind> {
         ContentNamespace::from_uri(self.namespace())?;
         StanzaKind::from_name(self.name().as_bytes())
     }

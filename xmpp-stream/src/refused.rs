@@ -4,10 +4,7 @@ use bytes::BytesMut;
 
 use crate::element::Head;
 use crate::framer::TOKEN;
-use crate::{
-    ContentNamespace, DecodeError, Element, ErrorType, StanzaCondition, StanzaError, Writer, ns,
-    writer,
-};
+use crate::{DecodeError, Element, ErrorType, StanzaCondition, StanzaError, Writer, ns, writer};
 
 /// A first-level element that was whole, and why it is for nobody. Of a stanza there is as much as an answer needs.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -24,7 +21,7 @@ impl RefusedElement {
         }
     }
 
-    /// If it was a stanza: one with the same kind, addresses, id and type, without anything in it.
+    /// If it was a stanza, or one but for its namespace: one with the same kind, addresses, id and type, without anything in it.
     pub fn stanza(&self) -> Option<&Element> {
         self.stub.as_ref()
     }
@@ -53,12 +50,10 @@ impl RefusedElement {
     }
 }
 
-/// What is left of a stanza, of one that [`Element::adopted`] would take too where that is done. An id or type that is longer than any attribute may be is none.
+/// What is left of a stanza, in whatever content namespace it is. An id or type that is longer than any attribute may be
+/// is none.
 fn stub(element: &Element) -> Option<Element> {
-    let kind = match element.context().content() {
-        ContentNamespace::Component => element.kind_anywhere()?,
-        ContentNamespace::Server | ContentNamespace::Client => element.stanza()?,
-    };
+    let kind = element.kind_anywhere()?;
     let mut bytes = BytesMut::from("<");
     bytes.extend_from_slice(kind.name().as_bytes());
     let attributes = [

@@ -364,7 +364,7 @@ impl Attempt<'_> {
                     OutboundEffect::MayAsk => outcome = Some(Opened::ToAsk),
                     // Nothing of this before a pair is added, or a question asked.
                     OutboundEffect::PairRefused(..)
-                    | OutboundEffect::Stray(_)
+                    | OutboundEffect::Stray { .. }
                     | OutboundEffect::NotAsked(_)
                     | OutboundEffect::Answered(..) => {}
                 }

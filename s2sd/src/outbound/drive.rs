@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::sleep_until;
 use tracing::{Instrument, debug, field::Empty, info, info_span, trace, warn};
 use xmpp_stream::{ContentNamespace, Context, Element, ErrorType, StanzaCondition, StanzaError};
 
@@ -59,7 +59,7 @@ pub(super) struct LaneTask {
     stale: bool,
     stopping: Option<Instant>,
     /// What came on the stream and has no place there, not yet looked at.
-    strays: Vec<Element>,
+    strays: Vec<(PeerText, Option<Element>)>,
     reloads: watch::Receiver<()>,
 }
 
@@ -407,8 +407,8 @@ impl LaneTask {
             };
             trace!(?event, "received");
             self.say(event).await;
-            while let Some(stray) = self.strays.pop() {
-                if self.on_stray(&stray) == Stray::TooMany {
+            while let Some((what, stanza)) = self.strays.pop() {
+                if self.on_stray(&what, stanza.as_ref()) == Stray::TooMany {
                     self.say(OutboundEvent::TooManyStrays).await;
                 }
             }
@@ -416,24 +416,23 @@ impl LaneTask {
     }
 
     /// Something came where nothing comes. It goes nowhere; at most its sender's stanza bounces.
-    fn on_stray(&mut self, stray: &Element) -> Stray {
+    fn on_stray(&mut self, what: &PeerText, stanza: Option<&Element>) -> Stray {
         let Some(stream) = &mut self.stream else {
             return Stray::PassOver;
         };
-        let is_stanza = stray.stanza().is_some();
-        let what = stream.strays.note(Instant::now(), is_stanza);
-        if let Stray::Say(passed_over) = what {
-            let name = PeerText::new(stray.name());
-            let error = stray.kind().as_deref() == Some("error");
+        let verdict = stream.strays.note(Instant::now(), stanza.is_some());
+        if let Stray::Say(passed_over) = verdict {
+            let error = stanza.is_some_and(|it| it.kind().as_deref() == Some("error"));
             info!(
                 unproved = Empty,
-                ?name,
+                ?what,
                 error,
                 passed_over,
                 "ignored: nothing comes by an outgoing stream"
             );
         }
-        let answered = stream.carried.answered(stray).and_then(|stanza| {
+        let answered = stanza.and_then(|stanza| {
+            let stanza = stream.carried.answered(stanza)?;
             let element = Element::parse(stanza, &Context::new(ContentNamespace::Server)).ok()?;
             Stanza::own(element).ok()
         });
@@ -441,7 +440,7 @@ impl LaneTask {
             let payer = stream.conn.payer().clone();
             self.router.bounce(&stanza, &refused(), &payer);
         }
-        what
+        verdict
     }
 
     /// What the socket took has left this server: best effort ends here (without XEP-0198 nobody can say more).
@@ -489,7 +488,7 @@ impl LaneTask {
                 | OutboundEffect::MayAsk
                 | OutboundEffect::NotAsked(_)
                 | OutboundEffect::Answered(..) => {}
-                OutboundEffect::Stray(element) => self.strays.push(element),
+                OutboundEffect::Stray { what, stanza } => self.strays.push((what, stanza)),
             }
         }
         match step {
@@ -511,7 +510,9 @@ impl LaneTask {
     }
 
     async fn on_closed(&mut self, mut conn: Conn, unwritten: VecDeque<Unwritten>, closed: Closed) {
-        let _ = timeout(LAST_WORDS, conn.shut()).await;
+        // Until the peer has read its way to the end: what the socket took counts as sent, and the next stream must not
+        // overtake it.
+        conn.close(LAST_WORDS, &closed).await;
         self.over(conn.written(), unwritten, closed);
     }
 

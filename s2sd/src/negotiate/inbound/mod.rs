@@ -120,7 +120,12 @@ pub enum InboundEffect {
     /// A stanza that goes no further, and what its sender is told.
     Bounce(Stanza, StanzaError, Authorized),
     /// A proved peer sent something of which this server knows nothing. It is ignored, and counted.
-    Stray(PeerText),
+    Stray {
+        /// What came.
+        what: PeerText,
+        /// Whether it is a stanza but for its namespace.
+        is_stanza: bool,
+    },
 }
 
 /// The receiving entity.
@@ -366,7 +371,10 @@ impl Inbound {
                     }
                 }
                 (Stage::Open(_), None) if self.is_authenticated() => {
-                    out.push(InboundEffect::Stray(refused.why().to_string().into()));
+                    out.push(InboundEffect::Stray {
+                        what: refused.why().to_string().into(),
+                        is_stanza: false,
+                    });
                     Ok(self)
                 }
                 _ => {
@@ -435,7 +443,10 @@ impl Inbound {
             }
             None => {
                 let what = format!("{} in {}", element.name(), element.namespace());
-                InboundEffect::Stray(what.into())
+                InboundEffect::Stray {
+                    what: what.into(),
+                    is_stanza: element.kind_anywhere().is_some(),
+                }
             }
         });
         Ok(self)

@@ -34,6 +34,7 @@ use self::dialback::answered_by_the_end;
 use super::{Authorized, DomainPair, House, Judged, Method, Secured, Transport};
 use crate::closed::{By, Cause, Closed};
 use crate::config::{Policy, TlsMode};
+use crate::peer_text::PeerText;
 use crate::tls::judgement::{Because, Judgement};
 
 /// What the stream is for.
@@ -131,7 +132,12 @@ pub enum OutboundEffect {
     Answered(Pair, String, Verdict),
     /// On an open stream came a stanza, whose direction nothing proved, or an element that means nothing here. It goes
     /// nowhere, and the stream goes on: one element is no reason to take the way from everybody.
-    Stray(Element),
+    Stray {
+        /// What came.
+        what: PeerText,
+        /// If it is a stanza, or one but for its namespace: what is left of it.
+        stanza: Option<Element>,
+    },
 }
 
 /// The initiating entity.
@@ -387,8 +393,16 @@ impl Outbound {
             }
             (Frame::Refused(refused), stage) => {
                 // A stanza in the wrong direction, whatever is in it.
-                if let (Stage::Established, Some(stub)) = (stage, refused.stanza()) {
-                    return self.on_established(stub, out);
+                if let Stage::Established = stage {
+                    if let Some(stub) = refused.stanza() {
+                        return self.on_established(stub, out);
+                    }
+                    self.stage = Stage::Established;
+                    out.push(OutboundEffect::Stray {
+                        what: refused.why().to_string().into(),
+                        stanza: None,
+                    });
+                    return Ok(self);
                 }
                 let stream_error = refused.why().stream_error();
                 Err(self.refuse(stream_error, refused.why().to_string(), out))
@@ -463,7 +477,11 @@ impl Outbound {
             // COMPAT(ejabberd 23.01): answers a stanza that it cannot decode on the stream by which it came. Test
             // `an_error_in_the_wrong_direction_is_told_in_our_words_and_the_stream_goes_on`.
             if element.namespace() != ns::DIALBACK {
-                out.push(OutboundEffect::Stray(element.clone()));
+                let is_stanza = element.kind_anywhere().is_some();
+                out.push(OutboundEffect::Stray {
+                    what: element.name().into(),
+                    stanza: is_stanza.then(|| element.clone()),
+                });
                 return Ok(self);
             }
             return Err(self.refuse_element(element, "not understood here", out));

@@ -254,7 +254,7 @@ impl Stream<'_> {
                 | OutboundEffect::Calculate(_)
                 | OutboundEffect::Established(_)
                 | OutboundEffect::PairRefused(..)
-                | OutboundEffect::Stray(_)
+                | OutboundEffect::Stray { .. }
                 | OutboundEffect::MayAsk => {}
             }
         }

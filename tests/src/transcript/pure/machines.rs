@@ -260,7 +260,7 @@ impl Player {
                 InboundEffect::Compute(computation) => {
                     answers.push_back(InboundEvent::Computed(computation.run()));
                 }
-                InboundEffect::Explain { .. } | InboundEffect::Stray(_) => {}
+                InboundEffect::Explain { .. } | InboundEffect::Stray { .. } => {}
                 InboundEffect::Ask(pair, question) => questions.push((pair, question)),
                 InboundEffect::Restart(limits) => self.restart(Stream::Main, limits),
                 InboundEffect::SetLimits(limits) => self.main()?.codec.set_limits(limits),
@@ -335,7 +335,7 @@ impl Player {
                     cause.name().to_owned(),
                 )),
                 // It goes nowhere.
-                OutboundEffect::Stray(_) => {}
+                OutboundEffect::Stray { .. } => {}
                 OutboundEffect::MayAsk => {
                     let line = self.lines.get(&stream).context("no line")?;
                     let question = line.question.clone().context("nothing is to be asked")?;
