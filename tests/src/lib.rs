@@ -21,6 +21,7 @@ pub mod https;
 mod hub;
 pub mod journal;
 pub mod neighbour;
+pub mod odd;
 pub mod party;
 pub mod peer;
 pub mod sasl_tool;

@@ -38,6 +38,7 @@ pub enum Manner {
 #[derive(Debug)]
 pub struct Party {
     address: String,
+    is_component: bool,
     outgoing: mpsc::Sender<Bytes>,
     inbox: mpsc::Receiver<Element>,
     passed_over: Vec<Element>,
@@ -80,7 +81,9 @@ impl Party {
         let (wire, address) = attached
             .await
             .with_context(|| format!("cannot attach {end:?}"))?;
-        Ok(Self::over(wire, address, manner))
+        let mut party = Self::over(wire, address, manner);
+        party.is_component = matches!(end, End::Component { .. });
+        Ok(party)
     }
 
     /// A party over a connection that is authenticated already.
@@ -97,6 +100,7 @@ impl Party {
         let task = tokio::spawn(serving.run(commands, arrived));
         Self {
             address,
+            is_component: false,
             outgoing,
             inbox,
             passed_over: Vec::new(),
@@ -109,6 +113,11 @@ impl Party {
     /// Where others write to it: the full address.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Whether it speaks for a whole domain.
+    pub fn is_component(&self) -> bool {
+        self.is_component
     }
 
     /// Sends a stanza.

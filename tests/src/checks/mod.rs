@@ -9,12 +9,12 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{bail, ensure};
+use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use xmpp_stream::{Element, StanzaError, StanzaKind, Writer, ns};
 
-use crate::party::Party;
+use crate::{odd::Odd, party::Party};
 
 /// One check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -27,10 +27,12 @@ pub enum Check {
     Presence,
     /// Numbered messages: all arrive, in order, none twice.
     Order,
+    /// The same with odd stanzas of other users between them, where the sender is a component: see [`crate::odd`].
+    Odd,
 }
 
 impl Check {
-    /// All of them.
+    /// What each exchange is seen by. What is odd is for itself: some servers end streams for it.
     pub const ALL: [Self; 4] = [Self::Message, Self::Ping, Self::Presence, Self::Order];
 
     /// As on the command line and in the JSON.
@@ -40,6 +42,7 @@ impl Check {
             Self::Ping => "ping",
             Self::Presence => "presence",
             Self::Order => "order",
+            Self::Odd => "odd",
         }
     }
 }
@@ -51,10 +54,12 @@ pub struct Plan {
     pub checks: Vec<Check>,
     /// From the second end to the first, too.
     pub both_ways: bool,
-    /// How many messages [`Check::Order`] sends.
+    /// How many messages [`Check::Order`] and [`Check::Odd`] send.
     pub count: usize,
     /// How long each check may take.
     pub within: Duration,
+    /// What [`Check::Odd`] says; by the clock if it is `None`.
+    pub seed: Option<u64>,
 }
 
 impl Default for Plan {
@@ -64,6 +69,7 @@ impl Default for Plan {
             both_ways: true,
             count: 1000,
             within: Duration::from_secs(30),
+            seed: None,
         }
     }
 }
@@ -160,7 +166,13 @@ async fn one(check: Check, a: &mut Party, b: &mut Party, plan: &Plan) -> anyhow:
             ping(a, &target, plan.within).await
         }
         Check::Presence => presence(a, b, plan.within).await,
-        Check::Order => order(a, b, plan.count, plan.within).await,
+        Check::Order => order(a, b, None, plan).await,
+        Check::Odd => {
+            let seed = plan.seed.unwrap_or_else(clock);
+            let odd = Odd::new(seed, domain(a.address()), domain(b.address()));
+            let passed = order(a, b, Some(odd), plan).await;
+            passed.with_context(|| format!("with the seed {seed}"))
+        }
     }
 }
 
@@ -262,7 +274,13 @@ async fn presence(a: &mut Party, b: &mut Party, within: Duration) -> anyhow::Res
     Ok(())
 }
 
-async fn order(a: &mut Party, b: &mut Party, count: usize, within: Duration) -> anyhow::Result<()> {
+async fn order(
+    a: &mut Party,
+    b: &mut Party,
+    mut odd: Option<Odd>,
+    plan: &Plan,
+) -> anyhow::Result<()> {
+    let (count, within) = (plan.count, plan.within);
     let token = token();
     let (from, to) = (a.address().to_owned(), b.address().to_owned());
     // One more at the end, so that a copy of the last is noticed too.
@@ -271,6 +289,11 @@ async fn order(a: &mut Party, b: &mut Party, count: usize, within: Duration) -> 
             let id = format!("{token}-{number}");
             a.send(chat(&from, &to, &id, &format!("number {number}")))
                 .await?;
+            if let Some(odd) = odd.as_mut().filter(|_| a.is_component())
+                && odd.one_in(2)
+            {
+                a.send(odd.element()).await?;
+            }
         }
         let bounced = bounce(a, &format!("{token}-"), within).await?;
         bail!("a message came back: {bounced}")
@@ -380,6 +403,15 @@ pub async fn refused(
         }
     }
     findings
+}
+
+fn domain(address: &str) -> &str {
+    xmpp_stream::split_jid(address).1
+}
+
+fn clock() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |now| u64::from(now.subsec_nanos()))
 }
 
 /// A word that is in no other stanza.

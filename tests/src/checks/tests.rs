@@ -25,6 +25,7 @@ async fn order_with(fault: Fault) -> String {
         both_ways: false,
         count: 20,
         within: Duration::from_millis(500),
+        seed: None,
     };
     let findings = run(&mut a, Other::Party(&mut b), &plan).await;
     findings[0].outcome.clone().unwrap_err()

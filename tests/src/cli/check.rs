@@ -32,6 +32,7 @@ use super::{Outcome, Time, run::say};
 ///   ping        an XEP-0199 ping each way
 ///   presence    directed presence each way
 ///   order       COUNT numbered messages each way: all arrive, in order, none twice
+///   odd         the same with odd stanzas of other users between them, from components; only where it is asked for
 ///
 /// With --refused it is the other way round: a message and a ping from a to b must not arrive and must come back as
 /// an error, once. The check is then {"check":"refused", …, "condition":"remote-server-timeout","text":"…"}.
@@ -50,12 +51,15 @@ pub(super) struct Args {
     /// Only from a to b.
     #[arg(long)]
     one_way: bool,
-    /// How many messages for `order`.
+    /// How many messages for `order` and `odd`.
     #[arg(long, default_value_t = 1000)]
     count: usize,
     /// How long each step may take (attaching, an answer, all of `order`).
     #[arg(long, default_value = "30s")]
     timeout: Time,
+    /// For `odd`: the same odd stanzas again.
+    #[arg(long)]
+    seed: Option<u64>,
     /// What a sends to b must be refused.
     #[arg(long, conflicts_with_all = ["only", "one_way"])]
     refused: bool,
@@ -106,6 +110,7 @@ async fn exchange(args: &Args, within: Duration) -> anyhow::Result<Vec<checks::F
         both_ways: !args.one_way,
         count: args.count,
         within,
+        seed: args.seed,
     };
     Ok(checks::run(&mut a, b, &plan).await)
 }
