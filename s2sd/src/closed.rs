@@ -298,6 +298,11 @@ impl Cause {
         self.reach() > Self::Descriptors.reach()
     }
 
+    /// Whether nobody answered at the place, or nobody that went on: another place may be better.
+    pub(crate) fn is_of_the_place(&self) -> bool {
+        matches!(self, Self::Connect(_) | Self::Timeout(_) | Self::Lost(_))
+    }
+
     /// Our own lists do not have the domain.
     pub fn denied(remote: &Domain, why: &Denied) -> Self {
         Self::Policy(format!("{remote} is not admitted: {why}").into())

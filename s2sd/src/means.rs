@@ -20,7 +20,7 @@ use crate::guests::{Guests, Throttle, Turns};
 use crate::machine;
 use crate::negotiate::{House, Secured};
 use crate::pace::Paces;
-use crate::resolve::{Asker, Dns, Posh};
+use crate::resolve::{Asker, Dns, Places, Posh};
 use crate::tls::{self, ByName, Tls, binding, facts::TLS_1_3};
 
 /// Shared by all tasks.
@@ -32,6 +32,8 @@ pub(crate) struct Means {
     pub(crate) tls: Tls,
     /// The resolver, on nobody's account.
     pub(crate) dns: Dns,
+    /// Where nobody answered lately.
+    pub(crate) places: Places,
     /// How many descriptors there may be, and for whom.
     pub(crate) descriptors: Arc<Descriptors>,
     /// What domains publish about certificates on the web.
@@ -96,6 +98,7 @@ impl Means {
             tls,
             dns,
             posh: Posh::default(),
+            places: Places::default(),
             paces: Paces::default(),
             memory: Budget::new(memory(&house.config), PEERS, COMPONENTS),
             judging: Turns::half_of_this_machine(),

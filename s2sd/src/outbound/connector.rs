@@ -23,6 +23,7 @@ use crate::resolve::{self, Asker, Attempts, Dialed, Dns, ResolveError, Target, U
 use crate::tls::{self, PeerChain, Place};
 use crate::witness::{Which, place, shown};
 
+use super::clock::{Clock, Share};
 use super::onlooker::{Onlooker, Sight};
 
 /// What came of it.
@@ -63,12 +64,26 @@ pub(super) async fn connect(
         return Err(Cause::denied(&pair.remote, &denied));
     }
     let policy = house.policy(&pair.remote);
-    let dns = means.dns_for(asker(purpose));
-    let targets = targets(&dns, pair, &policy).await?;
+    let asker = asker(purpose);
+    let dns = means.dns_for(asker);
+    let limits = &house.config.limits;
+    let within = match asker {
+        Asker::Us => house.config.queue.give_up,
+        Asker::Stranger => limits.dialback,
+    };
+    let clock = Clock::new(limits, within, Instant::now());
+    let mut targets = targets(&dns, pair, &policy).await?;
+    means.places.sort(Instant::now(), &mut targets);
     let mut worst: Option<Cause> = None;
     let mut attempts = Attempts::default();
-    for target in targets {
+    let mut targets = targets.into_iter();
+    while let Some(target) = targets.next() {
         let mut tried = Vec::new();
+        let now = Instant::now();
+        if clock.is_over(now) {
+            break;
+        }
+        let share = clock.share(now, !targets.as_slice().is_empty());
         while !attempts.are_over() {
             debug!(remote = %pair.remote, place = %target, "connecting");
             let attempt = Attempt {
@@ -77,10 +92,15 @@ pub(super) async fn connect(
                 pair,
                 policy: &policy,
                 target: &target,
+                share,
                 onlooker: &(),
             };
-            match attempt.make(purpose, tried.clone(), &mut attempts).await {
-                Ok(outcome) => return Ok(outcome),
+            let made = attempt.make(purpose, tried.clone(), &mut attempts).await;
+            match made {
+                Ok(outcome) => {
+                    means.places.answered(&target);
+                    return Ok(outcome);
+                }
                 Err(Failed {
                     cause,
                     tried: now_tried,
@@ -88,6 +108,9 @@ pub(super) async fn connect(
                     debug!(remote = %pair.remote, place = %target, cause = cause.name(), "failed: {cause}");
                     if cause == Cause::Descriptors {
                         return Err(cause);
+                    }
+                    if cause.is_of_the_place() && policy.proxy.is_none() {
+                        means.places.failed(Instant::now(), &target, asker);
                     }
                     let again = is_worth_another(&cause, tried.len(), now_tried.len(), &policy);
                     if worst
@@ -125,7 +148,7 @@ async fn targets(dns: &Dns, pair: &DomainPair, policy: &Policy) -> Result<Vec<Ta
     if !policy.connect.is_empty() {
         return Ok(policy.connect.iter().map(Target::from).collect());
     }
-    dns.targets(&pair.remote, policy.tls)
+    dns.targets_soon(&pair.remote, policy.tls)
         .await
         .map_err(unresolved)
 }
@@ -158,6 +181,7 @@ pub(crate) struct Attempt<'a> {
     pub(crate) pair: &'a DomainPair,
     pub(crate) policy: &'a Policy,
     pub(crate) target: &'a Target,
+    pub(crate) share: Share,
     pub(crate) onlooker: &'a dyn Onlooker,
 }
 
@@ -184,10 +208,14 @@ impl Attempt<'_> {
         tried: Vec<Method>,
         attempts: &mut Attempts,
     ) -> Result<Outcome, Failed> {
-        let within = self.house.config.limits.connect;
         let dns = self.means.dns_for(asker(purpose));
-        let place = place(&dns, self.house, self.target, self.policy).await;
+        let until = self.share.step(Instant::now());
+        let place = place(&dns, self.house, self.target, self.policy);
+        let place = timeout_at(until.into(), place).await;
+        let place = place.map_err(|_| Cause::Dns("no answer in time".into()))?;
         let place = place.map_err(unresolved)?;
+        let now = Instant::now();
+        let within = self.share.step(now).saturating_duration_since(now);
         let dialed = resolve::connect(&dns, self.target, self.policy, attempts, within).await;
         let dialed = dialed.map_err(|why| match why {
             why if why.is_ours() => Cause::Descriptors,
@@ -276,8 +304,8 @@ impl Attempt<'_> {
         // SNI names the domain, not the target (RFC 6120 §5.4.3.1, XEP-0368 §3): who is meant, not who was found.
         let name = tls::server_name(&self.pair.remote)
             .ok_or_else(|| Cause::Tls("the domain is no name for TLS".into()))?;
-        let within = self.house.config.limits.connect;
-        match timeout(within, TlsConnector::from(config).connect(name, tcp)).await {
+        let until = self.share.step(Instant::now());
+        match timeout_at(until.into(), TlsConnector::from(config).connect(name, tcp)).await {
             Ok(Ok(tls)) => {
                 let (_, session) = tls.get_ref();
                 let facts = tls::describe(session);
@@ -322,6 +350,9 @@ impl Attempt<'_> {
             &mut effects,
         );
         let mut tried = outbound.tried().to_vec();
+        // Other places have their share, too.
+        let (word, end) = (self.share.word(Instant::now()), self.share.end());
+        let mut heard = false;
         let mut step: Result<Box<Outbound>, Closed>;
         loop {
             let mut outcome = None;
@@ -336,7 +367,7 @@ impl Attempt<'_> {
                         let which = Which::Called(place.clone(), asker(purpose));
                         let source = conn.peer().ip();
                         let judged = self.means.judge(shown(&conn), Some(domain), which, source);
-                        let deadline = outbound.deadline().unwrap_or_else(Instant::now);
+                        let deadline = outbound.deadline().unwrap_or_else(Instant::now).min(end);
                         answer = Some(match timeout_at(deadline.into(), judged).await {
                             Ok(judged) => {
                                 self.onlooker.saw(Sight::Judged(&judged));
@@ -349,7 +380,7 @@ impl Attempt<'_> {
                         let waits = calculation.waits();
                         let server = conn.peer().ip();
                         let calculated = self.means.compute(waits, server, || calculation.run());
-                        let deadline = outbound.deadline().unwrap_or_else(Instant::now);
+                        let deadline = outbound.deadline().unwrap_or_else(Instant::now).min(end);
                         answer = Some(match timeout_at(deadline.into(), calculated).await {
                             Ok(Some(calculated)) => OutboundEvent::Calculated(calculated),
                             Ok(None) => OutboundEvent::Shutdown,
@@ -391,8 +422,13 @@ impl Attempt<'_> {
             }
             let event = match answer {
                 Some(event) => event,
-                None => next_event(&mut conn, outbound.deadline(), self.onlooker).await,
+                None => {
+                    let ours = if heard { end } else { word };
+                    let deadline = outbound.deadline().map_or(ours, |theirs| theirs.min(ours));
+                    next_event(&mut conn, Some(deadline), self.onlooker).await
+                }
             };
+            heard |= matches!(event, OutboundEvent::Frame(_));
             trace!(?event, "received");
             self.onlooker.saw(Sight::Event(&event));
             self.note(&event);

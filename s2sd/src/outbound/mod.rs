@@ -2,6 +2,7 @@
 //! about dialback keys.
 
 mod carried;
+pub(crate) mod clock;
 pub(crate) mod connector;
 mod drive;
 mod lanes;

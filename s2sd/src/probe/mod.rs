@@ -37,6 +37,7 @@ use crate::config::{Config, Dnssec, Policy};
 use crate::descriptors::Account;
 use crate::means::{Dice, Means};
 use crate::negotiate::{DomainPair, House, Method, Purpose};
+use crate::outbound::clock::Clock;
 use crate::outbound::connector::{self, Attempt, Outcome};
 use crate::resolve::{self, AddressRule, Attempts, Dns, Target, Unreached};
 use crate::tls::Tls;
@@ -475,6 +476,8 @@ impl Visit {
             pair: &prober.pair,
             policy,
             target,
+            share: Clock::new(&prober.house.config.limits, Duration::MAX, Instant::now())
+                .share(Instant::now(), false),
             onlooker: page,
         };
         match attempt.over(dialed.tcp, place, purpose, tried).await {

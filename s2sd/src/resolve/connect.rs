@@ -143,17 +143,47 @@ pub(crate) async fn connect(
                 .map_err(through)?)
         }
         None => {
-            let found = dns.addresses(target).await?;
-            let (addresses, left_out) = rule.sort_out(found.all);
+            let end = Instant::now() + within;
+            let found = timeout_at(end, dns.addresses_soon(target)).await;
+            let found = found.unwrap_or_else(|_| Err(late()))?;
             let account = dns.account();
-            match left_out {
-                Some(left_out) if addresses.is_empty() => Err(left_out.into()),
-                left_out => dial(&addresses, &policy.source, account, attempts, within)
-                    .await
-                    .map_err(|error| also(error, left_out).into()),
+            let (addresses, left_out) = rule.sort_out(found.all);
+            let error: Unreached = match left_out {
+                Some(left_out) if addresses.is_empty() => left_out.into(),
+                left_out => {
+                    let dialed = dial(&addresses, &policy.source, account, attempts, within);
+                    match dialed.await {
+                        Ok(dialed) => return Ok(dialed),
+                        Err(error) => also(error, left_out).into(),
+                    }
+                }
+            };
+            if found.is_complete || error.is_ours() {
+                return Err(error);
             }
+            // The other family may be there by now.
+            let Ok(Ok(all)) = timeout_at(end, dns.addresses(target)).await else {
+                return Err(error);
+            };
+            let (mut others, _) = rule.sort_out(all.all);
+            others.retain(|address| !addresses.contains(address));
+            if others.is_empty() {
+                return Err(error);
+            }
+            let left = end.duration_since(Instant::now());
+            let dialed = dial(&others, &policy.source, account, attempts, left).await;
+            dialed.map_err(|also| match error {
+                Unreached::Connect(error) => {
+                    io::Error::new(also.kind(), format!("{error}; {also}")).into()
+                }
+                _ => also.into(),
+            })
         }
     }
+}
+
+fn late() -> ResolveError {
+    ResolveError::Failed("none in time".into())
 }
 
 /// A failure, with what was not tried.
@@ -180,7 +210,8 @@ async fn by_proxy(
         secure: false,
         configured: true,
     };
-    let addresses = dns.addresses(&place).await?;
+    let addresses = timeout_at(end, dns.addresses_soon(&place)).await;
+    let addresses = addresses.unwrap_or_else(|_| Err(late()))?;
     let account = dns.account();
     let dialed = dial(&addresses.all, &policy.source, account, attempts, within);
     let mut dialed = dialed.await?;
@@ -239,6 +270,41 @@ mod tests {
         };
         let (left, out) = AddressRule::of(&target, &any).sort_out(addresses(&all));
         assert_eq!((left, out), (addresses(&all), None));
+    }
+
+    /// RFC 8305 §3: an address that comes late is an address.
+    #[tokio::test]
+    async fn a_family_that_is_answered_late_is_tried_where_the_other_fails() {
+        use crate::config;
+        use crate::demo::zone::{Zone, ZoneServer};
+        use std::net::{Ipv4Addr, Ipv6Addr};
+        let open = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let place = Target {
+            port: open.local_addr().unwrap().port(),
+            ..target("x.example", true)
+        };
+        // Nobody listens there on this port.
+        let zone = Zone::new().aaaa("x.example", Ipv6Addr::LOCALHOST);
+        let silent = zone.clone().silent_about("x.example", "A");
+        let server = ZoneServer::start("127.0.0.1:0".parse().unwrap(), silent).unwrap();
+        let config = config::Dns {
+            servers: vec![server.addr()],
+            ..config::Dns::default()
+        };
+        let dns = Dns::new(&config).unwrap();
+        let mut asked = server.watch();
+        let answers = async {
+            while asked.recv().await.unwrap() != "x.example A" {}
+            server.replace(zone.a("x.example", Ipv4Addr::LOCALHOST));
+        };
+        let (policy, mut attempts) = (Policy::default(), Attempts::default());
+        let within = Duration::from_secs(60);
+        let connecting = connect(&dns, &place, &policy, &mut attempts, within);
+        let (dialed, ()) = tokio::join!(connecting, answers);
+        assert_eq!(
+            dialed.unwrap().tcp.peer_addr().unwrap(),
+            open.local_addr().unwrap()
+        );
     }
 
     /// It may find an address by itself.

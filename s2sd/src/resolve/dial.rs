@@ -1,7 +1,7 @@
 //! Connects to the first of several addresses that answers: RFC 8305 ("Happy Eyeballs") §4 and §5.
 //!
-//! Left out: the sorting of RFC 6724 (an address we have no route to fails at once and costs nothing) and
-//! the interplay with the look-up of §3 (both families are known when this starts).
+//! Left out: the sorting of RFC 6724 (an address we have no route to fails at once and costs nothing). The look-up of §3
+//! is in `dns.rs`, and a family that is late has its turn when the other has failed.
 
 use std::{
     fmt::Write as _,

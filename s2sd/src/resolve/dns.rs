@@ -3,12 +3,14 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    pin::Pin,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
 use hickory_resolver::proto::rr::{Name, RecordType};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tracing::warn;
 use xmpp_stream::Domain;
 
@@ -20,6 +22,17 @@ use super::system::{ResolvConf, Upstream};
 use crate::config::{self, Dnssec, TlsMode};
 use crate::descriptors::Account;
 use crate::tls::TlsaSet;
+
+/// RFC 8305 §3, "Resolution Delay".
+const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
+/// One of two services has so much time more. It is not as little as for addresses: which of the two is preferred is for
+/// the domain to say.
+const SERVICE_DELAY: Duration = Duration::from_millis(250);
+/// So long `_xmpps-server` is waited for where there is no `_xmpp-server`: without it the domain itself is tried.
+const ABSENCE_DELAY: Duration = Duration::from_secs(2);
+
+/// A question that is being asked.
+type Asking<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// The resolver with its cache.
 #[derive(Clone)]
@@ -51,6 +64,8 @@ pub struct Addresses {
     /// How far they are proved: as the better proved family, since that is enough for whoever asks for TLSA records
     /// (RFC 7673 §3.2). An address that was no name is no answer of the DNS.
     pub security: Security,
+    /// Both families were answered.
+    pub is_complete: bool,
 }
 
 /// What the DNS says about the two services of a domain; [`plan()`] makes an order of it.
@@ -137,6 +152,79 @@ impl Dns {
         plan(domain, xmpp, xmpps, &mut dice)
     }
 
+    /// The same, and a late answer does not hold up what is there (RFC 8305 §3): of the two services one that leads
+    /// somewhere is enough a moment later, and where there is no `_xmpp-server` and `_xmpps-server` is not answered the
+    /// domain falls back as with every server without XEP-0368.
+    ///
+    /// # Errors
+    ///
+    /// See [`ResolveError`].
+    pub(crate) async fn targets_soon(
+        &self,
+        domain: &Domain,
+        tls: TlsMode,
+    ) -> Result<Vec<Target>, ResolveError> {
+        if domain.is_ip() || is_onion(domain.ascii()) || tls == TlsMode::Disabled {
+            return self.targets(domain, tls).await;
+        }
+        let ask = |service| {
+            let (dns, domain) = (self.clone(), domain.clone());
+            Box::pin(async move { dns.srv(service, &domain).await })
+        };
+        let leads = |answer: &Answer| answer.leads_somewhere().then_some(SERVICE_DELAY);
+        let is_enough = |answer: &Answer| match answer {
+            // Where the DNS is signed, who keeps an answer from us would lead us elsewhere.
+            Answer::Absent(Security::Secure) => None,
+            Answer::Absent(_) => Some(ABSENCE_DELAY),
+            answer => leads(answer),
+        };
+        let (xmpp, xmpps) = (ask("_xmpp-server"), ask("_xmpps-server"));
+        let (xmpp, xmpps) = self.both(xmpp, xmpps, is_enough, leads).await;
+        let late = || Answer::Failed(ResolveError::Failed("no answer yet".into()));
+        let (xmpp, xmpps) = (xmpp.unwrap_or_else(late), xmpps.unwrap_or_else(late));
+        plan(domain, xmpp, xmpps, &mut dice)
+    }
+
+    /// Two answers. Each says how long it waits for the other; what is late then is none here, and goes on for who asks
+    /// next, if we ask for ourselves.
+    async fn both<T: Send + 'static>(
+        &self,
+        mut first: Asking<T>,
+        mut second: Asking<T>,
+        first_waits: impl Fn(&T) -> Option<Duration>,
+        second_waits: impl Fn(&T) -> Option<Duration>,
+    ) -> (Option<T>, Option<T>) {
+        tokio::select! {
+            one = &mut first => {
+                let other = self.late(second, first_waits(&one)).await;
+                (Some(one), other)
+            }
+            one = &mut second => {
+                let other = self.late(first, second_waits(&one)).await;
+                (other, Some(one))
+            }
+        }
+    }
+
+    async fn late<T: Send + 'static>(
+        &self,
+        mut asking: Asking<T>,
+        within: Option<Duration>,
+    ) -> Option<T> {
+        let Some(within) = within else {
+            return Some(asking.await);
+        };
+        match timeout(within, &mut asking).await {
+            Ok(answer) => Some(answer),
+            Err(_) => {
+                if self.asker == Asker::Us {
+                    tokio::spawn(asking);
+                }
+                None
+            }
+        }
+    }
+
     /// The answers of which [`Dns::targets`] makes its list. An address and a `.onion` name have no services, and are
     /// not asked for.
     pub async fn services(&self, domain: &Domain, tls: TlsMode) -> Services {
@@ -168,6 +256,7 @@ impl Dns {
                 return Ok(Addresses {
                     all: vec![SocketAddr::new(*address, target.port)],
                     security: Security::Unvalidated,
+                    is_complete: true,
                 });
             }
             Host::Name(name) if is_onion(name) => return Err(ResolveError::Onion),
@@ -177,38 +266,30 @@ impl Dns {
             self.ask(&name, RecordType::AAAA),
             self.ask(&name, RecordType::A)
         );
-        let mut all = Vec::new();
-        let mut security = None;
-        let mut failure = None;
-        for answer in [v6, v4] {
-            match answer {
-                Ok(reply) => {
-                    let found = reply.records.iter().filter_map(|record| match record {
-                        Rdata::Address(address) => Some(*address),
-                        _ => None,
-                    });
-                    let before = all.len();
-                    all.extend(found.map(|address| SocketAddr::new(address, target.port)));
-                    if all.len() > before {
-                        security = Some(match security {
-                            Some(other) => reply.security.or(other),
-                            None => reply.security,
-                        });
-                    }
-                }
-                Err(
-                    why @ (ResolveError::Bogus(_)
-                    | ResolveError::Unsigned(_)
-                    | ResolveError::Exhausted),
-                ) => return Err(why),
-                Err(why) => failure = Some(why),
-            }
-        }
-        match (security, failure) {
-            (Some(security), _) => Ok(Addresses { all, security }),
-            (None, Some(why)) => Err(why),
-            (None, None) => Err(ResolveError::NotFound),
-        }
+        gathered(target.port, [Some(v6), Some(v4)])
+    }
+
+    /// The same, and where one family is there the other has 50 ms more (RFC 8305 §3): then they are not complete.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Dns::addresses`].
+    pub(crate) async fn addresses_soon(&self, target: &Target) -> Result<Addresses, ResolveError> {
+        let name = match &target.host {
+            Host::Name(name) if !is_onion(name) => absolute(name).ok_or(ResolveError::NotFound)?,
+            Host::Name(_) | Host::Address(_) => return self.addresses(target).await,
+        };
+        let ask = |kind| {
+            let (dns, name) = (self.clone(), name.clone());
+            Box::pin(async move { dns.ask(&name, kind).await })
+        };
+        let waits = |answer: &Result<Reply, ResolveError>| match answer {
+            Ok(reply) if !reply.records.is_empty() => Some(RESOLUTION_DELAY),
+            _ => None,
+        };
+        let (v6, v4) = (ask(RecordType::AAAA), ask(RecordType::A));
+        let (v6, v4) = self.both(v6, v4, waits, waits).await;
+        gathered(target.port, [v6, v4])
     }
 
     /// The TLSA records of a place (RFC 6698 §3, RFC 7673 §3.3). They are asked for only where all that led to the place
@@ -221,7 +302,7 @@ impl Dns {
         let Host::Name(host) = &target.host else {
             return Ok(None);
         };
-        if !target.secure || self.addresses(target).await?.security < Security::Secure {
+        if !target.secure || self.addresses_soon(target).await?.security < Security::Secure {
             return Ok(None);
         }
         let name = format!("_{}._tcp.{host}", target.port);
@@ -275,6 +356,49 @@ impl Dns {
             }
             _ => Ok(reply),
         }
+    }
+}
+
+/// What the answers for the two families say together. One that is late is none.
+fn gathered(
+    port: u16,
+    answers: [Option<Result<Reply, ResolveError>>; 2],
+) -> Result<Addresses, ResolveError> {
+    let is_complete = answers.iter().all(Option::is_some);
+    let mut all = Vec::new();
+    let mut security = None;
+    let mut failure = None;
+    for answer in answers.into_iter().flatten() {
+        match answer {
+            Ok(reply) => {
+                let found = reply.records.iter().filter_map(|record| match record {
+                    Rdata::Address(address) => Some(*address),
+                    _ => None,
+                });
+                let before = all.len();
+                all.extend(found.map(|address| SocketAddr::new(address, port)));
+                if all.len() > before {
+                    security = Some(match security {
+                        Some(other) => reply.security.or(other),
+                        None => reply.security,
+                    });
+                }
+            }
+            Err(
+                why
+                @ (ResolveError::Bogus(_) | ResolveError::Unsigned(_) | ResolveError::Exhausted),
+            ) => return Err(why),
+            Err(why) => failure = Some(why),
+        }
+    }
+    match (security, failure) {
+        (Some(security), _) => Ok(Addresses {
+            all,
+            security,
+            is_complete,
+        }),
+        (None, Some(why)) => Err(why),
+        (None, None) => Err(ResolveError::NotFound),
     }
 }
 

@@ -12,6 +12,7 @@ mod dial;
 mod dns;
 mod https;
 mod kept;
+mod places;
 pub mod plan;
 mod posh;
 mod rdata;
@@ -30,6 +31,7 @@ pub(crate) use dial::{Dialed, dial};
 pub use dns::{Addresses, Dns, Services};
 pub(crate) use https::Fetch;
 pub use kept::Asker;
+pub(crate) use places::Places;
 pub use plan::{Answer, Host, ResolveError, Security, Srv, Target, plan};
 pub(crate) use posh::{Found, Posh};
 /// For the fuzz target `dns_answer`.

@@ -228,6 +228,18 @@ pub enum Answer {
     Failed(ResolveError),
 }
 
+impl Answer {
+    /// Whether there is a place in it that can be tried.
+    pub(super) fn leads_somewhere(&self) -> bool {
+        match self {
+            Self::Records(records, _) => records
+                .iter()
+                .any(|record| !record.is_absence() && record.is_host()),
+            Self::NotAsked | Self::Absent(_) | Self::Failed(_) => false,
+        }
+    }
+}
+
 /// An answer with RFC 2782's `.` told apart from records that can be used.
 enum Service {
     Absent {

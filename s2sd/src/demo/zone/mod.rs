@@ -151,10 +151,10 @@ impl Zone {
         self.troubled(name, Trouble::Silent)
     }
 
-    /// No question for a record of this kind of the name is answered.
-    pub fn silent_about(mut self, name: &str, kind: RecordType) -> Self {
+    /// No question for a record of this kind (`AAAA`) of the name is answered.
+    pub fn silent_about(mut self, name: &str, kind: &str) -> Self {
         let node = self.names.entry(key(name)).or_default();
-        node.unanswered.push(kind);
+        node.unanswered.extend(kind.parse::<RecordType>().ok());
         self
     }
 

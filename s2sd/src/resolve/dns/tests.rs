@@ -326,3 +326,39 @@ async fn other_name_servers_of_the_system_are_asked_as_soon_as_they_are_named() 
     assert_eq!(asked().await, texts(&["old.example:5269"]));
     std::fs::remove_file(&path).unwrap();
 }
+
+#[tokio::test]
+async fn what_is_there_is_not_held_up_by_what_is_not_answered() {
+    let [plain, direct] = [
+        "_xmpp-server._tcp.a.example",
+        "_xmpps-server._tcp.a.example",
+    ];
+    let soon = async |zone: Zone| {
+        let (_server, dns) = ask(zone);
+        let domain = Domain::parse("a.example").unwrap();
+        let began = std::time::Instant::now();
+        let targets = dns.targets_soon(&domain, TlsMode::Optional).await.unwrap();
+        // A look-up that fails takes 15 seconds.
+        assert!(began.elapsed().as_secs() < 10);
+        targets[0].to_string()
+    };
+    let found = soon(Zone::new().srv(plain, 0, 0, 1, "x.example").silent(direct));
+    assert_eq!(found.await, "x.example:1");
+    let found = soon(Zone::new().srv(direct, 0, 0, 1, "x.example").silent(plain));
+    assert_eq!(found.await, "tls://x.example:1");
+    let found = soon(Zone::new().silent(direct));
+    assert_eq!(found.await, "a.example:5269");
+    for (kind, address) in [("A", "[::1]:5269"), ("AAAA", "127.0.0.1:5269")] {
+        let zone = Zone::new().silent_about("x.example", kind);
+        let (_server, dns) = ask(match kind {
+            "A" => zone.aaaa("x.example", Ipv6Addr::LOCALHOST),
+            _ => zone.a("x.example", Ipv4Addr::LOCALHOST),
+        });
+        let found = dns.addresses_soon(&target("x.example")).await.unwrap();
+        assert_eq!(found.all, [address.parse().unwrap()]);
+        assert!(!found.is_complete);
+    }
+    let (_server, dns) = ask(Zone::new().a("x.example", Ipv4Addr::LOCALHOST));
+    let found = dns.addresses_soon(&target("x.example")).await.unwrap();
+    assert!(found.is_complete);
+}

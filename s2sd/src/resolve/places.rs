@@ -1,0 +1,132 @@
+//! Places where nobody answered lately: they are tried after the others.
+//!
+//! What strangers' keys made us find out has a part of its own, so that it cannot push out what our own streams did.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use super::{
+    kept::Asker,
+    plan::{Host, Target},
+};
+
+/// So long a place is tried last.
+const LAST: Duration = Duration::from_secs(5 * 60);
+/// So many are remembered for each asker. A name has at most 253 bytes, so that all take less than 1 MiB.
+const MOST: usize = 1024;
+
+/// The places that were silent or refused.
+#[derive(Debug, Default)]
+pub(crate) struct Places(Mutex<[Table; 2]>);
+
+/// Until when each is tried last.
+type Table = HashMap<(Host, u16, bool), Instant>;
+
+fn key(target: &Target) -> (Host, u16, bool) {
+    (target.host.clone(), target.port, target.direct_tls)
+}
+
+impl Places {
+    /// Nobody answered there.
+    pub(crate) fn failed(&self, now: Instant, target: &Target, asker: Asker) {
+        let mut tables = self.lock();
+        let [ours, strangers] = &mut *tables;
+        let table = match asker {
+            Asker::Us => ours,
+            Asker::Stranger => strangers,
+        };
+        let key = key(target);
+        if table.len() >= MOST && !table.contains_key(&key) {
+            table.retain(|_, until| *until > now);
+        }
+        if table.len() >= MOST && !table.contains_key(&key) {
+            let oldest = table.iter().min_by_key(|(_, until)| **until);
+            let oldest = oldest.map(|(key, _)| key.clone());
+            oldest.and_then(|oldest| table.remove(&oldest));
+        }
+        table.insert(key, now + LAST);
+    }
+
+    /// Somebody did.
+    pub(crate) fn answered(&self, target: &Target) {
+        let key = key(target);
+        self.lock().iter_mut().for_each(|table| {
+            table.remove(&key);
+        });
+    }
+
+    /// Everything is tried as it comes again.
+    #[cfg(test)]
+    pub(crate) fn forget(&self) {
+        self.lock().iter_mut().for_each(HashMap::clear);
+    }
+
+    /// In the order given, but for those where nobody answered: they come last.
+    pub(crate) fn sort(&self, now: Instant, targets: &mut [Target]) {
+        let tables = self.lock();
+        targets.sort_by_cached_key(|target| {
+            let key = key(target);
+            tables
+                .iter()
+                .any(|table| table.get(&key).is_some_and(|until| *until > now))
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, [Table; 2]> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(host: &str) -> Target {
+        Target {
+            host: Host::parse(host),
+            port: 5269,
+            direct_tls: false,
+            secure: false,
+            configured: false,
+        }
+    }
+
+    fn order(places: &Places, now: Instant) -> String {
+        let mut targets = ["a", "b", "c"].map(target);
+        places.sort(now, &mut targets);
+        targets.map(|target| target.host.to_string()).concat()
+    }
+
+    #[test]
+    fn where_nobody_answered_is_tried_last_until_somebody_does_or_minutes_are_over() {
+        let (places, now) = (Places::default(), Instant::now());
+        assert_eq!(order(&places, now), "abc");
+        places.failed(now, &target("a"), Asker::Us);
+        assert_eq!(order(&places, now), "bca");
+        places.failed(now, &target("b"), Asker::Stranger);
+        assert_eq!(order(&places, now), "cab");
+        places.answered(&target("b"));
+        assert_eq!(order(&places, now), "bca");
+        assert_eq!(order(&places, now + LAST), "abc");
+        places.forget();
+        assert_eq!(order(&places, now), "abc");
+    }
+
+    #[test]
+    fn few_are_remembered_and_strangers_push_out_none_of_ours() {
+        let (places, now) = (Places::default(), Instant::now());
+        places.failed(now, &target("a"), Asker::Us);
+        for n in 0..2 * MOST {
+            let later = now + Duration::from_millis(n as u64);
+            places.failed(later, &target(&format!("x{n}")), Asker::Stranger);
+        }
+        places.failed(now + LAST / 2, &target("b"), Asker::Stranger);
+        let [ours, strangers] = &*places.lock();
+        assert_eq!((ours.len(), strangers.len()), (1, MOST));
+        assert!(strangers.contains_key(&key(&target("b"))));
+        assert!(!strangers.contains_key(&key(&target("x0"))));
+    }
+}
