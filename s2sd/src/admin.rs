@@ -164,7 +164,7 @@ fn metrics(router: &Router) -> String {
     let text = "Dialback keys that wait for their authoritative servers";
     registry.register("questions", text, questions);
     let descriptors = Family::<Vec<(&str, &str)>, Gauge>::default();
-    let text = "File descriptors of connections and look-ups, as far as they are counted";
+    let text = "File descriptors of connections, and of attempts to make one";
     registry.register("descriptors", text, descriptors.clone());
     for share in Share::ALL {
         let taken = router.means().descriptors.taken(share);

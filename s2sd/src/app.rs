@@ -78,7 +78,8 @@ pub struct Running {
 /// Binds, loads, and serves in the background until [`Running::stop`].
 pub async fn start(config: Config) -> Result<Running, StartError> {
     let tls = Tls::load(&config).map_err(StartError::Tls)?;
-    let dns = Dns::new(&config.dns).map_err(StartError::Dns)?;
+    let look_ups = descriptors::look_ups(&config.limits);
+    let dns = Dns::with_look_ups(&config.dns, look_ups).map_err(StartError::Dns)?;
     let house = house(config, &tls)?;
     let router = Router::new(Arc::new(Means::new(Arc::new(house), tls, dns)));
     let mut running = Running {

@@ -1,8 +1,8 @@
 //! The file descriptors that this server may have open, as a budget: who may take how many of them, and who has to do
 //! without first.
 //!
-//! Connections are counted, and attempts to make one. A part is kept back for what is not counted: listeners, files, the
-//! admin's questions, and look-ups, of which there are few at one time. When descriptors run short, questions that strangers make us
+//! Connections are counted, and attempts to make one. A part is kept back for what is not counted: two thirds of it for look-ups,
+//! of which there are no more at one time than it has sockets for; the rest for listeners, files and the admin's questions. When descriptors run short, questions that strangers make us
 //! ask are refused first; then no server is accepted any more, and the kernel's backlog holds those that come; our own
 //! stanzas' streams take the last ones.
 
@@ -19,6 +19,9 @@ use crate::config::Limits;
 
 /// What a question may hold while no server answers: so many addresses of a machine are tried at one time.
 const QUESTION: usize = 8;
+/// What a look-up may hold while no name server answers: two are asked at one time, with EDNS and without, each from two
+/// sockets.
+pub(crate) const LOOK_UP: usize = 8;
 /// So many source networks have to work together to use up what questions may have.
 const NETWORKS: usize = 4;
 /// An operator hears of a shortage so often.
@@ -61,28 +64,51 @@ impl Share {
 /// outgoing for each.
 pub(crate) fn wanted(limits: &Limits) -> usize {
     let servers = limits.inbound.saturating_mul(2);
-    let ours = limits.components.saturating_add(512);
+    let ours = limits.components.saturating_add(768);
     match limits.descriptors {
         0 => servers.saturating_add(ours),
         most => most,
     }
 }
 
+/// How many look-ups there may be at one time, so that their sockets fit into what is kept back for them.
+pub(crate) fn look_ups(limits: &Limits) -> usize {
+    Budget::new(allowed(limits.descriptors)).look_ups()
+}
+
+/// So many, or, where that is 0, as many as the system allows.
+fn allowed(configured: usize) -> usize {
+    let allowed = getrlimit(Resource::Nofile).current;
+    let allowed = allowed.map_or(usize::MAX, |most| {
+        usize::try_from(most).unwrap_or(usize::MAX)
+    });
+    match configured {
+        0 => allowed,
+        configured => configured.min(allowed),
+    }
+}
+
 /// How much there is, and who has it.
 #[derive(Clone, Copy, Debug)]
 struct Budget {
+    kept_back: usize,
     most: usize,
     taken: [usize; 4],
 }
 
 impl Budget {
-    /// Of all descriptors of the process. A quarter, but no more than 512, is kept back.
+    /// Of all descriptors of the process. A quarter, but no more than 768, is kept back.
     fn new(descriptors: usize) -> Self {
-        let kept_back = (descriptors / 4).clamp(32, 512);
+        let kept_back = (descriptors / 4).clamp(32, 768);
         Self {
+            kept_back,
             most: descriptors.saturating_sub(kept_back).max(QUESTION),
             taken: [0; 4],
         }
+    }
+
+    fn look_ups(&self) -> usize {
+        self.kept_back * 2 / 3 / LOOK_UP
     }
 
     fn all(&self) -> usize {
@@ -148,16 +174,8 @@ pub(crate) fn is_exhausted(error: &io::Error) -> bool {
 impl Descriptors {
     /// A budget of so many, or, where that is 0, of as many as the system allows.
     pub(crate) fn new(configured: usize) -> Arc<Self> {
-        let allowed = getrlimit(Resource::Nofile).current;
-        let allowed = allowed.map_or(usize::MAX, |most| {
-            usize::try_from(most).unwrap_or(usize::MAX)
-        });
-        let most = match configured {
-            0 => allowed,
-            configured => configured.min(allowed),
-        };
         Arc::new(Self {
-            budget: Mutex::new(Budget::new(most)),
+            budget: Mutex::new(Budget::new(allowed(configured))),
             freed: Notify::new(),
             told: Mutex::default(),
         })
@@ -294,6 +312,16 @@ mod tests {
             }
             assert!(budget.most < descriptors);
             assert!(budget.has_room(Share::Components, 1));
+        }
+    }
+
+    #[test]
+    fn what_look_ups_hold_fits_into_two_thirds_of_what_is_kept_back() {
+        for descriptors in [0, 64, 256, 1024, 20_000, 1 << 20] {
+            let budget = budget(descriptors);
+            let sockets = budget.look_ups() * LOOK_UP;
+            assert!(sockets * 3 <= budget.kept_back * 2, "{budget:?}");
+            assert!(budget.look_ups() >= 2, "{budget:?}");
         }
     }
 

@@ -48,7 +48,7 @@ pub(super) struct Resolver {
     validation: Option<Validation>,
     kept: Mutex<Kept>,
     running: Running,
-    turns: Turns,
+    turns: Arc<Turns>,
 }
 
 /// What is needed to prove an answer.
@@ -73,8 +73,12 @@ enum Passing {
 }
 
 impl Resolver {
-    /// Asks these servers.
-    pub(super) fn new(config: &config::Dns, upstream: &Upstream) -> Result<Self, String> {
+    /// Asks these servers, in these turns.
+    pub(super) fn new(
+        config: &config::Dns,
+        upstream: &Upstream,
+        turns: Arc<Turns>,
+    ) -> Result<Self, String> {
         let (servers, options) = servers::pool(upstream)?;
         // The library gives one answer to questions that differ in EDNS alone, if they are asked of one pool.
         let (plain, _) = servers::pool(upstream)?;
@@ -93,7 +97,7 @@ impl Resolver {
             validation,
             kept: Mutex::default(),
             running: Running::default(),
-            turns: Turns::default(),
+            turns,
         })
     }
 

@@ -19,6 +19,7 @@ use super::kept::{Asker, Reply};
 use super::plan::{Answer, Host, ResolveError, Security, Srv, Target, fallback, is_onion, plan};
 use super::rdata::Rdata;
 use super::system::{ResolvConf, Upstream};
+use super::turns::{self, Turns};
 use crate::config::{self, Dnssec, TlsMode};
 use crate::descriptors::Account;
 use crate::tls::TlsaSet;
@@ -45,6 +46,8 @@ pub struct Dns {
 /// The resolver that is in force, and whence its name servers are known.
 struct Source {
     config: config::Dns,
+    /// Those of a resolver that was replaced, and has not ended yet, count too.
+    turns: Arc<Turns>,
     resolver: ArcSwap<Resolver>,
     /// None: the configuration names them.
     system: Option<Mutex<ResolvConf>>,
@@ -84,17 +87,28 @@ impl Dns {
     ///
     /// The system's configuration (`/etc/resolv.conf`) or the trust anchor cannot be read, with the reason.
     pub fn new(config: &config::Dns) -> Result<Self, String> {
+        Self::with_look_ups(config, turns::MOST)
+    }
+
+    /// The same, with so many look-ups at one time.
+    ///
+    /// # Errors
+    ///
+    /// See [`Dns::new`].
+    pub(crate) fn with_look_ups(config: &config::Dns, look_ups: usize) -> Result<Self, String> {
+        let turns = Arc::new(Turns::new(look_ups));
         let system = match config.servers.is_empty() {
             true => Some(ResolvConf::load(&config.resolv_conf)?),
             false => None,
         };
         let resolver = match &system {
-            Some(system) => Resolver::new(config, system.upstream()),
-            None => Resolver::new(config, &Upstream::of(&config.servers)),
+            Some(system) => Resolver::new(config, system.upstream(), Arc::clone(&turns)),
+            None => Resolver::new(config, &Upstream::of(&config.servers), Arc::clone(&turns)),
         };
         Ok(Self {
             source: Arc::new(Source {
                 config: config.clone(),
+                turns,
                 resolver: ArcSwap::from_pointee(resolver?),
                 system: system.map(Mutex::new),
             }),
@@ -419,7 +433,7 @@ impl Source {
         let Some(upstream) = system.look(now) else {
             return false;
         };
-        match Resolver::new(&self.config, upstream) {
+        match Resolver::new(&self.config, upstream, Arc::clone(&self.turns)) {
             Ok(resolver) => {
                 self.resolver.store(Arc::new(resolver));
                 true

@@ -13,19 +13,19 @@ use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use super::kept::{Asker, Found};
 
-/// Look-ups at one time, for whom they may be.
-const ALL: usize = 48;
-/// Look-ups at one time beyond these, for ourselves.
-const OURS: usize = 16;
-/// Look-ups for strangers at one time of names that end in the same two labels: as a rule, of one owner's.
-const ONE_OWNERS: usize = 6;
+/// Look-ups at one time, where there are descriptors enough.
+pub(super) const MOST: usize = 64;
 
 /// Turns to look something up.
 #[derive(Debug)]
 pub(super) struct Turns {
+    /// For whom they may be.
     all: Semaphore,
+    /// A quarter, beyond these, for ourselves.
     ours: Semaphore,
     owners: Shared<Name, Semaphore>,
+    /// For strangers of names that end in the same two labels, as a rule of one owner's: an eighth of those for all.
+    one_owners: usize,
 }
 
 /// It is over when this is dropped.
@@ -35,17 +35,20 @@ pub(super) struct Turn<'a> {
     _owner: Option<(OwnedSemaphorePermit, Share<'a, Name, Semaphore>)>,
 }
 
-impl Default for Turns {
-    fn default() -> Self {
+impl Turns {
+    /// So many at one time.
+    pub(super) fn new(look_ups: usize) -> Self {
+        let look_ups = look_ups.min(MOST);
+        let ours = (look_ups / 4).max(1);
+        let all = look_ups.saturating_sub(ours).max(1);
         Self {
-            all: Semaphore::new(ALL),
-            ours: Semaphore::new(OURS),
+            all: Semaphore::new(all),
+            ours: Semaphore::new(ours),
             owners: Shared::default(),
+            one_owners: (all / 8).max(1),
         }
     }
-}
 
-impl Turns {
     /// Waits until there is one. The semaphores are never closed.
     pub(super) async fn take(&self, name: &Name, asker: Asker) -> Turn<'_> {
         match asker {
@@ -62,7 +65,7 @@ impl Turns {
             }
             Asker::Stranger => {
                 let owner = self.owners.get(name.to_lowercase().trim_to(2), || {
-                    Semaphore::new(ONE_OWNERS)
+                    Semaphore::new(self.one_owners)
                 });
                 let permit = Arc::clone(&owner).acquire_owned().await;
                 let one = self.all.acquire().await;
@@ -164,7 +167,7 @@ impl<K: Eq + Hash, V> Drop for Share<'_, K, V> {
 mod tests {
     use std::time::Duration;
 
-    use tokio::time::timeout;
+    use tokio::{task::unconstrained, time::timeout};
 
     use super::*;
 
@@ -174,41 +177,44 @@ mod tests {
 
     /// A turn that is there at once.
     async fn turn<'a>(turns: &'a Turns, text: &str, asker: Asker) -> Option<Turn<'a>> {
-        timeout(Duration::ZERO, turns.take(&name(text), asker))
-            .await
-            .ok()
+        let name = name(text);
+        let take = unconstrained(turns.take(&name, asker));
+        timeout(Duration::ZERO, take).await.ok()
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_owners_names_take_few_turns_and_all_strangers_leave_some_to_us() {
-        let turns = Turns::default();
-        let mut held = Vec::new();
-        for n in 0..ONE_OWNERS {
-            let text = format!("_xmpp-server._tcp.d{n}.Evil.test.");
-            held.push(turn(&turns, &text, Asker::Stranger).await.unwrap());
+        for (look_ups, all, ours, one_owners) in [
+            (MOST, 48, 16, 6),
+            (usize::MAX, 48, 16, 6),
+            (32, 24, 8, 3),
+            (4, 3, 1, 1),
+        ] {
+            let turns = Turns::new(look_ups);
+            divided(&turns, all, ours, one_owners).await;
         }
-        assert!(
-            turn(&turns, "x.evil.test.", Asker::Stranger)
-                .await
-                .is_none()
-        );
+    }
+
+    async fn divided(turns: &Turns, all: usize, ours: usize, one_owners: usize) {
+        let mut held = Vec::new();
+        for n in 0..one_owners {
+            let text = format!("_xmpp-server._tcp.d{n}.Evil.test.");
+            held.push(turn(turns, &text, Asker::Stranger).await.unwrap());
+        }
+        assert!(turn(turns, "x.evil.test.", Asker::Stranger).await.is_none());
         let mut others = 0;
-        while let Some(one) = turn(&turns, &format!("o{others}.test."), Asker::Stranger).await {
+        while let Some(one) = turn(turns, &format!("o{others}.test."), Asker::Stranger).await {
             held.push(one);
             others += 1;
         }
-        assert_eq!(held.len(), ALL);
-        for _ in 0..OURS {
-            held.push(turn(&turns, "x.evil.test.", Asker::Us).await.unwrap());
+        assert_eq!(held.len(), all);
+        for _ in 0..ours {
+            held.push(turn(turns, "x.evil.test.", Asker::Us).await.unwrap());
         }
-        assert!(turn(&turns, "x.evil.test.", Asker::Us).await.is_none());
+        assert!(turn(turns, "x.evil.test.", Asker::Us).await.is_none());
         drop(held);
         assert!(turns.owners.lock().is_empty());
-        assert!(
-            turn(&turns, "x.evil.test.", Asker::Stranger)
-                .await
-                .is_some()
-        );
+        assert!(turn(turns, "x.evil.test.", Asker::Stranger).await.is_some());
     }
 
     #[tokio::test]

@@ -2,8 +2,11 @@
 
 mod dnssec;
 
+use std::collections::HashSet;
+
 use super::*;
 use crate::demo::zone::{Zone, ZoneServer};
+use crate::descriptors::LOOK_UP;
 
 fn ask(zone: Zone) -> (ZoneServer, Dns) {
     let server = ZoneServer::start("127.0.0.1:0".parse().unwrap(), zone).unwrap();
@@ -39,6 +42,29 @@ async fn addresses(dns: &Dns, host: &str) -> Result<Vec<String>, ResolveError> {
 
 fn texts(texts: &[&str]) -> Result<Vec<String>, ResolveError> {
     Ok(texts.iter().map(|&text| text.to_owned()).collect())
+}
+
+/// With the clock stopped each wait is over as soon as nothing else is to do.
+#[tokio::test(start_paused = true)]
+async fn a_look_up_without_an_answer_holds_no_more_sockets_than_are_kept_for_it() {
+    let silent = [(); 3].map(|()| std::net::UdpSocket::bind("127.0.0.1:0").unwrap());
+    let config = config::Dns {
+        servers: silent.iter().map(|it| it.local_addr().unwrap()).collect(),
+        ..config::Dns::default()
+    };
+    let dns = Dns::new(&config).unwrap();
+    let name = absolute("_xmpp-server._tcp.a.example").unwrap();
+    let resolver = dns.source.resolver.load_full();
+    let found = resolver.ask(&name, RecordType::SRV, Asker::Stranger).await;
+    assert!(matches!(found, Err(ResolveError::Failed(_))), "{found:?}");
+    let mut sockets = HashSet::new();
+    for server in silent {
+        server.set_nonblocking(true).unwrap();
+        while let Ok((_, socket)) = server.recv_from(&mut [0; 512]) {
+            sockets.insert(socket);
+        }
+    }
+    assert!((2..=LOOK_UP).contains(&sockets.len()), "{sockets:?}");
 }
 
 #[tokio::test]
