@@ -65,6 +65,20 @@ impl Row<'_> {
         })
     }
 
+    /// Our numbered messages arrive in order, whatever other users of our component write between them; after that those
+    /// of both sides do.
+    pub(super) fn keeps_order_among_odd_stanzas(&self) -> Result<()> {
+        let _running = self.start(&self.zone())?;
+        let (ours, theirs) = (ours::end(), self.peer.end());
+        let check = ["check", "--a", &ours, "--b", &theirs, "--timeout", PATIENCE];
+        let odd = ["--count", "200", "--only", "odd", "--one-way"];
+        // The same each time, and one that was never there.
+        for seed in [&["--seed", "1"][..], &["--seed", "2"], &[]] {
+            self.check(&[&check[..], &odd, seed].concat())?;
+        }
+        self.check(&[&check[..], &["--count", "200", "--only", "order"]].concat())
+    }
+
     /// In s2sd's log stands why it believed the peer of that stream, which begins so.
     pub(super) fn was_believed_because(&self, because: &str) -> Result<()> {
         self.logs_show(|ours, _| {

@@ -15,7 +15,7 @@ pub(super) struct Scenario {
     pub(super) act: fn(&Row<'_>) -> Result<()>,
 }
 
-pub(super) const ALL: [Scenario; 16] = [
+pub(super) const ALL: [Scenario; 17] = [
     Scenario {
         name: "dialback-plain",
         setup: |_, _| Setup::new(Transport::Plain, Proof::Dialback),
@@ -172,6 +172,12 @@ pub(super) const ALL: [Scenario; 16] = [
             row.federates(Method::Dialback)?;
             row.header_had_no_version()
         },
+    },
+    Scenario {
+        // Other users of the component write stanzas at which some servers end the stream.
+        name: "odd-senders",
+        setup: |_, _| Setup::new(Transport::Plain, Proof::Dialback),
+        act: |row| row.keeps_order_among_odd_stanzas(),
     },
 ];
 
