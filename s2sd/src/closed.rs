@@ -259,6 +259,9 @@ impl Cause {
         }
     }
 
+    /// Of [`Cause::Tls`], where the fault is with the name and no server said anything.
+    pub const NO_NAME_FOR_TLS: &'static str = "the domain is no name for TLS";
+
     /// How far an attempt to make a stream got before it failed: of several, the one that got furthest says most.
     pub fn reach(&self) -> u8 {
         match self {

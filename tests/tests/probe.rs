@@ -246,6 +246,21 @@ async fn something_else_than_xmpp() {
 }
 
 #[tokio::test]
+async fn the_port_for_clients_is_not_taken_for_something_else_than_xmpp() {
+    let report = played(a_test(), async |listener, _| {
+        let mut peer = listener.accept_at_leisure().await.unwrap();
+        let header = "<?xml version='1.0'?><stream:stream id='1' from='b.test' version='1.0' \
+                      xmlns:stream='http://etherx.jabber.org/streams' xmlns='jabber:client'>";
+        peer.send(header).await.unwrap();
+        for_ever().await
+    });
+    let report = report.await;
+    let words = ["with clients (jabber:client)", "port 5269"];
+    faulty(&report, "not-for-servers", Side::Peer, &words);
+    assert!(report.for_people(false).contains("✗ stream"));
+}
+
+#[tokio::test]
 async fn no_starttls_where_it_is_required() {
     let report = played(a_test(), async |listener, _| {
         let mut peer = listener.accept_at_leisure().await.unwrap();

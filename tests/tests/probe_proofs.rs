@@ -16,6 +16,7 @@ use s2sd::{
 use s2sd_tests::{
     authoritative::Says,
     peer::Peer,
+    tls::web_server,
     verdict::{faulty, works, works_but},
     world::{Daemon, RawServer, World},
 };
@@ -166,6 +167,28 @@ async fn nothing_is_offered_to_who_is_not_believed() {
         "`auth = [\"external\"]`",
     ];
     faulty(&report.await, "nothing-offered", Side::Us, &words);
+}
+
+/// TLS by a proxy in front of the server, as a rule.
+#[tokio::test]
+async fn a_certificate_that_is_not_asked_for_is_not_the_one_to_blame() {
+    let a = a_test().policy("auth = ['external']");
+    let report = played(a, async |listener, world| {
+        let mut peer = listener.accept_at_leisure().await.unwrap();
+        peer.answer_open("1", &starttls()).await.unwrap();
+        peer.expect(ns::TLS, "starttls").await.unwrap();
+        peer.send(Writer::new("proceed").xmlns(ns::TLS).finish())
+            .await
+            .unwrap();
+        let proxy = web_server(&world.identity("b.test")).unwrap();
+        peer.accept_tls(proxy).await.unwrap();
+        peer.answer_open("2", &Features::default()).await.unwrap();
+        for_ever().await
+    });
+    let report = report.await;
+    let words = ["did not ask for a certificate", "allow \"dialback\""];
+    faulty(&report, "not-asked", Side::Peer, &words);
+    assert!(!report.verdict.reason.change.contains("show a certificate"));
 }
 
 #[tokio::test]

@@ -296,26 +296,28 @@ impl Attempt<'_> {
         let peer = tcp
             .peer_addr()
             .map_err(|error| Cause::Lost(error.to_string().into()))?;
-        let config = self.means.tls.client(
+        let (config, if_asked) = self.means.tls.calling(
             shows.then_some(&self.pair.local),
             self.policy.tls_floor(),
             direct,
         );
         // SNI names the domain, not the target (RFC 6120 §5.4.3.1, XEP-0368 §3): who is meant, not who was found.
         let name = tls::server_name(&self.pair.remote)
-            .ok_or_else(|| Cause::Tls("the domain is no name for TLS".into()))?;
+            .ok_or_else(|| Cause::Tls(Cause::NO_NAME_FOR_TLS.into()))?;
         let until = self.share.step(Instant::now());
         match timeout_at(until.into(), TlsConnector::from(config).connect(name, tcp)).await {
             Ok(Ok(tls)) => {
                 let (_, session) = tls.get_ref();
                 let facts = tls::describe(session);
-                self.onlooker
-                    .saw(Sight::Secured(facts, PeerChain::of(session)));
+                let chain = PeerChain::of(session);
+                let own = if_asked.client_auth();
+                self.onlooker.saw(Sight::Secured(facts, chain, own));
                 let io = Io::Tls(Box::new(tls.into()));
                 Ok(Conn::new(io, peer, self.codec(), charge))
             }
             Ok(Err(error)) => {
-                self.onlooker.saw(Sight::NoTls(&error));
+                let own = if_asked.client_auth();
+                self.onlooker.saw(Sight::NoTls(&error, own));
                 Err(match tls::is_about_certificate(&error) {
                     true => Cause::CertificateRefused(error.to_string().into()),
                     false => Cause::Tls(tls::in_words(&error).into()),

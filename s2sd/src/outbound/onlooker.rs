@@ -4,7 +4,7 @@ use std::io;
 
 use crate::closed::Closed;
 use crate::negotiate::{Awaits, Judged, OutboundEvent};
-use crate::tls::{PeerChain, TlsFacts};
+use crate::tls::{ClientAuth, PeerChain, TlsFacts};
 
 /// What there is to see.
 #[derive(Debug)]
@@ -15,10 +15,10 @@ pub(crate) enum Sight<'a> {
     Event(&'a OutboundEvent),
     /// It was handled, and this is waited for.
     Awaits(Awaits),
-    /// There is TLS, with this chain.
-    Secured(TlsFacts, Option<PeerChain>),
+    /// There is TLS, with this chain, and this became of our own.
+    Secured(TlsFacts, Option<PeerChain>, ClientAuth),
     /// There is none.
-    NoTls(&'a io::Error),
+    NoTls(&'a io::Error, ClientAuth),
     /// The connection broke.
     Broken(&'a io::Error),
     /// What the certificate is worth.

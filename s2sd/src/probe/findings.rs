@@ -206,6 +206,8 @@ pub struct Attempt {
     pub unconnected: Option<Unconnected>,
     /// What came first, if that was no stream.
     pub garbage: Option<PeerText>,
+    /// What came first, if that was a stream for others than servers.
+    pub meant_for: Option<MeantFor>,
     /// The peer's headers, one for each stream.
     pub headers: Vec<Header>,
     /// What it offered, in the order in which it came.
@@ -242,6 +244,18 @@ impl Attempt {
     pub fn offer(&self) -> Option<&Offer> {
         self.features.last()
     }
+}
+
+/// Whom a stream is for that is for no servers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MeantFor {
+    /// `jabber:client`.
+    Clients,
+    /// `jabber:component:accept`.
+    Components,
+    /// Another content namespace.
+    Others,
 }
 
 /// Why there is no TCP connection.
@@ -318,6 +332,10 @@ pub struct Tls {
     pub cipher: String,
     /// `X25519MLKEM768`.
     pub group: Option<String>,
+    /// The server asked for a certificate of ours.
+    pub asked: bool,
+    /// It was shown one.
+    pub shown: bool,
     /// How long the handshake took.
     #[serde(serialize_with = "ms", rename = "ms")]
     pub took: Duration,
@@ -384,8 +402,10 @@ pub enum Unsecured {
     NothingInCommon,
     /// It has no certificate for the name.
     Name,
-    /// It refuses our certificate, or wants one.
+    /// It refuses our certificate.
     OurCertificate,
+    /// It wants one, and got none.
+    WantsCertificate,
     /// It went away.
     Closed,
     /// Something else.

@@ -4,9 +4,13 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::findings::{Aim, Attempt, Findings, Lookup, Offer, Outcome, Place, Proof, Tls};
+use super::findings::{
+    Aim, Attempt, Findings, Lookup, MeantFor, Offer, Outcome, Place, Proof, Tls, Unreached,
+};
 use super::verdict::{Reason, Side, Verdict, Works, verdict};
+use crate::closed::Cause;
 use crate::config::size_text;
+use crate::resolve::plan::ResolveError;
 
 /// What was seen and what it means.
 #[derive(Debug, Serialize)]
@@ -124,8 +128,13 @@ impl Page {
             return;
         }
         self.title("DNS");
+        // Records that lead nowhere are what is wrong, though they are there.
+        let nowhere = matches!(
+            findings.unresolved,
+            Some(ResolveError::NoService | ResolveError::NoHost(_))
+        );
         for lookup in &findings.lookups {
-            self.lookup(lookup);
+            self.lookup(lookup, nowhere);
         }
         if let Some(why) = &findings.unresolved {
             self.step(1, Sign::Wrong, "places", &why.to_string(), None);
@@ -142,16 +151,17 @@ impl Page {
         }
     }
 
-    fn lookup(&mut self, lookup: &Lookup) {
+    fn lookup(&mut self, lookup: &Lookup, nowhere: bool) {
         let dnssec = match lookup.dnssec.word() {
             "" => String::new(),
             word => format!(", {word}"),
         };
+        let there = if nowhere { Sign::Wrong } else { Sign::Well };
         let (sign, found) = match (&lookup.failed, lookup.records.len()) {
             (Some(why), _) => (Sign::Wrong, why.to_string()),
             (None, 0) => (Sign::Told, format!("none{dnssec}")),
-            (None, 1) => (Sign::Well, format!("1 record{dnssec}")),
-            (None, many) => (Sign::Well, format!("{many} records{dnssec}")),
+            (None, 1) => (there, format!("1 record{dnssec}")),
+            (None, many) => (there, format!("{many} records{dnssec}")),
         };
         let found = format!("{}: {found}", lookup.name);
         self.step(1, sign, lookup.kind, &found, Some(lookup.took));
@@ -181,11 +191,19 @@ impl Page {
                     word => format!(" ({word})"),
                 };
                 let found = format!("{}{dnssec}", place.addresses.join(", "));
-                self.step(1, Sign::Well, "addresses", &found, Some(place.took));
+                let left_out = |attempt: &Attempt| {
+                    let why = attempt.unconnected.as_ref();
+                    why.is_some_and(|it| it.why == Unreached::NotPublic)
+                };
+                let sign = match place.attempts.iter().all(left_out) && !place.attempts.is_empty() {
+                    true => Sign::Wrong,
+                    false => Sign::Well,
+                };
+                self.step(1, sign, "addresses", &found, Some(place.took));
             }
         }
         if let Some(tlsa) = &place.tlsa {
-            self.lookup(tlsa);
+            self.lookup(tlsa, false);
         }
         for attempt in &place.attempts {
             self.attempt(attempt);
@@ -208,6 +226,15 @@ impl Page {
             let found = format!("this is not XMPP: {garbage:?}");
             self.step(2, Sign::Wrong, "stream", &found, None);
         }
+        if let Some(whom) = attempt.meant_for {
+            let whom = match whom {
+                MeantFor::Clients => "clients",
+                MeantFor::Components => "components",
+                MeantFor::Others => "others than servers",
+            };
+            let found = format!("this is XMPP for {whom}");
+            self.step(2, Sign::Wrong, "stream", &found, None);
+        }
         let mut tls = attempt.tls.as_ref();
         // With TLS from the first byte it comes before the first header.
         let direct = attempt.features.first().is_none_or(|offer| offer.encrypted);
@@ -222,7 +249,11 @@ impl Page {
             };
             let id = if header.id { "" } else { ", without id" };
             let found = format!("from {from}, {version}{id}");
-            self.step(2, Sign::Well, "stream", &found, Some(header.took));
+            let sign = match attempt.decides(at) {
+                true => Sign::Wrong,
+                false => Sign::Well,
+            };
+            self.step(2, sign, "stream", &found, Some(header.took));
             if let Some(offer) = attempt.features.get(at) {
                 self.step(2, Sign::Told, "features", &offered(offer), None);
             }
@@ -397,6 +428,12 @@ impl Page {
 }
 
 impl Attempt {
+    /// Whether it is this header, counted from 0, that ended the stream: the last one, on which nothing was offered.
+    fn decides(&self, at: usize) -> bool {
+        let last = at + 1 == self.headers.len() && self.features.len() <= at;
+        last && matches!(self.ended, Some(Cause::Protocol(..)))
+    }
+
     /// The first header came in clear.
     fn has_clear_header(&self) -> bool {
         self.tls.is_none() || self.features.first().is_some_and(|offer| !offer.encrypted)

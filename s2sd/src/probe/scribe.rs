@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rustls::pki_types::UnixTime;
 use xmpp_dialback::{Verdict, wire as db};
 use xmpp_sasl::wire as sasl;
-use xmpp_stream::{Element, Features, Frame, StreamHeader};
+use xmpp_stream::{DecodeError, Element, Features, Frame, StreamHeader};
 
 use super::findings::{
     Aim, Attempt, Header, Identity, Offer, Outcome, Ping, Proof, Tls, Unconnected, Unreached,
@@ -14,15 +14,18 @@ use super::findings::{
 };
 use super::{
     shown,
-    trouble::{garbage, no_tls},
+    trouble::{garbage, is_stream, meant_for, no_tls},
 };
 use crate::closed::Cause;
 use crate::negotiate::{Awaits, Judged, OutboundEvent};
 use crate::outbound::onlooker::{Onlooker, Sight};
 use crate::peer_text::PeerText;
+use crate::tls::facts::ClientAuth;
 
 /// So many features, mechanisms and the like are written down.
 const MOST: usize = 40;
+/// So much of what comes first is kept: more than a stream header has.
+const FIRST: usize = 1024;
 
 pub(super) struct Scribe(Mutex<Page>);
 
@@ -106,18 +109,20 @@ impl Onlooker for Scribe {
         match sight {
             Sight::Bytes(bytes) => {
                 if page.first.is_empty() {
-                    page.first = bytes[..bytes.len().min(64)].to_vec();
+                    page.first = bytes[..bytes.len().min(FIRST)].to_vec();
                 }
             }
             Sight::Event(event) => page.event(event),
             Sight::Awaits(awaits) => page.awaits(awaits),
-            Sight::Secured(facts, chain) => {
+            Sight::Secured(facts, chain, own) => {
                 let took = page.since.elapsed();
                 let now = UnixTime::now();
                 page.attempt.tls = Some(Tls {
                     version: facts.version,
                     cipher: facts.cipher,
                     group: facts.group,
+                    asked: own.asked,
+                    shown: own.shown,
                     took,
                     chain: chain.map_or_else(Vec::new, |chain| shown::chain(&chain, now)),
                     identity: None,
@@ -125,11 +130,19 @@ impl Onlooker for Scribe {
                 page.first.clear();
                 page.since = Instant::now();
             }
-            Sight::NoTls(error) => page.attempt.no_tls = Some(no_tls(error)),
+            Sight::NoTls(error, own) => page.attempt.no_tls = Some(no_tls(error, own)),
             // With TLS 1.3 the handshake is over for us before the server has seen our certificate (RFC 8446 §4.4.2.4).
             Sight::Broken(error) => {
-                let no = no_tls(error);
-                if no.why == Unsecured::OurCertificate {
+                let own = page.attempt.tls.as_ref();
+                let own = own.map_or(ClientAuth::default(), |tls| ClientAuth {
+                    asked: tls.asked,
+                    shown: tls.shown,
+                });
+                let no = no_tls(error, own);
+                if matches!(
+                    no.why,
+                    Unsecured::OurCertificate | Unsecured::WantsCertificate
+                ) {
                     page.attempt.no_tls = Some(no);
                 }
             }
@@ -161,9 +174,14 @@ impl Page {
                 self.since = Instant::now();
             }
             OutboundEvent::Frame(Frame::Element(element)) => self.element(element),
-            OutboundEvent::Malformed(_) if self.attempt.headers.is_empty() => {
-                self.attempt.garbage = Some(garbage(&self.first));
-            }
+            OutboundEvent::Malformed(error) if self.attempt.headers.is_empty() => match error {
+                DecodeError::ContentNamespace => {
+                    self.attempt.meant_for = Some(meant_for(&self.first));
+                }
+                // A stream that is no good one.
+                _ if is_stream(&self.first) => {}
+                _ => self.attempt.garbage = Some(garbage(&self.first)),
+            },
             _ => {}
         }
     }

@@ -6,8 +6,8 @@ use rustls::{AlertDescription, Error, PeerIncompatible};
 
 use crate::peer_text::PeerText;
 
-use super::findings::{NoTls, Unconnected, Unreached, Unsecured};
-use crate::tls::alert::refuses_certificate;
+use super::findings::{MeantFor, NoTls, Unconnected, Unreached, Unsecured};
+use crate::tls::{alert::refuses_certificate, facts::ClientAuth};
 
 pub(super) fn unconnected(error: &io::Error, proxy: bool) -> Unconnected {
     use io::ErrorKind as Kind;
@@ -25,9 +25,9 @@ pub(super) fn unconnected(error: &io::Error, proxy: bool) -> Unconnected {
     Unconnected { why, said }
 }
 
-pub(super) fn no_tls(error: &io::Error) -> NoTls {
+pub(super) fn no_tls(error: &io::Error, own: ClientAuth) -> NoTls {
     let why = match error.get_ref().and_then(|inner| inner.downcast_ref()) {
-        Some(error) => of_tls(error),
+        Some(error) => of_tls(error, own),
         None if error.kind() == io::ErrorKind::UnexpectedEof => Unsecured::Closed,
         None if error.kind() == io::ErrorKind::ConnectionReset => Unsecured::Closed,
         None => Unsecured::Other,
@@ -36,15 +36,18 @@ pub(super) fn no_tls(error: &io::Error) -> NoTls {
     NoTls { why, said }
 }
 
-fn of_tls(error: &Error) -> Unsecured {
+fn of_tls(error: &Error, own: ClientAuth) -> Unsecured {
     use AlertDescription as Alert;
     match error {
         Error::AlertReceived(alert) => match *alert {
             Alert::ProtocolVersion => Unsecured::Version,
+            Alert::CertificateRequired => Unsecured::WantsCertificate,
+            // TLS 1.2 has no alert of its own for it (RFC 5246 §7.4.6).
+            Alert::HandshakeFailure if own.asked && !own.shown => Unsecured::WantsCertificate,
+            other if refuses_certificate(other) && own.shown => Unsecured::OurCertificate,
+            other if refuses_certificate(other) && own.asked => Unsecured::WantsCertificate,
             Alert::HandshakeFailure | Alert::InsufficientSecurity => Unsecured::NothingInCommon,
             Alert::UnrecognisedName => Unsecured::Name,
-            Alert::CertificateRequired => Unsecured::OurCertificate,
-            other if refuses_certificate(other) => Unsecured::OurCertificate,
             _ => Unsecured::Other,
         },
         Error::PeerIncompatible(
@@ -59,6 +62,22 @@ fn of_tls(error: &Error) -> Unsecured {
         Error::PeerIncompatible(_) => Unsecured::NothingInCommon,
         Error::InvalidMessage(_) => Unsecured::NotTls,
         _ => Unsecured::Other,
+    }
+}
+
+/// Whether what came is a stream header all the same.
+pub(super) fn is_stream(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes);
+    text.contains("<stream:stream") && text.contains("http://etherx.jabber.org/streams")
+}
+
+/// Whom a stream is for whose content namespace is not that of servers, by its first bytes.
+pub(super) fn meant_for(bytes: &[u8]) -> MeantFor {
+    let text = String::from_utf8_lossy(bytes);
+    match () {
+        () if text.contains("jabber:client") => MeantFor::Clients,
+        () if text.contains("jabber:component:") => MeantFor::Components,
+        () => MeantFor::Others,
     }
 }
 
@@ -98,7 +117,9 @@ mod tests {
 
     #[test]
     fn a_handshake_fails_for_the_reason_of_its_alert() {
-        let alert = |alert| no_tls(&io::Error::other(Error::AlertReceived(alert))).why;
+        let (asked, shown) = (true, true);
+        let told = |alert, own| no_tls(&io::Error::other(Error::AlertReceived(alert)), own).why;
+        let alert = |alert| told(alert, ClientAuth { asked, shown });
         assert_eq!(alert(AlertDescription::ProtocolVersion), Unsecured::Version);
         assert_eq!(
             alert(AlertDescription::UnknownCA),
@@ -106,10 +127,44 @@ mod tests {
         );
         assert_eq!(alert(AlertDescription::UnrecognisedName), Unsecured::Name);
         assert_eq!(alert(AlertDescription::DecodeError), Unsecured::Other);
-        let incompatible = |why| no_tls(&io::Error::other(Error::PeerIncompatible(why))).why;
+        // Without ours it cannot be ours that is refused, and where none was asked for none is wanted.
+        for (error, asked, wanted) in [
+            (
+                AlertDescription::UnknownCA,
+                true,
+                Unsecured::WantsCertificate,
+            ),
+            (AlertDescription::UnknownCA, false, Unsecured::Other),
+            (
+                AlertDescription::HandshakeFailure,
+                true,
+                Unsecured::WantsCertificate,
+            ),
+            (
+                AlertDescription::HandshakeFailure,
+                false,
+                Unsecured::NothingInCommon,
+            ),
+            (
+                AlertDescription::CertificateRequired,
+                true,
+                Unsecured::WantsCertificate,
+            ),
+        ] {
+            let shown = false;
+            assert_eq!(
+                told(error, ClientAuth { asked, shown }),
+                wanted,
+                "{error:?}"
+            );
+        }
+        let common = alert(AlertDescription::HandshakeFailure);
+        assert_eq!(common, Unsecured::NothingInCommon);
+        let own = ClientAuth::default();
+        let incompatible = |why| no_tls(&io::Error::other(Error::PeerIncompatible(why)), own).why;
         let ems = PeerIncompatible::ExtendedMasterSecretExtensionRequired;
         assert_eq!(incompatible(ems), Unsecured::NoEms);
         let closed = io::Error::from(io::ErrorKind::UnexpectedEof);
-        assert_eq!(no_tls(&closed).why, Unsecured::Closed);
+        assert_eq!(no_tls(&closed, own).why, Unsecured::Closed);
     }
 }

@@ -4,22 +4,29 @@
 //! handshake: one that has been replaced on disk since, or that of another of our domains. Streams
 //! between servers live long, so the handshake that is saved would be cheap.
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use arc_swap::ArcSwap;
 use rustls::{
-    ClientConfig, ServerConfig, SupportedProtocolVersion,
-    client::Resumption,
+    ClientConfig, ServerConfig, SignatureScheme, SupportedProtocolVersion,
+    client::{ResolvesClientCert, Resumption},
     crypto::CryptoProvider,
     pki_types::{CertificateDer, DnsName, ServerName, UnixTime},
     server::{ClientHello, NoServerSessionStorage, ResolvesServerCert},
-    sign::{CertifiedKey, SingleCertAndKey},
+    sign::CertifiedKey,
     version::{TLS12, TLS13},
 };
 use xmpp_stream::Domain;
 
 use super::{
-    BadCertificate, PeerChain, Roots,
+    BadCertificate, ClientAuth, PeerChain, Roots,
     accept_any::AcceptAny,
     files::Stamps,
     identity::identities,
@@ -198,18 +205,30 @@ impl Tls {
         floor: impl Into<TlsFloor>,
         direct: bool,
     ) -> Arc<ClientConfig> {
-        let floor = floor.into();
+        self.calling(shows.into(), floor.into(), direct).0
+    }
+
+    /// The same, with what will be known of our certificate when the handshake is over.
+    pub fn calling(
+        &self,
+        shows: Option<&Domain>,
+        floor: TlsFloor,
+        direct: bool,
+    ) -> (Arc<ClientConfig>, Arc<IfAsked>) {
         let mut config = self.clients.get(floor.min).clone();
         config.require_ems = floor.ems;
         let loaded = self.loaded.load();
-        let key = |domain: &Domain| loaded.keys.get(domain.ascii());
-        if let Some(key) = shows.into().and_then(key) {
-            config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(Arc::clone(key)));
-        }
+        let key = |domain: &Domain| loaded.keys.get(domain.ascii()).cloned();
+        let if_asked = Arc::new(IfAsked {
+            key: shows.and_then(key),
+            asked: AtomicBool::new(false),
+            shown: AtomicBool::new(false),
+        });
+        config.client_auth_cert_resolver = Arc::clone(&if_asked) as Arc<dyn ResolvesClientCert>;
         if direct {
             config.alpn_protocols = vec![ALPN.to_vec()];
         }
-        Arc::new(config)
+        (Arc::new(config), if_asked)
     }
 
     /// The authorities that a policy trusts. A policy that was not in the configuration trusts nobody.
@@ -306,6 +325,38 @@ fn client_config(
     config.resumption = Resumption::disabled();
     config.enable_early_data = false;
     config
+}
+
+/// Shows our certificate to a server that asks for one, and remembers whether it did.
+#[derive(Debug)]
+pub struct IfAsked {
+    key: Option<Arc<CertifiedKey>>,
+    asked: AtomicBool,
+    shown: AtomicBool,
+}
+
+impl IfAsked {
+    /// What became of our certificate: known when the handshake is over.
+    pub fn client_auth(&self) -> ClientAuth {
+        ClientAuth {
+            asked: self.asked.load(Ordering::Relaxed),
+            shown: self.shown.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl ResolvesClientCert for IfAsked {
+    fn resolve(&self, _: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.asked.store(true, Ordering::Relaxed);
+        let key = self.key.as_ref()?;
+        let fits = key.key.choose_scheme(schemes).is_some();
+        self.shown.store(fits, Ordering::Relaxed);
+        Some(Arc::clone(key))
+    }
+
+    fn has_certs(&self) -> bool {
+        self.key.is_some()
+    }
 }
 
 /// Chooses the certificate we show.

@@ -28,6 +28,15 @@ impl std::fmt::Display for TlsFacts {
     }
 }
 
+/// What became of our certificate in a handshake in which we called.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ClientAuth {
+    /// The server asked for one (CertificateRequest).
+    pub asked: bool,
+    /// It was shown: there was one, with a key of a kind that the server takes.
+    pub shown: bool,
+}
+
 /// Describes a connection whose handshake is over.
 pub fn describe(connection: &CommonState) -> TlsFacts {
     let version = match connection.protocol_version() {

@@ -23,9 +23,9 @@ pub mod trust;
 
 pub(crate) use alert::{in_words, is_about_certificate};
 pub use chain::PeerChain;
-pub use config::{ByName, OwnCertificate, Tls, server_name};
+pub use config::{ByName, IfAsked, OwnCertificate, Tls, server_name};
 pub use dane::{Matched, Matching, Selector, Tlsa, TlsaSet, Usage};
-pub use facts::{TlsFacts, describe};
+pub use facts::{ClientAuth, TlsFacts, describe};
 pub use identity::{Identity, Unreadable, identities};
 pub use judgement::{Because, Evidence, Judgement, Place, Trust, judge};
 pub use reload::Reloaded;

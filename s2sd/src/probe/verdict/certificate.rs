@@ -93,7 +93,10 @@ fn of(case: Case<'_>, bad: &BadCertificate) -> (Code, String) {
             Code::CertificateSelfSigned,
             format!(
                 "{operator} has to get a certificate from an authority; {}",
-                believe("`trust` with this certificate, or `verify = \"dialback\"`")
+                believe(&format!(
+                    "`trust` with this certificate{}",
+                    by_dialback(case)
+                ))
             ),
         ),
         BadCertificate::WrongName { .. } => (
@@ -150,6 +153,15 @@ fn of(case: Case<'_>, bad: &BadCertificate) -> (Code, String) {
             Code::Certificate,
             format!("{operator} has to get another certificate"),
         ),
+    }
+}
+
+/// Where a certificate that is not good does not have to end it.
+fn by_dialback(case: Case<'_>) -> &'static str {
+    match (case.findings.rule.verify, case.findings.may("dialback")) {
+        ("dialback", _) => "",
+        (_, true) => ", or `verify = \"dialback\"`",
+        (_, false) => ", or `verify = \"dialback\"` and \"dialback\" in `auth`",
     }
 }
 

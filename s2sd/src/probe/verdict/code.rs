@@ -45,6 +45,8 @@ pub enum Code {
     ClosedAtOnce,
     /// It speaks something else.
     NotXmpp,
+    /// It speaks XMPP, with clients or components.
+    NotForServers,
     /// It wants TLS where a stream in clear is to begin.
     TlsAtOnce,
     /// It offers no STARTTLS, and we require it.
@@ -67,6 +69,8 @@ pub enum Code {
     Tls,
     /// It refuses our certificate in the handshake.
     OurCertificateRefused,
+    /// It wants a certificate in the handshake, and was shown none.
+    CertificateWanted,
     /// Its certificate is too old.
     CertificateExpired,
     /// Its certificate is too new.
@@ -117,6 +121,8 @@ pub enum Code {
     OutOfTime,
     /// It offers no mechanism at all, though we have a certificate.
     NothingOffered,
+    /// It did not ask for a certificate, though we have one.
+    NotAsked,
     /// It offers EXTERNAL, and we have no certificate.
     NoCertificate,
     /// It offers nothing that may be used here.
@@ -155,7 +161,7 @@ pub enum Code {
     StanzaLimit,
 }
 
-const NAMES: [(Code, &str); 74] = [
+const NAMES: [(Code, &str); 77] = [
     (Code::Works, "works"),
     (Code::WorksAsFarAsSeen, "works-as-far-as-seen"),
     (Code::Denied, "denied"),
@@ -176,6 +182,7 @@ const NAMES: [(Code, &str); 74] = [
     (Code::NoStream, "no-stream"),
     (Code::ClosedAtOnce, "closed-at-once"),
     (Code::NotXmpp, "not-xmpp"),
+    (Code::NotForServers, "not-for-servers"),
     (Code::TlsAtOnce, "tls-at-once"),
     (Code::NoStarttls, "no-starttls"),
     (Code::StarttlsRefused, "starttls-refused"),
@@ -187,6 +194,7 @@ const NAMES: [(Code, &str); 74] = [
     (Code::TlsClosed, "tls-closed"),
     (Code::Tls, "tls"),
     (Code::OurCertificateRefused, "our-certificate-refused"),
+    (Code::CertificateWanted, "certificate-wanted"),
     (Code::CertificateExpired, "certificate-expired"),
     (Code::CertificateNotYetValid, "certificate-not-yet-valid"),
     (Code::CertificateUnknownIssuer, "certificate-unknown-issuer"),
@@ -212,6 +220,7 @@ const NAMES: [(Code, &str); 74] = [
     (Code::Closed, "closed"),
     (Code::OutOfTime, "out-of-time"),
     (Code::NothingOffered, "nothing-offered"),
+    (Code::NotAsked, "not-asked"),
     (Code::NoCertificate, "no-certificate"),
     (Code::NothingInCommon, "nothing-in-common"),
     (Code::ExternalRefused, "external-refused"),

@@ -129,6 +129,16 @@ struct Case<'a> {
 }
 
 impl Case<'_> {
+    /// The method that was tried last, if any was.
+    fn tried(&self) -> Option<&'static str> {
+        self.attempt.proofs.last().map(|proof| proof.method)
+    }
+
+    /// There was TLS, and the server did not ask for a certificate in it.
+    fn was_not_asked(&self) -> bool {
+        self.attempt.tls.as_ref().is_some_and(|tls| !tls.asked)
+    }
+
     fn peer(&self) -> &str {
         &self.findings.domain
     }
@@ -150,6 +160,11 @@ impl Findings {
             true => format!("`{key} = {value}` in {}", self.rule.name),
             false => format!("`{key} = {value}`, the default"),
         }
+    }
+
+    /// Whether a method may be used with the peer.
+    fn may(&self, method: &str) -> bool {
+        self.rule.auth.contains(&method)
     }
 
     /// The entry that makes an exception for the peer.
@@ -202,7 +217,9 @@ fn decided(findings: &Findings) -> (Works, Reason) {
     let proved = |attempt: &Attempt| attempt.aim == Aim::Federate && attempt.proved().is_some();
     let taken = |case: &Case<'_>| {
         let ping = case.attempt.ping.as_ref();
-        proved(case.attempt) && ping.is_none_or(|ping| ping.error.is_none())
+        // Who takes the proof and then ends the stream takes nothing.
+        let goes_on = case.attempt.ended.is_none();
+        goes_on && proved(case.attempt) && ping.is_none_or(|ping| ping.error.is_none())
     };
     if let Some(case) = findings.cases().find(taken) {
         return (Works::Yes, proof::proved(case));
@@ -284,11 +301,11 @@ fn warned(findings: &Findings) -> Vec<Reason> {
     for case in findings.cases() {
         let Case { place, attempt, .. } = case;
         // Who closed after a refusal was asked again, and that counts.
-        let again = place
-            .attempts
-            .iter()
-            .any(|other| other.address == attempt.address && other.proved().is_some());
-        if attempt.proved().is_none() && !(again && attempt.aim == Aim::Federate) {
+        let again = place.attempts.iter().any(|other| {
+            other.address == attempt.address && other.proved().is_some() && other.ended.is_none()
+        });
+        let taken = attempt.proved().is_some() && attempt.ended.is_none();
+        if !(taken || again && attempt.aim == Aim::Federate) {
             warnings.extend(match attempt.aim {
                 Aim::Dialback => proof::not_found_by(case),
                 Aim::Federate | Aim::Look => fault(case),

@@ -63,12 +63,17 @@ pub(super) fn bogus(findings: &Findings, what: &str) -> Reason {
 }
 
 fn unsigned(findings: &Findings, name: &str) -> Reason {
+    let because = format!(
+        "the DNS answers for {} are not signed ({name})",
+        findings.domain
+    );
+    not_signed(findings, because)
+}
+
+/// An answer is not signed that leads to a place or says something of it.
+pub(super) fn not_signed(findings: &Findings, because: String) -> Reason {
     let domain = &findings.domain;
-    Reason::new(
-        Code::DnssecUnsigned,
-        Side::Us,
-        format!("the DNS answers for {domain} are not signed ({name})"),
-    )
+    Reason::new(Code::DnssecUnsigned, Side::Us, because)
     .rule("`dnssec = \"require\"` in [dns]")
     .change(format!(
         "the operator of {domain} has to sign the zone; or be content here with `dnssec = \"use\"`; or use a name \
@@ -179,6 +184,14 @@ pub(super) fn no_address(findings: &Findings, place: &Place, why: &ResolveError)
 
 pub(super) fn we_are_not_found(findings: &Findings, why: &ResolveError) -> Reason {
     let us = findings.us();
+    if let ResolveError::Failed(what) = why {
+        let because = format!(
+            "the DNS gave no answer for {us}, so whether others find it cannot be told: {what}"
+        );
+        return Reason::new(Code::Dns, Side::Between, because)
+            .rule(SRV)
+            .change("see whether any name is found here (`servers` in [dns], /etc/resolv.conf)");
+    }
     Reason::new(
         Code::WeAreNotFound,
         Side::Us,

@@ -56,29 +56,64 @@ fn quoted(words: &[&str]) -> String {
     format!("[{}]", words.join(", "))
 }
 
+/// What there is to do where nothing may be used or believed but dialback.
+fn or_dialback(case: Case<'_>) -> String {
+    match (
+        case.findings.may("dialback"),
+        &case.findings.own.no_dialback,
+    ) {
+        (false, _) => "; or allow \"dialback\" in `auth`".to_owned(),
+        (true, Some(why)) => format!("; dialback could not be tried: {why}"),
+        (true, None) => String::new(),
+    }
+}
+
 /// Nothing that is offered may be used.
 pub(super) fn no_mechanism(case: Case<'_>, offered: &[PeerText]) -> Reason {
     let (peer, us) = (case.peer(), case.us());
     let findings = case.findings;
     let rule = findings.key("auth", &quoted(&findings.rule.auth));
-    let dialback = match findings.rule.auth.contains(&"dialback") {
-        true => "",
-        false => "; or allow \"dialback\" in `auth`",
-    };
+    let dialback = or_dialback(case);
     let external = offered.iter().any(|name| *name == "EXTERNAL");
-    if offered.is_empty() && findings.own.certificate {
-        return Reason::new(
-            Code::NothingOffered,
-            Side::Us,
-            format!("{peer} offers no SASL mechanism at all, not even EXTERNAL: it does not believe the certificate of {us}"),
-        )
-        .rule(format!("{rule}; XEP-0178 §3"))
-        .change(format!(
-            "show a certificate that {peer} believes: for {us}, valid, with its full chain, from an authority that is \
-             trusted there{dialback}"
-        ));
+    let what = match offered.is_empty() {
+        true => "no SASL mechanism at all".to_owned(),
+        false => offered.join(", "),
+    };
+    // What follows is about a certificate of ours, which is shown where `auth` has it.
+    let certificate = findings.own.certificate && findings.may("external");
+    match &case.attempt.tls {
+        None if certificate && !external => {
+            return Reason::new(
+                Code::NoStarttls,
+                Side::Peer,
+                format!(
+                    "{peer} offers no encryption, without which there is no certificate to believe"
+                ),
+            )
+            .rule(format!("{rule}; XEP-0178 §3"))
+            .change(format!(
+                "the operator of {peer} has to switch TLS on between servers{dialback}"
+            ));
+        }
+        Some(tls) if certificate && !external && !tls.shown => return not_asked(case, &what),
+        Some(_) if certificate && offered.is_empty() => {
+            return Reason::new(
+                Code::NothingOffered,
+                Side::Us,
+                format!(
+                    "{peer} offers {what}, not even EXTERNAL: it was shown the certificate of {us} and does not believe \
+                     it, or it has EXTERNAL switched off"
+                ),
+            )
+            .rule(format!("{rule}; XEP-0178 §3"))
+            .change(format!(
+                "show a certificate that {peer} believes: for {us}, valid, with its full chain, from an authority that \
+                 is trusted there{dialback}"
+            ));
+        }
+        _ => {}
     }
-    if external && !findings.own.certificate {
+    if external && !findings.own.certificate && findings.may("external") {
         return Reason::new(
             Code::NoCertificate,
             Side::Us,
@@ -87,10 +122,6 @@ pub(super) fn no_mechanism(case: Case<'_>, offered: &[PeerText]) -> Reason {
         .rule(rule)
         .change(format!("get a certificate for {us}{dialback}"));
     }
-    let what = match offered.is_empty() {
-        true => "no SASL mechanism at all".to_owned(),
-        false => offered.join(", "),
-    };
     Reason::new(
         Code::NothingInCommon,
         Side::Us,
@@ -100,6 +131,53 @@ pub(super) fn no_mechanism(case: Case<'_>, offered: &[PeerText]) -> Reason {
     .change(format!(
         "agree with the operator of {peer} on a method, and name it in `auth`{dialback}"
     ))
+}
+
+/// We have a certificate, and nobody there saw it.
+fn not_asked(case: Case<'_>, what: &str) -> Reason {
+    let (peer, us) = (case.peer(), case.us());
+    let asked = match case.was_not_asked() {
+        true => "did not ask for a certificate in the TLS handshake",
+        false => "asked for a certificate with a key of another kind in the TLS handshake",
+    };
+    Reason::new(
+        Code::NotAsked,
+        Side::Peer,
+        format!("{peer} {asked}, so it has not seen that of {us}, and offers {what}"),
+    )
+    .rule("XEP-0178 §3; RFC 6120 §13.7.2.2")
+    .change(format!(
+        "the operator of {peer} has to have the certificates of others asked for, also by a proxy that makes TLS in front \
+         of the server{}",
+        or_dialback(case)
+    ))
+}
+
+/// What there is to do where a certificate is not believed.
+pub(super) fn certified(case: Case<'_>) -> String {
+    let (peer, us, own) = (case.peer(), case.us(), &case.findings.own);
+    match (&own.certificate_fault, own.certificate) {
+        (Some(fault), _) => format!("mend it: {fault}"),
+        (None, false) => format!("get a certificate for {us}"),
+        (None, true) if case.was_not_asked() => format!(
+            "it did not ask for a certificate, so that of {us} was not seen: the operator of {peer} has to have it asked \
+             for, or to take dialback{}",
+            or_dialback(case)
+        ),
+        (None, true) => format!(
+            "show a certificate for {us} that {peer} believes, with its full chain; the operator of {peer} can say what \
+             is wrong with this one"
+        ),
+    }
+}
+
+/// What there is to do where something agreed on is not believed.
+pub(super) fn credentials(case: Case<'_>) -> String {
+    format!(
+        "compare `credentials` in {} with what the operator of {} expects",
+        case.findings.rule.name,
+        case.peer()
+    )
 }
 
 /// SASL `<failure/>`.
@@ -125,11 +203,12 @@ pub(super) fn refused(case: Case<'_>, mechanism: &str, failure: Failure) -> Reas
     if mechanism != "EXTERNAL" {
         return Reason::new(Code::PasswordRefused, Side::Us, because)
             .rule(rule)
-            .change(format!(
-                "compare `credentials` in {} with what the operator of {peer} expects: the username, the realm, the \
-                 password",
-                case.findings.rule.name
-            ));
+            .change(after_refusal(case, mechanism, failure));
+    }
+    if case.attempt.tls.as_ref().is_some_and(|tls| !tls.shown) {
+        let mut reason = not_asked(case, "EXTERNAL all the same");
+        reason.because = format!("{because}: {}", reason.because);
+        return reason;
     }
     let fault = match &case.findings.own.certificate_fault {
         Some(fault) => format!("mend it: {fault}"),
@@ -138,26 +217,56 @@ pub(super) fn refused(case: Case<'_>, mechanism: &str, failure: Failure) -> Reas
              file, and is its authority trusted there?"
         ),
     };
-    let dialback = match case.findings.rule.auth.contains(&"dialback") {
-        true => "",
-        false => "; or allow \"dialback\" in `auth`",
-    };
     Reason::new(Code::ExternalRefused, Side::Us, because)
         .rule(format!("{rule}; XEP-0178 §3"))
-        .change(format!("{fault}{dialback}"))
+        .change(format!("{fault}{}", or_dialback(case)))
+}
+
+/// What there is to do after this failure of a method that was agreed on.
+fn after_refusal(case: Case<'_>, mechanism: &str, failure: Failure) -> String {
+    let (peer, name) = (case.peer(), &case.findings.rule.name);
+    let compare = |what: &str| {
+        format!("compare `credentials` in {name} with what the operator of {peer} expects: {what}")
+    };
+    match failure {
+        Failure::AccountDisabled => {
+            format!("ask the operator of {peer} to enable the account again")
+        }
+        Failure::CredentialsExpired => {
+            format!(
+                "agree on new credentials with the operator of {peer}, and put them into {name}"
+            )
+        }
+        Failure::InvalidAuthzid => compare("the domain in `authzid`"),
+        Failure::EncryptionRequired | Failure::InvalidMechanism | Failure::MechanismTooWeak => {
+            format!("agree with the operator of {peer} on another method, and name it in `auth`")
+        }
+        Failure::Aborted | Failure::IncorrectEncoding | Failure::MalformedRequest => format!(
+            "ask the operator of {peer}; the log there may say why {mechanism} was not understood"
+        ),
+        Failure::NotAuthorized | Failure::TemporaryAuthFailure => compare(match mechanism {
+            "GSSAPI" => "the principal, and `service`",
+            "KERBEROS_V4" => "the key",
+            _ => "the username, the realm, the password",
+        }),
+    }
 }
 
 /// The peer broke an exchange, or does not know the secret.
 pub(super) fn mistrusted(case: Case<'_>, mechanism: &str, what: &str) -> Reason {
     let peer = case.peer();
+    let secret = match mechanism {
+        "GSSAPI" | "KERBEROS_V4" => "key",
+        _ => "password",
+    };
     Reason::new(
         Code::Mechanism,
         Side::Between,
-        format!("{peer} does not prove to us that it knows the password for {mechanism}: {what}"),
+        format!("{peer} does not prove to us that it knows the {secret} for {mechanism}: {what}"),
     )
     .rule(format!("`credentials` in {}", case.findings.rule.name))
     .change(format!(
-        "compare the password with that of the operator of {peer}; if they are the same, somebody stands between you"
+        "compare the {secret} with that of the operator of {peer}; if they are the same, somebody stands between you"
     ))
 }
 
@@ -257,9 +366,15 @@ fn dialback_error(case: Case<'_>, condition: ErrorCondition, said: Option<&PeerT
             format!("{peer} does not take dialback from {us}: {said}"),
         )
         .rule("XEP-0220 §2.5")
-        .change(format!(
-            "show {peer} a certificate for {us} that it believes, or ask its operator to take dialback"
-        )),
+        .change(match (condition, &case.attempt.tls) {
+            // XEP-0220 §2.5: it wants TLS first.
+            (ErrorCondition::PolicyViolation, None) => format!(
+                "use TLS with {peer}: the operator there has to offer it, and `tls` here to be \"optional\" or \"required\""
+            ),
+            _ => format!(
+                "show {peer} a certificate for {us} that it believes, or ask its operator to take dialback"
+            ),
+        }),
         ErrorCondition::Forbidden | ErrorCondition::NotAcceptable => {
             let mut reason = invalid(case);
             reason.because = format!("{} ({said})", reason.because);

@@ -5,15 +5,20 @@ use xmpp_stream::Condition;
 use super::{Case, Code, Reason, Side, certificate, names, proof};
 use crate::closed::{Cause, PeerError};
 use crate::config::size_text;
-use crate::probe::findings::{NoTls, Unsecured};
+use crate::probe::findings::{Attempt, MeantFor, NoTls, Outcome, Unsecured};
 
 pub(super) fn ended(case: Case<'_>, cause: &Cause) -> Reason {
     if let Some(garbage) = &case.attempt.garbage {
         return no_stream(case, garbage);
     }
-    let refuses_ours = |no: &&NoTls| no.why == Unsecured::OurCertificate;
-    if let Some(no) = case.attempt.no_tls.as_ref().filter(refuses_ours) {
-        return our_certificate(case, no);
+    if let Some(whom) = case.attempt.meant_for {
+        return not_for_servers(case, whom);
+    }
+    // Over TLS 1.3 that is told after the handshake.
+    match &case.attempt.no_tls {
+        Some(no) if no.why == Unsecured::OurCertificate => return our_certificate(case, no),
+        Some(no) if no.why == Unsecured::WantsCertificate => return wants_certificate(case, no),
+        _ => {}
     }
     match cause {
         Cause::Tls(what) => tls(case, what),
@@ -27,12 +32,7 @@ pub(super) fn ended(case: Case<'_>, cause: &Cause) -> Reason {
         Cause::Dialback(text) | Cause::DialbackRefused(text) => proof::dialback(case, text),
         Cause::StreamError(error) => stream_error(case, error),
         Cause::Protocol(condition, what) => protocol(case, *condition, what),
-        Cause::Policy(what) => Reason::new(Code::Policy, Side::Us, what.to_string())
-            .rule(case.findings.key("tls", &quoted(case.findings.rule.tls)))
-            .change(format!(
-                "allow encryption with {}: tls = \"optional\" or \"required\"",
-                case.peer()
-            )),
+        Cause::Policy(what) => policy(case, cause, what),
         Cause::Timeout(what) => timeout(case, what),
         Cause::Lost(what) => lost(case, what),
         Cause::Finished => Reason::new(
@@ -105,9 +105,61 @@ fn no_stream(case: Case<'_>, garbage: &str) -> Reason {
     ))
 }
 
+fn not_for_servers(case: Case<'_>, whom: MeantFor) -> Reason {
+    let (peer, place) = (case.peer(), &case.attempt.address);
+    let whom = match whom {
+        MeantFor::Clients => "clients (jabber:client)",
+        MeantFor::Components => "components (jabber:component:accept)",
+        MeantFor::Others => "others than servers",
+    };
+    let port = match case.place.direct_tls {
+        true => "5270 (with TLS from the first byte)",
+        false => "5269",
+    };
+    let reason = Reason::new(
+        Code::NotForServers,
+        Side::Peer,
+        format!("what listens at {place} speaks XMPP with {whom}, and not with servers"),
+    );
+    let usual = format!("servers usually listen for others on port {port}");
+    match case.findings.rule.connect {
+        true => Reason { side: Side::Us, ..reason }
+            .rule(format!("`connect` in {}", case.findings.rule.name))
+            .change(format!("correct the port there; {usual}")),
+        false => reason.rule("RFC 6120 §4.8.2").change(format!(
+            "the operator of {peer} has to correct the port in _xmpp{}-server._tcp.{peer} (SRV); {usual}",
+            if case.place.direct_tls { "s" } else { "" }
+        )),
+    }
+}
+
+fn policy(case: Case<'_>, cause: &Cause, what: &str) -> Reason {
+    let findings = case.findings;
+    if findings.rule.tls == "disabled" {
+        return Reason::new(Code::Policy, Side::Us, what)
+            .rule(findings.key("tls", &quoted(findings.rule.tls)))
+            .change(format!(
+                "allow encryption with {}: tls = \"optional\" or \"required\"",
+                case.peer()
+            ));
+    }
+    match findings.dnssec {
+        "require" => names::not_signed(findings, what.to_owned()),
+        _ => other(case, cause),
+    }
+}
+
 fn tls(case: Case<'_>, what: &str) -> Reason {
     let (peer, place) = (case.peer(), &case.attempt.address);
     let operator = format!("the operator of {peer}");
+    if what == Cause::NO_NAME_FOR_TLS {
+        let because = format!("{peer} is no name that TLS can ask a certificate for");
+        return Reason::new(Code::Tls, Side::Peer, because)
+            .rule("RFC 6066 §3")
+            .change(format!(
+                "{operator} has to use a domain of letters, digits and hyphens"
+            ));
+    }
     let Some(no) = &case.attempt.no_tls else {
         return Reason::new(
             Code::StarttlsRefused,
@@ -175,6 +227,7 @@ fn tls(case: Case<'_>, what: &str) -> Reason {
         )
         .change(format!("{operator} has to give it one, or to correct the SRV records")),
         Unsecured::OurCertificate => our_certificate(case, no),
+        Unsecured::WantsCertificate => wants_certificate(case, no),
         Unsecured::Closed => reason(Code::TlsClosed, format!("{place} goes away in the TLS handshake: {text}"))
             .change(format!(
                 "{operator} has to see why: no certificate for {peer}, or versions and ciphers that do not fit"
@@ -186,9 +239,9 @@ fn tls(case: Case<'_>, what: &str) -> Reason {
 
 fn our_certificate(case: Case<'_>, no: &NoTls) -> Reason {
     let (peer, us) = (case.peer(), case.us());
-    let change = match case.findings.own.certificate {
-        true => format!("show a certificate for {us} that {peer} believes, with its full chain"),
-        false => format!("{peer} wants one: get a certificate for {us}"),
+    let change = match &case.findings.own.certificate_fault {
+        Some(fault) => format!("mend it: {fault}"),
+        None => format!("show a certificate for {us} that {peer} believes, with its full chain"),
     };
     Reason::new(
         Code::OurCertificateRefused,
@@ -202,8 +255,61 @@ fn our_certificate(case: Case<'_>, no: &NoTls) -> Reason {
     .change(change)
 }
 
+/// None was shown: it cannot be ours that is wrong.
+fn wants_certificate(case: Case<'_>, no: &NoTls) -> Reason {
+    let (peer, us, findings) = (case.peer(), case.us(), case.findings);
+    let here = |other: &&Attempt| other.address == case.attempt.address;
+    let refused = |other: &'_ Attempt| {
+        let no = other.no_tls.clone();
+        no.filter(|no| no.why == Unsecured::OurCertificate)
+    };
+    let mut others = case.place.attempts.iter().filter(here);
+    if let Some(refused) = others.find_map(refused) {
+        // This was one more attempt without it.
+        return our_certificate(case, &refused);
+    }
+    let change = match (findings.own.configured, findings.own.certificate) {
+        (false, _) => "probe again with the configuration of your domain (-c), whose certificate is then shown".to_owned(),
+        (true, false) => format!("get a certificate for {us}"),
+        (true, true) if !findings.may("external") => {
+            format!(
+                "have {}, so that the certificate of {us} is shown",
+                findings.exception("\"external\" in `auth`")
+            )
+        }
+        (true, true) => format!(
+            "give {us} a certificate with a key of another kind (ECDSA, RSA): {peer} takes none with the present one"
+        ),
+    };
+    Reason::new(
+        Code::CertificateWanted,
+        Side::Us,
+        format!(
+            "{peer} wants a certificate in the TLS handshake, and was shown none: {}",
+            no.said
+        ),
+    )
+    .rule("RFC 6120 §13.7.2.2")
+    .change(change)
+}
+
 fn no_starttls(case: Case<'_>) -> Reason {
     let peer = case.peer();
+    if case.findings.rule.tls != "required" {
+        return Reason::new(
+            Code::NoStarttls,
+            Side::Peer,
+            format!("{peer} does not offer STARTTLS, and its zone says by TLSA records which certificate it has"),
+        )
+        .rule(format!(
+            "{}; RFC 7673 §4",
+            case.findings.key("dane", &quoted(case.findings.rule.dane))
+        ))
+        .change(format!(
+            "the operator of {peer} has to switch TLS on between servers, or to take the TLSA records away; or have {}",
+            case.findings.exception("dane = \"off\"")
+        ));
+    }
     Reason::new(
         Code::NoStarttls,
         Side::Peer,
@@ -238,7 +344,7 @@ fn timeout(case: Case<'_>, what: &str) -> Reason {
         .attempt
         .proofs
         .last()
-        .is_some_and(|proof| proof.method == "dialback");
+        .is_some_and(|proof| proof.method == "dialback" && proof.outcome == Outcome::Unknown);
     if waits_for_dialback {
         return Reason::new(
             Code::DialbackNoWayBack,
@@ -283,7 +389,13 @@ fn lost(case: Case<'_>, what: &str) -> Reason {
         return Reason::new(
             Code::ClosedAtOnce,
             Side::Peer,
-            format!("{place} closes the connection without a word: {what}"),
+            format!(
+                "{place} closes the connection {}without a word: {what}",
+                match case.attempt.tls {
+                    Some(_) => "after the TLS handshake ",
+                    None => "",
+                }
+            ),
         )
         .rule("RFC 6120 §4.2")
         .change(format!(
@@ -333,20 +445,24 @@ fn stream_error(case: Case<'_>, error: &PeerError) -> Reason {
             format!("the server there does not serve {peer}: {said}"),
             format!("{operator} has to serve the domain there, or to correct the SRV records"),
         ),
+        Condition::NotAuthorized | Condition::InvalidFrom | Condition::ImproperAddressing
+            if case.findings.from.is_none() =>
+        {
+            (
+                Code::WantsAName,
+                Side::Us,
+                format!("{peer} says nothing to who does not say who it is: {said}"),
+                "name a domain: --from, or a configuration (-c)".to_owned(),
+            )
+        }
         Condition::NotAuthorized | Condition::InvalidFrom => (
             Code::NotBelieved,
             Side::Us,
             format!("{peer} does not believe that we are {us}: {said}"),
-            match (
-                &case.findings.own.certificate_fault,
-                case.findings.own.certificate,
-            ) {
-                (Some(fault), _) => format!("mend it: {fault}"),
-                (None, true) => format!(
-                    "show a certificate for {us} that {peer} believes, with its full chain; {operator} can say what is \
-                     wrong with this one"
-                ),
-                (None, false) => format!("get a certificate for {us}"),
+            match case.tried() {
+                Some("dialback") => proof::way_back(us),
+                Some("EXTERNAL") | None => proof::certified(case),
+                Some(_) => proof::credentials(case),
             },
         ),
         Condition::PolicyViolation => (
@@ -357,25 +473,25 @@ fn stream_error(case: Case<'_>, error: &PeerError) -> Reason {
                 "ask {operator} whether {us} is blocked, or what else is wanted: encryption, a certificate"
             ),
         ),
-        Condition::ImproperAddressing if case.findings.from.is_none() => (
-            Code::WantsAName,
-            Side::Us,
-            format!("{peer} says nothing to who does not say who it is: {said}"),
-            "name a domain: --from, or a configuration (-c)".to_owned(),
-        ),
-        Condition::RemoteConnectionFailed => (
-            Code::DialbackNoWayBack,
-            Side::Us,
-            format!("{peer} cannot connect to the server of {us}: {said}"),
-            proof::way_back(us),
-        ),
-        Condition::InvalidId => (
+        // Without dialback it is something else that it cannot reach.
+        Condition::RemoteConnectionFailed | Condition::ConnectionTimeout
+            if case.tried() == Some("dialback") =>
+        {
+            (
+                Code::DialbackNoWayBack,
+                Side::Us,
+                format!("{peer} cannot connect to the server of {us}: {said}"),
+                proof::way_back(us),
+            )
+        }
+        Condition::InvalidId if case.tried() == Some("dialback") => (
             Code::DialbackInvalid,
             Side::Us,
             format!("{peer} found that our dialback key is wrong: {said}"),
             proof::way_back(us),
         ),
         Condition::ConnectionTimeout
+        | Condition::RemoteConnectionFailed
         | Condition::ResourceConstraint
         | Condition::SystemShutdown
         | Condition::Reset
@@ -395,6 +511,7 @@ fn stream_error(case: Case<'_>, error: &PeerError) -> Reason {
         | Condition::BadNamespacePrefix
         | Condition::Conflict
         | Condition::ImproperAddressing
+        | Condition::InvalidId
         | Condition::InvalidNamespace
         | Condition::InvalidXml
         | Condition::NotWellFormed

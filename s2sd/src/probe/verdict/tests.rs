@@ -11,6 +11,8 @@ use crate::peer_text::PeerText;
 use crate::probe::findings::{Dnssec, NoTls, Own, Proof, Rule, Unconnected, Unreached, Unsecured};
 use crate::resolve::ResolveError;
 
+mod nearby;
+
 const EVIL: &str = "\x1b[2J\u{202e}\n";
 
 fn findings(attempts: Vec<Attempt>) -> Findings {
