@@ -4,7 +4,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -22,17 +22,27 @@ use crate::tls::{
 
 /// How many domains are remembered.
 const ENTRIES: usize = 1024;
+/// How many bytes that may take, all together.
+const CAPACITY: usize = 1 << 20;
 /// Whoever repairs a document should not wait long until we look again.
 const FAILURE: Duration = Duration::from_secs(60);
 
 /// Documents that were fetched.
 #[derive(Debug, Default)]
 pub(crate) struct Posh {
-    entries: Mutex<HashMap<Domain, Entry>>,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    entries: HashMap<Domain, Entry>,
+    /// What they cost.
+    bytes: usize,
 }
 
 #[derive(Clone, Debug)]
 struct Entry {
+    cost: usize,
     /// By whose authority the web server was believed.
     roots: Arc<Roots>,
     began: Instant,
@@ -84,7 +94,9 @@ impl Posh {
                 Err(_) => FAILURE,
             };
             let until = Instant::now() + lifetime;
-            Outcome { found, until }
+            let outcome = Outcome { found, until };
+            self.weigh(domain, &entry, outcome.size());
+            outcome
         };
         entry.outcome.get_or_init(|| fetched).await.found.clone()
     }
@@ -92,28 +104,89 @@ impl Posh {
     /// What is remembered, or is being fetched; else a new entry.
     fn entry(&self, domain: &Domain, roots: &Arc<Roots>) -> Entry {
         let now = Instant::now();
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(entry) = entries.get(domain)
+        let mut known = self.lock();
+        if let Some(entry) = known.entries.get(domain)
             && !entry.is_over(now)
             && entry.roots == *roots
         {
             return entry.clone();
         }
-        if entries.len() >= ENTRIES {
-            entries.retain(|_, entry| !entry.is_over(now));
-        }
-        if entries.len() >= ENTRIES {
-            let oldest = entries.iter().min_by_key(|(_, entry)| entry.began);
-            let oldest = oldest.map(|(domain, _)| domain.clone());
-            oldest.and_then(|oldest| entries.remove(&oldest));
-        }
+        known.remove(domain);
         let entry = Entry {
+            cost: 2 * size_of::<Entry>() + domain.as_str().len(),
             roots: Arc::clone(roots),
             began: now,
             outcome: Arc::default(),
         };
-        entries.insert(domain.clone(), entry.clone());
+        known.bytes += entry.cost;
+        known.entries.insert(domain.clone(), entry.clone());
+        known.make_room(domain, now);
         entry
+    }
+
+    /// What came of it takes so many bytes more.
+    fn weigh(&self, domain: &Domain, entry: &Entry, size: usize) {
+        let mut known = self.lock();
+        let Known { entries, bytes } = &mut *known;
+        // It may have been forgotten since.
+        if let Some(known) = entries.get_mut(domain)
+            && Arc::ptr_eq(&known.outcome, &entry.outcome)
+        {
+            known.cost += size;
+            *bytes += size;
+        }
+        known.make_room(domain, Instant::now());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    /// Whatever is over goes first, then the oldest, but not this one.
+    fn make_room(&mut self, but: &Domain, now: Instant) {
+        if self.fits() {
+            return;
+        }
+        let Self { entries, bytes } = self;
+        entries.retain(|domain, entry| {
+            let stays = domain == but || !entry.is_over(now);
+            if !stays {
+                *bytes -= entry.cost;
+            }
+            stays
+        });
+        while !self.fits() {
+            let others = self.entries.iter().filter(|(domain, _)| *domain != but);
+            let oldest = others.min_by_key(|(_, entry)| entry.began);
+            let Some(oldest) = oldest.map(|(domain, _)| domain.clone()) else {
+                return;
+            };
+            self.remove(&oldest);
+        }
+    }
+
+    fn fits(&self) -> bool {
+        self.entries.len() <= ENTRIES && self.bytes <= CAPACITY
+    }
+
+    fn remove(&mut self, domain: &Domain) {
+        if let Some(entry) = self.entries.remove(domain) {
+            self.bytes -= entry.cost;
+        }
+    }
+}
+
+impl Outcome {
+    /// About how many bytes it takes in memory, beside itself.
+    fn size(&self) -> usize {
+        match &self.found {
+            Ok(published) => {
+                size_of::<Published>() + published.url.capacity() + published.fingerprints.size()
+            }
+            Err(why) => why.capacity(),
+        }
     }
 }
 
@@ -156,6 +229,8 @@ async fn document(
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+
     use super::*;
     use crate::demo::ca::Authority;
 
@@ -189,9 +264,36 @@ mod tests {
             assert!(failed(&posh, &domain(at), &roots));
             tokio::time::advance(Duration::from_millis(1)).await;
         }
-        assert_eq!(posh.entries.lock().unwrap().len(), ENTRIES);
+        assert_eq!(posh.lock().entries.len(), ENTRIES);
         // The oldest went.
         assert!(failed(&posh, &domain(0), &roots));
         assert!(!failed(&posh, &domain(ENTRIES + 9), &roots));
+    }
+    #[tokio::test(start_paused = true)]
+    async fn what_domains_publish_is_bounded_in_bytes() {
+        let hash = base64::engine::general_purpose::STANDARD.encode([7; 64]);
+        let all = vec![format!("{{\"sha-512\":\"{hash}\"}}"); 64].join(",");
+        let text = format!("{{\"fingerprints\":[{all}],\"expires\":86400}}");
+        let (posh, roots) = (Posh::default(), Arc::default());
+        for at in 0..ENTRIES {
+            let Ok(Document::Fingerprints(fingerprints)) = Document::parse(text.as_bytes()) else {
+                panic!("no document");
+            };
+            let url = "u".repeat(500);
+            let found = Ok(Arc::new(Published { fingerprints, url }));
+            let until = Instant::now() + Duration::from_secs(86400);
+            let outcome = Outcome { found, until };
+            let entry = posh.entry(&domain(at), &roots);
+            posh.weigh(&domain(at), &entry, outcome.size());
+            assert!(entry.outcome.set(outcome).is_ok());
+            tokio::time::advance(Duration::from_millis(1)).await;
+        }
+        let known = posh.lock();
+        assert!(known.bytes <= CAPACITY, "{}", known.bytes);
+        assert!((64..256).contains(&known.entries.len()), "{known:?}");
+        let costs = known.entries.values().map(|entry| entry.cost);
+        assert_eq!(costs.sum::<usize>(), known.bytes);
+        assert!(known.entries.contains_key(&domain(ENTRIES - 1)));
+        assert!(!known.entries.contains_key(&domain(0)));
     }
 }

@@ -139,6 +139,12 @@ impl Fingerprint {
         Ok((sha256.is_some() || sha512.is_some()).then_some(Self { sha256, sha512 }))
     }
 
+    fn size(&self) -> usize {
+        // Each on the heap, and what the allocator adds.
+        let hash = |hash: &Option<Vec<u8>>| hash.as_ref().map_or(0, |hash| hash.capacity() + 16);
+        size_of::<Self>() + hash(&self.sha256) + hash(&self.sha512)
+    }
+
     /// All the hashes in a descriptor are of one certificate.
     fn is_of(&self, certificate: &CertificateDer<'_>) -> bool {
         let is = |hash: &Option<Vec<u8>>, own: &[u8]| hash.as_ref().is_none_or(|hash| hash == own);
@@ -159,6 +165,11 @@ impl Fingerprints {
     pub fn have(&self, certificate: &CertificateDer<'_>) -> bool {
         let mut all = self.certificates.iter();
         all.any(|fingerprint| fingerprint.is_of(certificate))
+    }
+
+    /// About how many bytes they take in memory.
+    pub fn size(&self) -> usize {
+        self.certificates.iter().map(Fingerprint::size).sum()
     }
 
     /// For how long they hold.
