@@ -24,6 +24,7 @@ pub mod neighbour;
 pub mod odd;
 pub mod party;
 pub mod peer;
+pub mod process;
 pub mod sasl_tool;
 pub mod second;
 pub mod socks;

@@ -172,7 +172,7 @@ impl Daemon {
         self
     }
 
-    fn domains(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn domains(&self) -> impl Iterator<Item = &str> {
         [&self.domain]
             .into_iter()
             .chain(&self.more_domains)
@@ -287,8 +287,8 @@ impl World {
         Ok(host(domain, *addr))
     }
 
-    /// Starts a daemon and puts it into the zone.
-    pub async fn start(&mut self, daemon: Daemon) -> anyhow::Result<()> {
+    /// Writes the files of a daemon, and gives its directory.
+    fn write_files(&self, daemon: &Daemon) -> anyhow::Result<PathBuf> {
         let base = self.directory.path().join(&daemon.domain);
         fs::create_dir_all(&base)?;
         fs::write(base.join("ca.pem"), self.authority.pem())?;
@@ -313,6 +313,20 @@ impl World {
             // Of a daemon that was here before.
             let _ = fs::remove_file(base.join("chain.pem"));
         }
+        Ok(base)
+    }
+
+    /// The same with its `s2sd.toml`, which is the file that is given: for a daemon that is another process.
+    pub fn write_daemon(&self, daemon: &Daemon) -> anyhow::Result<PathBuf> {
+        let base = self.write_files(daemon)?;
+        let file = base.join("s2sd.toml");
+        fs::write(&file, self.toml(daemon, &base))?;
+        Ok(file)
+    }
+
+    /// Starts a daemon and puts it into the zone.
+    pub async fn start(&mut self, daemon: Daemon) -> anyhow::Result<()> {
+        self.write_files(&daemon)?;
         let running = app::start(self.config(&daemon)?).await?;
         let (service, listeners) = match daemon.direct_tls {
             true => ("_xmpps-server", &running.s2s_tls),
@@ -326,12 +340,16 @@ impl World {
         Ok(())
     }
 
+    fn toml(&self, daemon: &Daemon, base: &Path) -> String {
+        let dnssec = self.key.as_ref().map(|_| daemon.dnssec.as_str());
+        let has_certificate = base.join("chain.pem").exists();
+        daemon.toml(self.zone.addr(), dnssec, has_certificate)
+    }
+
     /// What `s2sd.toml` of a daemon says, whose files are there.
     fn config(&self, daemon: &Daemon) -> anyhow::Result<Config> {
         let base = self.directory.path().join(&daemon.domain);
-        let dnssec = self.key.as_ref().map(|_| daemon.dnssec.as_str());
-        let has_certificate = base.join("chain.pem").exists();
-        let toml = daemon.toml(self.zone.addr(), dnssec, has_certificate);
+        let toml = self.toml(daemon, &base);
         let loaded = match Config::from_toml(&toml, "s2sd.toml", &base) {
             Ok(loaded) => loaded,
             Err(faults) => bail!("{faults}"),

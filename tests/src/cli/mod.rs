@@ -7,6 +7,7 @@ mod authority;
 mod ca;
 mod check;
 mod component;
+mod daemon;
 mod dns;
 mod forge;
 mod rsasl;
@@ -43,6 +44,7 @@ enum Command {
     Authority(authority::Args),
     Sasl(sasl::Args),
     Rsasl(rsasl::Args),
+    Daemon(daemon::Args),
 }
 
 /// What a command found.
@@ -55,6 +57,11 @@ enum Outcome {
 /// Runs `lab` with the arguments of this process.
 pub fn main() -> ExitCode {
     let lab = Lab::parse();
+    let lab = match lab.command {
+        // It has a log and threads of its own.
+        Command::Daemon(args) => return daemon::run(&args),
+        command => Lab { command, ..lab },
+    };
     let level = match lab.verbose {
         true => tracing::Level::TRACE,
         false => tracing::Level::WARN,
@@ -74,6 +81,7 @@ pub fn main() -> ExitCode {
             Command::Authority(args) => authority::run(args, end).await,
             Command::Sasl(args) => sasl::run(args),
             Command::Rsasl(args) => rsasl::run(args),
+            Command::Daemon(_) => unreachable!("it ran above"),
         }
     });
     match outcome {
