@@ -217,6 +217,12 @@ impl Descriptors {
         (all, (all / NETWORKS).max(1))
     }
 
+    /// How many servers may be connected to us at one time. One more is accepted to be refused.
+    pub(crate) fn servers(&self) -> usize {
+        let (own, _) = self.lock().bounds(Share::Servers);
+        own.saturating_sub(1).max(1)
+    }
+
     /// How many are taken.
     pub(crate) fn taken(&self, share: Share) -> usize {
         self.lock().of(share)

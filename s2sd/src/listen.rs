@@ -151,7 +151,10 @@ fn admit(
     let house = router.means().house.load();
     let (limits, served) = (&house.config.limits, house.config.domains.len());
     let bounds = match door {
-        Door::S2s | Door::S2sTls => Bounds::servers(limits, served),
+        Door::S2s | Door::S2sTls => {
+            let places = router.means().descriptors.servers();
+            Bounds::servers(limits, served, places)
+        }
         Door::Components => Bounds::components(limits),
     };
     // Who is refused is counted there.

@@ -17,6 +17,8 @@ use crate::config::Limits;
 const RESERVED: usize = 8;
 /// A site may have this many times what a host may have.
 const HOSTS_PER_SITE: usize = 4;
+/// Where places are scarce, so many sites have to work together to take all of them.
+const SITES: usize = 4;
 /// A stream is silent when it was so for this part of `limits.idle`.
 const SILENT: u32 = 60;
 
@@ -40,14 +42,21 @@ pub(crate) struct Bounds {
 }
 
 impl Bounds {
-    /// For servers. A peer may have a stream to each of the domains served here.
-    pub(crate) fn servers(limits: &Limits, served: usize) -> Self {
+    /// For servers. A peer may have a stream to each of the domains served here. `places`: for so many there are
+    /// descriptors; where those are fewer than are configured, one site has no more than a part of them.
+    pub(crate) fn servers(limits: &Limits, served: usize, places: usize) -> Self {
+        let total = limits.inbound.min(places);
+        let part = |most: usize, of: usize| match total < limits.inbound {
+            true => most.min((total / of).max(1)),
+            false => most,
+        };
+        let site = limits.inbound_per_address.saturating_mul(HOSTS_PER_SITE);
         Self {
-            total: limits.inbound,
-            reserved: limits.inbound / RESERVED,
-            host_unauthenticated: limits.inbound_per_address,
-            site_unauthenticated: limits.inbound_per_address.saturating_mul(HOSTS_PER_SITE),
-            site: limits.inbound_per_network,
+            total,
+            reserved: total / RESERVED,
+            host_unauthenticated: part(limits.inbound_per_address, SITES * HOSTS_PER_SITE),
+            site_unauthenticated: part(site, SITES),
+            site: part(limits.inbound_per_network, SITES),
             domain: limits.inbound_per_domain.max(served),
             silence: limits.idle / SILENT,
         }

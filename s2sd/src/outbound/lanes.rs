@@ -2,7 +2,7 @@
 //!
 //! A lane is opened for a stanza to a domain that has none. Those of our components may take most of the places, one
 //! component not all of them. Our own answers and bounces, which anybody can cause, take part of the other half: a lane
-//! is opened for one as long as half of the places are free, and whoever causes them has a share of that half. When there
+//! is opened for one as long as half of the places are free, and whoever causes them has a share of that half, of sixteen at most. When there
 //! is no place, a lane with nothing but our own answers goes, or else the one that has been at rest for longest.
 
 use std::collections::HashMap;
@@ -65,8 +65,10 @@ impl Signs {
     }
 }
 
-/// Who causes our own answers may have so much of the places for them.
+/// Who causes our own answers may have so much of the places for them,
 const CAUSING: Share = Share(1, 2);
+/// and no more than so many, since each is a connection to where they say.
+const EACH: usize = 16;
 /// A component may have so much of all places: four fifths, if it is the only one,
 const COMPONENTS: Share = Share(16, 1);
 /// and never more than this part, also where others are at rest.
@@ -224,7 +226,9 @@ impl Busy {
             return Some((place.force(1), None));
         }
         let answer = self.answers.account(payer);
-        let may = |busy: &Self| busy.places.used() < busy.answers.total() && answer.has_room(1);
+        let may = |busy: &Self| {
+            busy.places.used() < busy.answers.total() && answer.used() < EACH && answer.has_room(1)
+        };
         if !may(self) {
             // Only in the place of another answer of the same cause.
             self.let_go(own, now, |handle| {

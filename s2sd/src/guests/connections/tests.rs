@@ -270,7 +270,7 @@ fn nothing_is_left_when_all_are_closed() {
 #[test]
 fn the_bounds_follow_the_configuration() {
     let limits = Limits::default();
-    let servers = Bounds::servers(&limits, 3);
+    let servers = Bounds::servers(&limits, 3, usize::MAX);
     assert_eq!((servers.total, servers.reserved), (20_000, 2_500));
     assert_eq!(
         (servers.host_unauthenticated, servers.site_unauthenticated),
@@ -279,6 +279,20 @@ fn the_bounds_follow_the_configuration() {
     assert_eq!((servers.site, servers.domain), (2000, 16));
     assert_eq!(servers.silence, Duration::from_secs(60));
     // A peer may have a stream to each of our domains.
-    assert_eq!(Bounds::servers(&limits, 50).domain, 50);
+    assert_eq!(Bounds::servers(&limits, 50, usize::MAX).domain, 50);
     assert_eq!(Bounds::components(&limits).total, 1000);
+    // Where there are descriptors for fewer, no site has most of them, and the last ones are kept all the same.
+    let few = Bounds::servers(&limits, 3, 480);
+    assert_eq!((few.total, few.reserved, few.site), (480, 60, 120));
+    assert_eq!(
+        (few.host_unauthenticated, few.site_unauthenticated),
+        (30, 120)
+    );
+    // What an operator wrote for few places is as it is.
+    let limits = Limits {
+        inbound: 100,
+        ..limits
+    };
+    let written = Bounds::servers(&limits, 3, 480);
+    assert_eq!((written.total, written.host_unauthenticated), (100, 256));
 }
