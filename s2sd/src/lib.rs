@@ -11,7 +11,7 @@
 //! |---|---|---|
 //! | 0 words | `config`, `closed`, `peer_text` | what is configured; why a stream ended; what strangers say |
 //! | 1 pure | `negotiate`, `budget`, `stanza`, `strays`, `lane`, `pace`, `services`, `guests::connections`, `guests::known`, `guests::network`, `guests::refusals`, `guests::rotation`, `guests::throttle`, `tls::alert`, `tls::chain`, `tls::dane`, `tls::facts`, `tls::identity`, `tls::judgement`, `tls::posh`, `tls::revocation`, `tls::roots`, `tls::trust`, `resolve::plan`, `resolve::special`, `probe::findings`, `probe::trouble`, `probe::verdict` | decisions: no tokio, no clock, no file |
-//! | 2 io | `conn`, `descriptors`, `machine`, `tls`, `resolve`, `queue`, `guests`, `means`, `witness` | bytes, certificates, the DNS |
+//! | 2 io | `conn`, `descriptors`, `machine`, `sockets`, `tls`, `resolve`, `queue`, `guests`, `means`, `witness` | bytes, certificates, the DNS |
 //! | 3 flow | `router`, `inbound`, `outbound`, `component`, `listen` | who passes what to whom |
 //! | 4 house | `admin`, `app`, `logging`, `probe`, `cli`, `demo` | the assembly and its commands |
 
@@ -46,6 +46,7 @@ mod queue;
 pub mod resolve;
 mod router;
 pub mod services;
+mod sockets;
 pub mod stanza;
 mod strays;
 pub mod tls;

@@ -16,6 +16,7 @@ use crate::descriptors::{Permit, Share, is_exhausted};
 use crate::guests::{Bounds, Guests};
 use crate::inbound;
 use crate::router::Router;
+use crate::sockets::notice_death;
 
 /// What a listener is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,6 +151,7 @@ fn admit(
 ) {
     let house = router.means().house.load();
     let (limits, served) = (&house.config.limits, house.config.domains.len());
+    notice_death(&tcp, limits);
     let bounds = match door {
         Door::S2s | Door::S2sTls => {
             let places = router.means().descriptors.servers();

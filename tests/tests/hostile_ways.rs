@@ -2,6 +2,10 @@
 //! long as somebody may mend it, and goes as soon as there is a way.
 #![allow(clippy::unwrap_used)]
 
+#[path = "log/mod.rs"]
+#[allow(dead_code)]
+mod log;
+
 use std::{
     net::SocketAddr,
     sync::{
@@ -223,4 +227,81 @@ async fn a_name_server_that_never_answers_one_kind_of_question_holds_up_nothing(
         one("xmpps.test", |zone, _| zone
             .silent("_xmpps-server._tcp.xmpps.test")),
     );
+}
+
+/// Whether the kernel has a timer of keep-alive on the connection between these ports, as seen from the first
+/// (`/proc/net/tcp`).
+#[cfg(target_os = "linux")]
+fn is_watched(own: u16, other: u16) -> bool {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    table.lines().skip(1).any(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let port = |word: &str| u16::from_str_radix(word.rsplit(':').next().unwrap(), 16).unwrap();
+        // `01` while something is not acknowledged.
+        (port(words[1]), port(words[2])) == (own, other) && words[5].starts_with("02:")
+    })
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_kernel_watches_over_every_connection_whoever_made_it() {
+    let mut world = World::new().unwrap();
+    world.start(hasty("here.test")).await.unwrap();
+    let raw = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let raw_addr = raw.local_addr().unwrap();
+    world.lead("_xmpp-server", "there.test", raw_addr);
+    let running = world.daemon("here.test").unwrap();
+    let connect = async |to: SocketAddr| TcpStream::connect(to).await.unwrap();
+    let server = connect(running.s2s[0]).await;
+    let component = connect(running.components[0]).await;
+    let mut here = world.component("here.test").await.unwrap();
+    here.send(message("here.test", "there.test", "1"))
+        .await
+        .unwrap();
+    let (_ours, outgoing) = raw.accept().await.unwrap();
+    let mut pairs = vec![(outgoing.port(), raw_addr.port())];
+    for stream in [&server, &component] {
+        let ports = (
+            stream.peer_addr().unwrap().port(),
+            stream.local_addr().unwrap().port(),
+        );
+        pairs.push(ports);
+    }
+    let until = Instant::now() + SOON;
+    for (own, other) in pairs {
+        while !is_watched(own, other) {
+            assert!(Instant::now() < until, "{own} to {other}");
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_may_not_have_arrived_when_a_connection_broke_is_counted_and_the_rest_goes_on() {
+    let log = log::log();
+    let mut world = World::new().unwrap();
+    world.start(hasty("broke.test")).await.unwrap();
+    let mut there = Neighbour::at(&mut world, "there.test").await.unwrap();
+    let mut here = world.component("broke.test").await.unwrap();
+    for id in ["1", "2", "3"] {
+        here.send(message("broke.test", "there.test", id))
+            .await
+            .unwrap();
+        there.next().await.unwrap();
+    }
+    // Without a word.
+    drop(there);
+    let mut there = Neighbour::at(&mut world, "there.test").await.unwrap();
+    let counted = async {
+        let parts = ["unknown=3", "remote=there.test", "3 stanzas at most"];
+        while log.lines(&parts).is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(SOON, counted).await.unwrap();
+    here.send(message("broke.test", "there.test", "4"))
+        .await
+        .unwrap();
+    let arrived = there.next().await.unwrap();
+    assert_eq!(arrived.stanza.id().as_deref(), Some("4"));
 }

@@ -20,6 +20,7 @@ use crate::negotiate::{
     Transport, spend,
 };
 use crate::resolve::{self, Asker, Attempts, Dialed, Dns, ResolveError, Target, Unreached};
+use crate::sockets::notice_death;
 use crate::tls::{self, PeerChain, Place};
 use crate::witness::{Which, place, shown};
 
@@ -224,6 +225,7 @@ impl Attempt<'_> {
             Unreached::Connect(error) => Cause::Connect(format!("{}: {error}", self.target).into()),
         });
         let Dialed { tcp, permit } = dialed?;
+        notice_death(&tcp, &self.house.config.limits);
         let mut outcome = self.over(tcp, place, purpose, tried).await?;
         match &mut outcome {
             Outcome::Ready(ready) => ready.permit = permit,

@@ -15,6 +15,7 @@ use xmpp_stream::{ContentNamespace, Context, Element, ErrorType, StanzaCondition
 
 use super::carried::Carried;
 use super::connector::{self, Outcome, Ready};
+use super::fate::Fate;
 use super::lanes::Signs;
 use super::stall::Stall;
 use crate::closed::{By, Cause, Closed, cause_element};
@@ -51,6 +52,8 @@ pub(super) struct LaneTask {
     effects: Vec<LaneEffect>,
     connecting: Option<JoinHandle<Result<Outcome, Cause>>>,
     stream: Option<Stream>,
+    /// What the kernel took of it, and may not have delivered.
+    fate: Fate,
     /// What the DNS proved about the stream's server.
     place: Option<Place>,
     /// The stream's certificate, which is judged again.
@@ -126,6 +129,7 @@ impl LaneTask {
             effects: Vec::new(),
             connecting: None,
             stream: None,
+            fate: Fate::default(),
             place: None,
             judging: None,
             stale: false,
@@ -450,9 +454,13 @@ impl LaneTask {
         };
         let written = stream.conn.written();
         let is_written = |first: &Unwritten| first.bytes.end <= written;
+        let mut taken = 0;
         while let Some(first) = pop_front_if(&mut stream.unwritten, is_written) {
             self.queue.settled(first.waiting.stanza.size());
+            taken += 1;
         }
+        let patience = self.house.config.limits.stall;
+        self.fate.took(Instant::now(), taken, patience);
         release(&mut stream.unwritten);
     }
 
@@ -538,11 +546,20 @@ impl LaneTask {
         if let Some(judging) = self.judging.take() {
             judging.abort();
         }
+        let (now, patience) = (Instant::now(), self.house.config.limits.stall);
+        let mut fate = std::mem::take(&mut self.fate);
         while let Some(first) = pop_front_if(&mut unwritten, |first: &Unwritten| {
             first.bytes.end <= written
         }) {
             self.queue.settled(first.waiting.stanza.size());
+            fate.took(now, 1, patience);
         }
+        let broke = matches!(closed.cause, Cause::Lost(_) | Cause::Timeout(_));
+        let unknown = if broke {
+            fate.unknown(now, patience)
+        } else {
+            0
+        };
         let begun = unwritten
             .front()
             .is_some_and(|first| first.bytes.start < written);
@@ -553,6 +570,14 @@ impl LaneTask {
             cause = closed.cause.name(),
             "outgoing stream ended: {closed}"
         );
+        if unknown > 0 {
+            warn!(
+                proved = Empty,
+                unknown,
+                seconds = patience.as_secs(),
+                "the connection broke: what was sent last may not have arrived, {unknown} stanzas at most"
+            );
+        }
         self.tell(LaneEvent::Ended {
             cause: closed.cause,
             unwritten,

@@ -5,6 +5,7 @@ mod carried;
 pub(crate) mod clock;
 pub(crate) mod connector;
 mod drive;
+mod fate;
 mod lanes;
 pub(crate) mod onlooker;
 mod questions;

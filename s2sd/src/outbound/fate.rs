@@ -1,0 +1,82 @@
+//! Of what was handed to the kernel, how much may not have arrived when a connection breaks.
+//!
+//! Pure: the time is an argument. The kernel does not say what the other side acknowledged. It gives a connection up when
+//! something was not acknowledged for `limits.stall`, so whatever it took before that has arrived at the other machine. (At
+//! the other server, nobody can tell without XEP-0198.)
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// So many parts of the time are told apart.
+const PARTS: u32 = 32;
+
+/// What the kernel took lately.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Fate(VecDeque<(Instant, u64)>);
+
+impl Fate {
+    /// It took so many stanzas. `patience` is how long something may go unacknowledged.
+    pub(super) fn took(&mut self, now: Instant, stanzas: u64, patience: Duration) {
+        if stanzas == 0 {
+            return;
+        }
+        self.forget(now, patience);
+        match self.0.back_mut() {
+            Some((last, count)) if now.duration_since(*last) < patience / PARTS => {
+                *count += stanzas
+            }
+            _ => self.0.push_back((now, stanzas)),
+        }
+    }
+
+    /// How many may not have arrived.
+    pub(super) fn unknown(&mut self, now: Instant, patience: Duration) -> u64 {
+        self.forget(now, patience);
+        self.0.iter().map(|(_, count)| count).sum()
+    }
+
+    /// A part is over when the last of it is.
+    fn forget(&mut self, now: Instant, patience: Duration) {
+        let whole = patience + patience / PARTS;
+        while let Some((first, _)) = self.0.front()
+            && now.duration_since(*first) > whole
+        {
+            self.0.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_taken_longer_ago_than_the_kernel_waits_has_arrived() {
+        let (start, patience) = (Instant::now(), Duration::from_secs(320));
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut fate = Fate::default();
+        assert_eq!(fate.unknown(start, patience), 0);
+        fate.took(at(0), 5, patience);
+        // The same part.
+        fate.took(at(9), 1, patience);
+        fate.took(at(100), 7, patience);
+        assert_eq!(fate.unknown(at(320), patience), 13);
+        // All of the first part, and not less.
+        assert_eq!(fate.unknown(at(329), patience), 13);
+        assert_eq!(fate.unknown(at(331), patience), 7);
+        assert_eq!(fate.unknown(at(500), patience), 0);
+        assert_eq!(fate.0.len(), 0);
+    }
+
+    #[test]
+    fn however_much_is_sent_little_is_kept() {
+        let (start, patience) = (Instant::now(), Duration::from_secs(300));
+        let mut fate = Fate::default();
+        for n in 0..100_000 {
+            fate.took(start + Duration::from_millis(10 * n), 1, patience);
+        }
+        assert!(fate.0.len() <= PARTS as usize + 2, "{}", fate.0.len());
+        let unknown = fate.unknown(start + Duration::from_secs(1000), patience);
+        assert!((30_000..=31_000).contains(&unknown), "{unknown}");
+    }
+}
