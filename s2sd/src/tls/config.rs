@@ -28,8 +28,9 @@ use xmpp_stream::Domain;
 use super::{
     BadCertificate, ClientAuth, PeerChain, Roots,
     accept_any::AcceptAny,
-    files::Stamps,
+    files::{self, Stamps},
     identity::identities,
+    strict::{self, Remark},
     trust::{judge_alone, not_after, wrong_name},
 };
 use crate::{
@@ -251,6 +252,29 @@ impl Tls {
     /// What we show for a domain.
     pub fn own_chain(&self, domain: &Domain) -> Option<PeerChain> {
         PeerChain::new(&self.loaded.load().keys.get(domain.ascii())?.cert)
+    }
+
+    /// What others will hold against what we show, for each domain in the order of the configuration, and whether its
+    /// certificate is for servers alone. See [`remarks`](super::strict::remarks).
+    pub fn remarks(&self, now: UnixTime) -> Vec<(OwnCertificate, Vec<Remark>, bool)> {
+        let known = self.all_authorities();
+        let loaded = self.loaded.load();
+        let own = self.own_certificates(now).into_iter();
+        own.filter_map(|own| {
+            let chain = &loaded.keys.get(own.domain.ascii())?.cert;
+            let remarks = strict::remarks(chain, &own.domain, &known, now);
+            let alone = strict::is_for_servers_alone(chain.first()?);
+            Some((own, remarks, alone))
+        })
+        .collect()
+    }
+
+    /// Those of all policies, and those of the system: others trust some of them.
+    fn all_authorities(&self) -> Roots {
+        let loaded = self.loaded.load();
+        let ours = loaded.roots.values().flat_map(|roots| roots.marked());
+        let ours = ours.map(|(marked, _)| marked.certificate.clone());
+        Roots::new(ours.chain(files::system())).0
     }
 
     /// Our certificates, in the order of the configuration.

@@ -80,10 +80,15 @@ pub(super) fn trusted(trust: &Trust, crl: &[PathBuf]) -> Result<Roots, String> {
     Ok(roots(trust)?.without(revoked))
 }
 
+/// The authorities that the operating system trusts.
+pub(super) fn system() -> Vec<CertificateDer<'static>> {
+    rustls_native_certs::load_native_certs().certs
+}
+
 /// Of the system's store, what is unusable is left out.
 fn roots(trust: &Trust) -> Result<Roots, String> {
     let paths = match trust {
-        Trust::System => return Ok(Roots::new(rustls_native_certs::load_native_certs().certs).0),
+        Trust::System => return Ok(Roots::new(system()).0),
         Trust::Files(paths) => paths,
     };
     let mut all = Vec::new();

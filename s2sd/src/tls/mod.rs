@@ -18,6 +18,7 @@ pub mod posh;
 mod reload;
 mod revocation;
 mod roots;
+pub mod strict;
 mod troubles;
 pub mod trust;
 
@@ -31,6 +32,7 @@ pub use judgement::{Because, Evidence, Judgement, Place, Trust, judge};
 pub use reload::Reloaded;
 pub use revocation::Revocations;
 pub use roots::Roots;
+pub use strict::Remark;
 pub use troubles::Trouble;
 pub use trust::{BadCertificate, Day, Whose, sole_identity};
 

@@ -23,11 +23,14 @@ use self::{own::Own, report::Report, rule::Rule};
 use super::{Outcome, complain};
 use crate::{
     app::{self, StartError},
-    config::{Config, Severity},
+    config::{Config, Method, Severity},
     logging,
     resolve::{Dns, ResolveError},
-    tls::{Tls, Trouble},
+    tls::{Remark, Tls, Trouble},
 };
+
+/// Who insists on clientAuth in a certificate. Prosody and s2sd do not.
+const INSIST: &str = "ejabberd before 25.08, older Openfire and others";
 
 /// For all answers of the DNS together.
 const DNS_PATIENCE: Duration = Duration::from_secs(15);
@@ -84,7 +87,10 @@ fn look_at(file: &Path, now: UnixTime, report: &mut Report) -> Option<Config> {
         })
         .collect();
     match Tls::load(&config) {
-        Ok(tls) => certificates(&tls, now, report),
+        Ok(tls) => {
+            certificates(&tls, now, report);
+            purposes(&config, report);
+        }
         Err(faults) => faults
             .into_iter()
             .for_each(|fault| report.add(Severity::Fault, fault)),
@@ -109,8 +115,21 @@ fn certificates(tls: &Tls, now: UnixTime, report: &mut Report) {
             Trouble::Soon(text) => report.add(Severity::Warning, text),
         }
     }
-    for own in tls.own_certificates(now) {
+    for (own, remarks, for_servers_alone) in tls.remarks(now) {
         let file = own.file.display().to_string();
+        for Remark {
+            refused,
+            found,
+            change,
+        } in remarks
+        {
+            let severity = match refused {
+                true => Severity::Fault,
+                false => Severity::Warning,
+            };
+            let text = format!("{file}: the certificate of {}: {found}", own.domain);
+            report.add_with_help(severity, text, Some(change));
+        }
         let days_left = own.days_left(now);
         let name = own.domain.to_string();
         if let Some(domain) = report.domains.iter_mut().find(|domain| domain.name == name) {
@@ -119,8 +138,38 @@ fn certificates(tls: &Tls, now: UnixTime, report: &mut Report) {
                 file,
                 not_after,
                 days_left,
+                for_servers_alone,
             });
         }
+    }
+}
+
+/// A certificate for servers alone proves nothing on our own streams to those who insist on clientAuth.
+fn purposes(config: &Config, report: &mut Report) {
+    let alone = |domain: &&report::Domain| {
+        let shown = domain.certificate.as_ref();
+        shown.is_some_and(|certificate| certificate.for_servers_alone)
+    };
+    let names: Vec<&str> = report
+        .domains
+        .iter()
+        .filter(alone)
+        .map(|it| it.name.as_str())
+        .collect();
+    let peers = config.peers.iter().map(|peer| &peer.policy);
+    let rule = std::iter::once(&config.policy)
+        .chain(peers)
+        .find(|policy| policy.auth == [Method::External]);
+    if let (Some(rule), false) = (rule, names.is_empty()) {
+        let text = format!(
+            "the certificate of {} is for servers alone (its extended key usage lacks clientAuth), and {} allows nothing \
+             but \"external\": {INSIST} do not believe it on streams that s2sd opens",
+            names.join(", "),
+            rule.rule
+        );
+        let help =
+            "allow \"dialback\" in `auth` as well, or get a certificate that has clientAuth too";
+        report.add_with_help(Severity::Warning, text, Some(help.to_owned()));
     }
 }
 

@@ -4,7 +4,7 @@ use std::{fmt::Write as _, net::SocketAddr};
 
 use serde::{Serialize, Serializer};
 
-use super::rule::Rule;
+use super::{INSIST, rule::Rule};
 
 use crate::config::{Findings, Severity};
 
@@ -68,6 +68,8 @@ pub(super) struct Certificate {
     /// Seconds since 1970.
     pub(super) not_after: u64,
     pub(super) days_left: u64,
+    /// Its extended key usage lacks clientAuth.
+    pub(super) for_servers_alone: bool,
 }
 
 impl Report {
@@ -106,6 +108,11 @@ impl Report {
 
     /// What was found elsewhere.
     pub(super) fn add(&mut self, severity: Severity, text: String) {
+        self.add_with_help(severity, text, None);
+    }
+
+    /// The same, with what there is to do.
+    pub(super) fn add_with_help(&mut self, severity: Severity, text: String, help: Option<String>) {
         let (label, colour) = match severity {
             Severity::Fault => ("error", "\x1b[1;91m"),
             Severity::Warning => ("warning", "\x1b[1;93m"),
@@ -115,14 +122,16 @@ impl Report {
         } else {
             ("", "")
         };
-        self.text += &format!("{on}{label}{off}: {text}\n\n");
+        let more = help.as_ref();
+        let more = more.map_or_else(String::new, |help| format!("  = help: {help}\n"));
+        self.text += &format!("{on}{label}{off}: {text}\n{more}\n");
         self.well &= severity == Severity::Warning;
         self.findings.push(Said {
             severity: word(severity),
             text,
             line: None,
             column: None,
-            help: None,
+            help,
         });
     }
 
@@ -164,6 +173,13 @@ impl Report {
             };
             let _ = writeln!(text, "{}", domain.name);
             let _ = writeln!(text, "  certificate  {certificate}");
+            let shown = domain.certificate.as_ref();
+            if shown.is_some_and(|it| it.for_servers_alone) {
+                let _ = writeln!(
+                    text,
+                    "               for servers alone, without clientAuth: {INSIST} ask for dialback"
+                );
+            }
             let _ = writeln!(text, "  answers      {answers}");
             let _ = writeln!(text, "  found at     {found_at}\n");
         }

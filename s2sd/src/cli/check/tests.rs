@@ -10,7 +10,7 @@ use std::{
 use super::*;
 use crate::{
     demo::{
-        ca::{Authority, Issued, Leaf, Validity},
+        ca::{Authority, Issued, Leaf, Purpose, Validity},
         zone::{Flaw, Zone, ZoneKey, ZoneServer},
     },
     tls::{Matching, Selector, Tlsa, Usage},
@@ -105,6 +105,64 @@ fn a_certificate_that_has_expired_is_a_fault() {
         "{}",
         report.for_people()
     );
+}
+
+#[test]
+fn what_strict_peers_refuse_is_found_and_said_with_what_to_do() {
+    let (directory, authority) = directory();
+    let issued = authority
+        .intermediate("between")
+        .issue(&Leaf::domain("a.example"));
+    directory.certificate(&issued);
+    assert!(!directory.text(&directory.checked()).contains("warning:"));
+    // Without what is between.
+    let end = "-----END CERTIFICATE-----\n";
+    let (own, _) = issued.chain_pem.split_once(end).unwrap();
+    directory.write("a.pem", &format!("{own}{end}"));
+    let report = directory.checked();
+    let text = directory.text(&report);
+    let words = "warning: a.pem: the certificate of a.example: certificate number 1 was signed by \"CN=between\"";
+    assert!(report.is_well() && text.starts_with(words), "{text}");
+    assert!(
+        text.contains("\n  = help: put the certificate of \"CN=between\" after it"),
+        "{text}"
+    );
+    let json: serde_json::Value = serde_json::from_str(&report.json()).unwrap();
+    assert_eq!(json["findings"][0]["severity"], "warning");
+    assert!(json["findings"][0]["help"].is_string());
+    // More than anybody takes.
+    directory.write("a.pem", &issued.chain_pem.repeat(5));
+    let text = directory.text(&directory.checked());
+    assert!(
+        text.contains("error: a.pem: the certificate of a.example: it has 10 certificates"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_certificate_for_servers_alone_is_warned_of_where_nothing_else_may_prove_us() {
+    let (directory, authority) = directory();
+    let text = |auth: &str| {
+        let text = format!(
+            "[[domain]]\nname = 'a.example'\ncertificate = 'a.pem'\nkey = 'a.key'\n\
+             [policy]\ntrust = ['ca.pem']\nauth = {auth}\n"
+        );
+        let file = directory.write("s2sd.toml", &text);
+        let mut report = Report::new("s2sd.toml".to_owned(), false);
+        look_at(&file, UnixTime::now(), &mut report);
+        assert!(report.is_well(), "{}", report.for_people());
+        directory.text(&report)
+    };
+    let told = "for servers alone, without clientAuth: ejabberd before 25.08";
+    let warned = "[policy] allows nothing but \"external\"";
+    let both = text("['external']");
+    assert!(!both.contains(told) && !both.contains(warned), "{both}");
+    let leaf = Leaf::domain("a.example").purpose(Purpose::Server);
+    directory.certificate(&authority.issue(&leaf));
+    let alone = text("['external', 'dialback']");
+    assert!(alone.contains(told) && !alone.contains(warned), "{alone}");
+    let strict = text("['external']");
+    assert!(strict.contains(told) && strict.contains(warned), "{strict}");
 }
 
 #[test]
