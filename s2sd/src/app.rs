@@ -11,10 +11,11 @@ mod secret;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustls::pki_types::UnixTime;
 use tokio::net::TcpListener;
+use tokio::time::timeout_at;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
@@ -29,6 +30,7 @@ use crate::means::Means;
 use crate::negotiate::House;
 use crate::resolve::Dns;
 use crate::router::Router;
+use crate::tally::Counts;
 use crate::tls::{Reloaded, Tls, Trouble};
 
 /// Why the server does not start, or a reload is not taken.
@@ -65,6 +67,8 @@ pub enum StartError {
 pub struct Running {
     router: Arc<Router>,
     tasks: TaskTracker,
+    /// Components are let go last.
+    component_tasks: TaskTracker,
     /// Where server-to-server connections are accepted.
     pub s2s: Vec<SocketAddr>,
     /// The same with TLS from the first byte.
@@ -85,6 +89,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let mut running = Running {
         router,
         tasks: TaskTracker::new(),
+        component_tasks: TaskTracker::new(),
         s2s: Vec::new(),
         s2s_tls: Vec::new(),
         components: Vec::new(),
@@ -170,7 +175,10 @@ impl Running {
     ) -> Result<Vec<SocketAddr>, StartError> {
         self.bind(addresses, what, |running, listener| {
             let (router, guests) = (Arc::clone(&running.router), Arc::clone(guests));
-            let tasks = running.tasks.clone();
+            let tasks = match door {
+                Door::S2s | Door::S2sTls => running.tasks.clone(),
+                Door::Components => running.component_tasks.clone(),
+            };
             running
                 .tasks
                 .spawn(listen::serve(router, listener, door, guests, tasks));
@@ -281,21 +289,77 @@ impl Running {
         self.router.lanes().len()
     }
 
-    /// Drains: no new connections, what waits is sent while there is time, the rest bounces, every stream is closed.
+    /// Drains, in order and within `limits.drain`. Nothing more is accepted, and incoming streams end, but what the peers
+    /// have on the way is still taken. Lanes send what waits. What is left goes back to components, which are let go last.
     pub async fn stop(self) {
         let means = self.router.means();
-        let drain = means.house().config.limits.drain;
+        let before = self.router.tally().counts();
+        let _ = means.stopped_at.set(Instant::now());
         means.stop.cancel();
         self.tasks.close();
-        let until = tokio::time::Instant::now() + drain + Duration::from_secs(5);
-        let streams = tokio::time::timeout_at(until, self.tasks.wait()).await;
-        let mut left = self.router.lanes().len();
-        while left > 0 && tokio::time::Instant::now() < until {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            left = self.router.lanes().len();
+        self.component_tasks.close();
+        let at = |eighths| tokio::time::Instant::from_std(means.drained(eighths));
+        let lanes = self.router.lanes();
+        let flushed = async {
+            self.tasks.wait().await;
+            until(|| lanes.waiting() == 0).await;
+        };
+        let _ = timeout_at(at(FLUSHED), flushed).await;
+        means.last_call.cancel();
+        let gone = async {
+            self.tasks.wait().await;
+            until(|| lanes.len() == 0).await;
+        };
+        let _ = timeout_at(at(RETURNED), gone).await;
+        means.stop_components.cancel();
+        let over = async {
+            self.component_tasks.wait().await;
+            self.tasks.wait().await;
+            until(|| lanes.len() == 0).await;
+        };
+        let closed = timeout_at(at(8) + GRACE, over).await.is_ok();
+        self.router.tally().tell();
+        let Counts {
+            to_peers,
+            to_components,
+            bounced,
+            unanswerable,
+            dropped,
+        } = self.router.tally().counts() - before;
+        let left = lanes.waiting();
+        if dropped + u64::try_from(left).unwrap_or(u64::MAX) > 0 || !closed {
+            warn!(
+                to_peers,
+                to_components,
+                bounced,
+                unanswerable,
+                dropped,
+                left,
+                closed,
+                "what became of stanzas while stopping"
+            );
+        } else {
+            info!(
+                to_peers,
+                to_components,
+                bounced,
+                unanswerable,
+                dropped,
+                "what became of stanzas while stopping"
+            );
         }
-        if streams.is_err() || left > 0 {
-            warn!(lanes = left, "stopped before everything was closed");
-        }
+    }
+}
+
+/// So many eighths of the time for draining are for sending,
+const FLUSHED: u32 = 6;
+/// so many are over when what was left has gone back to components.
+const RETURNED: u32 = 7;
+/// Sockets are closed within this time afterwards.
+const GRACE: Duration = Duration::from_secs(1);
+
+async fn until(is_so: impl Fn() -> bool) {
+    while !is_so() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

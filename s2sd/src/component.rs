@@ -302,8 +302,8 @@ impl Serving<'_> {
                     continue;
                 }
                 () = replaced.cancelled() => return Closed { by: By::Us, cause: Cause::Replaced },
-                () = self.router.means().stop.cancelled(), if until.is_none() => {
-                    until = Some(Instant::now() + self.house.config.limits.drain);
+                () = self.router.means().stop_components.cancelled(), if until.is_none() => {
+                    until = Some(self.router.means().drained(8));
                     continue;
                 }
                 () = sleep_until(until.unwrap_or_else(Instant::now).into()), if until.is_some() => continue,
@@ -454,10 +454,13 @@ impl Serving<'_> {
     fn settle(&mut self) {
         let written = self.conn.written();
         let is_written = |first: &Unwritten| first.bytes.end <= written;
+        let mut count = 0;
         while let Some(first) = pop_front_if(&mut self.unwritten, is_written) {
             self.queue.settled(first.stanza.size());
             self.moved = Instant::now();
+            count += 1;
         }
+        self.router.tally().to_components(count);
         release(&mut self.unwritten);
         release(&mut self.next);
     }
@@ -485,8 +488,12 @@ impl Serving<'_> {
     async fn end(mut self, link: &Link, closed: &Closed) {
         let is_replaced = closed.cause == Cause::Replaced;
         if !is_replaced {
+            let within = match closed.cause {
+                Cause::Shutdown => LAST_WORDS.min(self.house.config.limits.drain / 8),
+                _ => LAST_WORDS,
+            };
             tokio::select! {
-                () = self.conn.close(LAST_WORDS, closed) => {}
+                () = self.conn.close(within, closed) => {}
                 () = link.replaced.cancelled() => {}
             }
         }

@@ -37,6 +37,9 @@ use crate::witness::{Which, shown};
 /// A connection that sends nothing of its own any more gets this long to take our last words.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
+/// So many eighths of `limits.drain` peers are still heard.
+const HEARING: u32 = 5;
+
 struct Driver {
     router: Arc<Router>,
     house: Arc<House>,
@@ -62,6 +65,8 @@ struct Driver {
     held: Option<Instant>,
     /// Something was proved on it.
     proved: bool,
+    /// Our last word is said: the peer is still heard, and nothing more is written.
+    is_ending: bool,
 }
 
 /// Serves the stream until it ends.
@@ -93,6 +98,7 @@ pub(crate) async fn serve(
                     strays: Strays::default(),
                     held: None,
                     proved: false,
+                    is_ending: false,
                     house: Arc::clone(&house),
                 };
                 let inbound = Inbound::new(house, Box::new(Dice), transport, began)
@@ -219,10 +225,17 @@ impl Driver {
         let limits = &self.house.config.limits;
         let pause = self.held;
         // Who is not listened to is not idle.
-        let idle = pause.unwrap_or(self.heard).max(self.heard) + limits.idle;
+        let idle = match self.is_ending {
+            true => LAST_WORDS,
+            false => limits.idle,
+        };
+        let idle = pause.unwrap_or(self.heard).max(self.heard) + idle;
         let reading = listens && pause.is_none() && self.conn.has_room();
         let received = self.conn.received();
-        let end = deadline.map_or(idle, |deadline| deadline.min(idle));
+        let end = match self.is_ending {
+            true => idle,
+            false => deadline.map_or(idle, |deadline| deadline.min(idle)),
+        };
         let late = self.conn.whole_until(limits.stanza_time);
         let until = late.map_or(end, |late| late.min(end));
         tokio::select! {
@@ -240,13 +253,18 @@ impl Driver {
             () = sleep_until(until.into()) => {
                 Some(match deadline {
                     _ if until < end => InboundEvent::Late,
+                    _ if self.is_ending => InboundEvent::Shutdown,
                     Some(_) => InboundEvent::Tick,
                     None => InboundEvent::Idle,
                 })
             }
             () = self.admission.replaced() => Some(InboundEvent::Replaced),
             Ok(()) = self.reloads.changed() => Some(InboundEvent::Reloaded(self.router.means().house())),
-            () = self.router.means().stop.cancelled() => Some(InboundEvent::Shutdown),
+            () = self.router.means().stop.cancelled(), if !self.is_ending => {
+                self.heard = Instant::now();
+                Some(InboundEvent::Shutdown)
+            }
+            () = self.router.means().until_drained(HEARING), if self.is_ending => Some(InboundEvent::Shutdown),
         }
     }
 
@@ -326,6 +344,7 @@ impl Driver {
                     Err(closed) => return Err(closed),
                 }
             }
+            self.is_ending |= result.as_ref().is_ok_and(|inbound| inbound.is_ending());
             match (result, answers.is_empty()) {
                 (Ok(next), false) => result = next.handle(answers.remove(0), &mut effects),
                 (result, _) => {
@@ -342,6 +361,8 @@ impl Driver {
         tls: &'static str,
     ) -> Result<Option<InboundEvent>, Closed> {
         match effect {
+            // After our end tag nothing is said.
+            InboundEffect::Send(_) if self.is_ending => Ok(None),
             InboundEffect::Send(bytes) => {
                 self.conn.send(&bytes);
                 Ok(None)
@@ -552,7 +573,7 @@ impl Driver {
             let cause = tokio::select! {
                 biased;
                 cause = denied => Some(cause),
-                () = means.stop.cancelled() => Some(Cause::Shutdown),
+                () = means.until_drained(HEARING) => Some(Cause::Shutdown),
                 () = sleep_until(until.into()) => Some(Cause::Timeout("the component does not read")),
                 () = undelivered.wait_for.room() => None,
             };

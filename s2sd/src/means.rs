@@ -1,11 +1,13 @@
 //! What every stream needs and none owns: the rules, the certificates, the resolver, the word that it is time to stop.
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::time::sleep_until;
 use tokio_rustls::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -61,6 +63,12 @@ pub(crate) struct Means {
     pub(crate) reloads: watch::Sender<()>,
     /// Cancelled when the server begins to drain.
     pub(crate) stop: CancellationToken,
+    /// Since when it drains.
+    pub(crate) stopped_at: OnceLock<Instant>,
+    /// Cancelled when the time is over in which lanes still send: what is left goes back to components.
+    pub(crate) last_call: CancellationToken,
+    /// Cancelled when components are to go, the last of all.
+    pub(crate) stop_components: CancellationToken,
 }
 
 /// The system's random numbers.
@@ -104,6 +112,9 @@ impl Means {
             judging: Turns::half_of_this_machine(),
             reloads: watch::Sender::default(),
             stop: CancellationToken::new(),
+            stopped_at: OnceLock::new(),
+            last_call: CancellationToken::new(),
+            stop_components: CancellationToken::new(),
             house: ArcSwap::from(house),
         }
     }
@@ -149,6 +160,19 @@ impl Means {
     /// From whose account the memory for this domain's streams, and what waits for or because of it, is paid.
     pub(crate) fn payer(&self, remote: &Domain) -> Account {
         self.memory.account(Owner::peer(remote))
+    }
+
+    /// When so many eighths of `limits.drain` are over, once the server drains.
+    pub(crate) fn drained(&self, eighths: u32) -> Instant {
+        let drain = self.house().config.limits.drain;
+        let began = self.stopped_at.get().copied();
+        began.unwrap_or_else(Instant::now) + drain * eighths / 8
+    }
+
+    /// Waits until the server drains and so many eighths of the time for it are over.
+    pub(crate) async fn until_drained(&self, eighths: u32) {
+        self.stop.cancelled().await;
+        sleep_until(self.drained(eighths).into()).await;
     }
 
     /// There are new rules.

@@ -98,10 +98,31 @@ impl Sender {
         })
     }
 
+    /// Gives a stanza that is paid for, whatever the bound: who calls this has asked for room. It comes back where the
+    /// receiver is gone.
+    pub(crate) fn force(&self, stanza: Stanza) -> Result<(), Stanza> {
+        let size = stanza.size();
+        self.load.take(size);
+        self.stanzas.send(stanza).map_err(|back| {
+            self.load.give(size);
+            back.0
+        })
+    }
+
+    /// Whether there is room at this time.
+    pub(crate) fn has_room(&self) -> bool {
+        self.load.has_room() || self.stanzas.is_closed()
+    }
+
+    /// How many stanzas wait in it and beyond.
+    pub(crate) fn waiting(&self) -> usize {
+        self.load.stanzas.load(Ordering::Acquire)
+    }
+
     /// Waits until something left the queue. Another sender may take the room first: try, and wait again.
     pub(crate) async fn room(&self) {
         let room = self.load.room.notified();
-        if self.load.has_room() || self.stanzas.is_closed() {
+        if self.has_room() {
             return;
         }
         tokio::select! {
@@ -112,7 +133,7 @@ impl Sender {
 
     /// Whether nothing waits in it or beyond it: all that was sent has left its receiver.
     pub(crate) fn is_idle(&self) -> bool {
-        self.load.stanzas.load(Ordering::Acquire) == 0
+        self.waiting() == 0
     }
 
     /// Whether both ends belong to the same queue.

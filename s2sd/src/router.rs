@@ -16,7 +16,7 @@ use xmpp_stream::{
     error_reply,
 };
 
-use crate::budget::{Account, Charge};
+use crate::budget::Account;
 use crate::closed::{Cause, cause_element};
 use crate::means::Means;
 use crate::negotiate::DomainPair;
@@ -24,6 +24,7 @@ use crate::outbound::{Lanes, Questions};
 use crate::queue::{Rejected, Sender};
 use crate::services;
 use crate::stanza::{Origin, Stanza};
+use crate::tally::{self, Tally};
 
 /// The router.
 #[derive(Debug)]
@@ -31,6 +32,7 @@ pub(crate) struct Router {
     means: Arc<Means>,
     components: Mutex<HashMap<Domain, Link>>,
     lanes: Lanes,
+    tally: Tally,
     questions: Questions,
 }
 
@@ -96,6 +98,7 @@ impl Router {
             lanes: Lanes::new(means.house.load().config.queue.lanes),
             questions: Questions::default(),
             components: Mutex::default(),
+            tally: Tally::default(),
             means,
         })
     }
@@ -113,6 +116,11 @@ impl Router {
     /// The lanes to remote domains.
     pub(crate) fn lanes(&self) -> &Lanes {
         &self.lanes
+    }
+
+    /// What became of stanzas.
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// Takes a stanza on its way. Only a component for which it has to wait gives it back; everything else ends here:
@@ -151,8 +159,11 @@ impl Router {
                 let stanza = back;
                 return Err(Undelivered { stanza, wait_for });
             }
-            // Neither a component nor a bounce may wait for a component: that way lies a circle.
-            self.bounce(&back, &full(text), payer);
+            // Neither a component nor an answer may wait for a component: that way lies a circle.
+            match origin {
+                Origin::Own => self.dropped(&back),
+                Origin::Peer(_) | Origin::Component(_) => self.bounce(&back, &full(text), payer),
+            }
             return Ok(());
         }
         if served.component.is_some() {
@@ -195,8 +206,17 @@ impl Router {
             remote: stanza.target().clone(),
         };
         let own = matches!(origin, Origin::Own);
-        if let Err((stanza, what)) = self.lanes.send(self, pair, stanza, own, payer) {
-            self.bounce(&stanza, &full(what), payer);
+        let (stanza, error) = if self.means.last_call.is_cancelled() {
+            (stanza, Cause::Shutdown.stanza_error())
+        } else {
+            match self.lanes.send(self, pair, stanza, own, payer) {
+                Ok(()) => return,
+                Err((stanza, what)) => (stanza, full(what)),
+            }
+        };
+        match own {
+            true => self.dropped(&stanza),
+            false => self.bounce(&stanza, &error, payer),
         }
     }
 
@@ -204,58 +224,99 @@ impl Router {
     /// has no room is dropped, not bounced. Who caused the stanza pays for the answer, too.
     pub(crate) fn bounce(self: &Arc<Self>, stanza: &Stanza, error: &StanzaError, payer: &Account) {
         match error_reply(stanza.element(), error) {
-            Some(bytes) => self.send_own(bytes, stanza.element().context().content(), payer),
-            None => dropped(stanza),
+            Some(bytes) => {
+                self.tally.bounced();
+                self.send_own(bytes, stanza.element().context().content(), payer);
+            }
+            None => self.unanswered(stanza),
         }
     }
 
-    /// Sends back a stanza that waited. What was paid for it pays for the answer, so that there is one.
-    pub(crate) fn give_back(self: &Arc<Self>, mut stanza: Stanza, error: &StanzaError) {
+    /// Sends back a stanza that waited. What was paid for it pays for the answer, so that there is one. Where the component
+    /// that sent it has no room for more, it comes back with what to wait for.
+    pub(crate) fn give_back(
+        self: &Arc<Self>,
+        mut stanza: Stanza,
+        error: &StanzaError,
+    ) -> Result<(), Undelivered> {
+        let Some(bytes) = error_reply(stanza.element(), error) else {
+            self.unanswered(&stanza);
+            return Ok(());
+        };
+        let queue = self.queue_of(stanza.sender());
+        if let Some(sender) = queue.as_ref().filter(|queue| !queue.has_room()) {
+            let wait_for = Wait::Queue(sender.clone());
+            return Err(Undelivered { stanza, wait_for });
+        }
         if let Some(charge) = stanza.take_charge() {
+            self.tally.bounced();
             let payer = charge.account().clone();
-            match error_reply(stanza.element(), error) {
-                Some(bytes) => {
-                    let content = stanza.element().context().content();
-                    drop(stanza);
-                    self.send_paid(bytes, content, &payer, Some(charge));
-                }
-                None => dropped(&stanza),
+            let content = stanza.element().context().content();
+            drop(stanza);
+            let Some(reply) = own(bytes, content) else {
+                return Ok(());
+            };
+            let reply = reply.compact().paid_by(charge);
+            let left = match queue {
+                Some(queue) => queue.force(reply).err(),
+                None => Some(reply),
+            };
+            if let Some(reply) = left {
+                // Nothing of our own comes back.
+                let _ = self.deliver(reply, &Origin::Own, &payer);
             }
         }
+        Ok(())
     }
 
-    fn send_own(self: &Arc<Self>, bytes: Bytes, content: ContentNamespace, payer: &Account) {
-        self.send_paid(bytes, content, payer, None);
+    /// An answer or a bounce of ours has no room anywhere.
+    fn dropped(self: &Arc<Self>, stanza: &Stanza) {
+        self.dropped_for(stanza, stanza.target());
+    }
+
+    fn dropped_for(self: &Arc<Self>, stanza: &Stanza, domain: &Domain) {
+        debug!(from = %stanza.sender(), to = %stanza.target(), "dropped: there is no room for it, or for its answer");
+        if !self.tally.dropped(domain) {
+            return;
+        }
+        let router = Arc::downgrade(self);
+        tokio::spawn(async move {
+            sleep(tally::SOON).await;
+            while let Some(router) = router.upgrade() {
+                if !router.tally.tell() {
+                    break;
+                }
+                drop(router);
+                sleep(tally::LATER).await;
+            }
+        });
+    }
+
+    /// The same for the answer to a stanza that was given up.
+    pub(crate) fn not_returned(self: &Arc<Self>, stanza: &Stanza) {
+        match error_reply(stanza.element(), &absent()) {
+            Some(_) => self.dropped_for(stanza, stanza.sender()),
+            None => self.unanswered(stanza),
+        }
+    }
+
+    fn unanswered(&self, stanza: &Stanza) {
+        debug!(from = %stanza.sender(), to = %stanza.target(), "dropped: nobody is to be told");
+        self.tally.unanswerable();
     }
 
     /// Sends a stanza of our own, written as for a stream with that content namespace.
-    fn send_paid(
-        self: &Arc<Self>,
-        bytes: Bytes,
-        content: ContentNamespace,
-        payer: &Account,
-        charge: Option<Charge>,
-    ) {
-        let stanza = Element::parse(bytes, &Context::new(content))
-            .ok()
-            .and_then(|element| Stanza::own(element).ok());
-        match stanza {
-            Some(stanza) => {
-                // What a component hears of its own stanzas has room as long as its queue has.
-                let owed = || {
-                    let served = self.means.house.load().serves(stanza.target());
-                    served.then(|| payer.force(0))
-                };
-                let stanza = match charge.or_else(owed) {
-                    Some(charge) => stanza.compact().paid_by(charge),
-                    None => stanza,
-                };
-                if self.deliver(stanza, &Origin::Own, payer).is_err() {
-                    warn!(unproved = Empty, "an answer of our own found no room");
-                }
-            }
-            None => warn!(unproved = Empty, "an answer could not be addressed"),
-        }
+    fn send_own(self: &Arc<Self>, bytes: Bytes, content: ContentNamespace, payer: &Account) {
+        let Some(stanza) = own(bytes, content) else {
+            return;
+        };
+        // What a component hears of its own stanzas has room as long as its queue has.
+        let stanza = match self.means.house.load().serves(stanza.target()) {
+            true => stanza.compact().paid_by(payer.force(0)),
+            false => stanza,
+        };
+        // Nothing of our own comes back.
+        let _ = self.deliver(stanza, &Origin::Own, payer);
     }
 
     /// The remote domain of a pair proved itself to us: whoever waits to try it again need not wait.
@@ -265,7 +326,10 @@ impl Router {
 
     /// What was on its way to a component that is there no more goes back.
     pub(crate) fn component_left(self: &Arc<Self>, stanza: Stanza) {
-        self.give_back(stanza, &absent());
+        if let Err(undelivered) = self.give_back(stanza, &absent()) {
+            // It was another component's, which has to be told now or never.
+            self.not_returned(&undelivered.stanza);
+        }
     }
 
     /// Attaches a component. An earlier connection for the domain is told to go, and says what it leaves over.
@@ -311,8 +375,14 @@ impl Router {
     }
 }
 
-fn dropped(stanza: &Stanza) {
-    debug!(from = %stanza.sender(), to = %stanza.target(), "dropped: nobody is to be told");
+/// A stanza of this server's own making.
+fn own(bytes: Bytes, content: ContentNamespace) -> Option<Stanza> {
+    let element = Element::parse(bytes, &Context::new(content)).ok();
+    let stanza = element.and_then(|element| Stanza::own(element).ok());
+    if stanza.is_none() {
+        warn!(unproved = Empty, "an answer could not be addressed");
+    }
+    stanza
 }
 
 /// What a sender hears that has as much of the memory already as it may.

@@ -28,7 +28,7 @@ use crate::negotiate::{
 };
 use crate::peer_text::PeerText;
 use crate::queue::Receiver;
-use crate::router::Router;
+use crate::router::{Router, Wait};
 use crate::stanza::Stanza;
 use crate::strays::{Stray, Strays};
 use crate::tls::Place;
@@ -60,10 +60,21 @@ pub(super) struct LaneTask {
     judging: Option<JoinHandle<Judged>>,
     /// It has to be, as soon as there is a stream.
     stale: bool,
-    stopping: Option<Instant>,
+    /// What goes back to its senders, as fast as they have room for it: it keeps its place in the queue's bound.
+    returning: VecDeque<Returning>,
+    /// There is no room for the first of these.
+    room: Option<Wait>,
+    /// Nothing is sent any more: the server stops.
+    is_last_call: bool,
     /// What came on the stream and has no place there, not yet looked at.
     strays: Vec<(PeerText, Option<Element>)>,
     reloads: watch::Receiver<()>,
+}
+
+/// A stanza that is given up, and what its sender is told.
+struct Returning {
+    stanza: Stanza,
+    error: Arc<StanzaError>,
 }
 
 /// An open stream and what was given to it.
@@ -100,8 +111,9 @@ enum Happened {
     Late,
     LetGo,
     Judged(Judged),
-    Stop,
-    DrainOver,
+    Room,
+    LastCall,
+    Over,
 }
 
 impl LaneTask {
@@ -133,7 +145,9 @@ impl LaneTask {
             place: None,
             judging: None,
             stale: false,
-            stopping: None,
+            returning: VecDeque::new(),
+            room: None,
+            is_last_call: false,
             strays: Vec::new(),
             house,
         }
@@ -149,6 +163,9 @@ impl LaneTask {
                         let came = std::mem::take(&mut batch);
                         for stanza in came {
                             self.tell(LaneEvent::Stanza(stanza));
+                        }
+                        if self.is_last_call {
+                            self.give_up();
                         }
                     }
                     Happened::Connected(outcome) => {
@@ -177,23 +194,21 @@ impl LaneTask {
                         self.judging = None;
                         self.say(OutboundEvent::Judged(judged)).await;
                     }
-                    Happened::Stop => {
-                        self.stopping = Some(Instant::now() + self.house.config.limits.drain);
-                    }
-                    Happened::DrainOver => {
-                        // Nothing waits for it any more.
-                        if let Some(attempt) = self.connecting.take() {
-                            attempt.abort();
-                        }
-                        self.tell(LaneEvent::GiveUp(Cause::Shutdown));
+                    Happened::Room => self.give_back(),
+                    Happened::LastCall => {
+                        self.is_last_call = true;
+                        self.give_up();
                         self.say(OutboundEvent::Shutdown).await;
+                        // What the stream had not written came back.
+                        self.give_up();
+                    }
+                    Happened::Over => {
+                        self.drop_the_rest();
+                        break;
                     }
                 }
                 self.write();
                 if self.is_over() {
-                    if self.stream.is_some() {
-                        self.say(OutboundEvent::Shutdown).await;
-                    }
                     let lanes = self.router.lanes();
                     if lanes.forget(&self.pair, &self.signs, &self.queue) {
                         break;
@@ -227,14 +242,13 @@ impl LaneTask {
             None => (None, None, None, None),
         };
         let due = [
-            (self.stopping, Happened::DrainOver),
             (keepalive, Happened::KeepAlive),
             (idle, Happened::Idle),
             (stall, Happened::Stalled),
             (late, Happened::Late),
             (deadline, Happened::Tick),
         ];
-        let stopping = self.stopping.is_some();
+        let is_last_call = self.is_last_call;
         tokio::select! {
             // The queue is always emptied into the lane: its bound is the load, not the place.
             _ = self.queue.receive(batch, BATCH) => Happened::Queue,
@@ -245,7 +259,9 @@ impl LaneTask {
             () = self.signs.alive.notified() => Happened::Alive,
             () = self.signs.let_go.cancelled() => Happened::LetGo,
             Ok(()) = self.reloads.changed() => Happened::Reloaded,
-            () = self.router.means().stop.cancelled(), if !stopping => Happened::Stop,
+            () = room(self.room.as_ref()) => Happened::Room,
+            () = self.router.means().last_call.cancelled(), if !is_last_call => Happened::LastCall,
+            () = self.router.means().stop_components.cancelled(), if is_last_call => Happened::Over,
         }
     }
 
@@ -261,6 +277,43 @@ impl LaneTask {
         self.tell(LaneEvent::GiveUp(Cause::Idle));
         if let Some(attempt) = self.connecting.take() {
             attempt.abort();
+        }
+        self.drop_the_rest();
+    }
+
+    /// Nothing is sent any more: what waits goes back.
+    fn give_up(&mut self) {
+        self.tell(LaneEvent::GiveUp(Cause::Shutdown));
+        if let Some(attempt) = self.connecting.take() {
+            attempt.abort();
+        }
+    }
+
+    /// Gives back what is given up, as far as there is room for it. The lane does not stop for that: whose component does
+    /// not read keeps what is its own, here and in the bounds.
+    fn give_back(&mut self) {
+        self.room = None;
+        while let Some(Returning { stanza, error }) = self.returning.pop_front() {
+            let size = stanza.size();
+            match self.router.give_back(stanza, &error) {
+                Ok(()) => self.queue.settled(size),
+                Err(undelivered) => {
+                    let stanza = undelivered.stanza;
+                    self.returning.push_front(Returning { stanza, error });
+                    self.room = Some(undelivered.wait_for);
+                    return;
+                }
+            }
+        }
+        release(&mut self.returning);
+    }
+
+    /// There is no time for it any more.
+    fn drop_the_rest(&mut self) {
+        self.room = None;
+        for Returning { stanza, .. } in self.returning.drain(..) {
+            self.queue.settled(stanza.size());
+            self.router.not_returned(&stanza);
         }
     }
 
@@ -282,6 +335,8 @@ impl LaneTask {
     /// One event for the lane, and what follows from it.
     fn tell(&mut self, event: LaneEvent) {
         self.lane.handle(Instant::now(), event, &mut self.effects);
+        // As a rule many come back for one cause.
+        let mut last: Option<(Cause, Arc<StanzaError>)> = None;
         for effect in self.effects.drain(..) {
             match effect {
                 LaneEffect::Connect => {
@@ -295,10 +350,21 @@ impl LaneTask {
                     self.connecting = Some(tokio::spawn(make.in_current_span()));
                 }
                 LaneEffect::Bounce(stanza, cause) => {
-                    self.queue.settled(stanza.size());
-                    self.router.give_back(stanza, &cause.stanza_error());
+                    let known = last.take().filter(|(known, _)| *known == cause);
+                    let (cause, error) = known.unwrap_or_else(|| {
+                        let error = Arc::new(cause.stanza_error());
+                        (cause, error)
+                    });
+                    self.returning.push_back(Returning {
+                        stanza,
+                        error: Arc::clone(&error),
+                    });
+                    last = Some((cause, error));
                 }
             }
+        }
+        if self.room.is_none() {
+            self.give_back();
         }
     }
 
@@ -368,9 +434,9 @@ impl LaneTask {
             let stanza = &waiting.stanza;
             let most = stream.outbound.peer_max_stanza();
             if let Some(most) = most.filter(|most| stanza.size() as u64 > *most) {
-                self.queue.settled(stanza.size());
-                let error = too_big(stanza.size(), most);
-                self.router.give_back(waiting.stanza, &error);
+                let error = Arc::new(too_big(stanza.size(), most));
+                let stanza = waiting.stanza;
+                self.returning.push_back(Returning { stanza, error });
                 continue;
             }
             let begin = stream.conn.queued();
@@ -382,6 +448,9 @@ impl LaneTask {
             stream.unwritten.push_back(Unwritten { bytes, waiting });
             stream.quiet_since = Instant::now();
             stream.used = stream.quiet_since;
+        }
+        if self.room.is_none() {
+            self.give_back();
         }
     }
 
@@ -461,6 +530,7 @@ impl LaneTask {
         }
         let patience = self.house.config.limits.stall;
         self.fate.took(Instant::now(), taken, patience);
+        self.router.tally().to_peers(taken);
         release(&mut stream.unwritten);
     }
 
@@ -519,8 +589,12 @@ impl LaneTask {
 
     async fn on_closed(&mut self, mut conn: Conn, unwritten: VecDeque<Unwritten>, closed: Closed) {
         // Until the peer has read its way to the end: what the socket took counts as sent, and the next stream must not
-        // overtake it.
-        conn.close(LAST_WORDS, &closed).await;
+        // overtake it. While the server stops, nobody is waited for longer than there is time.
+        let within = match self.is_last_call {
+            true => LAST_WORDS.min(self.house.config.limits.drain / 8),
+            false => LAST_WORDS,
+        };
+        conn.close(within, &closed).await;
         self.over(conn.written(), unwritten, closed);
     }
 
@@ -553,6 +627,7 @@ impl LaneTask {
         }) {
             self.queue.settled(first.waiting.stanza.size());
             fate.took(now, 1, patience);
+            self.router.tally().to_peers(1);
         }
         let broke = matches!(closed.cause, Cause::Lost(_) | Cause::Timeout(_));
         let unknown = if broke {
@@ -587,17 +662,10 @@ impl LaneTask {
     }
 
     fn is_over(&self) -> bool {
-        if self.stopping.is_some() {
-            let written = self
-                .stream
-                .as_ref()
-                .is_none_or(|stream| stream.conn.is_flushed());
-            return self.queue.is_empty()
-                && self.lane.waiting() == 0
-                && written
-                && self.connecting.is_none();
-        }
-        self.lane.is_done() && self.stream.is_none() && self.connecting.is_none()
+        self.lane.is_done()
+            && self.stream.is_none()
+            && self.connecting.is_none()
+            && self.returning.is_empty()
     }
 }
 
@@ -637,6 +705,13 @@ async fn finished(
         Some(task) => task
             .await
             .unwrap_or_else(|_| Err(Cause::Lost("the attempt broke off".into()))),
+        None => std::future::pending().await,
+    }
+}
+
+async fn room(wait: Option<&Wait>) {
+    match wait {
+        Some(wait) => wait.room().await,
         None => std::future::pending().await,
     }
 }

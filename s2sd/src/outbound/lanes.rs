@@ -194,6 +194,15 @@ impl Lanes {
         ends
     }
 
+    /// How many stanzas wait in all of them, or are being written.
+    pub(crate) fn waiting(&self) -> usize {
+        let busy = self.lock();
+        busy.lanes
+            .values()
+            .map(|handle| handle.sender.waiting())
+            .sum()
+    }
+
     /// How many lanes have a task.
     pub(crate) fn len(&self) -> usize {
         self.lock().lanes.len()

@@ -22,6 +22,7 @@ impl Log {
     }
 
     /// A line that has all of these.
+    #[allow(dead_code)]
     #[track_caller]
     pub(crate) fn line(&self, parts: &[&str]) -> String {
         let text = self.text();

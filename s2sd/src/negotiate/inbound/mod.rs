@@ -159,6 +159,8 @@ pub struct Inbound {
     proved: Vec<Authorized>,
     by_sasl: bool,
     sasl_failures: usize,
+    /// We ended the stream, and the peer has not yet.
+    is_ending: bool,
     deadline: Instant,
 }
 
@@ -210,6 +212,7 @@ impl Inbound {
             proved: Vec::new(),
             by_sasl: false,
             sasl_failures: 0,
+            is_ending: false,
             deadline,
             house,
         })
@@ -242,6 +245,11 @@ impl Inbound {
     /// The stream's id.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// Whether we said our last word, and only hear what the peer still sends.
+    pub fn is_ending(&self) -> bool {
+        self.is_ending
     }
 
     /// What carries the stream.
@@ -334,19 +342,30 @@ impl Inbound {
                     cause: Cause::Replaced,
                 })
             }
+            InboundEvent::Shutdown if self.is_ending => Err(self.shut_down()),
             InboundEvent::Shutdown => {
                 self.send_error(&StreamError::new(Condition::SystemShutdown), out);
-                Err(Closed {
-                    by: By::Us,
-                    cause: Cause::Shutdown,
-                })
+                // RFC 6120 §4.4: what the peer still sends is processed, until it ends the stream too.
+                if self.is_authenticated() && matches!(self.stage, Stage::Open(_)) {
+                    self.is_ending = true;
+                    return Ok(self);
+                }
+                Err(self.shut_down())
             }
+        }
+    }
+
+    fn shut_down(&self) -> Closed {
+        Closed {
+            by: By::Us,
+            cause: Cause::Shutdown,
         }
     }
 
     fn frame(mut self: Box<Self>, frame: Frame, out: &mut Out) -> Step {
         match frame {
             Frame::Whitespace => Ok(self),
+            Frame::Footer if self.is_ending => Err(self.shut_down()),
             Frame::Footer => {
                 self.send_footer(out);
                 Err(Closed {
@@ -407,6 +426,11 @@ impl Inbound {
                 Ok(()) => Ok(self),
                 Err(error) => Err(self.refuse_with(error.0, error.1, out)),
             };
+        }
+        if self.is_ending && element.namespace() != ns::STREAMS {
+            // Nothing can be answered any more.
+            self.stage = Stage::Open(offer);
+            return Ok(self);
         }
         match element.namespace() {
             ns::TLS => self.on_starttls(&offer, &element, out),

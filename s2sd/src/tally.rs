@@ -1,0 +1,172 @@
+//! What became of stanzas, counted, and what had to be dropped, said: at WARN, with domain and number.
+
+use std::collections::HashMap;
+use std::ops::Sub;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tracing::warn;
+use xmpp_stream::Domain;
+
+/// The first that are dropped are said so long after.
+pub(crate) const SOON: Duration = Duration::from_secs(1);
+/// And so long after what comes later.
+pub(crate) const LATER: Duration = Duration::from_secs(60);
+/// So many domains are told apart.
+const MOST: usize = 16;
+
+/// The counts since the start.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    to_peers: AtomicU64,
+    to_components: AtomicU64,
+    bounced: AtomicU64,
+    unanswerable: AtomicU64,
+    dropped: AtomicU64,
+    lost: Mutex<Lost>,
+}
+
+/// What was dropped and not said yet, by the domain that it was for.
+#[derive(Debug, Default)]
+struct Lost {
+    domains: HashMap<Domain, u64>,
+    others: u64,
+    /// Somebody says it in time.
+    is_told: bool,
+}
+
+/// The counts at one time, or between two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Taken by the sockets of streams to other servers.
+    pub(crate) to_peers: u64,
+    /// Taken by those of components.
+    pub(crate) to_components: u64,
+    /// Given up, and answered with an error.
+    pub(crate) bounced: u64,
+    /// Given up, and not answered: errors and results never are.
+    pub(crate) unanswerable: u64,
+    /// Answers and bounces of ours for which there was no room.
+    pub(crate) dropped: u64,
+}
+
+impl Tally {
+    /// The socket of a stream to another server took so many.
+    pub(crate) fn to_peers(&self, count: u64) {
+        self.to_peers.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// The same for a component's.
+    pub(crate) fn to_components(&self, count: u64) {
+        self.to_components.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// One was given up, and its sender is told.
+    pub(crate) fn bounced(&self) {
+        self.bounced.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One was given up that nobody is told of.
+    pub(crate) fn unanswerable(&self) {
+        self.unanswerable.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What was for this domain is dropped. `true`: the caller has to see to it that [`Tally::tell`] is called, after
+    /// [`SOON`], and then every [`LATER`] until it says that there was nothing.
+    pub(crate) fn dropped(&self, domain: &Domain) -> bool {
+        self.dropped.fetch_add(1, Ordering::Relaxed);
+        let mut lost = self.lost();
+        let has_room = lost.domains.len() < MOST;
+        match lost.domains.get_mut(domain) {
+            Some(count) => *count += 1,
+            None if has_room => {
+                lost.domains.insert(domain.clone(), 1);
+            }
+            None => lost.others += 1,
+        }
+        !std::mem::replace(&mut lost.is_told, true)
+    }
+
+    /// Says what was dropped since the last time. `false`: nothing was, and the next that is begins anew.
+    pub(crate) fn tell(&self) -> bool {
+        let mut lost = self.lost();
+        let domains = std::mem::take(&mut lost.domains);
+        let others = std::mem::take(&mut lost.others);
+        lost.is_told = !domains.is_empty();
+        drop(lost);
+        for (domain, stanzas) in &domains {
+            warn!(%domain, stanzas, "dropped: answers of ours for which there was no room");
+        }
+        if others > 0 {
+            warn!(
+                stanzas = others,
+                "dropped: answers of ours for other domains for which there was no room"
+            );
+        }
+        !domains.is_empty()
+    }
+
+    /// As it stands.
+    pub(crate) fn counts(&self) -> Counts {
+        let [to_peers, to_components, bounced, unanswerable, dropped] = [
+            &self.to_peers,
+            &self.to_components,
+            &self.bounced,
+            &self.unanswerable,
+            &self.dropped,
+        ]
+        .map(|count| count.load(Ordering::Relaxed));
+        Counts {
+            to_peers,
+            to_components,
+            bounced,
+            unanswerable,
+            dropped,
+        }
+    }
+
+    fn lost(&self) -> MutexGuard<'_, Lost> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sub for Counts {
+    type Output = Self;
+
+    fn sub(self, earlier: Self) -> Self {
+        Self {
+            to_peers: self.to_peers - earlier.to_peers,
+            to_components: self.to_components - earlier.to_components,
+            bounced: self.bounced - earlier.bounced,
+            unanswerable: self.unanswerable - earlier.unanswerable,
+            dropped: self.dropped - earlier.dropped,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_dropped_is_counted_by_domain_and_told_until_nothing_is() {
+        let tally = Tally::default();
+        let domain = |number: usize| Domain::parse(&format!("{number}.test")).unwrap();
+        assert!(tally.dropped(&domain(0)));
+        for number in 0..2 * MOST {
+            assert!(!tally.dropped(&domain(number)), "one tells of all");
+        }
+        let lost = tally.lost();
+        assert_eq!(lost.domains.len(), MOST);
+        assert_eq!(lost.domains[&domain(0)], 2);
+        assert_eq!(lost.others, MOST as u64);
+        drop(lost);
+        assert!(tally.tell());
+        assert!(!tally.dropped(&domain(1)));
+        assert!(tally.tell());
+        assert!(!tally.tell());
+        assert!(tally.dropped(&domain(1)), "it begins anew");
+        assert_eq!(tally.counts().dropped, 2 * MOST as u64 + 3);
+    }
+}

@@ -1,0 +1,139 @@
+//! Stopping has an order: what peers have on the way is still taken, what cannot be sent goes back, components go last.
+#![allow(clippy::unwrap_used)]
+
+mod log;
+
+use std::collections::BTreeSet;
+
+use s2sd_tests::{
+    neighbour::Neighbour,
+    wire::Event,
+    world::{Daemon, SOON, World},
+};
+use xmpp_stream::{Element, ns};
+
+fn daemon(tables: &str) -> Daemon {
+    Daemon::serving("here.test")
+        .without_certificate()
+        .policy("tls = 'disabled'\nauth = ['dialback']")
+        .tables(tables)
+}
+
+fn id(element: &Element) -> String {
+    element.id().unwrap_or_default().into_owned()
+}
+
+#[tokio::test]
+async fn what_waits_for_unreachable_domains_comes_back_before_the_component_is_let_go() {
+    const ALL: usize = 1000;
+    let log = log::log();
+    let mut world = World::new().unwrap();
+    // Its queue holds only so many at one time.
+    let tables = "[limits]\ndrain = '8s'\n[queue]\nstanzas = 300\n";
+    world.start(daemon(tables)).await.unwrap();
+    for number in 0..10 {
+        drop(world.listen(&format!("down{number}.test")).await.unwrap());
+    }
+    let mut component = world.component("here.test").await.unwrap();
+    for number in 0..ALL {
+        let to = format!("down{}.test", number % 10);
+        component
+            .send(format!(
+                "<message from='here.test' to='{to}' id='{number}'/>"
+            ))
+            .await
+            .unwrap();
+    }
+    component
+        .send("<message from='here.test' to='here.test' id='last'/>")
+        .await
+        .unwrap();
+    let first = component.expect("anything", SOON, |_| true).await.unwrap();
+    assert_eq!(id(&first), "last", "nothing came back yet");
+    world.stop("here.test").await.unwrap();
+    let mut back = BTreeSet::new();
+    for _ in 0..ALL {
+        let bounce = component.expect("a bounce", SOON, |_| true).await.unwrap();
+        assert_eq!(bounce.kind().as_deref(), Some("error"), "{bounce:?}");
+        assert!(back.insert(id(&bounce)), "twice: {bounce:?}");
+    }
+    let end = format!("{:#}", component.ended().await);
+    assert!(end.contains("SystemShutdown"), "{end}");
+    assert!(component.passed_over().is_empty());
+    log.line(&[
+        "what became of stanzas while stopping",
+        "bounced=1000",
+        "dropped=0",
+    ]);
+}
+
+#[tokio::test]
+async fn what_a_peer_has_on_the_way_when_we_stop_arrives() {
+    const ALL: usize = 206;
+    let mut world = World::new().unwrap();
+    world.start(daemon("")).await.unwrap();
+    let neighbour = Neighbour::at(&mut world, "far.test").await.unwrap();
+    let mut peer = neighbour
+        .proved(&world, "here.test", "here.test")
+        .await
+        .unwrap();
+    let mut component = world.component("here.test").await.unwrap();
+    let peer_goes_on = async {
+        let error = peer.expect(ns::STREAMS, "error").await.unwrap();
+        assert!(
+            error
+                .tree()
+                .elements()
+                .any(|it| it.name == "system-shutdown")
+        );
+        assert!(matches!(peer.next().await.unwrap(), Event::Footer));
+        for number in 0..ALL {
+            // What is no stanza cannot be answered any more, and is passed over.
+            peer.send(format!(
+                "<message from='far.test' to='here.test' id='{number}'/><r xmlns='urn:xmpp:sm:3'/>\
+                 <db:result from='other.test' to='here.test'>key</db:result>"
+            ))
+            .await
+            .unwrap();
+        }
+        peer.send("</stream:stream>").await.unwrap();
+        peer.expect_closed().await.unwrap();
+    };
+    let (stopped, ()) = tokio::join!(world.stop("here.test"), peer_goes_on);
+    stopped.unwrap();
+    for number in 0..ALL {
+        let got = component.expect("a message", SOON, |_| true).await.unwrap();
+        assert_eq!(id(&got), number.to_string());
+    }
+    let end = format!("{:#}", component.ended().await);
+    assert!(end.contains("SystemShutdown"), "{end}");
+}
+
+#[tokio::test]
+async fn a_peer_that_never_ends_its_stream_holds_up_nothing() {
+    let mut world = World::new().unwrap();
+    world
+        .start(daemon("[limits]\ndrain = '2s'\n"))
+        .await
+        .unwrap();
+    let neighbour = Neighbour::at(&mut world, "far.test").await.unwrap();
+    let mut peer = neighbour
+        .proved(&world, "here.test", "here.test")
+        .await
+        .unwrap();
+    let mut component = world.component("here.test").await.unwrap();
+    let chatter = async {
+        let mut number = 0;
+        let message = |number| format!("<message from='far.test' to='here.test' id='{number}'/>");
+        while peer.send(message(number)).await.is_ok() {
+            number += 1;
+            tokio::task::yield_now().await;
+        }
+    };
+    let both = async { tokio::join!(world.stop("here.test"), chatter).0.unwrap() };
+    tokio::time::timeout(SOON, both)
+        .await
+        .expect("stopping takes too long");
+    let end = format!("{:#}", component.ended().await);
+    assert!(end.contains("SystemShutdown"), "{end}");
+}
