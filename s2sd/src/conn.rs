@@ -36,7 +36,9 @@ const IDLE: usize = 16 * 1024;
 const SMALL: usize = 4 * 1024;
 /// What a TLS session costs besides, and what rustls takes to encrypt before the socket has room for it.
 const SESSION: usize = 16 * 1024;
-const ENCRYPTED: usize = 64 * 1024;
+const ENCRYPTED: usize = RECORD + 1024;
+/// So much TLS is given at a time: what fits one record.
+const RECORD: usize = 16 * 1024;
 /// A connection that is not read from for lack of memory is tried again so often.
 const AGAIN: Duration = Duration::from_millis(200);
 
@@ -59,10 +61,11 @@ pub(crate) struct Conn {
     read: BytesMut,
     write: BytesMut,
     taken: u64,
+    /// What TLS has of the next bytes, and the socket not yet all of.
+    encrypted: usize,
     received: u64,
     /// How many had come when the codec last gave memory back.
     released: u64,
-    unflushed: bool,
     peer: SocketAddr,
     /// What all this costs, as it was when something last happened.
     charge: Charge,
@@ -105,9 +108,9 @@ impl Conn {
             read: BytesMut::new(),
             write: BytesMut::new(),
             taken: 0,
+            encrypted: 0,
             received: 0,
             released: 0,
-            unflushed: false,
             peer,
         };
         this.count();
@@ -207,7 +210,7 @@ impl Conn {
 
     /// How many bytes were queued since the beginning, counted at their end.
     pub(crate) fn queued(&self) -> u64 {
-        self.taken + self.write.len() as u64
+        self.taken + (self.encrypted + self.write.len()) as u64
     }
 
     /// How many of them the socket has taken.
@@ -222,7 +225,7 @@ impl Conn {
 
     /// Whether everything queued was written.
     pub(crate) fn is_flushed(&self) -> bool {
-        self.write.is_empty() && !self.unflushed
+        self.write.is_empty() && self.encrypted == 0
     }
 
     /// Writes what is queued, and reads unless `reading` is false (a pause: TCP then slows the peer down). Safe to drop.
@@ -330,18 +333,32 @@ impl Conn {
     /// `Ready(true)`: something was written and nothing is left.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let had = !self.is_flushed();
-        while !self.write.is_empty() {
-            let wrote = ready!(self.io.as_write()?.poll_write(cx, &self.write))?;
+        loop {
+            // TLS takes what the socket may not: only when that has all of it, it counts as taken. A record of which a part
+            // is missing is worth nothing to the peer, so this is exact where the connection breaks.
+            if self.encrypted > 0 {
+                ready!(self.io.as_write()?.poll_flush(cx))?;
+                self.taken += std::mem::take(&mut self.encrypted) as u64;
+            }
+            if self.write.is_empty() {
+                break;
+            }
+            let is_tls = matches!(self.io, Io::Tls(_));
+            let most = self
+                .write
+                .len()
+                .min(if is_tls { RECORD } else { usize::MAX });
+            let wrote = ready!(self.io.as_write()?.poll_write(cx, &self.write[..most]))?;
             if wrote == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.write.advance(wrote);
-            self.taken += wrote as u64;
-            self.unflushed = true;
+            match is_tls {
+                true => self.encrypted = wrote,
+                false => self.taken += wrote as u64,
+            }
         }
-        if self.unflushed {
-            ready!(self.io.as_write()?.poll_flush(cx))?;
-            self.unflushed = false;
+        if had {
             self.write = BytesMut::new();
         }
         Poll::Ready(Ok(had))

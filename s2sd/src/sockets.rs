@@ -1,5 +1,5 @@
 //! What is set on every connection so that the kernel notices a peer that is gone without a word: a machine that lost its
-//! power, a network that lost it.
+//! power, a network that lost it; and that it keeps little of what the peer does not take.
 //!
 //! Without these a connection on which nothing is said stays for ever, and one on which something waits for the kernel's own
 //! patience, which is a quarter of an hour and more.
@@ -18,6 +18,10 @@ const LONGEST: Duration = Duration::from_secs(32_767);
 const SHORTEST: Duration = Duration::from_secs(1);
 /// So many probes are sent, on systems where `TCP_USER_TIMEOUT` does not decide.
 const PROBES: u32 = 4;
+/// The kernel takes so much that it cannot send yet, and counts as taken. What waits here instead is not lost with the
+/// connection. What was sent and is not acknowledged does not count, so a long way is filled as before.
+#[cfg(target_os = "linux")]
+const UNSENT: u32 = 64 * 1024;
 
 /// Sets them. A connection on which they cannot be set works without.
 pub(crate) fn notice_death(tcp: &TcpStream, limits: &Limits) {
@@ -38,12 +42,42 @@ fn set(tcp: &TcpStream, limits: &Limits) -> io::Result<()> {
     // For what was sent and not acknowledged, and, where nothing was sent, since something came last.
     #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(Some(limits.stall.max(SHORTEST)))?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_notsent_lowat(UNSENT)?;
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn the_kernel_keeps_little_that_it_cannot_send() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut taken = Vec::new();
+        for little in [true, false] {
+            let tcp = TcpStream::connect(address).await.unwrap();
+            // It reads nothing.
+            let (_peer, _) = listener.accept().await.unwrap();
+            if little {
+                set(&tcp, &Limits::default()).unwrap();
+                assert_eq!(SockRef::from(&tcp).tcp_notsent_lowat().unwrap(), UNSENT);
+            }
+            let (piece, mut all) = (vec![0; 16 * 1024], 0);
+            tcp.writable().await.unwrap();
+            // What is on the way makes room for a moment.
+            for _ in 0..100 {
+                while let Ok(more) = tcp.try_write(&piece) {
+                    all += more;
+                }
+                tokio::task::yield_now().await;
+            }
+            taken.push(all);
+        }
+        assert!(taken[0] < taken[1], "{taken:?}");
+    }
 
     #[tokio::test]
     async fn the_kernel_is_told_how_long_a_peer_may_be_silent() {

@@ -2,6 +2,7 @@
 
 mod files;
 mod handshake;
+mod written;
 
 use std::{
     fs,
