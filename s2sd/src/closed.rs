@@ -60,12 +60,16 @@ pub enum Cause {
     NoWay(PeerText),
     /// The look-up itself failed.
     Dns(PeerText),
+    /// The name server that this server asks gives no answer.
+    NameServer(PeerText),
     /// The look-up had an answer that is not what DNSSEC vouches for.
     Dnssec(PeerText),
     /// Where the DNS leads is no public address, and others are left out here.
     NotPublic(PeerText),
     /// No TCP connection.
     Connect(PeerText),
+    /// This server does not get out: no route, no address to connect from, a proxy that does not answer.
+    Network(PeerText),
     /// This server has as many descriptors open as it may: no fault of the other side's.
     Descriptors,
     /// The TLS handshake failed.
@@ -78,6 +82,8 @@ pub enum Cause {
     TlsNotOffered,
     /// The peer's certificate is not one for the domain.
     Certificate(PeerText),
+    /// Whoever could tell whether the peer's certificate is good does not answer.
+    CertificateUntold(PeerText),
     /// Nothing the peer offers is something we may use.
     NoMechanism {
         /// What the peer offered.
@@ -155,6 +161,9 @@ impl Cause {
             Self::NoService => "no-service",
             Self::NoWay(_) => "no-way",
             Self::Dns(_) => "dns",
+            Self::NameServer(_) => "name-server",
+            Self::Network(_) => "network",
+            Self::CertificateUntold(_) => "certificate-untold",
             Self::Dnssec(_) => "dnssec",
             Self::NotPublic(_) => "not-public",
             Self::Connect(_) => "connect",
@@ -217,7 +226,10 @@ impl Cause {
             Self::Kerberos(_)
             | Self::Dialback(_)
             | Self::Dns(_)
+            | Self::NameServer(_)
             | Self::Dnssec(_)
+            | Self::CertificateUntold(_)
+            | Self::Network(_)
             | Self::Connect(_)
             | Self::Descriptors
             | Self::Tls(_)
@@ -269,9 +281,10 @@ impl Cause {
             | Self::NoService
             | Self::NoWay(_)
             | Self::Dns(_)
+            | Self::NameServer(_)
             | Self::Dnssec(_)
             | Self::NotPublic(_) => 0,
-            Self::Connect(_) | Self::Descriptors => 1,
+            Self::Network(_) | Self::Connect(_) | Self::Descriptors => 1,
             Self::Lost(_)
             | Self::Timeout(_)
             | Self::Memory
@@ -280,7 +293,7 @@ impl Cause {
             | Self::Finished
             | Self::Replaced => 2,
             Self::Tls(_) | Self::TlsNotOffered => 3,
-            Self::Certificate(_) | Self::CertificateRefused(_) => 4,
+            Self::Certificate(_) | Self::CertificateUntold(_) | Self::CertificateRefused(_) => 4,
             Self::Protocol(..)
             | Self::StreamError(_)
             | Self::StanzaRefused(_)
@@ -296,9 +309,21 @@ impl Cause {
         }
     }
 
+    /// Whether of two failures at different places this one says more: the one that got further, and of those that got as far
+    /// one that may pass, since the pair can be then.
+    pub(crate) fn says_more_than(&self, other: &Self) -> bool {
+        let rank = |cause: &Self| (cause.reach(), !cause.is_permanent());
+        rank(self) >= rank(other)
+    }
+
     /// Whether there was a connection, or a policy that speaks of one.
     pub(crate) fn is_of_a_connection(&self) -> bool {
         self.reach() > Self::Descriptors.reach()
+    }
+
+    /// Whether the DNS said that there is nothing.
+    pub(crate) fn is_absence(&self) -> bool {
+        matches!(self, Self::NoSuchHost(_) | Self::NoService)
     }
 
     /// Whether nobody answered at the place, or nobody that went on: another place may be better.
@@ -403,6 +428,17 @@ impl fmt::Display for Cause {
                 f.write_str("the domain's DNS says that it has no server-to-server service")
             }
             Self::Dns(what) => write!(f, "the DNS look-up failed ({what})"),
+            Self::NameServer(what) => write!(
+                f,
+                "this server's own name server gives no answer, so nothing is known of the domain ({what})"
+            ),
+            Self::Network(what) => {
+                write!(f, "this server does not get out to the other one ({what})")
+            }
+            Self::CertificateUntold(what) => write!(
+                f,
+                "whether the other server's certificate is good cannot be told at this time: {what}"
+            ),
             Self::Dnssec(what) => write!(f, "DNSSEC refutes an answer of the DNS: {what}"),
             Self::NotPublic(what) | Self::Connect(what) => write!(f, "no connection ({what})"),
             Self::Descriptors => f.write_str(

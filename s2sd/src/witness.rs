@@ -227,7 +227,7 @@ async fn places(
 /// For the peer, too: what is wrong with its zone is its own, and what happened on our way to our name server is not.
 fn told(why: &ResolveError) -> String {
     match why {
-        ResolveError::Failed(what) => {
+        ResolveError::Failed(what) | ResolveError::Unanswered(what) => {
             debug!("no answer about the certificate of a peer: {what}");
             "the DNS gave no answer".to_owned()
         }

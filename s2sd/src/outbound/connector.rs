@@ -73,7 +73,7 @@ pub(super) async fn connect(
         Asker::Stranger => limits.dialback,
     };
     let clock = Clock::new(limits, within, Instant::now());
-    let mut targets = targets(&dns, pair, &policy).await?;
+    let (mut targets, unanswered) = targets(&dns, pair, &policy).await?;
     means.places.sort(Instant::now(), &mut targets);
     let mut worst: Option<Cause> = None;
     let mut attempts = Attempts::default();
@@ -116,7 +116,7 @@ pub(super) async fn connect(
                     let again = is_worth_another(&cause, tried.len(), now_tried.len(), &policy);
                     if worst
                         .as_ref()
-                        .is_none_or(|worst| cause.reach() >= worst.reach())
+                        .is_none_or(|worst| cause.says_more_than(worst))
                     {
                         worst = Some(cause);
                     }
@@ -128,7 +128,12 @@ pub(super) async fn connect(
             }
         }
     }
-    Err(worst.unwrap_or(Cause::NoSuchHost("no addresses".into())))
+    Err(match (worst, unanswered) {
+        // That one service has no place says nothing of the other.
+        (Some(worst), Some(why)) if worst.is_absence() => unresolved(why),
+        (Some(worst), _) => worst,
+        (None, _) => Cause::Timeout("no place in time"),
+    })
 }
 
 /// Refused by a server that closed the stream, or broke off TLS: the same server again, without that method.
@@ -145,9 +150,14 @@ fn asker(purpose: &Purpose) -> Asker {
     }
 }
 
-async fn targets(dns: &Dns, pair: &DomainPair, policy: &Policy) -> Result<Vec<Target>, Cause> {
+/// The places to try; and, where one service was not answered, why.
+async fn targets(
+    dns: &Dns,
+    pair: &DomainPair,
+    policy: &Policy,
+) -> Result<(Vec<Target>, Option<ResolveError>), Cause> {
     if !policy.connect.is_empty() {
-        return Ok(policy.connect.iter().map(Target::from).collect());
+        return Ok((policy.connect.iter().map(Target::from).collect(), None));
     }
     dns.targets_soon(&pair.remote, policy.tls)
         .await
@@ -163,6 +173,7 @@ pub(crate) fn unresolved(error: ResolveError) -> Cause {
         ),
         ResolveError::Onion => Cause::NoWay(error.to_string().into()),
         ResolveError::Failed(what) => Cause::Dns(what),
+        ResolveError::Unanswered(what) => Cause::NameServer(what),
         ResolveError::Bogus(what) => Cause::Dnssec(what),
         ResolveError::Unsigned(_) => Cause::Policy(error.to_string().into()),
         ResolveError::Exhausted => Cause::Descriptors,
@@ -213,13 +224,14 @@ impl Attempt<'_> {
         let until = self.share.step(Instant::now());
         let place = place(&dns, self.house, self.target, self.policy);
         let place = timeout_at(until.into(), place).await;
-        let place = place.map_err(|_| Cause::Dns("no answer in time".into()))?;
+        let place = place.map_err(|_| Cause::NameServer("none in time".into()))?;
         let place = place.map_err(unresolved)?;
         let now = Instant::now();
         let within = self.share.step(now).saturating_duration_since(now);
         let dialed = resolve::connect(&dns, self.target, self.policy, attempts, within).await;
         let dialed = dialed.map_err(|why| match why {
             why if why.is_ours() => Cause::Descriptors,
+            why if why.is_stuck() => Cause::Network(format!("{}: {why}", self.target).into()),
             Unreached::Resolve(why) => unresolved(why),
             Unreached::LeftOut(what) => Cause::NotPublic(format!("{}: {what}", self.target).into()),
             Unreached::Connect(error) => Cause::Connect(format!("{}: {error}", self.target).into()),

@@ -139,6 +139,7 @@ impl From<&ResolveError> for Dnssec {
             | ResolveError::NoHost(_)
             | ResolveError::Onion
             | ResolveError::Failed(_)
+            | ResolveError::Unanswered(_)
             | ResolveError::Exhausted => Self::Unchecked,
         }
     }

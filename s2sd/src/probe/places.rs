@@ -194,7 +194,7 @@ impl Prober {
 }
 
 fn late() -> ResolveError {
-    ResolveError::Failed(format!("none in {} seconds", PATIENCE.as_secs()).into())
+    ResolveError::Unanswered(format!("none in {} seconds", PATIENCE.as_secs()).into())
 }
 
 /// As a zone file has it.

@@ -105,7 +105,7 @@ impl Resolver {
     ///
     /// # Errors
     ///
-    /// [`ResolveError::Failed`], [`ResolveError::Bogus`].
+    /// [`ResolveError::Failed`], [`ResolveError::Unanswered`], [`ResolveError::Bogus`].
     pub(super) async fn ask(&self, name: &Name, kind: RecordType, asker: Asker) -> Found {
         let validation = self.validating().await;
         let validated = validation.is_some();
@@ -127,7 +127,7 @@ impl Resolver {
                     Err(_) => {
                         let seconds = STRANGERS_PATIENCE.as_secs();
                         let why = format!("none in {seconds} seconds");
-                        Err(ResolveError::Failed(why.into()))
+                        Err(ResolveError::Unanswered(why.into()))
                     }
                 },
             };
@@ -215,8 +215,8 @@ impl Resolver {
         match said {
             Heard::Message(message, _) => reply::read(&message, name, kind, Denial::Unvalidated)
                 .map_err(|bogus| ResolveError::Bogus(bogus.about)),
-            Heard::Refused(code) => Err(ResolveError::Failed(refused(name, code).into())),
-            Heard::Failed(why) => Err(ResolveError::Failed(why.into())),
+            Heard::Refused(code) => Err(refused(name, code)),
+            Heard::Failed(why) => Err(ResolveError::Unanswered(why.into())),
             Heard::Exhausted => Err(ResolveError::Exhausted),
         }
     }
@@ -228,13 +228,13 @@ impl Resolver {
         kind: RecordType,
     ) -> Result<reply::Said, ResolveError> {
         let options = self.validating_options();
-        let failed = |why: String| Err(ResolveError::Failed(why.into()));
+        let unanswered = |why: String| Err(ResolveError::Unanswered(why.into()));
         let (message, denial) = match heard(&validation.servers, name, kind, options).await {
             Heard::Message(message, denial) => (message, denial),
-            Heard::Failed(why) => return failed(why),
+            Heard::Failed(why) => return unanswered(why),
             Heard::Exhausted => return Err(ResolveError::Exhausted),
             said if said.knows_no_edns() => {
-                return failed(format!(
+                return unanswered(format!(
                     "{name}: the name server does not know EDNS, without which there is no DNSSEC"
                 ));
             }
@@ -249,10 +249,10 @@ impl Resolver {
                 };
                 return match bogus {
                     Some(bogus) => Err(validation.refuted(bogus, options).await),
-                    None => failed(refused(name, ResponseCode::ServFail)),
+                    None => Err(refused(name, ResponseCode::ServFail)),
                 };
             }
-            Heard::Refused(code) => return failed(refused(name, code)),
+            Heard::Refused(code) => return Err(refused(name, code)),
         };
         match reply::read(&message, name, kind, denial) {
             Ok(said) => Ok(said),
@@ -407,8 +407,13 @@ impl Validation {
     }
 }
 
-fn refused(name: &Name, code: ResponseCode) -> String {
-    format!("{name}: {code}")
+/// SERVFAIL may be of the zone; with anything else it is us whom the name server does not serve.
+fn refused(name: &Name, code: ResponseCode) -> ResolveError {
+    let why = format!("{name}: {code}").into();
+    match code {
+        ResponseCode::ServFail => ResolveError::Failed(why),
+        _ => ResolveError::Unanswered(why),
+    }
 }
 
 /// The keys to begin with.

@@ -5,7 +5,7 @@ use std::{fmt, io, net::SocketAddr, time::Duration};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    dial::{Attempts, Dialed, dial},
+    dial::{Attempts, Dialed, Stuck, dial, is_stuck},
     dns::Dns,
     plan::{Host, ResolveError, Target},
     socks,
@@ -26,6 +26,14 @@ pub enum Unreached {
     /// No address answers, or the proxy does not get there.
     #[error(transparent)]
     Connect(#[from] io::Error),
+}
+
+/// What happened on this machine, or at the proxy.
+impl Unreached {
+    /// Whether the other server has nothing to do with it: there is no way out, or the proxy does not answer.
+    pub(crate) fn is_stuck(&self) -> bool {
+        matches!(self, Self::Connect(error) if is_stuck(error))
+    }
 }
 
 impl Unreached {
@@ -134,9 +142,10 @@ pub(crate) async fn connect(
     match &policy.proxy {
         Some(proxy) => {
             rule.admits(&target.host)?;
-            let through = |error: Unreached| match error.is_ours() {
-                true => Exhausted.into(),
-                false => io::Error::other(format!("through {proxy}: {error}")),
+            let through = |error: Unreached| match error {
+                error if error.is_ours() => Exhausted.into(),
+                error if error.is_stuck() => Stuck::error(format!("through {proxy}: {error}")),
+                error => io::Error::other(format!("through {proxy}: {error}")),
             };
             Ok(by_proxy(dns, target, policy, proxy, attempts, within)
                 .await
@@ -183,12 +192,13 @@ pub(crate) async fn connect(
 }
 
 fn late() -> ResolveError {
-    ResolveError::Failed("none in time".into())
+    ResolveError::Unanswered("none in time".into())
 }
 
 /// A failure, with what was not tried.
 fn also(error: io::Error, left_out: Option<LeftOut>) -> io::Error {
     match left_out {
+        // Where something was left out, the DNS has a part in it.
         Some(left_out) => io::Error::new(error.kind(), format!("{error}; {left_out}")),
         None => error,
     }
@@ -210,11 +220,21 @@ async fn by_proxy(
         secure: false,
         configured: true,
     };
+    // Up to here nobody but us and the proxy has a part in it.
+    let stuck = |error: io::Error| match is_exhausted(&error) {
+        true => error,
+        false => Stuck::error(error.to_string()),
+    };
     let addresses = timeout_at(end, dns.addresses_soon(&place)).await;
-    let addresses = addresses.unwrap_or_else(|_| Err(late()))?;
+    let addresses = match addresses.unwrap_or_else(|_| Err(late())) {
+        Err(why) if why != ResolveError::Exhausted => {
+            return Err(Stuck::error(why.to_string()).into());
+        }
+        addresses => addresses?,
+    };
     let account = dns.account();
     let dialed = dial(&addresses.all, &policy.source, account, attempts, within);
-    let mut dialed = dialed.await?;
+    let mut dialed = dialed.await.map_err(stuck)?;
     let asked = socks::connect(&mut dialed.tcp, target, proxy.login.as_ref());
     match timeout_at(end, asked).await {
         Ok(granted) => granted?,

@@ -88,11 +88,11 @@ async fn from(source: &[IpAddr], address: SocketAddr) -> io::Result<TcpStream> {
     if !source.is_empty() {
         let own = source.iter().find(|own| own.is_ipv4() == address.is_ipv4());
         let own = own.ok_or_else(|| {
-            io::Error::other(format!("`source` in the policy has no {family} address"))
+            Stuck::error(format!("`source` in the policy has no {family} address"))
         })?;
         socket
             .bind(SocketAddr::new(*own, 0))
-            .map_err(|error| io::Error::other(format!("from {own}: {}", error.kind())))?;
+            .map_err(|error| Stuck::error(format!("from {own}: {}", error.kind())))?;
     }
     socket.connect(address).await
 }
@@ -211,7 +211,40 @@ fn all_failed(failures: Vec<(SocketAddr, io::Error)>) -> io::Error {
     if failures.len() > NAMED {
         let _ = write!(text, "; and {} more", failures.len() - NAMED);
     }
-    io::Error::new(kind, text)
+    match failures.iter().all(|(_, error)| is_stuck(error)) {
+        true => io::Error::new(kind, Stuck(text)),
+        false => io::Error::new(kind, text),
+    }
+}
+
+/// It is this machine that does not get out, whatever is at the other end.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Stuck(String);
+
+impl Stuck {
+    pub(super) fn error(why: String) -> io::Error {
+        io::Error::other(Self(why))
+    }
+}
+
+/// Whether it is this machine that does not get out. (`EHOSTUNREACH` may also be what a router far away says.)
+pub(super) fn is_stuck(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let says_so = error.get_ref().is_some_and(|error| error.is::<Stuck>());
+    says_so
+        || matches!(
+            Errno::from_io_error(error),
+            Some(
+                Errno::NETUNREACH
+                    | Errno::NETDOWN
+                    | Errno::ADDRNOTAVAIL
+                    | Errno::ACCESS
+                    | Errno::PERM
+                    | Errno::NOBUFS
+                    | Errno::NOMEM
+            )
+        )
 }
 
 #[cfg(test)]

@@ -168,7 +168,8 @@ impl Dns {
 
     /// The same, and a late answer does not hold up what is there (RFC 8305 §3): of the two services one that leads
     /// somewhere is enough a moment later, and where there is no `_xmpp-server` and `_xmpps-server` is not answered the
-    /// domain falls back as with every server without XEP-0368.
+    /// domain falls back as with every server without XEP-0368. With the places comes why a service was not answered, if
+    /// one was not.
     ///
     /// # Errors
     ///
@@ -177,9 +178,9 @@ impl Dns {
         &self,
         domain: &Domain,
         tls: TlsMode,
-    ) -> Result<Vec<Target>, ResolveError> {
+    ) -> Result<(Vec<Target>, Option<ResolveError>), ResolveError> {
         if domain.is_ip() || is_onion(domain.ascii()) || tls == TlsMode::Disabled {
-            return self.targets(domain, tls).await;
+            return Ok((self.targets(domain, tls).await?, None));
         }
         let ask = |service| {
             let (dns, domain) = (self.clone(), domain.clone());
@@ -194,9 +195,13 @@ impl Dns {
         };
         let (xmpp, xmpps) = (ask("_xmpp-server"), ask("_xmpps-server"));
         let (xmpp, xmpps) = self.both(xmpp, xmpps, is_enough, leads).await;
-        let late = || Answer::Failed(ResolveError::Failed("no answer yet".into()));
+        let late = || Answer::Failed(ResolveError::Unanswered("none yet".into()));
         let (xmpp, xmpps) = (xmpp.unwrap_or_else(late), xmpps.unwrap_or_else(late));
-        plan(domain, xmpp, xmpps, &mut dice)
+        let unanswered = [&xmpp, &xmpps].into_iter().find_map(|answer| match answer {
+            Answer::Failed(why) => Some(why.clone()),
+            Answer::NotAsked | Answer::Absent(_) | Answer::Records(..) => None,
+        });
+        Ok((plan(domain, xmpp, xmpps, &mut dice)?, unanswered))
     }
 
     /// Two answers. Each says how long it waits for the other; what is late then is none here, and goes on for who asks

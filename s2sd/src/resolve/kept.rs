@@ -138,7 +138,9 @@ impl Kept {
             Ok(reply) if reply.records.is_empty() => (NEGATIVE_TTL, asker),
             Ok(_) => (POSITIVE_TTL, asker),
             // Nobody but strangers hears of it.
-            Err(ResolveError::Failed(_)) => (FAILURE_TTL, Asker::Stranger),
+            Err(ResolveError::Failed(_) | ResolveError::Unanswered(_)) => {
+                (FAILURE_TTL, Asker::Stranger)
+            }
             // There was an answer. It costs no waiting to look whether it has been mended.
             Err(_) => return,
         };

@@ -129,6 +129,9 @@ pub enum ResolveError {
     /// The DNS gave no answer; another time it may.
     #[error("the DNS gave no answer: {0}")]
     Failed(PeerText),
+    /// The name server that we ask did not even say that, or does not answer us. It may be anybody's fault, as a rule ours.
+    #[error("our name server gives no answer: {0}")]
+    Unanswered(PeerText),
     /// An answer is not what its zone has signed (RFC 4033 §5, "Bogus"): somebody changed it on the way, or the zone is
     /// not signed as it says. The name, and what is wrong with it.
     #[error("its DNS answers are not what its DNSSEC signatures vouch for: {0}")]
@@ -150,7 +153,7 @@ impl ResolveError {
             | Self::NoHost(_)
             | Self::Onion
             | Self::Unsigned(_) => true,
-            Self::Failed(_) | Self::Bogus(_) | Self::Exhausted => false,
+            Self::Failed(_) | Self::Unanswered(_) | Self::Bogus(_) | Self::Exhausted => false,
         }
     }
 }

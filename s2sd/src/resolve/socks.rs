@@ -10,6 +10,7 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
+use super::dial::Stuck;
 use super::plan::{Host, Target};
 use crate::config::Login;
 
@@ -39,7 +40,7 @@ pub(super) async fn connect(
     proxy.write_all(offered).await?;
     let [version, method] = read(proxy).await?;
     if version != VERSION {
-        return Err(io::Error::other("what answers there is no SOCKS5 proxy"));
+        return Err(stuck("what answers there is no SOCKS5 proxy"));
     }
     match (method, login) {
         (NO_LOGIN, _) => {}
@@ -48,19 +49,24 @@ pub(super) async fn connect(
             let [_, status] = read(proxy).await?;
             if status != 0 {
                 let why = "it does not accept our user name and password";
-                return Err(io::Error::other(why));
+                return Err(stuck(why));
             }
         }
-        (_, Some(_)) => return Err(io::Error::other("it does not want a password from us")),
-        (_, None) => return Err(io::Error::other("it wants to know who asks")),
+        (_, Some(_)) => return Err(stuck("it does not want a password from us")),
+        (_, None) => return Err(stuck("it wants to know who asks")),
     }
     proxy.write_all(&request(target)?).await?;
     let [version, reply, _, kind] = read(proxy).await?;
     if version != VERSION {
-        return Err(io::Error::other("what answers there is no SOCKS5 proxy"));
+        return Err(stuck("what answers there is no SOCKS5 proxy"));
     }
     if reply != 0 {
-        return Err(io::Error::other(refusal(reply)));
+        let why = refusal(reply);
+        return Err(match reply {
+            // Its rules, and what it can.
+            2 | 7 | 8 => Stuck::error(why),
+            _ => io::Error::other(why),
+        });
     }
     // The address from which it connects: not a byte more may be taken, what follows is the other server's.
     let length = match kind {
@@ -70,7 +76,7 @@ pub(super) async fn connect(
             let [length] = read(proxy).await?;
             u32::from(length)
         }
-        _ => return Err(io::Error::other("its answer cannot be understood")),
+        _ => return Err(stuck("its answer cannot be understood")),
     };
     for _ in 0..length + 2 {
         let [_] = read(proxy).await?;
@@ -83,10 +89,15 @@ async fn read<const N: usize>(proxy: &mut (impl AsyncRead + Unpin)) -> io::Resul
     match proxy.read_exact(&mut bytes).await {
         Ok(_) => Ok(bytes),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            Err(io::Error::other("it closed the connection"))
+            Err(stuck("it closed the connection"))
         }
         Err(error) => Err(error),
     }
+}
+
+/// The proxy's own fault, or ours.
+fn stuck(why: &str) -> io::Error {
+    Stuck::error(why.to_owned())
 }
 
 /// RFC 1929 §2.

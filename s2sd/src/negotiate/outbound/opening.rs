@@ -146,9 +146,14 @@ impl Outbound {
         let looks = matches!(self.purpose, Purpose::Look { .. });
         if !judgement.is_certified() && self.policy.verify == Verify::Strict && !looks {
             // Nothing is sent to a server that is not the one we mean.
+            let why = judgement.because().to_string().into();
+            let is_certain = judgement.bad().is_none_or(|bad| bad.is_certain());
             return Err(Closed {
                 by: By::Us,
-                cause: Cause::Certificate(judgement.because().to_string().into()),
+                cause: match is_certain {
+                    true => Cause::Certificate(why),
+                    false => Cause::CertificateUntold(why),
+                },
             });
         }
         self.judgement = judgement;

@@ -35,7 +35,7 @@ pub(super) fn unresolved(findings: &Findings, why: &ResolveError) -> Reason {
         ResolveError::NotFound => nowhere(findings),
         ResolveError::NoHost(host) => no_host(findings, host),
         ResolveError::Onion => onion(findings),
-        ResolveError::Failed(what) => failed(findings, what),
+        ResolveError::Failed(what) | ResolveError::Unanswered(what) => failed(findings, what),
         ResolveError::Bogus(what) => bogus(findings, what),
         ResolveError::Unsigned(name) => unsigned(findings, name),
         ResolveError::Exhausted => failed(findings, &why.to_string()),
@@ -122,8 +122,11 @@ pub(super) fn failed(findings: &Findings, what: &str) -> Reason {
     let domain = &findings.domain;
     // The same resolver found us, so it works.
     let resolver_works = !findings.own.found_at.is_empty() || findings.own.not_found.is_some();
-    let resolver_works =
-        resolver_works && !matches!(findings.own.not_found, Some(ResolveError::Failed(_)));
+    let resolver_works = resolver_works
+        && !matches!(
+            findings.own.not_found,
+            Some(ResolveError::Failed(_) | ResolveError::Unanswered(_))
+        );
     let (side, change) = match resolver_works {
         true => (
             Side::Peer,
@@ -157,7 +160,7 @@ pub(super) fn no_address(findings: &Findings, place: &Place, why: &ResolveError)
     let reason = match why {
         ResolveError::NoHost(host) => no_host(findings, host),
         ResolveError::Onion => onion(findings),
-        ResolveError::Failed(what) => failed(findings, what),
+        ResolveError::Failed(what) | ResolveError::Unanswered(what) => failed(findings, what),
         ResolveError::Bogus(what) => bogus(findings, what),
         ResolveError::Unsigned(name) => unsigned(findings, name),
         ResolveError::Exhausted => failed(findings, &why.to_string()),
@@ -184,7 +187,7 @@ pub(super) fn no_address(findings: &Findings, place: &Place, why: &ResolveError)
 
 pub(super) fn we_are_not_found(findings: &Findings, why: &ResolveError) -> Reason {
     let us = findings.us();
-    if let ResolveError::Failed(what) = why {
+    if let ResolveError::Failed(what) | ResolveError::Unanswered(what) = why {
         let because = format!(
             "the DNS gave no answer for {us}, so whether others find it cannot be told: {what}"
         );

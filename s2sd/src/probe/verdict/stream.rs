@@ -23,7 +23,7 @@ pub(super) fn ended(case: Case<'_>, cause: &Cause) -> Reason {
     match cause {
         Cause::Tls(what) => tls(case, what),
         Cause::TlsNotOffered => no_starttls(case),
-        Cause::Certificate(text) => certificate::bad(case, text),
+        Cause::Certificate(text) | Cause::CertificateUntold(text) => certificate::bad(case, text),
         Cause::NoMechanism { offered } => proof::no_mechanism(case, offered),
         Cause::Refused { mechanism, failure } => proof::refused(case, mechanism, *failure),
         Cause::Mechanism { mechanism, what } => proof::mistrusted(case, mechanism, what),
@@ -45,7 +45,7 @@ pub(super) fn ended(case: Case<'_>, cause: &Cause) -> Reason {
             "ask the operator of {}; the log there may say more",
             case.peer()
         )),
-        Cause::Dns(what) => names::failed(case.findings, what),
+        Cause::Dns(what) | Cause::NameServer(what) => names::failed(case.findings, what),
         Cause::Dnssec(what) => names::bogus(case.findings, what),
         Cause::TooManyFailures
         | Cause::Memory
@@ -56,6 +56,7 @@ pub(super) fn ended(case: Case<'_>, cause: &Cause) -> Reason {
         | Cause::CertificateRefused(_)
         | Cause::StanzaRefused(_)
         | Cause::Connect(_)
+        | Cause::Network(_)
         | Cause::Descriptors
         | Cause::NoSuchHost(_)
         | Cause::NoService

@@ -1,0 +1,129 @@
+//! A failure of this machine, or of the way, is not told as the other server's: what waits is held until `give_up`, and what
+//! comes back says whose fault it is.
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    net::Ipv4Addr,
+    time::{Duration, Instant},
+};
+
+use s2sd::{closed::CAUSE_NAMESPACE, demo::zone::Zone};
+use s2sd_tests::world::{Daemon, SOON, World};
+use xmpp_stream::ns;
+
+const HELD: Duration = Duration::from_secs(2);
+
+fn patient(policy: &str, give_up: &str) -> Daemon {
+    let backoff = "backoff = { first = '50ms', max = '100ms' }";
+    Daemon::serving("here.test")
+        .policy("tls = 'optional'\nauth = ['external', 'dialback']")
+        .policy(policy)
+        .tables(&format!("[queue]\ngive_up = '{give_up}'\n{backoff}"))
+}
+
+fn here(policy: &str) -> Daemon {
+    patient(policy, "2s")
+}
+
+/// What comes back for a message to `there.test`, and after what time: condition and type, cause, text.
+async fn comes_back(
+    daemon: Daemon,
+    zone: impl FnOnce(Zone) -> Zone,
+) -> (String, String, String, Duration) {
+    let mut world = World::new().unwrap();
+    world.start(daemon).await.unwrap();
+    world.change_zone(zone);
+    let mut here = world.component("here.test").await.unwrap();
+    let began = Instant::now();
+    here.send("<message from='u@here.test' to='x@there.test' id='1'/>")
+        .await
+        .unwrap();
+    let error = here.expect("the error", SOON * 3, |_| true).await.unwrap();
+    let took = began.elapsed();
+    let tree = error.tree();
+    let error = tree.elements().find(|child| child.name == "error").unwrap();
+    let mut conditions = error.elements();
+    let condition = conditions.find(|child| child.namespace == ns::STANZA_ERRORS);
+    let kind = error.attr("type").unwrap();
+    let cause = error.child(CAUSE_NAMESPACE, "cause").unwrap();
+    (
+        format!("{} {kind}", condition.unwrap().name),
+        cause.attr("name").unwrap().to_owned(),
+        error.child(ns::STANZA_ERRORS, "text").unwrap().text(),
+        took,
+    )
+}
+
+const SRV: &str = "_xmpp-server._tcp.there.test";
+const SRV_TLS: &str = "_xmpps-server._tcp.there.test";
+
+#[tokio::test]
+async fn what_this_machine_cannot_do_is_held_and_said_to_be_its_own() {
+    let led = |zone: Zone, to: [u8; 4]| {
+        zone.srv(SRV, 0, 0, 1, "x.there.test")
+            .a("x.there.test", Ipv4Addr::from(to))
+    };
+    let down = "source = ['192.0.2.1']";
+    let proxy = "proxy = 'socks5://127.0.0.1:1'";
+    // It takes a few seconds to find that out.
+    let silent = patient("", "12s").resolv_conf().file(
+        "resolv.conf",
+        "nameserver [127.0.0.1]:1\noptions timeout:1 attempts:1\n",
+    );
+    let words = "this server does not get out to the other one";
+    let (source, proxy, route, silent) = tokio::join!(
+        comes_back(here(down), |zone| led(zone, [127, 0, 0, 1])),
+        comes_back(here(proxy), |zone| led(zone, [127, 0, 0, 1])),
+        // No TCP connection leads to many machines: the kernel says that it has no route there.
+        comes_back(here(""), |zone| led(zone, [224, 0, 0, 1])),
+        comes_back(silent, |zone| zone),
+    );
+    for (came, cause, words) in [
+        (source, "network", words),
+        (proxy, "network", words),
+        (route, "network", words),
+        (
+            silent,
+            "name-server",
+            "this server's own name server gives no answer",
+        ),
+    ] {
+        let (condition, name, text, took) = came;
+        assert_eq!(
+            (condition.as_str(), name.as_str()),
+            ("remote-server-timeout wait", cause),
+            "{text}"
+        );
+        assert!(text.contains(words), "{text}");
+        assert!(took >= HELD, "{text}: {took:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_domain_is_not_there_only_where_the_dns_says_so_of_all_its_places() {
+    let (service, place, nothing) = tokio::join!(
+        // One service is not there, and of the other nothing is known.
+        comes_back(here(""), |zone| zone.fails(SRV_TLS)),
+        // The same with two machines.
+        comes_back(here(""), |zone| {
+            zone.srv(SRV, 0, 0, 1, "x.there.test")
+                .srv(SRV, 1, 0, 1, "y.there.test")
+                .fails("x.there.test")
+        }),
+        comes_back(here(""), |zone| zone),
+    );
+    for (condition, name, text, took) in [service, place] {
+        assert_eq!(
+            (condition.as_str(), name.as_str()),
+            ("remote-server-timeout wait", "dns"),
+            "{text}"
+        );
+        assert!(took >= HELD, "{text}: {took:?}");
+    }
+    let (condition, name, text, _) = nothing;
+    assert_eq!(
+        (condition.as_str(), name.as_str()),
+        ("remote-server-not-found cancel", "no-such-host"),
+        "{text}"
+    );
+}
