@@ -285,6 +285,8 @@ pub enum Unreached {
     Proxy,
     /// Our own address cannot be used.
     Source,
+    /// This process, or this machine, has no file descriptor left.
+    Descriptors,
     /// Something else.
     Other,
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use rustix::io::Errno;
 use rustls::{AlertDescription, Error, PeerIncompatible};
 
 use crate::peer_text::PeerText;
@@ -12,7 +13,9 @@ use crate::tls::{alert::refuses_certificate, facts::ClientAuth};
 pub(super) fn unconnected(error: &io::Error, proxy: bool) -> Unconnected {
     use io::ErrorKind as Kind;
     let said = PeerText::from(error.to_string());
+    let errno = Errno::from_io_error(error);
     let why = match error.kind() {
+        _ if matches!(errno, Some(Errno::MFILE | Errno::NFILE)) => Unreached::Descriptors,
         _ if proxy => Unreached::Proxy,
         Kind::ConnectionRefused | Kind::ConnectionReset => Unreached::Refused,
         Kind::TimedOut => Unreached::Silent,
@@ -113,6 +116,15 @@ mod tests {
         );
         assert_eq!(garbage(b"hello"), "hello");
         assert_eq!(garbage(b""), "");
+    }
+
+    #[test]
+    fn what_this_machine_lacks_is_told_from_what_the_peer_or_the_proxy_does() {
+        let why = |errno: Errno, proxy| unconnected(&errno.into(), proxy).why;
+        assert_eq!(why(Errno::MFILE, true), Unreached::Descriptors);
+        assert_eq!(why(Errno::CONNREFUSED, true), Unreached::Proxy);
+        assert_eq!(why(Errno::CONNREFUSED, false), Unreached::Refused);
+        assert_eq!(why(Errno::ADDRNOTAVAIL, false), Unreached::Source);
     }
 
     #[test]

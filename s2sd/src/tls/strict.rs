@@ -190,11 +190,12 @@ fn vouched(
             false,
             format!(
                 "certificate number {} was signed by \"{issuer}\", which is neither in the file nor an authority that is \
-                 known on this machine: most likely an intermediate certificate is missing",
+                 known on this machine: an intermediate certificate is missing, unless it is an authority of your own",
                 path.last()? + 1
             ),
             format!(
-                "put the certificate of \"{issuer}\" after it (ACME clients write the whole chain into fullchain.pem)"
+                "put the certificate of \"{issuer}\" after it (ACME clients write the whole chain into fullchain.pem); an \
+                 authority of your own has to be in `trust` here and at all peers"
             ),
         ),
         BadCertificate::Expired { whose: Whose::Issuer, on } => (

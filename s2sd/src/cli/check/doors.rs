@@ -192,6 +192,7 @@ mod tests {
         assert!(text.contains(words), "{text}");
         let (well, text, states) = where_refused(taken, somebody("s2sd"));
         assert!(well && !text.contains("taken"), "{text}");
+        assert!(text.contains("[::]:5269 is in use by s2sd"), "{text}");
         assert_eq!(states, ["in use by s2sd"; 3]);
         let (well, text, _) = where_refused(taken, NOBODY);
         assert!(well && text.contains("which may be s2sd"), "{text}");

@@ -183,6 +183,19 @@ impl Report {
             let _ = writeln!(text, "  answers      {answers}");
             let _ = writeln!(text, "  found at     {found_at}\n");
         }
+        // The others are free, or told of above.
+        for door in self
+            .listen
+            .iter()
+            .filter(|door| door.state == "in use by s2sd")
+        {
+            let Door {
+                key,
+                address,
+                state,
+            } = door;
+            let _ = writeln!(text, "`{key}` in [listen]: {address} is {state}\n");
+        }
         let count = |severity| {
             self.findings
                 .iter()

@@ -65,6 +65,11 @@ pub(super) fn unconnected(case: Case<'_>, why: &Unconnected) -> Reason {
                 .rule(format!("`source` in {}", case.findings.rule.name))
                 .change("name addresses there that this machine has, of the family that is needed");
         }
+        Unreached::Descriptors => {
+            return Reason::new(Code::Other, Side::Us, format!("no connection: {text}"))
+                .rule("the system's limit of open files")
+                .change("raise LimitNOFILE (ulimit -n), or see what else runs here");
+        }
         Unreached::Other => Reason::new(Code::Connect, Side::Between, format!("no connection to {place}: {text}"))
             .change("see whether other servers can be reached from this machine"),
     };

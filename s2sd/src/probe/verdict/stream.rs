@@ -47,17 +47,15 @@ pub(super) fn ended(case: Case<'_>, cause: &Cause) -> Reason {
         )),
         Cause::Dns(what) | Cause::NameServer(what) => names::failed(case.findings, what),
         Cause::Dnssec(what) => names::bogus(case.findings, what),
-        Cause::TooManyFailures
-        | Cause::Memory
-        | Cause::Idle
-        | Cause::Shutdown
-        | Cause::Replaced => other(case, cause),
+        Cause::Memory | Cause::Descriptors => ours(cause),
+        Cause::TooManyFailures | Cause::Idle | Cause::Shutdown | Cause::Replaced => {
+            other(case, cause)
+        }
         Cause::NotPublic(_)
         | Cause::CertificateRefused(_)
         | Cause::StanzaRefused(_)
         | Cause::Connect(_)
         | Cause::Network(_)
-        | Cause::Descriptors
         | Cause::NoSuchHost(_)
         | Cause::NoService
         | Cause::NoWay(_) => other(case, cause),
@@ -66,6 +64,23 @@ pub(super) fn ended(case: Case<'_>, cause: &Cause) -> Reason {
 
 fn quoted(word: &str) -> String {
     format!("\"{word}\"")
+}
+
+/// This machine has too little of something.
+fn ours(cause: &Cause) -> Reason {
+    let (rule, change) = match cause {
+        Cause::Memory => (
+            "`memory` in [limits]",
+            "raise it, or see what else runs here",
+        ),
+        _ => (
+            "the system's limit of open files",
+            "raise LimitNOFILE (ulimit -n), or see what else runs here",
+        ),
+    };
+    Reason::new(Code::Other, Side::Us, cause.to_string())
+        .rule(rule)
+        .change(change)
 }
 
 fn other(case: Case<'_>, cause: &Cause) -> Reason {

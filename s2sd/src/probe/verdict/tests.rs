@@ -206,6 +206,7 @@ fn every_failure_of_tcp_and_tls_has_words_for_somebody() {
         (Unreached::NoRoute, Side::Us),
         (Unreached::Proxy, Side::Us),
         (Unreached::Source, Side::Us),
+        (Unreached::Descriptors, Side::Us),
         (Unreached::Other, Side::Between),
     ] {
         let mut attempt = ended(Cause::Connect(said()));

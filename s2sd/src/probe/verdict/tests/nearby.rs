@@ -275,6 +275,11 @@ fn streams() -> Vec<Row> {
         ),
         (Code::Closed, end(Cause::Finished), look),
         (Code::Other, end(Cause::Memory), end(lost())),
+        (
+            Code::Other,
+            unconnected(Unreached::Descriptors),
+            unconnected(Unreached::Other),
+        ),
     ]
 }
 
@@ -634,6 +639,21 @@ fn nobody_is_advised_to_do_what_is_done_or_does_not_help() {
         &dialback(ErrorCondition::PolicyViolation),
         &dialback(ErrorCondition::NotAuthorized),
     );
+}
+
+#[test]
+fn what_this_machine_lacks_is_nobody_elses_to_repair() {
+    let side = |findings: &Findings| verdict(findings).reason.side;
+    for ours in [
+        end(Cause::Memory),
+        end(Cause::Descriptors),
+        unconnected(Unreached::Descriptors),
+    ] {
+        assert_eq!(side(&ours), Side::Us);
+        let change = verdict(&ours).reason.change;
+        assert!(!change.contains("b.example"), "{change}");
+    }
+    assert_eq!(side(&end(Cause::TooManyFailures)), Side::Between);
 }
 
 #[test]
