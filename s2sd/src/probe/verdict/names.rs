@@ -38,7 +38,7 @@ pub(super) fn unresolved(findings: &Findings, why: &ResolveError) -> Reason {
         ResolveError::Failed(what) | ResolveError::Unanswered(what) => failed(findings, what),
         ResolveError::Bogus(what) => bogus(findings, what),
         ResolveError::Unsigned(name) => unsigned(findings, name),
-        ResolveError::Exhausted => failed(findings, &why.to_string()),
+        ResolveError::Exhausted => exhausted(why),
     }
 }
 
@@ -125,7 +125,7 @@ pub(super) fn failed(findings: &Findings, what: &str) -> Reason {
     let resolver_works = resolver_works
         && !matches!(
             findings.own.not_found,
-            Some(ResolveError::Failed(_) | ResolveError::Unanswered(_))
+            Some(ResolveError::Failed(_) | ResolveError::Unanswered(_) | ResolveError::Exhausted)
         );
     let (side, change) = match resolver_works {
         true => (
@@ -151,6 +151,13 @@ pub(super) fn failed(findings: &Findings, what: &str) -> Reason {
     .change(change)
 }
 
+/// Nobody was asked.
+fn exhausted(why: &ResolveError) -> Reason {
+    Reason::new(Code::Other, Side::Us, why.to_string())
+        .rule("the system's limit of open files")
+        .change("raise LimitNOFILE (ulimit -n), or see what else runs here")
+}
+
 /// One place has no address.
 pub(super) fn no_address(findings: &Findings, place: &Place, why: &ResolveError) -> Reason {
     let domain = &findings.domain;
@@ -163,7 +170,7 @@ pub(super) fn no_address(findings: &Findings, place: &Place, why: &ResolveError)
         ResolveError::Failed(what) | ResolveError::Unanswered(what) => failed(findings, what),
         ResolveError::Bogus(what) => bogus(findings, what),
         ResolveError::Unsigned(name) => unsigned(findings, name),
-        ResolveError::Exhausted => failed(findings, &why.to_string()),
+        ResolveError::Exhausted => exhausted(why),
         ResolveError::NotFound | ResolveError::NoService if findings.rule.connect => Reason::new(
             Code::TargetWithoutAddress,
             Side::Us,
@@ -187,6 +194,9 @@ pub(super) fn no_address(findings: &Findings, place: &Place, why: &ResolveError)
 
 pub(super) fn we_are_not_found(findings: &Findings, why: &ResolveError) -> Reason {
     let us = findings.us();
+    if let ResolveError::Exhausted = why {
+        return exhausted(why);
+    }
     if let ResolveError::Failed(what) | ResolveError::Unanswered(what) = why {
         let because = format!(
             "the DNS gave no answer for {us}, so whether others find it cannot be told: {what}"

@@ -47,7 +47,7 @@ pub(super) fn ended(case: Case<'_>, cause: &Cause) -> Reason {
         )),
         Cause::Dns(what) | Cause::NameServer(what) => names::failed(case.findings, what),
         Cause::Dnssec(what) => names::bogus(case.findings, what),
-        Cause::Memory | Cause::Descriptors => ours(cause),
+        Cause::Memory | Cause::Descriptors | Cause::Network(_) => ours(cause),
         Cause::TooManyFailures | Cause::Idle | Cause::Shutdown | Cause::Replaced => {
             other(case, cause)
         }
@@ -55,7 +55,6 @@ pub(super) fn ended(case: Case<'_>, cause: &Cause) -> Reason {
         | Cause::CertificateRefused(_)
         | Cause::StanzaRefused(_)
         | Cause::Connect(_)
-        | Cause::Network(_)
         | Cause::NoSuchHost(_)
         | Cause::NoService
         | Cause::NoWay(_) => other(case, cause),
@@ -72,6 +71,10 @@ fn ours(cause: &Cause) -> Reason {
         Cause::Memory => (
             "`memory` in [limits]",
             "raise it, or see what else runs here",
+        ),
+        Cause::Network(_) => (
+            "RFC 6120 §3.2",
+            "see to the routes of this machine, and to `source` and `proxy`",
         ),
         _ => (
             "the system's limit of open files",

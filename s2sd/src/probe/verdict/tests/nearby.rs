@@ -100,6 +100,11 @@ fn reaching() -> Vec<Row> {
         (
             Code::WeAreNotFound,
             found(ResolveError::NotFound),
+            found(ResolveError::Exhausted),
+        ),
+        (
+            Code::WeAreNotFound,
+            found(ResolveError::NotFound),
             found(failed()),
         ),
         (Code::Dns, found(failed()), found(ResolveError::NotFound)),
@@ -647,6 +652,8 @@ fn what_this_machine_lacks_is_nobody_elses_to_repair() {
     for ours in [
         end(Cause::Memory),
         end(Cause::Descriptors),
+        end(Cause::Network("no route".into())),
+        nowhere(ResolveError::Exhausted),
         unconnected(Unreached::Descriptors),
     ] {
         assert_eq!(side(&ours), Side::Us);
