@@ -272,7 +272,7 @@ const BELOW: [&str; 11] = [
 
 /// What somebody had to register for this domain, as far as it can be told from the name: the last two labels, or three
 /// as in `example.co.uk`. An address is registered as it is.
-fn registration(domain: &Domain) -> &str {
+pub(crate) fn registration(domain: &Domain) -> &str {
     let name = domain.ascii();
     if domain.is_ip() {
         return name;

@@ -1,6 +1,6 @@
 //! What every stream needs and none owns: the rules, the certificates, the resolver, the word that it is time to stop.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
@@ -182,14 +182,16 @@ impl Means {
         self.reloads.send_replace(());
     }
 
-    /// The resolver for somebody: what strangers make us connect to is refused before our own.
-    pub(crate) fn dns_for(&self, asker: Asker) -> Dns {
+    /// The resolver for somebody: what strangers make us connect to is refused before our own, and they take turns by their
+    /// networks.
+    pub(crate) fn dns_for(&self, asker: Asker, source: Option<IpAddr>) -> Dns {
         let share = match asker {
             Asker::Us => descriptors::Share::Lanes,
             Asker::Stranger => descriptors::Share::Questions,
         };
         let account = descriptors::Account::new(&self.descriptors, share);
-        self.dns.asked_by(asker, account)
+        let source = source.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+        self.dns.asked_by(asker, source, account)
     }
 
     /// The rules as they are now.

@@ -132,10 +132,11 @@ impl Means {
         let policy = house.policy(domain);
         let within = house.config.limits.dialback;
         // Whoever calls chooses what is looked up.
-        let dns = self.dns_for(match which {
+        let asker = match which {
             Which::Called(_, asker) => asker,
             Which::Calling => Asker::Stranger,
-        });
+        };
+        let dns = self.dns_for(asker, Some(source));
         let places = match which {
             Which::Called(place, _) => Ok(place.into_iter().collect()),
             Which::Calling if has_a_say(house, &policy) => {

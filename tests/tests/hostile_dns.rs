@@ -332,6 +332,37 @@ async fn name_servers_that_say_nothing_hold_few_sockets_and_delay_nobody_else() 
     assert!(most < before + 60, "{before}, {most}");
 }
 
+/// 128 keys of as many owners from one network: 256 look-ups without an answer, 48 at one time, each of five seconds.
+#[tokio::test]
+async fn look_ups_for_one_network_delay_none_for_another() {
+    let _alone = alone().await;
+    let mut world = here("").await;
+    world
+        .change_zone(|zone| (0..128).fold(zone, |zone, n| zone.silent(&format!("*.evil{n}.test"))));
+    let other = world.authoritative("other.test", Says::Valid, None).await;
+    let mut watch = world.dns().watch();
+    let mut streams = Vec::new();
+    for n in 0..32 {
+        let mut peer = nobody_from(&world, Ipv4Addr::new(127, 7, 7, 1 + n % 2)).await;
+        for key in 0..4 {
+            let from = format!("d.evil{}.test", u32::from(n) * 4 + key);
+            let request = dialback_request(&from, "here.test", "key");
+            peer.send(request).await.unwrap();
+        }
+        streams.push(peer);
+    }
+    for _ in 0..48 {
+        while !watch.recv().await.unwrap().contains("evil") {}
+    }
+    let began = Instant::now();
+    let heard = shows_keys(&world, &["other.test".to_owned()]).await;
+    let took = began.elapsed();
+    println!("verified in {took:?}");
+    assert!(heard[0].contains("type='valid'"), "{}", heard[0]);
+    assert_eq!(other.unwrap().asked().len(), 1);
+    assert!(took < Duration::from_secs(16), "{took:?}");
+}
+
 /// Of 256 descriptors 64 are kept back, two thirds of them for look-ups: 5 at one time, of which one is ours.
 #[tokio::test]
 async fn where_there_are_few_descriptors_there_are_few_look_ups_at_one_time() {

@@ -27,7 +27,7 @@ pub(crate) use self::network::Network;
 use self::refusals::Refusals;
 pub(crate) use self::refusals::{Refusal, Refused};
 pub(crate) use self::throttle::Throttle;
-pub(crate) use self::turns::Turns;
+pub(crate) use self::turns::{Turn, Turns};
 use crate::negotiate::Quota;
 
 /// How often refusals are told of.

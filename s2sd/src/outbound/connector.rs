@@ -1,5 +1,6 @@
 //! From a domain to a negotiated stream: resolve, dial, TLS, negotiate; the next target where one fails.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -54,19 +55,21 @@ pub(crate) struct Asking {
     pub(crate) permit: Permit,
 }
 
-/// Tries the domain's targets in order. The error is the one that says most: the furthest any target got.
+/// Tries the domain's targets in order. The error is the one that says most: the furthest any target got. `source` is where
+/// a stranger is who makes us do it.
 pub(super) async fn connect(
     means: &Means,
     house: &Arc<House>,
     pair: &DomainPair,
     purpose: &Purpose,
+    source: Option<IpAddr>,
 ) -> Result<Outcome, Cause> {
     if let Err(denied) = house.admits(&pair.remote) {
         return Err(Cause::denied(&pair.remote, &denied));
     }
     let policy = house.policy(&pair.remote);
     let asker = asker(purpose);
-    let dns = means.dns_for(asker);
+    let dns = means.dns_for(asker, source);
     let limits = &house.config.limits;
     let within = match asker {
         Asker::Us => house.config.queue.give_up,
@@ -94,6 +97,7 @@ pub(super) async fn connect(
                 policy: &policy,
                 target: &target,
                 share,
+                source,
                 onlooker: &(),
             };
             let made = attempt.make(purpose, tried.clone(), &mut attempts).await;
@@ -194,6 +198,8 @@ pub(crate) struct Attempt<'a> {
     pub(crate) policy: &'a Policy,
     pub(crate) target: &'a Target,
     pub(crate) share: Share,
+    /// Where a stranger is who makes us do it.
+    pub(crate) source: Option<IpAddr>,
     pub(crate) onlooker: &'a dyn Onlooker,
 }
 
@@ -220,7 +226,7 @@ impl Attempt<'_> {
         tried: Vec<Method>,
         attempts: &mut Attempts,
     ) -> Result<Outcome, Failed> {
-        let dns = self.means.dns_for(asker(purpose));
+        let dns = self.means.dns_for(asker(purpose), self.source);
         let until = self.share.step(Instant::now());
         let place = place(&dns, self.house, self.target, self.policy);
         let place = timeout_at(until.into(), place).await;
@@ -587,7 +593,7 @@ mod tests {
         let [local, remote] = ["a.test", "b.test"].map(|name| Domain::parse(name).unwrap());
         let pair = DomainPair { local, remote };
         for purpose in [Purpose::Deliver, Purpose::Verify] {
-            let outcome = connect(&means, &house, &pair, &purpose).await;
+            let outcome = connect(&means, &house, &pair, &purpose, None).await;
             let Err(Cause::Policy(text)) = outcome else {
                 panic!("not refused");
             };

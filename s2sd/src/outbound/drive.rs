@@ -345,7 +345,7 @@ impl LaneTask {
                     let (means, house) = (Arc::clone(self.router.means()), Arc::clone(&self.house));
                     let pair = self.pair.clone();
                     let make = async move {
-                        connector::connect(&means, &house, &pair, &Purpose::Deliver).await
+                        connector::connect(&means, &house, &pair, &Purpose::Deliver, None).await
                     };
                     self.connecting = Some(tokio::spawn(make.in_current_span()));
                 }

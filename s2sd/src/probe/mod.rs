@@ -478,6 +478,7 @@ impl Visit {
             target,
             share: Clock::new(&prober.house.config.limits, Duration::MAX, Instant::now())
                 .share(Instant::now(), false),
+            source: None,
             onlooker: page,
         };
         match attempt.over(dialed.tcp, place, purpose, tried).await {

@@ -6,6 +6,7 @@
 //! of validated records says is read in `reply.rs`.
 
 use std::{
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -106,7 +107,13 @@ impl Resolver {
     /// # Errors
     ///
     /// [`ResolveError::Failed`], [`ResolveError::Unanswered`], [`ResolveError::Bogus`].
-    pub(super) async fn ask(&self, name: &Name, kind: RecordType, asker: Asker) -> Found {
+    pub(super) async fn ask(
+        &self,
+        name: &Name,
+        kind: RecordType,
+        asker: Asker,
+        place: IpAddr,
+    ) -> Found {
         let validation = self.validating().await;
         let validated = validation.is_some();
         let known = self
@@ -118,7 +125,7 @@ impl Resolver {
         // If who looks up goes away, the next of those who wait begins anew.
         let (running, asker) = self.running.join(name, kind, asker);
         let look_up = || async {
-            let _turn = self.turns.take(name, asker).await;
+            let _turn = self.turns.take(name, asker, place).await;
             let look_up = self.look_up(name, kind, validation);
             let answer = match asker {
                 Asker::Us => look_up.await,

@@ -40,6 +40,8 @@ type Asking<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 pub struct Dns {
     source: Arc<Source>,
     asker: Asker,
+    /// Where the stranger is for whom it is asked.
+    place: IpAddr,
     account: Account,
 }
 
@@ -113,6 +115,7 @@ impl Dns {
                 system: system.map(Mutex::new),
             }),
             asker: Asker::Us,
+            place: Ipv4Addr::UNSPECIFIED.into(),
             account: Account::default(),
         })
     }
@@ -124,11 +127,12 @@ impl Dns {
         self.source.look(true)
     }
 
-    /// The same resolver, asked for somebody else, and on an account for what its connections take.
+    /// The same resolver, asked for somebody else, who is there, and on an account for what its connections take.
     #[must_use]
-    pub(crate) fn asked_by(&self, asker: Asker, account: Account) -> Self {
+    pub(crate) fn asked_by(&self, asker: Asker, place: IpAddr, account: Account) -> Self {
         Self {
             asker,
+            place,
             account,
             ..self.clone()
         }
@@ -367,7 +371,7 @@ impl Dns {
         }
         self.source.look(false);
         let resolver = self.source.resolver.load_full();
-        let reply = resolver.ask(name, kind, self.asker).await?;
+        let reply = resolver.ask(name, kind, self.asker, self.place).await?;
         match self.source.config.dnssec {
             Dnssec::Require if reply.security < Security::Secure => {
                 let name = name.to_ascii();

@@ -5,13 +5,16 @@
 use std::{
     collections::HashMap,
     hash::Hash,
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use hickory_resolver::proto::rr::{Name, RecordType};
-use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
+use xmpp_stream::Domain;
 
 use super::kept::{Asker, Found};
+use crate::{budget::registration, guests};
 
 /// Look-ups at one time, where there are descriptors enough.
 pub(super) const MOST: usize = 64;
@@ -19,20 +22,26 @@ pub(super) const MOST: usize = 64;
 /// Turns to look something up.
 #[derive(Debug)]
 pub(super) struct Turns {
-    /// For whom they may be.
-    all: Semaphore,
+    /// For whom they may be: networks in rotation.
+    all: guests::Turns,
     /// A quarter, beyond these, for ourselves.
     ours: Semaphore,
-    owners: Shared<Name, Semaphore>,
-    /// For strangers of names that end in the same two labels, as a rule of one owner's: an eighth of those for all.
+    owners: Shared<String, guests::Turns>,
+    /// For strangers, of names below the same registered one: an eighth of those for all.
     one_owners: usize,
 }
 
 /// It is over when this is dropped.
 #[derive(Debug)]
 pub(super) struct Turn<'a> {
-    _one: Option<SemaphorePermit<'a>>,
-    _owner: Option<(OwnedSemaphorePermit, Share<'a, Name, Semaphore>)>,
+    _one: One<'a>,
+    _owner: Option<(guests::Turn, Share<'a, String, guests::Turns>)>,
+}
+
+#[derive(Debug)]
+enum One<'a> {
+    Ours { _permit: SemaphorePermit<'a> },
+    OfAll { _turn: guests::Turn },
 }
 
 impl Turns {
@@ -42,39 +51,56 @@ impl Turns {
         let ours = (look_ups / 4).max(1);
         let all = look_ups.saturating_sub(ours).max(1);
         Self {
-            all: Semaphore::new(all),
+            all: guests::Turns::new(all),
             ours: Semaphore::new(ours),
             owners: Shared::default(),
             one_owners: (all / 8).max(1),
         }
     }
 
-    /// Waits until there is one. The semaphores are never closed.
-    pub(super) async fn take(&self, name: &Name, asker: Asker) -> Turn<'_> {
+    /// Waits until there is one. `place` is where the stranger is.
+    pub(super) async fn take(&self, name: &Name, asker: Asker, place: IpAddr) -> Turn<'_> {
         match asker {
             Asker::Us => {
                 let one = tokio::select! {
                     biased;
-                    one = self.ours.acquire() => one,
-                    one = self.all.acquire() => one,
+                    // It is never closed.
+                    Ok(permit) = self.ours.acquire() => One::Ours { _permit: permit },
+                    turn = self.all.take(place) => One::OfAll { _turn: turn },
                 };
                 Turn {
-                    _one: one.ok(),
+                    _one: one,
                     _owner: None,
                 }
             }
             Asker::Stranger => {
-                let owner = self.owners.get(name.to_lowercase().trim_to(2), || {
-                    Semaphore::new(self.one_owners)
-                });
-                let permit = Arc::clone(&owner).acquire_owned().await;
-                let one = self.all.acquire().await;
+                let turns = || guests::Turns::new(self.one_owners);
+                let owner = self.owners.get(owner(name), turns);
+                let turn = owner.take(place).await;
+                let one = self.all.take(place).await;
                 Turn {
-                    _one: one.ok(),
-                    _owner: permit.ok().map(|permit| (permit, owner)),
+                    _one: One::OfAll { _turn: one },
+                    _owner: Some((turn, owner)),
                 }
             }
         }
+    }
+}
+
+/// Whose name it is, as far as that can be told.
+fn owner(name: &Name) -> String {
+    let text = name.to_lowercase().to_ascii();
+    let text = text.trim_end_matches('.');
+    // What begins with an underscore is below the name of a machine.
+    let mut from = text;
+    while let Some((label, rest)) = from.split_once('.')
+        && label.starts_with('_')
+    {
+        from = rest;
+    }
+    match Domain::parse(from) {
+        Ok(domain) => registration(&domain).to_owned(),
+        Err(_) => text.to_owned(),
     }
 }
 
@@ -165,11 +191,16 @@ impl<K: Eq + Hash, V> Drop for Share<'_, K, V> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{net::Ipv4Addr, time::Duration};
 
-    use tokio::{task::unconstrained, time::timeout};
+    use tokio::{
+        task::{JoinSet, unconstrained},
+        time::{Instant, sleep, timeout},
+    };
 
     use super::*;
+
+    const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
     fn name(text: &str) -> Name {
         Name::from_ascii(text).unwrap()
@@ -178,7 +209,7 @@ mod tests {
     /// A turn that is there at once.
     async fn turn<'a>(turns: &'a Turns, text: &str, asker: Asker) -> Option<Turn<'a>> {
         let name = name(text);
-        let take = unconstrained(turns.take(&name, asker));
+        let take = unconstrained(turns.take(&name, asker, HERE));
         timeout(Duration::ZERO, take).await.ok()
     }
 
@@ -215,6 +246,46 @@ mod tests {
         drop(held);
         assert!(turns.owners.lock().is_empty());
         assert!(turn(turns, "x.evil.test.", Asker::Stranger).await.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_network_waits_for_its_own_look_ups_and_for_one_of_each_other() {
+        for names in [
+            |n| format!("d{n}.evil{n}.test."),
+            |n| format!("d{n}.evil.test."),
+        ] {
+            let turns = Arc::new(Turns::new(4));
+            let mut crowd = JoinSet::new();
+            let take = async |turns: Arc<Turns>, name: String, place: IpAddr| {
+                let name = Name::from_ascii(name).unwrap();
+                let turn = turns.take(&name, Asker::Stranger, place).await;
+                sleep(Duration::from_secs(5)).await;
+                drop(turn);
+            };
+            for n in 0..60 {
+                let turns = Arc::clone(&turns);
+                crowd.spawn(async move { take(turns, names(n), HERE).await });
+            }
+            sleep(Duration::from_millis(1)).await;
+            let began = Instant::now();
+            let other = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+            take(Arc::clone(&turns), names(60), other).await;
+            let took = began.elapsed();
+            assert!(took <= Duration::from_secs(15), "{took:?}");
+            crowd.abort_all();
+        }
+    }
+
+    #[test]
+    fn what_one_owner_has_is_told_by_the_registered_name() {
+        for (text, whose) in [
+            ("_xmpp-server._tcp.a.b.Evil.test.", "evil.test"),
+            ("_5269._tcp.x.evil.test.", "evil.test"),
+            ("a.evil.co.uk.", "evil.co.uk"),
+            ("test.", "test"),
+        ] {
+            assert_eq!(owner(&name(text)), whose);
+        }
     }
 
     #[tokio::test]

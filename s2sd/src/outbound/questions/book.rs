@@ -136,12 +136,17 @@ impl<Q, S: Clone + Default> Book<Q, S> {
         Some(question)
     }
 
-    /// As which of our domains to ask: that of the question that waits longest. Forgets those that nobody wants answered
+    /// The question that waits longest, and as which of our domains to ask. Forgets those that nobody wants answered
     /// any more.
-    pub(super) fn first(&mut self, remote: &Domain, wanted: impl Fn(&Q) -> bool) -> Option<Domain> {
+    pub(super) fn first(
+        &mut self,
+        remote: &Domain,
+        wanted: impl Fn(&Q) -> bool,
+    ) -> Option<(Domain, &Q)> {
         let Server { waiting, .. } = self.servers.get_mut(remote)?;
         waiting.retain(|(_, question)| wanted(question));
-        waiting.front().map(|(local, _)| local.clone())
+        let (local, question) = waiting.front()?;
+        Some((local.clone(), question))
     }
 
     /// The same; where nothing waits, nobody asks this server any more.
@@ -149,12 +154,11 @@ impl<Q, S: Clone + Default> Book<Q, S> {
         &mut self,
         remote: &Domain,
         wanted: impl Fn(&Q) -> bool,
-    ) -> Option<Domain> {
-        let first = self.first(remote, wanted);
-        if first.is_none() {
+    ) -> Option<(Domain, &Q)> {
+        if self.first(remote, &wanted).is_none() {
             self.servers.remove(remote);
         }
-        first
+        self.first(remote, wanted)
     }
 
     /// What waits for a server, about keys for one of our domains, or for any.
@@ -291,11 +295,11 @@ mod tests {
             Entered::First(())
         );
         let (a, b) = (domain("a.example"), domain("b.example"));
-        assert_eq!(desk.book.first(&a, |_| true), Some(domain(HERE)));
+        assert_eq!(desk.book.first(&a, |_| true), Some((domain(HERE), &1)));
         // Nobody wants the first one any more.
         assert_eq!(
             desk.book.first(&a, |question| *question != 1),
-            Some(domain("two.example"))
+            Some((domain("two.example"), &2))
         );
         assert_eq!(desk.book.next(&a), Some(2));
         assert_eq!(desk.book.next(&a), None);

@@ -5,6 +5,7 @@
 //! sent the key could have a hand in it.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,8 +34,8 @@ pub(super) async fn run(router: Arc<Router>, remote: Domain, changed: Arc<Notify
         changed,
         over: false,
     };
-    while let Some(local) = flow.as_whom() {
-        if let Some(asking) = flow.connect(local).await {
+    while let Some((local, source)) = flow.as_whom() {
+        if let Some(asking) = flow.connect(local, source).await {
             flow.ask(*asking).await;
         }
     }
@@ -58,12 +59,12 @@ impl Drop for Flow {
 }
 
 impl Flow {
-    /// As which of our domains to ask. None: nothing waits, and this task is over.
-    fn as_whom(&mut self) -> Option<Domain> {
+    /// As which of our domains to ask, and from where that key came. None: nothing waits, and this task is over.
+    fn as_whom(&mut self) -> Option<(Domain, IpAddr)> {
         let mut book = self.router.questions().lock();
-        let local = book.first_or_end(&self.remote, Waiting::is_wanted);
-        self.over = local.is_none();
-        local
+        let first = book.first_or_end(&self.remote, Waiting::is_wanted);
+        self.over = first.is_none();
+        first.map(|(local, question)| (local, question.from))
     }
 
     fn something_waits(&self) -> bool {
@@ -78,7 +79,7 @@ impl Flow {
     }
 
     /// A stream, unless everybody left or it failed; then everybody knows it.
-    async fn connect(&self, local: Domain) -> Option<Box<Asking>> {
+    async fn connect(&self, local: Domain, source: IpAddr) -> Option<Box<Asking>> {
         let means = self.router.means();
         let house = means.house();
         let pair = DomainPair {
@@ -86,7 +87,7 @@ impl Flow {
             remote: self.remote.clone(),
         };
         let within = house.config.limits.dialback;
-        let connecting = connector::connect(means, &house, &pair, &Purpose::Verify);
+        let connecting = connector::connect(means, &house, &pair, &Purpose::Verify, Some(source));
         let outcome = tokio::select! {
             outcome = timeout(within, connecting) => outcome,
             () = self.nobody_waits() => return None,

@@ -37,6 +37,8 @@ pub(crate) struct NoRoom;
 /// A question, and who wants to know.
 #[derive(Debug)]
 struct Waiting {
+    /// Where the key came from.
+    from: IpAddr,
     question: Question,
     tell: oneshot::Sender<Answer>,
 }
@@ -63,7 +65,11 @@ pub(crate) async fn ask(
     let questions = router.questions();
     let bounds = bounds(router);
     let (tell, told) = oneshot::channel();
-    let waiting = Waiting { question, tell };
+    let waiting = Waiting {
+        from,
+        question,
+        tell,
+    };
     let DomainPair { local, remote } = pair;
     let key = (local, remote.clone());
     let entered = questions

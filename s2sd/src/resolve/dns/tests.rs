@@ -55,7 +55,13 @@ async fn a_look_up_without_an_answer_holds_no_more_sockets_than_are_kept_for_it(
     let dns = Dns::new(&config).unwrap();
     let name = absolute("_xmpp-server._tcp.a.example").unwrap();
     let resolver = dns.source.resolver.load_full();
-    let found = resolver.ask(&name, RecordType::SRV, Asker::Stranger).await;
+    let found = resolver.ask(
+        &name,
+        RecordType::SRV,
+        Asker::Stranger,
+        Ipv4Addr::LOCALHOST.into(),
+    );
+    let found = found.await;
     assert!(
         matches!(found, Err(ResolveError::Unanswered(_))),
         "{found:?}"
@@ -345,7 +351,11 @@ async fn other_name_servers_of_the_system_are_asked_as_soon_as_they_are_named() 
     assert_eq!(asked().await, texts(&["old.example:5269"]));
     name(&new);
     // What a clone of it asks, too.
-    let other = dns.asked_by(Asker::Stranger, Account::default());
+    let other = dns.asked_by(
+        Asker::Stranger,
+        Ipv4Addr::LOCALHOST.into(),
+        Account::default(),
+    );
     assert!(other.look_again());
     assert_eq!(asked().await, texts(&["new.example:5269"]));
     assert!(!dns.look_again());
