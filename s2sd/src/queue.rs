@@ -3,12 +3,14 @@
 //! What waits is paid for from the account of who caused it, too. What happens at either bound is the sender's choice: a
 //! lane's is a bounce, a component's is a pause of the stream the stanza came from.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 
 use crate::budget::Account;
+use crate::lane::release;
 use crate::stanza::Stanza;
 
 /// The bound.
@@ -22,17 +24,11 @@ pub(crate) struct Bound {
 
 /// The router's end.
 #[derive(Clone, Debug)]
-pub(crate) struct Sender {
-    stanzas: mpsc::UnboundedSender<Stanza>,
-    load: Arc<Load>,
-}
+pub(crate) struct Sender(Arc<Shared>);
 
-/// The end of the lane or the link.
+/// The end of the lane or the link. A queue that it is gone from takes no more.
 #[derive(Debug)]
-pub(crate) struct Receiver {
-    stanzas: mpsc::UnboundedReceiver<Stanza>,
-    load: Arc<Load>,
-}
+pub(crate) struct Receiver(Arc<Shared>);
 
 /// Why a stanza was not taken; it comes back.
 #[derive(Debug)]
@@ -45,6 +41,20 @@ pub(crate) enum Rejected {
     Gone(Stanza),
 }
 
+/// Not a channel of tokio's: that has room for 32 stanzas before one is there, and most lanes hold one.
+#[derive(Debug)]
+struct Shared {
+    waiting: Mutex<Waiting>,
+    came: Notify,
+    load: Load,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    stanzas: VecDeque<Stanza>,
+    is_closed: bool,
+}
+
 #[derive(Debug)]
 struct Load {
     stanzas: AtomicUsize,
@@ -53,33 +63,48 @@ struct Load {
     room: Notify,
 }
 
-/// A queue. The channel itself is unbounded; the load is what bounds it, until the stanza has *left* its receiver.
+/// A queue. What bounds it is the load, until the stanza has *left* its receiver.
 pub(crate) fn bounded(bound: Bound) -> (Sender, Receiver) {
-    let (sender, receiver) = mpsc::unbounded_channel();
-    let load = Load {
-        stanzas: AtomicUsize::new(0),
-        bytes: AtomicUsize::new(0),
-        bound,
-        room: Notify::new(),
-    };
-    let load = Arc::new(load);
-    (
-        Sender {
-            stanzas: sender,
-            load: Arc::clone(&load),
+    let shared = Arc::new(Shared {
+        waiting: Mutex::default(),
+        came: Notify::new(),
+        load: Load {
+            stanzas: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            bound,
+            room: Notify::new(),
         },
-        Receiver {
-            stanzas: receiver,
-            load,
-        },
-    )
+    });
+    (Sender(Arc::clone(&shared)), Receiver(shared))
+}
+
+impl Shared {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It comes back where the receiver is gone.
+    fn push(&self, stanza: Stanza) -> Result<(), Stanza> {
+        let mut waiting = self.waiting();
+        if waiting.is_closed {
+            return Err(stanza);
+        }
+        self.load.take(stanza.size());
+        waiting.stanzas.push_back(stanza);
+        drop(waiting);
+        self.came.notify_one();
+        Ok(())
+    }
+
+    fn is_closed(&self) -> bool {
+        self.waiting().is_closed
+    }
 }
 
 impl Sender {
     /// Gives a stanza that this account pays for, or has it back. One that is paid for already stays so.
     pub(crate) fn send(&self, stanza: Stanza, payer: &Account) -> Result<(), Rejected> {
-        let size = stanza.size();
-        if !self.load.has_room() {
+        if !self.0.load.has_room() {
             return Err(Rejected::Full(stanza));
         }
         let stanza = match stanza.payer() {
@@ -91,43 +116,30 @@ impl Sender {
                 None => return Err(Rejected::Unpaid(stanza)),
             },
         };
-        self.load.take(size);
-        self.stanzas.send(stanza).map_err(|back| {
-            self.load.give(size);
-            Rejected::Gone(back.0)
-        })
+        self.0.push(stanza).map_err(Rejected::Gone)
     }
 
     /// Gives a stanza that is paid for, whatever the bound: who calls this has asked for room. It comes back where the
     /// receiver is gone.
     pub(crate) fn force(&self, stanza: Stanza) -> Result<(), Stanza> {
-        let size = stanza.size();
-        self.load.take(size);
-        self.stanzas.send(stanza).map_err(|back| {
-            self.load.give(size);
-            back.0
-        })
+        self.0.push(stanza)
     }
 
     /// Whether there is room at this time.
     pub(crate) fn has_room(&self) -> bool {
-        self.load.has_room() || self.stanzas.is_closed()
+        self.0.load.has_room() || self.0.is_closed()
     }
 
     /// How many stanzas wait in it and beyond.
     pub(crate) fn waiting(&self) -> usize {
-        self.load.stanzas.load(Ordering::Acquire)
+        self.0.load.stanzas.load(Ordering::Acquire)
     }
 
     /// Waits until something left the queue. Another sender may take the room first: try, and wait again.
     pub(crate) async fn room(&self) {
-        let room = self.load.room.notified();
-        if self.has_room() {
-            return;
-        }
-        tokio::select! {
-            () = room => {}
-            () = self.stanzas.closed() => {}
+        let room = self.0.load.room.notified();
+        if !self.has_room() {
+            room.await;
         }
     }
 
@@ -138,39 +150,62 @@ impl Sender {
 
     /// Whether both ends belong to the same queue.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.load, &other.load)
+        Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
 impl Receiver {
-    /// Waits for stanzas, takes at most `most`; 0 when all senders are gone.
+    /// Waits for stanzas, takes at most `most`; 0 once the queue is closed and empty. Safe to drop.
     pub(crate) async fn receive(&mut self, into: &mut Vec<Stanza>, most: usize) -> usize {
-        self.stanzas.recv_many(into, most).await
+        loop {
+            {
+                let mut waiting = self.0.waiting();
+                let count = waiting.stanzas.len().min(most);
+                if count > 0 || waiting.is_closed {
+                    into.extend(waiting.stanzas.drain(..count));
+                    release(&mut waiting.stanzas);
+                    return count;
+                }
+            }
+            // One that comes meanwhile is noted.
+            self.0.came.notified().await;
+        }
     }
 
     /// A stanza, if one is there.
     pub(crate) fn try_receive(&mut self) -> Option<Stanza> {
-        self.stanzas.try_recv().ok()
+        self.0.waiting().stanzas.pop_front()
     }
 
     /// A stanza of this size came another way, and is in the load whatever the bound.
     pub(crate) fn adopt(&self, size: usize) {
-        self.load.take(size);
+        self.0.load.take(size);
     }
 
     /// A stanza of this size has left for good.
     pub(crate) fn settled(&self, size: usize) {
-        self.load.give(size);
+        self.0.load.give(size);
     }
 
     /// Whether nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
-        self.stanzas.is_empty()
+        self.0.waiting().stanzas.is_empty()
     }
 
     /// Takes no more; what is there can still be received.
     pub(crate) fn close(&mut self) {
-        self.stanzas.close();
+        self.0.waiting().is_closed = true;
+        // Who waits for room has to look for another queue.
+        self.0.load.room.notify_waiters();
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.close();
+        // What is left is paid for no longer.
+        let left = std::mem::take(&mut self.0.waiting().stanzas);
+        drop(left);
     }
 }
 

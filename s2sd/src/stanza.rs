@@ -36,6 +36,7 @@ pub struct Stanza {
     target: Domain,
     size: usize,
     charge: Option<Charge>,
+    is_own: bool,
 }
 
 /// What a stanza costs besides its own bytes: the head of its element, its names, its place in a queue that grows by
@@ -168,7 +169,10 @@ impl Stanza {
         let to = element.to().ok_or(Refused::ImproperAddressing)?;
         let sender = Domain::parse(split_jid(&from).1).map_err(|_| Refused::ImproperAddressing)?;
         let target = Domain::parse(split_jid(&to).1).map_err(|_| Refused::ImproperAddressing)?;
-        Ok(Self::new(element, kind, sender, target))
+        Ok(Self {
+            is_own: true,
+            ..Self::new(element, kind, sender, target)
+        })
     }
 
     fn new(element: Element, kind: StanzaKind, sender: Domain, target: Domain) -> Self {
@@ -179,12 +183,18 @@ impl Stanza {
             sender,
             target,
             charge: None,
+            is_own: false,
         }
     }
 
     /// The element.
     pub fn element(&self) -> &Element {
         &self.element
+    }
+
+    /// Whether this server made it.
+    pub(crate) fn is_own(&self) -> bool {
+        self.is_own
     }
 
     /// Message, presence or iq.

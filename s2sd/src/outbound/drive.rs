@@ -16,7 +16,7 @@ use xmpp_stream::{ContentNamespace, Context, Element, ErrorType, StanzaCondition
 use super::carried::Carried;
 use super::connector::{self, Outcome, Ready};
 use super::fate::Fate;
-use super::lanes::Signs;
+use super::lanes::{Lanes, Signs};
 use super::stall::Stall;
 use crate::closed::{By, Cause, Closed, cause_element};
 use crate::conn::{Conn, Progress};
@@ -41,6 +41,8 @@ pub(super) const LAST_WORDS: Duration = Duration::from_secs(5);
 const BATCH: usize = 256;
 /// A stream by which only answers and bounces of ours went is closed after this part of `limits.idle`.
 const ONLY_ANSWERS: u32 = 60;
+/// And however many go by it, after this part.
+const ONLY_ANSWERS_IN_ALL: u32 = 6;
 
 pub(super) struct LaneTask {
     router: Arc<Router>,
@@ -49,9 +51,8 @@ pub(super) struct LaneTask {
     queue: Receiver,
     signs: Arc<Signs>,
     lane: Lane,
-    effects: Vec<LaneEffect>,
     connecting: Option<JoinHandle<Result<Outcome, Cause>>>,
-    stream: Option<Stream>,
+    stream: Option<Box<Stream>>,
     /// What the kernel took of it, and may not have delivered.
     fate: Fate,
     /// What the DNS proved about the stream's server.
@@ -84,7 +85,10 @@ struct Stream {
     /// Stanzas whose last byte the socket has not taken yet.
     unwritten: VecDeque<Unwritten>,
     quiet_since: Instant,
+    /// When it last carried what is not our own answer.
     used: Instant,
+    /// When it last carried anything.
+    answered: Instant,
     stall: Stall,
     carried: Carried,
     strays: Strays,
@@ -138,7 +142,6 @@ impl LaneTask {
             queue,
             signs,
             lane: Lane::new(patience),
-            effects: Vec::new(),
             connecting: None,
             stream: None,
             fate: Fate::default(),
@@ -153,88 +156,90 @@ impl LaneTask {
         }
     }
 
-    pub(super) async fn run(mut self) {
+    pub(super) fn run(self) -> impl Future<Output = ()> + Send {
         let span = info_span!("out", local = %self.pair.local, remote = %self.pair.remote);
-        async move {
-            let mut batch = Vec::new();
-            loop {
-                match self.next(&mut batch).await {
-                    Happened::Queue => {
-                        let came = std::mem::take(&mut batch);
-                        for stanza in came {
-                            self.tell(LaneEvent::Stanza(stanza));
-                        }
-                        if self.is_last_call {
-                            self.give_up();
-                        }
+        Box::new(self).drive().instrument(span)
+    }
+
+    /// What waits here for long is small: whatever is more than a moment's work is boxed as long as it lasts.
+    async fn drive(mut self: Box<Self>) {
+        let mut batch = Vec::new();
+        loop {
+            match self.next(&mut batch).await {
+                Happened::Queue => {
+                    let came = std::mem::take(&mut batch);
+                    for stanza in came {
+                        self.tell(LaneEvent::Stanza(stanza));
                     }
-                    Happened::Connected(outcome) => {
-                        self.on_connected(outcome);
-                        // What came in one piece with the end of the negotiation was read already.
-                        self.frames().await;
-                    }
-                    Happened::Stream(progress) => self.on_progress(progress).await,
-                    Happened::KeepAlive => {
-                        if let Some(stream) = &mut self.stream {
-                            stream.conn.send(b" ");
-                            stream.quiet_since = Instant::now();
-                        }
-                    }
-                    Happened::Idle => self.say(OutboundEvent::Idle).await,
-                    Happened::Late => self.say(OutboundEvent::Late).await,
-                    Happened::LetGo => {
-                        self.let_go().await;
-                        break;
-                    }
-                    Happened::Stalled => self.on_stalled(),
-                    Happened::Tick => self.tell(LaneEvent::Tick),
-                    Happened::Alive => self.tell(LaneEvent::PeerAlive),
-                    Happened::Reloaded => self.on_reload().await,
-                    Happened::Judged(judged) => {
-                        self.judging = None;
-                        self.say(OutboundEvent::Judged(judged)).await;
-                    }
-                    Happened::Room => self.give_back(),
-                    Happened::LastCall => {
-                        self.is_last_call = true;
+                    if self.is_last_call {
                         self.give_up();
-                        self.say(OutboundEvent::Shutdown).await;
-                        // What the stream had not written came back.
-                        self.give_up();
-                    }
-                    Happened::Over => {
-                        self.drop_the_rest();
-                        break;
                     }
                 }
-                self.write();
-                if self.is_over() {
-                    let lanes = self.router.lanes();
-                    if lanes.forget(&self.pair, &self.signs, &self.queue) {
-                        break;
+                Happened::Connected(outcome) => {
+                    self.on_connected(outcome);
+                    // What came in one piece with the end of the negotiation was read already.
+                    Box::pin(self.frames()).await;
+                }
+                Happened::Stream(progress) => Box::pin(self.on_progress(progress)).await,
+                Happened::KeepAlive => {
+                    if let Some(stream) = &mut self.stream {
+                        stream.conn.send(b" ");
+                        stream.quiet_since = Instant::now();
                     }
+                }
+                Happened::Idle => Box::pin(self.say(OutboundEvent::Idle)).await,
+                Happened::Late => Box::pin(self.say(OutboundEvent::Late)).await,
+                Happened::LetGo => {
+                    Box::pin(self.let_go()).await;
+                    break;
+                }
+                Happened::Stalled => self.on_stalled(),
+                Happened::Tick => self.tell(LaneEvent::Tick),
+                Happened::Alive => self.tell(LaneEvent::PeerAlive),
+                Happened::Reloaded => Box::pin(self.on_reload()).await,
+                Happened::Judged(judged) => {
+                    self.judging = None;
+                    Box::pin(self.say(OutboundEvent::Judged(judged))).await;
+                }
+                Happened::Room => self.give_back(),
+                Happened::LastCall => {
+                    self.is_last_call = true;
+                    self.give_up();
+                    Box::pin(self.say(OutboundEvent::Shutdown)).await;
+                    // What the stream had not written came back.
+                    self.give_up();
+                }
+                Happened::Over => {
+                    self.drop_the_rest();
+                    break;
                 }
             }
-            debug!("lane ends");
+            self.write();
+            if self.is_over() {
+                let lanes = self.router.lanes();
+                if lanes.forget(&self.pair, &self.signs, &self.queue) {
+                    break;
+                }
+            }
         }
-        .instrument(span)
-        .await;
+        debug!("lane ends");
     }
 
     async fn next(&mut self, batch: &mut Vec<Stanza>) -> Happened {
         let limits = &self.house.config.limits;
         let deadline = self.lane.deadline();
-        let idle = match self.signs.only_answers() {
-            true => limits.idle / ONLY_ANSWERS,
-            false => limits.idle,
-        };
+        let only_answers = self.signs.only_answers();
         let (keepalive, idle, stall, late) = match &mut self.stream {
             Some(stream) => {
                 let (written, queued) = (stream.conn.written(), !stream.conn.is_flushed());
                 let stall = &mut stream.stall;
                 (
                     Some(stream.quiet_since + stream.outbound.keepalive()),
-                    Some(stream.used + idle),
+                    Some(match only_answers {
+                        true => (stream.answered + limits.idle / ONLY_ANSWERS)
+                            .min(stream.used + limits.idle / ONLY_ANSWERS_IN_ALL),
+                        false => stream.used + limits.idle,
+                    }),
                     stall.deadline(Instant::now(), written, queued, limits.stall),
                     stream.conn.whole_until(limits.stanza_time),
                 )
@@ -334,10 +339,11 @@ impl LaneTask {
 
     /// One event for the lane, and what follows from it.
     fn tell(&mut self, event: LaneEvent) {
-        self.lane.handle(Instant::now(), event, &mut self.effects);
+        let mut effects = Vec::new();
+        self.lane.handle(Instant::now(), event, &mut effects);
         // As a rule many come back for one cause.
         let mut last: Option<(Cause, Arc<StanzaError>)> = None;
-        for effect in self.effects.drain(..) {
+        for effect in effects {
             match effect {
                 LaneEffect::Connect => {
                     // A reload may have changed the rules since the last attempt.
@@ -391,17 +397,20 @@ impl LaneTask {
                     "outgoing stream authenticated"
                 );
                 let now = Instant::now();
-                self.stream = Some(Stream {
+                self.signs.set_up(true);
+                self.router.lanes().reached(&self.pair.remote);
+                self.stream = Some(Box::new(Stream {
                     conn,
                     outbound,
                     unwritten: VecDeque::new(),
                     quiet_since: now,
                     used: now,
+                    answered: now,
                     stall: Stall::default(),
                     carried: Carried::default(),
                     strays: Strays::default(),
                     permit,
-                });
+                }));
                 self.tell(LaneEvent::Connected);
                 if std::mem::take(&mut self.stale) {
                     self.judge_again();
@@ -411,12 +420,11 @@ impl LaneTask {
                 self.tell(LaneEvent::Failed(Cause::Finished, Dice::throw()));
             }
             Err(cause) => {
-                warn!(
-                    proved = Empty,
-                    cause = cause.name(),
-                    waiting = self.lane.waiting(),
-                    "no stream: {cause}"
-                );
+                let (name, waiting) = (cause.name(), self.lane.waiting());
+                match Lanes::failed(&self.router, &self.pair.remote, name) {
+                    true => warn!(proved = Empty, cause = name, waiting, "no stream: {cause}"),
+                    false => debug!(cause = name, waiting, "no stream: {cause}"),
+                }
                 self.tell(LaneEvent::Failed(cause, Dice::throw()));
             }
         }
@@ -439,6 +447,7 @@ impl LaneTask {
                 self.returning.push_back(Returning { stanza, error });
                 continue;
             }
+            let is_own = stanza.is_own();
             let begin = stream.conn.queued();
             stanza
                 .element()
@@ -447,7 +456,10 @@ impl LaneTask {
             stream.carried.note(stanza.element());
             stream.unwritten.push_back(Unwritten { bytes, waiting });
             stream.quiet_since = Instant::now();
-            stream.used = stream.quiet_since;
+            stream.answered = stream.quiet_since;
+            if !is_own {
+                stream.used = stream.quiet_since;
+            }
         }
         if self.room.is_none() {
             self.give_back();
@@ -536,20 +548,21 @@ impl LaneTask {
 
     /// One event for the stream's machine, and what follows from it.
     async fn say(&mut self, event: OutboundEvent) {
-        let Some(Stream {
+        let Some(stream) = self.stream.take() else {
+            return;
+        };
+        let Stream {
             mut conn,
             outbound,
             unwritten,
             quiet_since,
             used,
+            answered,
             stall,
             carried,
             strays,
             permit,
-        }) = self.stream.take()
-        else {
-            return;
-        };
+        } = *stream;
         let mut effects = Vec::new();
         let step = outbound.handle(event, &mut effects);
         for effect in effects {
@@ -571,17 +584,18 @@ impl LaneTask {
         }
         match step {
             Ok(outbound) => {
-                self.stream = Some(Stream {
+                self.stream = Some(Box::new(Stream {
                     conn,
                     outbound,
                     unwritten,
                     quiet_since,
                     used,
+                    answered,
                     stall,
                     carried,
                     strays,
                     permit,
-                })
+                }))
             }
             Err(closed) => self.on_closed(conn, unwritten, closed).await,
         }
@@ -602,7 +616,7 @@ impl LaneTask {
     /// its time.
     fn on_stalled(&mut self) {
         let limit = self.house.config.limits.stall;
-        let stalled = |stream: &mut Stream| {
+        let stalled = |stream: &mut Box<Stream>| {
             let written = stream.conn.written();
             stream.stall.is_over(Instant::now(), written, limit)
         };
@@ -617,6 +631,7 @@ impl LaneTask {
 
     /// The stream is gone, and had written so much.
     fn over(&mut self, written: u64, mut unwritten: VecDeque<Unwritten>, closed: Closed) {
+        self.signs.set_up(false);
         if let Some(judging) = self.judging.take() {
             judging.abort();
         }
@@ -716,9 +731,29 @@ async fn room(wait: Option<&Wait>) {
     }
 }
 
-async fn progress(stream: &mut Option<Stream>) -> std::io::Result<Progress> {
+async fn progress(stream: &mut Option<Box<Stream>>) -> std::io::Result<Progress> {
     match stream {
         Some(stream) => stream.conn.progress(true).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<F: Future>(_: impl FnOnce(LaneTask) -> F) -> usize {
+        size_of::<F>() + size_of::<LaneTask>()
+    }
+
+    /// Besides these: its span, its place in the table, and what waits.
+    #[test]
+    fn a_waiting_lane_is_small() {
+        let size = size_of_future(LaneTask::run);
+        assert!(
+            size <= 3072,
+            "{size} bytes, of them {} its state",
+            size_of::<LaneTask>()
+        );
     }
 }

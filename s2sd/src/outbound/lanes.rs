@@ -7,14 +7,17 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tracing::{debug, warn};
+use xmpp_stream::Domain;
 
 use super::drive;
+use super::unreachable::{self, Failed, Sum, Unreachable};
 use crate::budget::{Account, Budget, Charge, Share};
 use crate::negotiate::DomainPair;
 use crate::queue::{self, Bound, Rejected, Sender};
@@ -25,6 +28,7 @@ use crate::stanza::Stanza;
 #[derive(Debug)]
 pub(crate) struct Lanes {
     busy: Mutex<Busy>,
+    unreachable: Mutex<Unreachable>,
 }
 
 #[derive(Debug)]
@@ -56,12 +60,19 @@ pub(super) struct Signs {
     /// Another lane has its place now.
     pub(super) let_go: CancellationToken,
     only_answers: AtomicBool,
+    /// It has a stream.
+    up: AtomicBool,
 }
 
 impl Signs {
     /// Whether nothing but our own answers and bounces ever went this way.
     pub(super) fn only_answers(&self) -> bool {
         self.only_answers.load(Ordering::Relaxed)
+    }
+
+    /// It has a stream, or has none any more.
+    pub(super) fn set_up(&self, up: bool) {
+        self.up.store(up, Ordering::Relaxed);
     }
 }
 
@@ -75,8 +86,8 @@ const COMPONENTS: Share = Share(16, 1);
 const MOST: Share = Share(4, 5);
 /// A lane that was given nothing for so long is at rest, if nothing waits in it.
 const REST: Duration = Duration::from_secs(1);
-/// A lane costs its task and what an attempt to connect needs, besides what waits and the connection.
-const MEMORY: usize = 16 * 1024;
+/// A lane costs its task, besides what waits and the connection.
+const MEMORY: usize = 4 * 1024;
 /// So long no lane is looked for that can go, when there was none.
 const RECHECK: Duration = Duration::from_millis(100);
 
@@ -93,6 +104,7 @@ impl Lanes {
                 answers: Budget::new(most.div_ceil(2), CAUSING, CAUSING),
                 none_idle: [None; 2],
             }),
+            unreachable: Mutex::default(),
         }
     }
 
@@ -111,8 +123,8 @@ impl Lanes {
         let stanza = match busy.lanes.get_mut(&pair) {
             None => stanza,
             Some(handle) => {
-                handle.used = now;
                 if !own {
+                    handle.used = now;
                     handle.signs.only_answers.store(false, Ordering::Relaxed);
                 }
                 match handle.sender.send(stanza, payer) {
@@ -148,6 +160,7 @@ impl Lanes {
             alive: Notify::new(),
             let_go: CancellationToken::new(),
             only_answers: AtomicBool::new(own),
+            up: AtomicBool::new(false),
         });
         let task = drive::LaneTask::new(
             Arc::clone(router),
@@ -194,6 +207,28 @@ impl Lanes {
         ends
     }
 
+    /// An attempt to reach a domain failed. Whether there is a line about this one; the others are summed up.
+    pub(super) fn failed(router: &Arc<Router>, remote: &Domain, cause: &'static str) -> bool {
+        let mut unreachable = router.lanes().unreachable();
+        let Failed { says, begins } = unreachable.failed(Instant::now(), remote, cause);
+        drop(unreachable);
+        if begins {
+            tokio::spawn(sum_up(Arc::downgrade(router)));
+        }
+        says
+    }
+
+    /// There is a stream to it.
+    pub(super) fn reached(&self, remote: &Domain) {
+        self.unreachable().reached(remote);
+    }
+
+    fn unreachable(&self) -> MutexGuard<'_, Unreachable> {
+        self.unreachable
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// How many stanzas wait in all of them, or are being written.
     pub(crate) fn waiting(&self) -> usize {
         let busy = self.lock();
@@ -210,6 +245,30 @@ impl Lanes {
 
     fn lock(&self) -> MutexGuard<'_, Busy> {
         self.busy.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn sum_up(router: Weak<Router>) {
+    loop {
+        sleep(unreachable::SUMMARY).await;
+        let Some(router) = router.upgrade() else {
+            return;
+        };
+        let lanes = router.lanes();
+        let sum = lanes.unreachable().sum(Instant::now());
+        let Some(Sum { domains, attempts }) = sum else {
+            return;
+        };
+        if attempts > 0 {
+            let waiting = lanes.waiting();
+            warn!(
+                domains,
+                attempts, waiting, "servers that cannot be reached: more attempts failed"
+            );
+        }
+        if domains == 0 {
+            return;
+        }
     }
 }
 
@@ -262,7 +321,9 @@ impl Busy {
             let rests = handle.sender.is_idle() && handle.used + REST <= now;
             let only_answers = handle.signs.only_answers();
             let can = (rests || only_answers) && may_go(handle);
-            can.then_some((!only_answers, !rests, handle.used))
+            // One without a stream costs nobody anything.
+            let up = handle.signs.up.load(Ordering::Relaxed);
+            can.then_some((!only_answers, !rests, up, handle.used))
         };
         let lanes = self.lanes.iter();
         let ranked = lanes.filter_map(|(pair, handle)| Some((rank(handle)?, pair)));

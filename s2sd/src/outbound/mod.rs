@@ -10,6 +10,7 @@ mod lanes;
 pub(crate) mod onlooker;
 mod questions;
 mod stall;
+mod unreachable;
 
 pub(crate) use lanes::Lanes;
 pub(crate) use questions::{NoRoom, Questions, ask};

@@ -1,0 +1,141 @@
+//! Servers that cannot be reached: a line for each and for each new reason, and one a minute for all attempts between.
+//!
+//! Pure: the clock is an argument.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use xmpp_stream::Domain;
+
+/// So often all attempts of which there was no line are summed up. A domain has no two lines within it either.
+pub(super) const SUMMARY: Duration = Duration::from_secs(60);
+/// A domain without an attempt for so long is forgotten: more than the longest pause by default.
+const FORGET: Duration = Duration::from_secs(10 * 60);
+/// So many domains are told apart.
+const MOST: usize = 4096;
+
+/// Those that there were attempts to reach.
+#[derive(Debug, Default)]
+pub(super) struct Unreachable {
+    known: HashMap<Domain, Known>,
+    /// Attempts without a line since the last sum.
+    unsaid: u64,
+    is_told: bool,
+}
+
+#[derive(Debug)]
+struct Known {
+    cause: &'static str,
+    said: Instant,
+    last: Instant,
+}
+
+/// What is to be said of an attempt that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Failed {
+    /// It is the first, or has another reason than the one before.
+    pub(super) says: bool,
+    /// The caller has to see to it that [`Unreachable::sum`] is called every [`SUMMARY`] until there is nothing to sum up.
+    pub(super) begins: bool,
+}
+
+/// What there was in a minute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sum {
+    /// Domains that are not reached at this time.
+    pub(super) domains: usize,
+    /// Attempts without a line of their own.
+    pub(super) attempts: u64,
+}
+
+impl Unreachable {
+    /// An attempt failed.
+    pub(super) fn failed(&mut self, now: Instant, domain: &Domain, cause: &'static str) -> Failed {
+        let has_room = self.known.len() < MOST;
+        let says = match self.known.get_mut(domain) {
+            Some(known) => {
+                known.last = now;
+                let is_new = known.cause != cause && now.duration_since(known.said) >= SUMMARY;
+                if is_new {
+                    (known.cause, known.said) = (cause, now);
+                }
+                is_new
+            }
+            None if has_room => {
+                let known = Known {
+                    cause,
+                    said: now,
+                    last: now,
+                };
+                self.known.insert(domain.clone(), known);
+                true
+            }
+            None => false,
+        };
+        self.unsaid += u64::from(!says);
+        let begins = !std::mem::replace(&mut self.is_told, true);
+        Failed { says, begins }
+    }
+
+    /// There is a stream.
+    pub(super) fn reached(&mut self, domain: &Domain) {
+        self.known.remove(domain);
+    }
+
+    /// What there was since the last time. `None`: nothing is remembered, and the next failure begins anew.
+    pub(super) fn sum(&mut self, now: Instant) -> Option<Sum> {
+        self.known
+            .retain(|_, known| now.duration_since(known.last) < FORGET);
+        self.known.shrink_to(self.known.len() * 2);
+        let sum = Sum {
+            domains: self.known.len(),
+            attempts: std::mem::take(&mut self.unsaid),
+        };
+        self.is_told = sum.domains > 0;
+        (sum.domains > 0 || sum.attempts > 0).then_some(sum)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_domain_has_a_line_for_each_reason_and_the_rest_is_summed_up() {
+        let mut unreachable = Unreachable::default();
+        let (start, domain) = (Instant::now(), Domain::parse("a.test").unwrap());
+        let first = unreachable.failed(start, &domain, "connect");
+        assert!(first.says && first.begins);
+        for _ in 0..10 {
+            let again = unreachable.failed(start, &domain, "connect");
+            assert!(!again.says && !again.begins);
+        }
+        // A reason that changes with each attempt has no line each time.
+        assert!(!unreachable.failed(start, &domain, "dns").says);
+        assert!(unreachable.failed(start + SUMMARY, &domain, "dns").says);
+        let sum = unreachable.sum(start + SUMMARY);
+        assert_eq!(
+            sum,
+            Some(Sum {
+                domains: 1,
+                attempts: 11
+            })
+        );
+        unreachable.reached(&domain);
+        assert_eq!(unreachable.sum(start + SUMMARY), None);
+        assert!(unreachable.failed(start + SUMMARY, &domain, "dns").begins);
+        assert!(unreachable.sum(start + SUMMARY + FORGET).is_none());
+    }
+
+    #[test]
+    fn there_is_an_end_to_what_is_remembered() {
+        let mut unreachable = Unreachable::default();
+        let start = Instant::now();
+        for number in 0..2 * MOST {
+            let domain = Domain::parse(&format!("{number}.test")).unwrap();
+            unreachable.failed(start, &domain, "connect");
+        }
+        let sum = unreachable.sum(start).unwrap();
+        assert_eq!((sum.domains, sum.attempts), (MOST, MOST as u64));
+    }
+}
