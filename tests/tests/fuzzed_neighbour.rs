@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use s2sd_tests::{
     checks::{self, Check, Other, Plan},
-    neighbour::Neighbour,
+    neighbour::{Neighbour, believing},
     odd::Odd,
     party::Party,
     peer::Peer,
@@ -14,7 +14,6 @@ use s2sd_tests::{
     world::{Daemon, RawServer, SOON, World},
 };
 use tokio::sync::mpsc;
-use xmpp_dialback::{Verdict, wire::Nonza};
 use xmpp_stream::{DialbackFeature, Element, Features};
 
 const COUNT: usize = 200;
@@ -147,27 +146,16 @@ async fn listen(server: RawServer, mut odd: Odd, arrived: mpsc::UnboundedSender<
         odd.element();
         tokio::spawn(async move {
             while let Ok(Event::Element(element)) = peer.next_within(LONG).await {
-                let answer = match Nonza::from_element(&element) {
-                    Some(Ok(Nonza::Question(question))) => Nonza::Answer {
-                        pair: question.pair,
-                        stream_id: question.stream_id,
-                        verdict: Verdict::Valid,
-                    },
-                    Some(Ok(Nonza::Request(request))) => Nonza::Result {
-                        pair: request.pair,
-                        verdict: Verdict::Valid,
-                    },
-                    _ => {
-                        if is_good(&element) {
-                            let _ = arrived.send(element.id().unwrap().into_owned());
-                        }
-                        let said = match odd_here.one_in(20) && says_broken {
-                            true => odd_here.broken(),
-                            false => odd_here.element().into_bytes(),
-                        };
-                        let _ = peer.send(said).await;
-                        continue;
+                let Some(answer) = believing(&element) else {
+                    if is_good(&element) {
+                        let _ = arrived.send(element.id().unwrap().into_owned());
                     }
+                    let said = match odd_here.one_in(20) && says_broken {
+                        true => odd_here.broken(),
+                        false => odd_here.element().into_bytes(),
+                    };
+                    let _ = peer.send(said).await;
+                    continue;
                 };
                 let _ = peer.send(answer.to_bytes()).await;
             }
