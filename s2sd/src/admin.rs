@@ -1,4 +1,5 @@
-//! Answers programs that watch this server: `/metrics`, in the text format of OpenMetrics.
+//! Answers programs that watch this server: `/metrics`, in the text format of OpenMetrics. And the one thing that it can be
+//! told: to try again what failed, `/retry`, in JSON.
 //!
 //! On this machine only, since nobody is asked who he is; the configuration sees to that. A browser on this machine that
 //! was led here under another name (DNS rebinding) is turned away by that name (RFC 9110 §7.2, §15.5.20).
@@ -9,7 +10,7 @@ use http_body_util::Full;
 use hyper::{
     HeaderMap, Method, Request, Response, StatusCode, Uri,
     body::{Bytes, Incoming},
-    header::{ALLOW, CONTENT_TYPE, HOST},
+    header::{ALLOW, CONTENT_TYPE, HOST, ORIGIN},
     server::conn::http1,
     service::service_fn,
 };
@@ -20,20 +21,25 @@ use prometheus_client::{
     registry::Registry,
 };
 use rustls::pki_types::UnixTime;
+use serde_json::json;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
     time::{sleep, timeout},
 };
 use tracing::{debug, field::Empty, warn};
+use xmpp_stream::Domain;
 
 use crate::descriptors::Share;
+use crate::negotiate::DomainPair;
 use crate::router::Router;
 
 /// How many may ask at one time; who comes then waits.
 const AT_ONCE: usize = 16;
 /// For one question and its answer.
 const WITHIN: Duration = Duration::from_secs(10);
+/// So many pairs are named.
+const NAMED: usize = 100;
 /// The text format's own name.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -69,7 +75,11 @@ pub(crate) async fn serve(router: Arc<Router>, listener: TcpListener) {
 async fn talk(router: &Router, tcp: TcpStream) {
     let answer = service_fn(|request: Request<Incoming>| {
         let answer = match is_meant(request.uri(), request.headers()) {
-            true => answer(router, request.method(), request.uri().path()),
+            true if is_of_a_page(&request) => plain(
+                StatusCode::FORBIDDEN,
+                "no page in a browser has a say here\n",
+            ),
+            true => answer(router, request.method(), request.uri()),
             false => plain(
                 StatusCode::MISDIRECTED_REQUEST,
                 "this server is called localhost here\n",
@@ -111,14 +121,42 @@ fn is_here(name: &str) -> bool {
             .is_ok_and(|address: IpAddr| address.to_canonical().is_loopback())
 }
 
+/// Whether a browser says that a page had it ask (Fetch §3.2): such a page may be anybody's.
+fn is_of_a_page(request: &Request<Incoming>) -> bool {
+    let headers = request.headers();
+    let is_safe = request.method() == Method::GET;
+    !is_safe && (headers.contains_key(ORIGIN) || headers.contains_key("sec-fetch-site"))
+}
+
+/// `all`, or `domain=` with a domain in ASCII, in which only `[`, `]` and `:` of an IPv6 address may be encoded.
+fn wanted(query: &str) -> Option<Option<Domain>> {
+    if query == "all" {
+        return Some(None);
+    }
+    let text = query.strip_prefix("domain=")?;
+    let text = text.replace("%5B", "[").replace("%5D", "]");
+    Some(Some(Domain::parse(&text.replace("%3A", ":")).ok()?))
+}
+
+/// How many pairs had failed, and the first of them.
+fn retried(pairs: &[DomainPair]) -> Answer {
+    let named = pairs.iter().take(NAMED);
+    let named = named.map(|pair| [pair.local.as_str(), pair.remote.as_str()]);
+    let said = json!({ "retried": pairs.len(), "pairs": named.collect::<Vec<_>>() });
+    let mut answer = Response::new(Full::from(format!("{said}\n")));
+    let kind = hyper::header::HeaderValue::from_static("application/json");
+    answer.headers_mut().insert(CONTENT_TYPE, kind);
+    answer
+}
+
 fn plain(status: StatusCode, text: &'static str) -> Answer {
     let mut answer = Response::new(Full::from(text));
     *answer.status_mut() = status;
     answer
 }
 
-fn answer(router: &Router, method: &Method, path: &str) -> Answer {
-    match (method, path) {
+fn answer(router: &Router, method: &Method, uri: &Uri) -> Answer {
+    match (method, uri.path()) {
         (&Method::GET, "/metrics") => {
             let mut answer = Response::new(Full::from(metrics(router)));
             let kind = hyper::header::HeaderValue::from_static(OPEN_METRICS);
@@ -131,7 +169,23 @@ fn answer(router: &Router, method: &Method, path: &str) -> Answer {
             answer.headers_mut().insert(ALLOW, get);
             answer
         }
-        _ => plain(StatusCode::NOT_FOUND, "there is only /metrics here\n"),
+        (&Method::POST, "/retry") => match wanted(uri.query().unwrap_or_default()) {
+            Some(wanted) => retried(&router.retry(wanted.as_ref())),
+            None => plain(
+                StatusCode::BAD_REQUEST,
+                "either domain= with a domain, or all\n",
+            ),
+        },
+        (_, "/retry") => {
+            let mut answer = plain(StatusCode::METHOD_NOT_ALLOWED, "only POST\n");
+            let post = hyper::header::HeaderValue::from_static("POST");
+            answer.headers_mut().insert(ALLOW, post);
+            answer
+        }
+        _ => plain(
+            StatusCode::NOT_FOUND,
+            "there is only /metrics and /retry here\n",
+        ),
     }
 }
 
@@ -207,6 +261,28 @@ fn connections(router: &Router, registry: &mut Registry) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_domain_is_meant_or_all_are() {
+        let domain = |text| Some(Some(Domain::parse(text).unwrap()));
+        for (query, meant) in [
+            ("all", Some(None)),
+            ("domain=a.example", domain("a.example")),
+            ("domain=A.Example.", domain("a.example")),
+            (
+                "domain=xn--bcher-kva.example",
+                domain("b\u{fc}cher.example"),
+            ),
+            ("domain=%5B::1%5D", domain("[::1]")),
+            ("", None),
+            ("domain=", None),
+            ("domain=a%20b", None),
+            ("domain=a.example&all", None),
+            ("all=1", None),
+        ] {
+            assert_eq!(wanted(query), meant, "{query}");
+        }
+    }
 
     #[test]
     fn only_names_of_this_machine_are_ours() {

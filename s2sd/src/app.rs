@@ -242,7 +242,8 @@ impl Running {
         said.extend(means.tls.reconfigure(&config).map_err(StartError::Tls)?);
         let house = house(config, &means.tls)?;
         means.replace_house(house);
-        means.dns.look_again();
+        // By the new rules what failed may go.
+        self.router.retry(None);
         self.warn_of_certificates();
         Ok(said)
     }
@@ -258,6 +259,15 @@ impl Running {
         }
     }
 
+    /// Reloads certificates whose files have changed, and tries again what failed if they have, or if the system has other
+    /// name servers now.
+    pub fn look_at_files(&self) {
+        self.look_at_certificates();
+        if self.router.means().dns.has_changed() {
+            self.router.retry(None);
+        }
+    }
+
     /// Reloads certificates whose files have changed.
     pub fn look_at_certificates(&self) {
         let tls = &self.router.means().tls;
@@ -268,6 +278,9 @@ impl Running {
         reloaded.iter().for_each(tell);
         if reloaded.iter().any(|one| matches!(one, Reloaded::Trust(_))) {
             self.judge_again();
+        }
+        if reloaded.iter().any(|one| !matches!(one, Reloaded::Kept(_))) {
+            self.router.retry(None);
         }
         self.warn_of_certificates();
     }

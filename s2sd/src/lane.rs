@@ -86,6 +86,9 @@ pub enum LaneEvent {
     Tick,
     /// The remote domain connected to us: it is alive.
     PeerAlive,
+    /// Something changed, or somebody mended something: what failed before counts no more. An attempt that is being made
+    /// is to be made anew.
+    Retry,
     /// Time is up: give everything back.
     GiveUp(Cause),
 }
@@ -183,6 +186,7 @@ impl Lane {
                     State::Connecting(_) | State::Up { .. } => {}
                 }
             }
+            LaneEvent::Retry => self.forget_failures(out),
             LaneEvent::GiveUp(cause) => {
                 self.state = State::Idle { forget: None };
                 self.bounce_all(&cause, out);
@@ -221,6 +225,15 @@ impl Lane {
     /// Whether the lane can be forgotten: nothing waits, there is no stream, and no failure to remember.
     pub fn is_done(&self) -> bool {
         self.waiting.is_empty() && matches!(self.state, State::Idle { forget: None })
+    }
+
+    /// Whether the last attempt failed, or an attempt after it is being made.
+    pub fn is_failing(&self) -> bool {
+        match self.state {
+            State::Resting { .. } | State::Connecting(Some(_)) => true,
+            State::Connecting(None) | State::Idle { .. } => self.failures > 0,
+            State::Up { .. } => false,
+        }
     }
 
     /// How many stanzas wait.
@@ -341,6 +354,21 @@ impl Lane {
             self.state = State::Connecting(last);
             out.push(LaneEffect::Connect);
         }
+    }
+
+    fn forget_failures(&mut self, out: &mut Vec<LaneEffect>) {
+        self.failures = 0;
+        self.refused = None;
+        match self.state {
+            State::Up { .. } => return,
+            State::Idle { .. } | State::Resting { .. } if self.waiting.is_empty() => {
+                self.state = State::Idle { forget: None };
+                return;
+            }
+            State::Idle { .. } | State::Resting { .. } | State::Connecting(_) => {}
+        }
+        self.state = State::Connecting(None);
+        out.push(LaneEffect::Connect);
     }
 
     fn expire(&mut self, now: Instant, out: &mut Vec<LaneEffect>) {

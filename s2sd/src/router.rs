@@ -319,6 +319,15 @@ impl Router {
         let _ = self.deliver(stanza, &Origin::Own, payer);
     }
 
+    /// Something changed, or somebody mended something: what failed on the way to a domain, or to all, counts no more, and
+    /// what waits is tried at once. The pairs that had failed.
+    pub(crate) fn retry(&self, remote: Option<&Domain>) -> Vec<DomainPair> {
+        let means = self.means();
+        means.dns.look_again();
+        means.places.forget();
+        self.lanes.retry(remote)
+    }
+
     /// The remote domain of a pair proved itself to us: whoever waits to try it again need not wait.
     pub(crate) fn peer_alive(&self, pair: &DomainPair) {
         self.lanes.peer_alive(pair);

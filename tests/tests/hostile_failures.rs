@@ -8,7 +8,14 @@ use std::{
 };
 
 use s2sd::{closed::CAUSE_NAMESPACE, demo::zone::Zone};
-use s2sd_tests::world::{Daemon, SOON, World};
+use s2sd_tests::{
+    neighbour::Neighbour,
+    world::{Daemon, SOON, World},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 use xmpp_stream::ns;
 
 const HELD: Duration = Duration::from_secs(2);
@@ -126,4 +133,96 @@ async fn a_domain_is_not_there_only_where_the_dns_says_so_of_all_its_places() {
         ("remote-server-not-found cancel", "no-such-host"),
         "{text}"
     );
+}
+
+/// After a failure it waits for most of an hour.
+fn slow(more: &str) -> Daemon {
+    Daemon::serving("here.test")
+        .policy("tls = 'optional'\nauth = ['external', 'dialback']")
+        .tables("[queue]\ngive_up = '1h'\nbackoff = { first = '1h', max = '1h' }")
+        .tables(more)
+}
+
+/// What `/retry` answers to this.
+async fn told(world: &World, question: &str, more: &str) -> String {
+    let addr = world.daemon("here.test").unwrap().admin[0];
+    let mut tcp = TcpStream::connect(addr).await.unwrap();
+    let request = format!("{question} HTTP/1.1\r\nHost: {addr}\r\n{more}\r\n");
+    tcp.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    tcp.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+/// A lane of `here.test` that failed twice or more, so that it rests for most of an hour.
+async fn has_failed(world: &World) -> s2sd_tests::party::Party {
+    let mut here = world.component("here.test").await.unwrap();
+    let mut asked = world.dns().watch();
+    here.send("<message from='u@here.test' to='x@there.test' id='1'/>")
+        .await
+        .unwrap();
+    asked.recv().await.unwrap();
+    here
+}
+
+/// As [`told`], until it says that a pair had failed.
+async fn retried(world: &World, question: &str) -> String {
+    let until = Instant::now() + SOON;
+    loop {
+        let answer = told(world, question, "").await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+        if answer.contains("\"retried\":1") {
+            return answer;
+        }
+        assert!(Instant::now() < until, "{answer}");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn what_failed_is_tried_at_once_when_somebody_says_so() {
+    for question in ["POST /retry?domain=there.test", "POST /retry?all"] {
+        let mut world = World::new().unwrap();
+        world.start(slow("")).await.unwrap();
+        world.change_zone(|zone| zone.fails(SRV).fails(SRV_TLS));
+        let _here = has_failed(&world).await;
+        for (question, more, status) in [
+            ("GET /retry?all", "", "405"),
+            ("POST /retry", "", "400"),
+            ("POST /retry?domain=a%20b", "", "400"),
+            ("POST /retry?all", "Origin: http://evil.test\r\n", "403"),
+            ("POST /retry?all", "Sec-Fetch-Site: cross-site\r\n", "403"),
+        ] {
+            let answer = told(&world, question, more).await;
+            let begin = format!("HTTP/1.1 {status} ");
+            assert!(answer.starts_with(&begin), "{question}: {answer}");
+        }
+        let other = told(&world, "POST /retry?domain=other.test", "").await;
+        assert!(other.contains("\"retried\":0"), "{other}");
+        let answer = retried(&world, question).await;
+        assert!(
+            answer.contains("[\"here.test\",\"there.test\"]"),
+            "{answer}"
+        );
+        // Somebody repairs the zone, and says so.
+        let mut there = Neighbour::at(&mut world, "there.test").await.unwrap();
+        told(&world, question, "").await;
+        there.next().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_reload_forgets_what_failed_by_the_old_rules() {
+    let mut world = World::new().unwrap();
+    let peer = "[[peer]]\ndomain = 'there.test'\nconnect = ['127.0.0.1:1']";
+    world.start(slow(peer)).await.unwrap();
+    let mut there = Neighbour::at(&mut world, "there.test").await.unwrap();
+    let mut here = world.component("here.test").await.unwrap();
+    here.send("<message from='u@here.test' to='x@there.test' id='1'/>")
+        .await
+        .unwrap();
+    retried(&world, "POST /retry?all").await;
+    // Not to the place of the old rules.
+    world.reload(&slow("")).unwrap();
+    there.next().await.unwrap();
 }

@@ -5,6 +5,7 @@ mod check;
 #[cfg(feature = "demo")]
 mod demo;
 mod probe;
+mod retry;
 mod run;
 mod secret;
 
@@ -61,6 +62,7 @@ enum Command {
     Demo(Demo),
     Check(Check),
     Probe(Probe),
+    Retry(Retry),
     Secret(secret::SecretArguments),
 }
 
@@ -142,6 +144,30 @@ struct Probe {
     json: bool,
 }
 
+/// Try again at once what failed on the way to a domain
+///
+/// For after a repair: the s2sd that runs forgets the pauses and reasons of what failed, and looks everything up anew. It is
+/// told by its admin listener ([listen] admin), so this works on the machine where it runs. A reload (SIGHUP) does the same
+/// for all domains. Ends 0 when it was told, 1 when it could not be, 2 when it was called wrongly.
+#[derive(Debug, Args)]
+#[command(
+    group = clap::ArgGroup::new("which").required(true).args(["domain", "all"]),
+    after_help = "Example:\n  s2sd retry -c /etc/s2sd/s2sd.toml example.net\n  s2sd retry -c /etc/s2sd/s2sd.toml --all --json | jq .retried"
+)]
+struct Retry {
+    #[command(flatten)]
+    configuration: Configuration,
+    /// The domain that was out of reach
+    #[arg(value_parser = domain)]
+    domain: Option<Domain>,
+    /// All domains
+    #[arg(long)]
+    all: bool,
+    /// One JSON object instead of text for people
+    #[arg(long)]
+    json: bool,
+}
+
 /// Tells the operator on standard error, if somebody reads that.
 fn complain(what: fmt::Arguments<'_>) {
     let _ = io::stderr().write_fmt(what);
@@ -172,6 +198,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
                 check::check(&check.configuration.config, check.domain, check.json).into()
             }
             Command::Probe(probe) => probe::probe(probe).into(),
+            Command::Retry(retry) => retry::retry(retry).into(),
             Command::Secret(arguments) => secret::secret(&arguments).into(),
         },
         Err(usage) => {
@@ -250,6 +277,22 @@ mod tests {
                 ErrorKind::ValueValidation,
                 "{line}"
             );
+        }
+    }
+
+    #[test]
+    fn one_domain_is_tried_again_or_all_are() {
+        let Ok(Command::Retry(retry)) = parse("s2sd retry a.example") else {
+            panic!("not a retry")
+        };
+        assert_eq!(retry.domain.unwrap().as_str(), "a.example");
+        assert!(parse("s2sd retry --all -c a.toml --json").is_ok());
+        for (line, kind) in [
+            ("s2sd retry", ErrorKind::MissingRequiredArgument),
+            ("s2sd retry --all a.example", ErrorKind::ArgumentConflict),
+            ("s2sd retry a.toml", ErrorKind::ValueValidation),
+        ] {
+            assert_eq!(parse(line).unwrap_err(), kind, "{line}");
         }
     }
 

@@ -101,7 +101,7 @@ async fn until_stop(file: &Path, running: &Running, logging: &Logging, signals: 
                 Signal::Reload => reload(file, running, logging),
                 Signal::Stop => return,
             },
-            _ = look.tick() => running.look_at_certificates(),
+            _ = look.tick() => running.look_at_files(),
             _ = day.tick() => {
                 running.warn_of_certificates();
                 running.judge_again();

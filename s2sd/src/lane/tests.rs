@@ -441,3 +441,44 @@ fn a_lasting_failure_is_not_believed_for_long() {
         script.pass(pause);
     }
 }
+
+#[test]
+fn what_is_told_to_try_again_forgets_why_it_failed() {
+    let mut script = Script::new();
+    script.send("1");
+    for _ in 0..10 {
+        script.fail(Cause::Dns("no answer".into()));
+        let due = script.lane.deadline().unwrap();
+        script.now = due;
+        script.tell(LaneEvent::Tick);
+    }
+    script.fail(Cause::Dns("no answer".into()));
+    assert!(script.lane.is_failing());
+    script.send("2");
+    let before = script.connects;
+    script.tell(LaneEvent::Retry);
+    assert_eq!(script.connects, before + 1);
+    assert!(!script.lane.is_failing());
+    // While it connects: by the new rules.
+    script.tell(LaneEvent::Retry);
+    assert_eq!(script.connects, before + 2);
+    // The pause is that of a first failure.
+    script.fail(Cause::Connect("refused".into()));
+    let pause = script.lane.deadline().unwrap() - script.now;
+    assert!(pause <= PATIENCE.first, "{pause:?}");
+    // A lasting one holds nobody up any more, either.
+    script.fail(Cause::NoService);
+    script.send("3");
+    assert_eq!(
+        script.bounced.last().unwrap(),
+        &("3".to_owned(), "no-service")
+    );
+    script.tell(LaneEvent::Retry);
+    assert!(script.lane.is_done());
+    let bounced = script.bounced.len();
+    script.send("4");
+    assert_eq!(script.bounced.len(), bounced);
+    script.tell(LaneEvent::Connected);
+    script.tell(LaneEvent::Retry);
+    assert!(script.lane.is_up());
+}

@@ -111,6 +111,7 @@ enum Happened {
     Stalled,
     Tick,
     Alive,
+    Retry,
     Reloaded,
     Late,
     LetGo,
@@ -196,6 +197,12 @@ impl LaneTask {
                 Happened::Stalled => self.on_stalled(),
                 Happened::Tick => self.tell(LaneEvent::Tick),
                 Happened::Alive => self.tell(LaneEvent::PeerAlive),
+                Happened::Retry => {
+                    if let Some(attempt) = self.connecting.take() {
+                        attempt.abort();
+                    }
+                    self.tell(LaneEvent::Retry);
+                }
                 Happened::Reloaded => Box::pin(self.on_reload()).await,
                 Happened::Judged(judged) => {
                     self.judging = None;
@@ -215,6 +222,7 @@ impl LaneTask {
                 }
             }
             self.write();
+            self.signs.is_failing(self.lane.is_failing());
             if self.is_over() {
                 let lanes = self.router.lanes();
                 if lanes.forget(&self.pair, &self.signs, &self.queue) {
@@ -262,6 +270,7 @@ impl LaneTask {
             progress = progress(&mut self.stream) => Happened::Stream(progress),
             happened = first(due) => happened,
             () = self.signs.alive.notified() => Happened::Alive,
+            () = self.signs.retry.notified() => Happened::Retry,
             () = self.signs.let_go.cancelled() => Happened::LetGo,
             Ok(()) = self.reloads.changed() => Happened::Reloaded,
             () = room(self.room.as_ref()) => Happened::Room,

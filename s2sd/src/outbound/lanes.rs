@@ -57,6 +57,9 @@ struct Handle {
 pub(super) struct Signs {
     /// The remote domain connected to us.
     pub(super) alive: Notify,
+    /// What failed counts no more.
+    pub(super) retry: Notify,
+    failing: AtomicBool,
     /// Another lane has its place now.
     pub(super) let_go: CancellationToken,
     only_answers: AtomicBool,
@@ -65,6 +68,11 @@ pub(super) struct Signs {
 }
 
 impl Signs {
+    /// Whether it does not get through at this time.
+    pub(super) fn is_failing(&self, failing: bool) {
+        self.failing.store(failing, Ordering::Relaxed);
+    }
+
     /// Whether nothing but our own answers and bounces ever went this way.
     pub(super) fn only_answers(&self) -> bool {
         self.only_answers.load(Ordering::Relaxed)
@@ -158,6 +166,8 @@ impl Lanes {
         }
         let signs = Arc::new(Signs {
             alive: Notify::new(),
+            retry: Notify::new(),
+            failing: AtomicBool::new(false),
             let_go: CancellationToken::new(),
             only_answers: AtomicBool::new(own),
             up: AtomicBool::new(false),
@@ -179,6 +189,20 @@ impl Lanes {
         busy.lanes.insert(pair, handle);
         tokio::spawn(task.run());
         Ok(())
+    }
+
+    /// Has the lanes to a domain, or all, forget why they failed, and try again at once what waits. Those that failed.
+    pub(crate) fn retry(&self, remote: Option<&Domain>) -> Vec<DomainPair> {
+        let busy = self.lock();
+        let lanes = busy.lanes.iter();
+        let lanes = lanes.filter(|(pair, _)| remote.is_none_or(|remote| pair.remote == *remote));
+        lanes
+            .filter_map(|(pair, handle)| {
+                handle.signs.retry.notify_one();
+                let failing = handle.signs.failing.load(Ordering::Relaxed);
+                failing.then(|| pair.clone())
+            })
+            .collect()
     }
 
     /// The remote domain connected to us.

@@ -4,7 +4,10 @@
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     pin::Pin,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -53,6 +56,8 @@ struct Source {
     resolver: ArcSwap<Resolver>,
     /// None: the configuration names them.
     system: Option<Mutex<ResolvConf>>,
+    /// They have changed, and nobody who waits for an answer was told.
+    changed: AtomicBool,
 }
 
 impl std::fmt::Debug for Dns {
@@ -113,6 +118,7 @@ impl Dns {
                 turns,
                 resolver: ArcSwap::from_pointee(resolver?),
                 system: system.map(Mutex::new),
+                changed: AtomicBool::new(false),
             }),
             asker: Asker::Us,
             place: Ipv4Addr::UNSPECIFIED.into(),
@@ -125,6 +131,12 @@ impl Dns {
     pub fn look_again(&self) -> bool {
         self.source.resolver.load().forget_failures();
         self.source.look(true)
+    }
+
+    /// Whether the system has had other name servers since this was asked last; it looks, if it is time to.
+    pub(crate) fn has_changed(&self) -> bool {
+        self.source.look(false);
+        self.source.changed.swap(false, Ordering::Relaxed)
     }
 
     /// The same resolver, asked for somebody else, who is there, and on an account for what its connections take.
@@ -445,6 +457,7 @@ impl Source {
         match Resolver::new(&self.config, upstream, Arc::clone(&self.turns)) {
             Ok(resolver) => {
                 self.resolver.store(Arc::new(resolver));
+                self.changed.store(true, Ordering::Relaxed);
                 true
             }
             Err(why) => {

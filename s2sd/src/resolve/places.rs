@@ -59,7 +59,6 @@ impl Places {
     }
 
     /// Everything is tried as it comes again.
-    #[cfg(test)]
     pub(crate) fn forget(&self) {
         self.lock().iter_mut().for_each(HashMap::clear);
     }
