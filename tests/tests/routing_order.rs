@@ -10,7 +10,7 @@ use s2sd_tests::{
     wire::Event,
     world::{Daemon, SECRET, SOON, World},
 };
-use xmpp_stream::{DialbackFeature, Element, Features, StanzaKind, ns};
+use xmpp_stream::{Condition, DialbackFeature, Element, Features, StanzaKind, StreamError, ns};
 
 const PLAIN: &str = "tls = 'optional'\nauth = ['external', 'dialback']";
 const SOON_AGAIN: &str = "[queue]\nbackoff = { first = '10ms', max = '20ms' }\n";
@@ -143,17 +143,22 @@ async fn what_waits_for_a_peer_is_sent_before_the_daemon_stops() {
     component.send(ping).await.unwrap();
     let pong = component.expect("a pong", SOON, |_| true).await.unwrap();
     assert_eq!(pong.id().as_deref(), Some("p"));
+    // Another server's stream, which ends as soon as the daemon is told to stop; components go last.
+    let mut told = world.connect("here.test").await.unwrap();
+    told.open("c.test", "here.test").await.unwrap();
     let peer = async {
         let mut peer = answer(&server).await;
-        // Not before the daemon was told to stop: its component knows.
-        let ended = format!("{:#}", component.ended().await);
-        assert!(ended.contains("SystemShutdown"), "{ended}");
+        let error = told.expect(ns::STREAMS, "error").await.unwrap();
+        let error = StreamError::from_element(&error).unwrap();
+        assert_eq!(error.condition, Condition::SystemShutdown);
         peer.send(VALID).await.unwrap();
         for id in 0..500 {
             let got = peer.expect_stanza(StanzaKind::Message).await.unwrap();
             assert_eq!(id_of(&got), id);
         }
         peer.expect_end().await.unwrap();
+        let ended = format!("{:#}", component.ended().await);
+        assert!(ended.contains("SystemShutdown"), "{ended}");
     };
     tokio::join!(peer, world_stops(&mut world, "here.test"));
 }
