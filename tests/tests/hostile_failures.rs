@@ -3,7 +3,11 @@
 #![allow(clippy::unwrap_used)]
 
 use std::{
-    net::Ipv4Addr,
+    net::{Ipv4Addr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -14,7 +18,7 @@ use s2sd_tests::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
 };
 use xmpp_stream::ns;
 
@@ -225,4 +229,86 @@ async fn a_reload_forgets_what_failed_by_the_old_rules() {
     // Not to the place of the old rules.
     world.reload(&slow("")).unwrap();
     there.next().await.unwrap();
+}
+
+/// A server that sends everybody elsewhere; where it is, and how many came. `None`: to itself.
+async fn redirector(to: Option<SocketAddr>) -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let to = to.unwrap_or(addr);
+    let count = Arc::new(AtomicUsize::new(0));
+    let came = Arc::clone(&count);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            came.fetch_add(1, Ordering::Relaxed);
+            let text = format!(
+                "<?xml version='1.0'?><stream:stream xmlns='jabber:server' \
+                 xmlns:stream='http://etherx.jabber.org/streams' version='1.0' id='1' from='there.test' to='here.test'>\
+                 <stream:error><see-other-host xmlns='urn:ietf:params:xml:ns:xmpp-streams'>{to}</see-other-host>\
+                 </stream:error></stream:stream>"
+            );
+            let mut header = [0; 1024];
+            let _ = stream.read(&mut header).await;
+            let _ = stream.write_all(text.as_bytes()).await;
+            // Until the other side is done.
+            let _ = stream.read_to_end(&mut Vec::new()).await;
+        }
+    });
+    (addr, count)
+}
+
+#[tokio::test]
+async fn a_server_may_send_us_to_another_host_for_the_same_domain() {
+    let mut world = World::new().unwrap();
+    world.start(slow("")).await.unwrap();
+    let raw = world.listen("there.test").await.unwrap();
+    let (addr, count) = redirector(Some(raw.addr().unwrap())).await;
+    let mut there = Neighbour::over(raw, "there.test");
+    world.lead("_xmpp-server", "there.test", addr);
+    let _here = has_failed(&world).await;
+    let arrived = there.next().await.unwrap();
+    assert_eq!(arrived.stanza.to().as_deref(), Some("x@there.test"));
+    assert_eq!(count.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_server_that_sends_us_in_a_circle_is_followed_three_times() {
+    let mut world = World::new().unwrap();
+    world.start(slow("")).await.unwrap();
+    let (addr, count) = redirector(None).await;
+    world.lead("_xmpp-server", "there.test", addr);
+    let _here = has_failed(&world).await;
+    let until = Instant::now() + SOON;
+    while count.load(Ordering::Relaxed) < 4 {
+        assert!(Instant::now() < until, "{count:?}");
+        tokio::task::yield_now().await;
+    }
+    let more = async {
+        while count.load(Ordering::Relaxed) == 4 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let more = tokio::time::timeout(Duration::from_secs(1), more).await;
+    assert!(more.is_err(), "{count:?}");
+}
+
+#[tokio::test]
+async fn a_server_does_not_send_us_to_our_inside() {
+    let mut world = World::new().unwrap();
+    let inside = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (addr, count) = redirector(Some(inside.local_addr().unwrap())).await;
+    let peer =
+        format!("[[peer]]\ndomain = 'there.test'\nconnect = ['{addr}']\naddresses = 'public'");
+    world.start(slow(&peer)).await.unwrap();
+    let mut here = world.component("here.test").await.unwrap();
+    here.send("<message from='u@here.test' to='x@there.test' id='1'/>")
+        .await
+        .unwrap();
+    let until = Instant::now() + SOON;
+    while count.load(Ordering::Relaxed) == 0 {
+        assert!(Instant::now() < until);
+        tokio::task::yield_now().await;
+    }
+    let came = tokio::time::timeout(Duration::from_secs(1), inside.accept()).await;
+    assert!(came.is_err(), "somebody came");
 }

@@ -1,5 +1,6 @@
 //! From a domain to a negotiated stream: resolve, dial, TLS, negotiate; the next target where one fails.
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep_until, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use tracing::{debug, trace};
-use xmpp_stream::{Codec, ContentNamespace, Domain, Frame};
+use xmpp_stream::{Codec, Condition, ContentNamespace, Domain, Frame, ns};
 
 use crate::budget::Charge;
 use crate::closed::{Cause, Closed};
@@ -20,13 +21,17 @@ use crate::negotiate::{
     Authorized, Call, DomainPair, House, Method, Outbound, OutboundEffect, OutboundEvent, Purpose,
     Transport, spend,
 };
-use crate::resolve::{self, Asker, Attempts, Dialed, Dns, ResolveError, Target, Unreached};
+use crate::peer_text::PeerText;
+use crate::resolve::{self, Asker, Attempts, Dialed, Dns, Host, ResolveError, Target, Unreached};
 use crate::sockets::notice_death;
 use crate::tls::{self, PeerChain, Place};
 use crate::witness::{Which, place, shown};
 
 use super::clock::{Clock, Share};
 use super::onlooker::{Onlooker, Sight};
+
+/// So often a server may send us elsewhere in one attempt: "at least 2 but no more than 5" (RFC 6120 §4.9.3.19).
+const REDIRECTS: usize = 3;
 
 /// What came of it.
 pub(crate) enum Outcome {
@@ -80,14 +85,15 @@ pub(super) async fn connect(
     means.places.sort(Instant::now(), &mut targets);
     let mut worst: Option<Cause> = None;
     let mut attempts = Attempts::default();
-    let mut targets = targets.into_iter();
-    while let Some(target) = targets.next() {
+    let mut targets = VecDeque::from(targets);
+    let mut redirects = 0;
+    while let Some(target) = targets.pop_front() {
         let mut tried = Vec::new();
         let now = Instant::now();
         if clock.is_over(now) {
             break;
         }
-        let share = clock.share(now, !targets.as_slice().is_empty());
+        let share = clock.share(now, !targets.is_empty());
         while !attempts.are_over() {
             debug!(remote = %pair.remote, place = %target, "connecting");
             let attempt = Attempt {
@@ -109,6 +115,7 @@ pub(super) async fn connect(
                 Err(Failed {
                     cause,
                     tried: now_tried,
+                    other_host,
                 }) => {
                     debug!(remote = %pair.remote, place = %target, cause = cause.name(), "failed: {cause}");
                     if cause == Cause::Descriptors {
@@ -116,6 +123,15 @@ pub(super) async fn connect(
                     }
                     if cause.is_of_the_place() && policy.proxy.is_none() {
                         means.places.failed(Instant::now(), &target, asker);
+                    }
+                    if let Some(text) = other_host
+                        && redirects < REDIRECTS
+                    {
+                        redirects += 1;
+                        debug!(remote = %pair.remote, place = %target, to = %text, "redirected");
+                        for other in others(&dns, &text, &policy).await.into_iter().rev() {
+                            targets.push_front(other);
+                        }
                     }
                     let again = is_worth_another(&cause, tried.len(), now_tried.len(), &policy);
                     if worst
@@ -138,6 +154,38 @@ pub(super) async fn connect(
         (Some(worst), _) => worst,
         (None, _) => Cause::Timeout("no place in time"),
     })
+}
+
+/// Where a server says to go instead: the same domain is meant there, and the same rules hold (RFC 6120 §4.9.3.19). Nothing
+/// proves it, and nobody here wrote it down.
+async fn others(dns: &Dns, text: &PeerText, policy: &Policy) -> Vec<Target> {
+    let place = |host, port| Target {
+        host,
+        port,
+        direct_tls: false,
+        secure: false,
+        configured: false,
+    };
+    match resolve::other_host(text) {
+        Some((host, Some(port))) => vec![place(host, port)],
+        Some((Host::Address(address), None)) => {
+            vec![place(Host::Address(address), resolve::DEFAULT_PORT)]
+        }
+        Some((Host::Name(name), None)) => {
+            let Ok(domain) = Domain::parse(&name) else {
+                return Vec::new();
+            };
+            let found = dns.targets_soon(&domain, policy.tls).await;
+            let (mut found, _) = found.unwrap_or_default();
+            found.truncate(REDIRECTS);
+            found.iter_mut().for_each(|target| target.secure = false);
+            found
+        }
+        None => {
+            debug!(to = %text, "that is no host");
+            Vec::new()
+        }
+    }
 }
 
 /// Refused by a server that closed the stream, or broke off TLS: the same server again, without that method.
@@ -208,6 +256,8 @@ pub(crate) struct Failed {
     pub(crate) cause: Cause,
     /// The methods that were tried.
     pub(crate) tried: Vec<Method>,
+    /// Where the server says to go instead.
+    pub(crate) other_host: Option<PeerText>,
 }
 
 impl From<Cause> for Failed {
@@ -215,6 +265,7 @@ impl From<Cause> for Failed {
         Self {
             cause,
             tried: Vec::new(),
+            other_host: None,
         }
     }
 }
@@ -454,6 +505,11 @@ impl Attempt<'_> {
             trace!(?event, "received");
             self.onlooker.saw(Sight::Event(&event));
             self.note(&event);
+            // Where the DNS says which certificates a place has, another place has none of these.
+            let other_host = match published {
+                Some(Ok(Some(_))) => None,
+                _ => other_host(&event),
+            };
             step = outbound.handle(event, &mut effects);
             match step {
                 Ok(next) => {
@@ -464,7 +520,11 @@ impl Attempt<'_> {
                 }
                 Err(closed) => {
                     self.onlooker.saw(Sight::Closed(&closed));
-                    return Err(self.finish(conn, effects, closed, tried).await);
+                    let failed = self.finish(conn, effects, closed, tried).await;
+                    return Err(Failed {
+                        other_host,
+                        ..failed
+                    });
                 }
             }
         }
@@ -519,8 +579,22 @@ impl Attempt<'_> {
         Failed {
             cause: closed.cause,
             tried,
+            other_host: None,
         }
     }
+}
+
+/// What stands in `<see-other-host/>`, if that is what came.
+fn other_host(event: &OutboundEvent) -> Option<PeerText> {
+    let OutboundEvent::Frame(Frame::Element(element)) = event else {
+        return None;
+    };
+    if !element.is(ns::STREAMS, "error") {
+        return None;
+    }
+    let tree = element.tree();
+    let other = tree.child(ns::STREAM_ERRORS, Condition::SeeOtherHost.name())?;
+    Some(PeerText::new(other.text().trim()))
 }
 
 /// What comes next, or that nothing came until then.

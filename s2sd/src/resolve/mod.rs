@@ -33,6 +33,7 @@ pub(crate) use https::Fetch;
 pub use kept::Asker;
 pub(crate) use places::Places;
 pub use plan::{Answer, Host, ResolveError, Security, Srv, Target, plan};
+pub(crate) use plan::{DEFAULT_PORT, other_host};
 pub(crate) use posh::{Found, Posh};
 /// For the fuzz target `dns_answer`.
 #[cfg(any(test, feature = "fuzzing"))]

@@ -90,6 +90,39 @@ impl Target {
     }
 }
 
+/// Where a server says to go instead (RFC 6120 §4.9.3.19): `host.example`, `host.example:5269`, `192.0.2.7:5269`,
+/// `[2001:db8::7]:5269`. `None`: it is nothing of the kind, or no name of a machine.
+pub fn other_host(text: &str) -> Option<(Host, Option<u16>)> {
+    let text = text.trim();
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (address, port) = rest.split_once(']')?;
+            let port = (!port.is_empty()).then(|| port.strip_prefix(':'));
+            (
+                Host::Address(address.parse::<Ipv6Addr>().ok()?.into()),
+                port,
+            )
+        }
+        None => {
+            let (name, port) = match text.split_once(':') {
+                Some((name, port)) => (name, Some(Some(port))),
+                None => (text, None),
+            };
+            let host = Host::parse(Domain::parse(name).ok()?.ascii());
+            (host, port)
+        }
+    };
+    let is_machine = match &host {
+        Host::Name(name) => Special::of_name(name).is_none(),
+        Host::Address(_) => true,
+    };
+    let port = match port {
+        Some(port) => Some(port?.parse().ok().filter(|port| *port > 0)?),
+        None => None,
+    };
+    is_machine.then_some((host, port))
+}
+
 /// What the configuration says instead of the DNS.
 impl From<&Connect> for Target {
     fn from(connect: &Connect) -> Self {

@@ -377,3 +377,35 @@ fn one_secure_family_of_addresses_is_enough_to_ask_what_the_certificate_is() {
         assert_eq!(one.or(other), both);
     }
 }
+
+#[test]
+fn another_host_is_a_name_or_an_address_with_a_port_or_not() {
+    for (text, read) in [
+        ("host.example", Some(("host.example", None))),
+        (" Host.Example:9222\n", Some(("host.example", Some(9222)))),
+        ("192.0.2.7:5269", Some(("192.0.2.7", Some(5269)))),
+        (
+            "[2001:41D0:1:A49b::1]:9222",
+            Some(("[2001:41d0:1:a49b::1]", Some(9222))),
+        ),
+        ("[::1]", Some(("[::1]", None))),
+        ("", None),
+        (":5269", None),
+        ("2001:db8::1", None),
+        ("[2001:db8::1", None),
+        ("[2001:db8::1]5269", None),
+        ("[192.0.2.7]:5269", None),
+        ("host.example:", None),
+        ("host.example:0", None),
+        ("host.example:70000", None),
+        ("host.example:52:69", None),
+        ("a b", None),
+        ("user@host.example", None),
+        ("localhost:5269", None),
+        ("127.1:22", None),
+    ] {
+        let host = other_host(text).map(|(host, port)| (host.to_string(), port));
+        let read = read.map(|(host, port)| (host.to_owned(), port));
+        assert_eq!(host, read, "{text:?}");
+    }
+}
