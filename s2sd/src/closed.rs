@@ -243,11 +243,14 @@ impl Cause {
         }
     }
 
-    /// Whether a server that has just started, and does not know all of its domains yet, says this too.
+    /// Whether a server that has just started, and does not know all of its domains yet, says this too; or what stands in
+    /// front of it meanwhile, which may not speak XMPP.
     pub fn may_be_starting_up(&self) -> bool {
         matches!(
             self,
             Self::StreamError(_)
+                | Self::Protocol(..)
+                | Self::CertificateRefused(_)
                 | Self::Refused { .. }
                 | Self::DialbackRefused(_)
                 | Self::NoMechanism { .. }

@@ -196,6 +196,36 @@ async fn a_server_that_comes_back_and_does_not_know_its_domain_yet_is_waited_for
     nothing_came_back(&mut component).await;
 }
 
+/// It was there a moment ago, and what stands before it says so, or it says something that only makes sense to itself.
+#[tokio::test]
+async fn a_server_that_comes_back_and_talks_nonsense_for_a_moment_is_waited_for() {
+    let (_world, server, mut component) = here().await;
+    component.send(message("0")).await.unwrap();
+    let mut peer = stream(&server).await;
+    arrives(&mut peer, "0").await;
+    drop(peer);
+    for id in ["1", "2", "3"] {
+        component.send(message(id)).await.unwrap();
+    }
+    for nonsense in [
+        "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n\r\n",
+        "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' from='b.test' id='1' \
+         version='1.0'>",
+        "<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' from='b.test' id='1' \
+         version='1.0'><wait xmlns='urn:x'/>",
+    ] {
+        let mut peer = server.accept().await.unwrap();
+        peer.expect_header().await.unwrap();
+        peer.send(nonsense).await.unwrap();
+        peer.expect_stream_error().await.unwrap();
+    }
+    let mut peer = stream(&server).await;
+    for id in ["1", "2", "3"] {
+        arrives(&mut peer, id).await;
+    }
+    nothing_came_back(&mut component).await;
+}
+
 /// A stanza that is larger than the other server takes, which does not say so.
 #[tokio::test]
 async fn a_stanza_over_which_the_stream_ends_each_time_is_not_sent_for_ever() {

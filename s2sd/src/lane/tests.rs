@@ -373,6 +373,8 @@ fn who_worked_moments_ago_and_refuses_the_pair_is_starting_up() {
         said(Condition::NotAuthorized),
         said(Condition::RemoteConnectionFailed),
         Cause::DialbackRefused("item-not-found".into()),
+        Cause::Protocol(Condition::NotWellFormed, "what it sent".into()),
+        Cause::CertificateRefused("unknown CA".into()),
     ] {
         let mut script = Script::new();
         script.send("1");
