@@ -327,16 +327,16 @@ async fn crowd(
 #[tokio::test]
 async fn bounces_that_the_domains_of_one_registration_do_not_read_have_one_share() {
     let (mut world, mut bystander, _alone) = here_with("[limits]\nmemory = '32MiB'\n").await;
-    let names = (0..48).map(|n| format!("n{n}.evil.test"));
+    let names = (0..24).map(|n| format!("n{n}.evil.test"));
     let (_server, crowd) = crowd(&mut world, names).await;
-    // The id comes back in the bounce, since no component is there: 40 MB of them are asked for.
+    // The id comes back in the bounce, since no component is there: 16 MB of them are asked for.
     let id = "x".repeat(8000);
     let mut going = JoinSet::new();
     for (name, mut peer) in crowd {
         let message = format!("<message from='{name}' to='stuck.here.test' id='{id}'/>");
         going.spawn(async move {
             // When its share is used up, it is not read from any more.
-            let _ = timeout(SOON, peer.send(message.repeat(100))).await;
+            let _ = timeout(SOON, peer.send(message.repeat(80))).await;
             peer
         });
     }
