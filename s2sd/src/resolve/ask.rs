@@ -123,9 +123,15 @@ impl Resolver {
             return found;
         }
         // If who looks up goes away, the next of those who wait begins anew.
-        let (running, asker) = self.running.join(name, kind, asker);
+        let (running, asker) = self.running.join(name, kind, asker, place);
         let look_up = || async {
             let _turn = self.turns.take(name, asker, place).await;
+            // Somebody else may have asked meanwhile.
+            let now = Instant::now();
+            let known = self.kept().get(name, kind, validated, asker, now);
+            if let Some(found) = known {
+                return found;
+            }
             let look_up = self.look_up(name, kind, validation);
             let answer = match asker {
                 Asker::Us => look_up.await,

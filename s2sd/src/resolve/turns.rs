@@ -14,7 +14,10 @@ use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 use xmpp_stream::Domain;
 
 use super::kept::{Asker, Found};
-use crate::{budget::registration, guests};
+use crate::{
+    budget::registration,
+    guests::{self, Network},
+};
 
 /// Look-ups at one time, where there are descriptors enough.
 pub(super) const MOST: usize = 64;
@@ -29,6 +32,9 @@ pub(super) struct Turns {
     owners: Shared<String, guests::Turns>,
     /// For strangers, of names below the same registered one: an eighth of those for all.
     one_owners: usize,
+    sites: Shared<Network, guests::Turns>,
+    /// For strangers of one site, whatever they ask for: a quarter of those for all.
+    one_sites: usize,
 }
 
 /// It is over when this is dropped.
@@ -36,6 +42,7 @@ pub(super) struct Turns {
 pub(super) struct Turn<'a> {
     _one: One<'a>,
     _owner: Option<(guests::Turn, Share<'a, String, guests::Turns>)>,
+    _site: Option<(guests::Turn, Share<'a, Network, guests::Turns>)>,
 }
 
 #[derive(Debug)]
@@ -55,6 +62,8 @@ impl Turns {
             ours: Semaphore::new(ours),
             owners: Shared::default(),
             one_owners: (all / 8).max(1),
+            sites: Shared::default(),
+            one_sites: (all / 4).max(1),
         }
     }
 
@@ -71,9 +80,14 @@ impl Turns {
                 Turn {
                     _one: one,
                     _owner: None,
+                    _site: None,
                 }
             }
             Asker::Stranger => {
+                // First their own: who waits for that keeps nothing that others wait for.
+                let turns = || guests::Turns::new(self.one_sites);
+                let site = self.sites.get(Network::site(place), turns);
+                let own = site.take(place).await;
                 let turns = || guests::Turns::new(self.one_owners);
                 let owner = self.owners.get(owner(name), turns);
                 let turn = owner.take(place).await;
@@ -81,6 +95,7 @@ impl Turns {
                 Turn {
                     _one: One::OfAll { _turn: one },
                     _owner: Some((turn, owner)),
+                    _site: Some((own, site)),
                 }
             }
         }
@@ -108,8 +123,8 @@ fn owner(name: &Name) -> String {
 #[derive(Debug, Default)]
 pub(super) struct Running(Shared<Question, OnceCell<Found>>);
 
-/// A name, a type, and for whom: ours do not wait behind a stranger's turn.
-pub(super) type Question = (Name, RecordType, Asker);
+/// A name, a type, and for whom: ours do not wait behind a stranger's turn, and strangers of one site not behind another's.
+pub(super) type Question = (Name, RecordType, Option<Network>);
 
 impl Running {
     /// The one that is going on, or a new one: whoever comes first looks up.
@@ -118,14 +133,19 @@ impl Running {
         name: &Name,
         kind: RecordType,
         asker: Asker,
+        place: IpAddr,
     ) -> (Share<'_, Question, OnceCell<Found>>, Asker) {
         let name = name.to_lowercase();
-        let ours = (name.clone(), kind, Asker::Us);
+        let ours = (name.clone(), kind, None);
         let asker = match asker {
             Asker::Stranger if self.0.has(&ours) => Asker::Us,
             asker => asker,
         };
-        (self.0.get((name, kind, asker), OnceCell::new), asker)
+        let site = match asker {
+            Asker::Us => None,
+            Asker::Stranger => Some(Network::site(place)),
+        };
+        (self.0.get((name, kind, site), OnceCell::new), asker)
     }
 }
 
@@ -206,10 +226,24 @@ mod tests {
         Name::from_ascii(text).unwrap()
     }
 
+    /// An address in a site of its own.
+    fn site(n: usize) -> IpAddr {
+        Ipv4Addr::new(192, 0, u8::try_from(n).unwrap(), 1).into()
+    }
+
     /// A turn that is there at once.
     async fn turn<'a>(turns: &'a Turns, text: &str, asker: Asker) -> Option<Turn<'a>> {
+        turn_at(turns, text, asker, HERE).await
+    }
+
+    async fn turn_at<'a>(
+        turns: &'a Turns,
+        text: &str,
+        asker: Asker,
+        place: IpAddr,
+    ) -> Option<Turn<'a>> {
         let name = name(text);
-        let take = unconstrained(turns.take(&name, asker, HERE));
+        let take = unconstrained(turns.take(&name, asker, place));
         timeout(Duration::ZERO, take).await.ok()
     }
 
@@ -230,11 +264,20 @@ mod tests {
         let mut held = Vec::new();
         for n in 0..one_owners {
             let text = format!("_xmpp-server._tcp.d{n}.Evil.test.");
-            held.push(turn(turns, &text, Asker::Stranger).await.unwrap());
+            let one = turn_at(turns, &text, Asker::Stranger, site(n)).await;
+            held.push(one.unwrap());
         }
         assert!(turn(turns, "x.evil.test.", Asker::Stranger).await.is_none());
+        // One site has a quarter, whatever it asks for.
+        let mut own = 0;
+        while let Some(one) = turn(turns, &format!("o{own}.test."), Asker::Stranger).await {
+            held.push(one);
+            own += 1;
+        }
+        assert_eq!(own, (all / 4).max(1));
         let mut others = 0;
-        while let Some(one) = turn(turns, &format!("o{others}.test."), Asker::Stranger).await {
+        let (asker, name) = (Asker::Stranger, |n| format!("p{n}.test."));
+        while let Some(one) = turn_at(turns, &name(others), asker, site(100 + others)).await {
             held.push(one);
             others += 1;
         }
@@ -244,7 +287,7 @@ mod tests {
         }
         assert!(turn(turns, "x.evil.test.", Asker::Us).await.is_none());
         drop(held);
-        assert!(turns.owners.lock().is_empty());
+        assert!(turns.owners.lock().is_empty() && turns.sites.lock().is_empty());
         assert!(turn(turns, "x.evil.test.", Asker::Stranger).await.is_some());
     }
 
@@ -292,15 +335,18 @@ mod tests {
     async fn who_asks_the_same_shares_a_look_up_and_nothing_is_left_of_it() {
         let running = Running::default();
         let (a, kind) = (name("a.test."), RecordType::A);
-        let (first, _) = running.join(&a, kind, Asker::Stranger);
-        let (second, _) = running.join(&name("A.test."), kind, Asker::Stranger);
+        let (first, _) = running.join(&a, kind, Asker::Stranger, HERE);
+        let (second, _) = running.join(&name("A.test."), kind, Asker::Stranger, HERE);
         assert!(Arc::ptr_eq(&first, &second));
+        let (elsewhere, _) = running.join(&a, kind, Asker::Stranger, site(1));
+        assert!(!Arc::ptr_eq(&first, &elsewhere));
+        drop(elsewhere);
         // We begin our own, and strangers share that.
-        let (ours, _) = running.join(&a, kind, Asker::Us);
+        let (ours, _) = running.join(&a, kind, Asker::Us, HERE);
         assert!(!Arc::ptr_eq(&first, &ours));
-        let (third, whose) = running.join(&a, kind, Asker::Stranger);
+        let (third, whose) = running.join(&a, kind, Asker::Stranger, HERE);
         assert!(Arc::ptr_eq(&third, &ours) && whose == Asker::Us);
-        let (other, _) = running.join(&a, RecordType::AAAA, Asker::Us);
+        let (other, _) = running.join(&a, RecordType::AAAA, Asker::Us, HERE);
         assert!(!Arc::ptr_eq(&other, &ours));
         drop(first);
         assert_eq!(running.0.lock().len(), 3);

@@ -33,11 +33,27 @@ fn networks(address: IpAddr) -> [Network; 2] {
     [Network::host(address), Network::site(address)]
 }
 
+/// A server, and from which site the keys came about which it is asked. What one site makes us look up may wait behind
+/// much else of that site; nobody else's key goes along.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Authority {
+    pub(super) remote: Domain,
+    site: Network,
+}
+
+impl Authority {
+    /// Of this domain, for keys that came from there.
+    pub(super) fn new(remote: Domain, from: IpAddr) -> Self {
+        let site = Network::site(from);
+        Self { remote, site }
+    }
+}
+
 /// What waits, and what is known. `Q` is a question that waits, with who wants to know; `S` is for whoever asks a server.
 #[derive(Debug)]
 pub(super) struct Book<Q, S> {
     /// The servers that are being asked, and what is to be asked there next.
-    servers: HashMap<Domain, Server<Q, S>>,
+    servers: HashMap<Authority, Server<Q, S>>,
     /// Questions that are not answered: in all, and by where the key came from.
     pending: usize,
     networks: HashMap<Network, usize>,
@@ -85,7 +101,8 @@ impl<Q, S: Clone + Default> Book<Q, S> {
         (local, remote): (Domain, Domain),
         question: Q,
     ) -> Entered<S> {
-        if let Some(error) = self.failures.known(now, &remote, &local) {
+        let authority = Authority::new(remote, from);
+        if let Some(error) = self.failures.known(now, &authority, &local) {
             return Entered::Known(error);
         }
         let [host, site] = networks(from);
@@ -100,7 +117,7 @@ impl<Q, S: Clone + Default> Book<Q, S> {
         for network in [host, site] {
             *self.networks.entry(network).or_default() += 1;
         }
-        match self.servers.get_mut(&remote) {
+        match self.servers.get_mut(&authority) {
             Some(server) => {
                 server.waiting.push_back((local, question));
                 Entered::Joined(server.asker.clone())
@@ -111,7 +128,7 @@ impl<Q, S: Clone + Default> Book<Q, S> {
                     asker: asker.clone(),
                     waiting: [(local, question)].into(),
                 };
-                self.servers.insert(remote, server);
+                self.servers.insert(authority, server);
                 Entered::First(asker)
             }
         }
@@ -131,8 +148,8 @@ impl<Q, S: Clone + Default> Book<Q, S> {
     }
 
     /// The next question for a server.
-    pub(super) fn next(&mut self, remote: &Domain) -> Option<Q> {
-        let (_, question) = self.servers.get_mut(remote)?.waiting.pop_front()?;
+    pub(super) fn next(&mut self, authority: &Authority) -> Option<Q> {
+        let (_, question) = self.servers.get_mut(authority)?.waiting.pop_front()?;
         Some(question)
     }
 
@@ -140,10 +157,10 @@ impl<Q, S: Clone + Default> Book<Q, S> {
     /// any more.
     pub(super) fn first(
         &mut self,
-        remote: &Domain,
+        authority: &Authority,
         wanted: impl Fn(&Q) -> bool,
     ) -> Option<(Domain, &Q)> {
-        let Server { waiting, .. } = self.servers.get_mut(remote)?;
+        let Server { waiting, .. } = self.servers.get_mut(authority)?;
         waiting.retain(|(_, question)| wanted(question));
         let (local, question) = waiting.front()?;
         Some((local.clone(), question))
@@ -152,18 +169,18 @@ impl<Q, S: Clone + Default> Book<Q, S> {
     /// The same; where nothing waits, nobody asks this server any more.
     pub(super) fn first_or_end(
         &mut self,
-        remote: &Domain,
+        authority: &Authority,
         wanted: impl Fn(&Q) -> bool,
     ) -> Option<(Domain, &Q)> {
-        if self.first(remote, &wanted).is_none() {
-            self.servers.remove(remote);
+        if self.first(authority, &wanted).is_none() {
+            self.servers.remove(authority);
         }
-        self.first(remote, wanted)
+        self.first(authority, wanted)
     }
 
     /// What waits for a server, about keys for one of our domains, or for any.
-    pub(super) fn take(&mut self, remote: &Domain, local: Option<&Domain>) -> Vec<Q> {
-        let Some(Server { waiting, .. }) = self.servers.get_mut(remote) else {
+    pub(super) fn take(&mut self, authority: &Authority, local: Option<&Domain>) -> Vec<Q> {
+        let Some(Server { waiting, .. }) = self.servers.get_mut(authority) else {
             return Vec::new();
         };
         let (taken, rest) = std::mem::take(waiting)
@@ -178,17 +195,17 @@ impl<Q, S: Clone + Default> Book<Q, S> {
     pub(super) fn remember(
         &mut self,
         now: Instant,
-        remote: &Domain,
+        authority: &Authority,
         local: Option<&Domain>,
         error: DialbackError,
     ) {
         self.failures
-            .keep(now, (remote.clone(), local.cloned()), error);
+            .keep(now, (authority.clone(), local.cloned()), error);
     }
 
     /// Nobody asks this server any more, whatever waits.
-    pub(super) fn end(&mut self, remote: &Domain) -> Vec<Q> {
-        let server = self.servers.remove(remote);
+    pub(super) fn end(&mut self, authority: &Authority) -> Vec<Q> {
+        let server = self.servers.remove(authority);
         let waiting = server.into_iter().flat_map(|server| server.waiting);
         waiting.map(|(_, question)| question).collect()
     }
@@ -200,7 +217,7 @@ impl<Q, S: Clone + Default> Book<Q, S> {
 }
 
 /// A server, and as which domain of ours it was not to be reached; none: as any.
-type Failed = (Domain, Option<Domain>);
+type Failed = (Authority, Option<Domain>);
 
 /// Servers that could not be reached. All are remembered for the same time, so the first are the oldest.
 #[derive(Debug, Default)]
@@ -210,7 +227,12 @@ struct Failures {
 }
 
 impl Failures {
-    fn known(&mut self, now: Instant, remote: &Domain, local: &Domain) -> Option<DialbackError> {
+    fn known(
+        &mut self,
+        now: Instant,
+        authority: &Authority,
+        local: &Domain,
+    ) -> Option<DialbackError> {
         while let Some((until, _)) = self.in_order.front()
             && (*until <= now || self.in_order.len() > MOST_REMEMBERED)
         {
@@ -222,7 +244,7 @@ impl Failures {
                 self.known.remove(&server);
             }
         }
-        let find = |local| self.known.get(&(remote.clone(), local));
+        let find = |local| self.known.get(&(authority.clone(), local));
         let (_, error) = find(None).or_else(|| find(Some(local.clone())))?;
         Some(error.clone())
     }
@@ -253,6 +275,10 @@ mod tests {
 
     fn domain(name: &str) -> Domain {
         Domain::parse(name).unwrap()
+    }
+
+    fn authority(name: &str, from: &str) -> Authority {
+        Authority::new(domain(name), from.parse().unwrap())
     }
 
     fn error() -> DialbackError {
@@ -294,7 +320,7 @@ mod tests {
             desk.enter("192.0.2.2", HERE, "b.example", 3),
             Entered::First(())
         );
-        let (a, b) = (domain("a.example"), domain("b.example"));
+        let [a, b] = ["a.example", "b.example"].map(|name| authority(name, "192.0.2.1"));
         assert_eq!(desk.book.first(&a, |_| true), Some((domain(HERE), &1)));
         // Nobody wants the first one any more.
         assert_eq!(
@@ -315,6 +341,21 @@ mod tests {
             desk.enter("192.0.2.1", HERE, "b.example", 5),
             Entered::First(())
         );
+    }
+
+    #[test]
+    fn what_waits_for_one_site_is_not_waited_for_by_another() {
+        let mut desk = Desk::new();
+        for (from, entered) in [
+            ("192.0.2.1", Entered::First(())),
+            ("192.0.2.2", Entered::Joined(())),
+            ("198.51.100.1", Entered::First(())),
+        ] {
+            assert_eq!(desk.enter(from, HERE, "a.example", 1), entered);
+        }
+        let [one, other] = ["192.0.2.9", "198.51.100.9"].map(|from| authority("a.example", from));
+        assert_eq!(desk.book.take(&one, None).len(), 2);
+        assert_eq!(desk.book.end(&other).len(), 1);
     }
 
     #[test]
@@ -362,7 +403,7 @@ mod tests {
     #[test]
     fn a_server_that_was_not_reached_is_not_tried_again_at_once() {
         let mut desk = Desk::new();
-        let (a, b) = (domain("a.example"), domain("b.example"));
+        let [a, b] = ["a.example", "b.example"].map(|name| authority(name, "192.0.2.1"));
         desk.book.remember(desk.now, &a, None, error());
         desk.book
             .remember(desk.now, &b, Some(&domain(HERE)), error());
@@ -382,6 +423,11 @@ mod tests {
             desk.enter(from, "two.example", "b.example", 1),
             Entered::First(())
         );
+        // What keys from elsewhere come to may be another matter.
+        assert_eq!(
+            desk.enter("198.51.100.1", HERE, "a.example", 1),
+            Entered::First(())
+        );
         desk.now += REMEMBERED;
         assert_eq!(desk.enter(from, HERE, "a.example", 1), Entered::First(()));
     }
@@ -391,7 +437,7 @@ mod tests {
         let mut desk = Desk::new();
         for at in 0..MOST_REMEMBERED * 2 {
             desk.now += Duration::from_micros(1);
-            let remote = domain(&format!("d{at}.example"));
+            let remote = authority(&format!("d{at}.example"), "192.0.2.1");
             desk.book.remember(desk.now, &remote, None, error());
             // The same again is one.
             desk.book.remember(desk.now, &remote, None, error());
@@ -415,11 +461,11 @@ mod tests {
     #[test]
     fn what_fails_for_one_of_our_domains_is_taken_for_that_one() {
         let mut desk = Desk::new();
-        let a = domain("a.example");
+        let a = authority("a.example", "192.0.2.1");
         for (from, local, question) in [
             ("192.0.2.1", HERE, 1),
             ("192.0.2.1", "two.example", 2),
-            ("198.51.100.1", HERE, 3),
+            ("192.0.2.9", HERE, 3),
         ] {
             desk.enter(from, local, "a.example", question);
         }

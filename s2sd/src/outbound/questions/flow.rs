@@ -15,6 +15,7 @@ use tracing::{debug, field::Empty, info};
 use xmpp_dialback::{Pair, Verdict};
 use xmpp_stream::Domain;
 
+use super::book::Authority;
 use super::{NoRoom, Waiting, no_answer};
 use crate::closed::{Cause, Closed};
 use crate::conn::Conn;
@@ -27,10 +28,10 @@ use crate::router::Router;
 const PER_STREAM: usize = 30;
 
 /// Asks until nothing is left.
-pub(super) async fn run(router: Arc<Router>, remote: Domain, changed: Arc<Notify>) {
+pub(super) async fn run(router: Arc<Router>, authority: Authority, changed: Arc<Notify>) {
     let mut flow = Flow {
         router,
-        remote,
+        authority,
         changed,
         over: false,
     };
@@ -43,7 +44,7 @@ pub(super) async fn run(router: Arc<Router>, remote: Domain, changed: Arc<Notify
 
 struct Flow {
     router: Arc<Router>,
-    remote: Domain,
+    authority: Authority,
     changed: Arc<Notify>,
     /// Whoever comes now begins anew.
     over: bool,
@@ -53,7 +54,7 @@ struct Flow {
 impl Drop for Flow {
     fn drop(&mut self) {
         if !self.over {
-            drop(self.router.questions().lock().end(&self.remote));
+            drop(self.router.questions().lock().end(&self.authority));
         }
     }
 }
@@ -62,14 +63,14 @@ impl Flow {
     /// As which of our domains to ask, and from where that key came. None: nothing waits, and this task is over.
     fn as_whom(&mut self) -> Option<(Domain, IpAddr)> {
         let mut book = self.router.questions().lock();
-        let first = book.first_or_end(&self.remote, Waiting::is_wanted);
+        let first = book.first_or_end(&self.authority, Waiting::is_wanted);
         self.over = first.is_none();
         first.map(|(local, question)| (local, question.from))
     }
 
     fn something_waits(&self) -> bool {
         let mut book = self.router.questions().lock();
-        book.first(&self.remote, Waiting::is_wanted).is_some()
+        book.first(&self.authority, Waiting::is_wanted).is_some()
     }
 
     async fn nobody_waits(&self) {
@@ -84,7 +85,7 @@ impl Flow {
         let house = means.house();
         let pair = DomainPair {
             local,
-            remote: self.remote.clone(),
+            remote: self.authority.remote.clone(),
         };
         let within = house.config.limits.dialback;
         let connecting = connector::connect(means, &house, &pair, &Purpose::Verify, Some(source));
@@ -109,7 +110,7 @@ impl Flow {
     fn failed(&self, local: &Domain, cause: &Cause, of_all: bool) {
         let of = (!of_all).then_some(local);
         let mut book = self.router.questions().lock();
-        let waiting = book.take(&self.remote, of);
+        let waiting = book.take(&self.authority, of);
         if *cause == Cause::Descriptors {
             drop(book);
             let descriptors = &self.router.means().descriptors;
@@ -118,7 +119,7 @@ impl Flow {
             return;
         }
         let error = cause.dialback_error();
-        book.remember(Instant::now(), &self.remote, of, error.clone());
+        book.remember(Instant::now(), &self.authority, of, error.clone());
         drop(book);
         self.log("could not be asked", waiting.len(), cause);
         for waiting in waiting {
@@ -208,7 +209,12 @@ impl Stream<'_> {
     fn ask_what_waits(&mut self, outbound: Box<Outbound>) -> Result<Box<Outbound>, Closed> {
         let mut outbound = outbound;
         while self.left > 0 {
-            let next = self.flow.router.questions().lock().next(&self.flow.remote);
+            let next = self
+                .flow
+                .router
+                .questions()
+                .lock()
+                .next(&self.flow.authority);
             let Some(waiting) = next else { break };
             if !waiting.is_wanted() {
                 continue;

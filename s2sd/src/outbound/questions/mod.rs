@@ -1,5 +1,5 @@
 //! Questions to authoritative servers about dialback keys (XEP-0220 §2.1.2): those for one server share a stream,
-//! whoever wants to know.
+//! whoever in one network wants to know.
 //!
 //! A task for each server connects once, asks what waits, and what comes while the stream is open, and closes it when
 //! nothing is left. Nobody waits here for a stranger: a question that there is no room for is refused at once.
@@ -15,7 +15,7 @@ use tokio::sync::{Notify, oneshot};
 use tracing::{Instrument, debug, info_span};
 use xmpp_dialback::{DialbackError, Question, Verdict};
 
-use self::book::{Book, Bounds, Entered};
+use self::book::{Authority, Book, Bounds, Entered};
 use crate::closed::Cause;
 use crate::negotiate::DomainPair;
 use crate::router::Router;
@@ -86,7 +86,8 @@ pub(crate) async fn ask(
         }
         Entered::First(changed) => {
             let span = info_span!("question", %remote);
-            let task = flow::run(Arc::clone(router), remote, Arc::clone(&changed));
+            let authority = Authority::new(remote, from);
+            let task = flow::run(Arc::clone(router), authority, Arc::clone(&changed));
             tokio::spawn(task.instrument(span));
             changed
         }
