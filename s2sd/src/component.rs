@@ -488,12 +488,18 @@ impl Serving<'_> {
     async fn end(mut self, link: &Link, closed: &Closed) {
         let is_replaced = closed.cause == Cause::Replaced;
         if !is_replaced {
-            let within = match closed.cause {
-                Cause::Shutdown => LAST_WORDS.min(self.house.config.limits.drain / 8),
-                _ => LAST_WORDS,
+            let farewell = async {
+                match closed.cause {
+                    // It may go on writing until it has read what came back to it.
+                    Cause::Shutdown => {
+                        let within = LAST_WORDS.min(self.house.config.limits.drain / 8);
+                        self.conn.close_and_hear(within).await;
+                    }
+                    _ => self.conn.close(LAST_WORDS, closed).await,
+                }
             };
             tokio::select! {
-                () = self.conn.close(within, closed) => {}
+                () = farewell => {}
                 () = link.replaced.cancelled() => {}
             }
         }

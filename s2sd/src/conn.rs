@@ -419,14 +419,23 @@ impl Conn {
     /// overtake our last words.
     /// Who ends in peace has read everything and is not waited for.
     pub(crate) async fn close(&mut self, within: Duration, closed: &Closed) {
-        // What was not understood will not be.
-        self.read = BytesMut::new();
-        self.allocated = 0;
-        self.count();
         let in_peace = matches!(
             closed.cause,
             Cause::Finished | Cause::Idle | Cause::Shutdown | Cause::Replaced | Cause::Lost(_)
         );
+        self.part(within, in_peace).await;
+    }
+
+    /// The same with a peer that may still be writing, whatever the end is for.
+    pub(crate) async fn close_and_hear(&mut self, within: Duration) {
+        self.part(within, false).await;
+    }
+
+    async fn part(&mut self, within: Duration, in_peace: bool) {
+        // What was not understood will not be.
+        self.read = BytesMut::new();
+        self.allocated = 0;
+        self.count();
         let goodbye = async {
             self.shut().await?;
             if in_peace {

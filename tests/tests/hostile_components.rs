@@ -1,4 +1,5 @@
-//! Who guesses the secrets of components is slowed down and named in the log, and nobody else waits.
+//! Who guesses the secrets of components is slowed down and named in the log, and nobody else waits; and what a component
+//! that goes on writing hears at the end.
 #![allow(clippy::unwrap_used)]
 
 mod log;
@@ -14,8 +15,8 @@ use s2sd_tests::{
     wire::{Event, Wire},
     world::{Daemon, SECRET, SOON, World},
 };
-use tokio::task::JoinSet;
-use xmpp_stream::{Condition, StreamError, component::Connecting};
+use tokio::{net::TcpSocket, task::JoinSet};
+use xmpp_stream::{Condition, StreamError, component::Connecting, ns};
 
 async fn here(limits: &str) -> (World, SocketAddr) {
     let mut world = World::new().unwrap();
@@ -98,4 +99,62 @@ async fn guesses_at_one_time_are_not_looked_at_one_time() {
     // One a second, at most.
     assert!(looked_at.count() <= 6, "{answers:?}");
     assert!(refused.count() >= 40, "{answers:?}");
+}
+
+/// A socket that is closed over what was not read is reset, and what the other side has not fetched is lost.
+#[tokio::test]
+async fn a_component_that_goes_on_writing_hears_all_that_comes_back_to_it() {
+    const ALL: usize = 400;
+    let mut world = World::new().unwrap();
+    world
+        .start(
+            Daemon::serving("here.test")
+                .without_certificate()
+                .policy("tls = 'disabled'\nauth = ['dialback']")
+                .tables("[limits]\ndrain = '8s'\n"),
+        )
+        .await
+        .unwrap();
+    drop(world.listen("down.test").await.unwrap());
+    // Its kernel takes little, so that most waits in ours.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let door = world.daemon("here.test").unwrap().components[0];
+    let mut component = Wire::over(socket.connect(door).await.unwrap());
+    let (connecting, header) = Connecting::new("here.test", SECRET);
+    let mut text = BytesMut::new();
+    header.write(&mut text);
+    component.send(text).await.unwrap();
+    let Event::Header(header) = component.next(SOON).await.unwrap() else {
+        panic!("no header");
+    };
+    let (_, handshake) = connecting.header(&header).unwrap();
+    component.send(handshake).await.unwrap();
+    component.next(SOON).await.unwrap();
+    let name = "x".repeat(1000);
+    for number in 0..ALL {
+        component
+            .send(format!(
+                "<message from='{name}@here.test' to='down.test' id='{number}'/>"
+            ))
+            .await
+            .unwrap();
+    }
+    // Nobody answers these.
+    let more = "<iq from='else.test' to='down.test' type='result'/>".repeat(10);
+    let hears = async {
+        let mut back = 0;
+        loop {
+            component.send(&more).await.ok();
+            match component.next(SOON).await {
+                Ok(Event::Element(element)) if element.stanza().is_some() => back += 1,
+                Ok(Event::Element(element)) => assert!(element.is(ns::STREAMS, "error")),
+                Ok(Event::Footer) => return back,
+                other => panic!("after {back}: {other:?}"),
+            }
+        }
+    };
+    let (stopped, back) = tokio::join!(world.stop("here.test"), hears);
+    stopped.unwrap();
+    assert_eq!(back, ALL);
 }
