@@ -262,6 +262,9 @@ impl Driver {
             Ok(()) = self.reloads.changed() => Some(InboundEvent::Reloaded(self.router.means().house())),
             () = self.router.means().stop.cancelled(), if !self.is_ending => {
                 self.heard = Instant::now();
+                // What it has on the way is taken as fast as it comes: there is no later.
+                self.paces = Kept::default();
+                self.held = None;
                 Some(InboundEvent::Shutdown)
             }
             () = self.router.means().until_drained(HEARING), if self.is_ending => Some(InboundEvent::Shutdown),
