@@ -16,9 +16,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use s2sd::demo::ca::Leaf;
 use s2sd_tests::{
     authoritative::Says,
     peer::{Peer, dialback_request},
+    tls::Identity,
     wire::Event,
     world::{Daemon, SOON, World},
 };
@@ -471,4 +473,48 @@ async fn that_a_name_server_did_not_answer_is_remembered_for_the_next_stranger()
     );
     here.send(message).await.unwrap();
     raw.accept().await.unwrap();
+}
+
+/// Two registered domains with a certificate for all of their names, whose name servers say nothing: we answer sixteen
+/// names of each.
+#[tokio::test]
+async fn answers_to_names_that_no_name_server_knows_delay_no_stanza_of_ours() {
+    let _alone = alone().await;
+    let mut world = World::new().unwrap();
+    let daemon = Daemon::serving("here.test").and("away.test");
+    world
+        .start(daemon.policy("tls = 'optional'"))
+        .await
+        .unwrap();
+    let own = world.listen("own.test").await.unwrap();
+    let mut component = world.component("here.test").await.unwrap();
+    let mut watch = world.dns().watch();
+    let mut streams = Vec::new();
+    for domain in ["evil.test", "evil2.test"] {
+        world.change_zone(|zone| zone.silent(&format!("*.{domain}")));
+        let leaf = Leaf::domain(domain).dns(&format!("*.{domain}"));
+        let identity = Identity::from(&world.issue(&leaf));
+        let mut peer = world.connect("here.test").await.unwrap();
+        peer.open(domain, "away.test").await.unwrap();
+        peer.starttls("away.test", Some(&identity)).await.unwrap();
+        peer.open(domain, "away.test").await.unwrap();
+        for n in 0..16 {
+            let from = format!("s{n}.{domain}");
+            let verdict = peer.dialback(&from, "away.test", "key").await.unwrap();
+            assert_eq!(verdict, "valid");
+            let ping = format!(
+                "<iq type='get' id='1' from='{from}' to='away.test'><ping xmlns='urn:xmpp:ping'/></iq>"
+            );
+            peer.send(ping).await.unwrap();
+        }
+        streams.push(peer);
+    }
+    while !watch.recv().await.unwrap().contains("evil2") {}
+    let began = Instant::now();
+    let message = "<message from='u@here.test' to='v@own.test'/>";
+    component.send(message).await.unwrap();
+    own.accept().await.unwrap();
+    let took = began.elapsed();
+    println!("connected after {took:?}");
+    assert!(took < Duration::from_secs(4), "{took:?}");
 }

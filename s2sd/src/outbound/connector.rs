@@ -73,12 +73,12 @@ pub(super) async fn connect(
         return Err(Cause::denied(&pair.remote, &denied));
     }
     let policy = house.policy(&pair.remote);
-    let asker = asker(purpose);
+    let asker = asker(source);
     let dns = means.dns_for(asker, source);
     let limits = &house.config.limits;
-    let within = match asker {
-        Asker::Us => house.config.queue.give_up,
-        Asker::Stranger => limits.dialback,
+    let within = match purpose {
+        Purpose::Deliver | Purpose::Look { .. } => house.config.queue.give_up,
+        Purpose::Verify => limits.dialback,
     };
     let clock = Clock::new(limits, within, Instant::now());
     let (mut targets, unanswered) = targets(&dns, pair, &policy).await?;
@@ -194,11 +194,11 @@ pub(crate) fn is_worth_another(cause: &Cause, before: usize, now: usize, policy:
     refused && now > before && policy.auth.len() > now
 }
 
-/// For whom a stream is made: a stranger's key makes us ask the server whose name it gives.
-fn asker(purpose: &Purpose) -> Asker {
-    match purpose {
-        Purpose::Deliver | Purpose::Look { .. } => Asker::Us,
-        Purpose::Verify => Asker::Stranger,
+/// For whom a stream is made: a stranger's key makes us ask the server whose name it gives, and its ping makes us answer.
+fn asker(source: Option<IpAddr>) -> Asker {
+    match source {
+        None => Asker::Us,
+        Some(_) => Asker::Stranger,
     }
 }
 
@@ -277,7 +277,7 @@ impl Attempt<'_> {
         tried: Vec<Method>,
         attempts: &mut Attempts,
     ) -> Result<Outcome, Failed> {
-        let dns = self.means.dns_for(asker(purpose), self.source);
+        let dns = self.means.dns_for(asker(self.source), self.source);
         let until = self.share.step(Instant::now());
         let place = place(&dns, self.house, self.target, self.policy);
         let place = timeout_at(until.into(), place).await;
@@ -437,7 +437,7 @@ impl Attempt<'_> {
                         answer = Some(self.start_tls(&mut conn, shows).await?)
                     }
                     OutboundEffect::Judge(domain) => {
-                        let which = Which::Called(place.clone(), asker(purpose));
+                        let which = Which::Called(place.clone(), asker(self.source));
                         let source = conn.peer().ip();
                         let judged = self.means.judge(shown(&conn), Some(domain), which, source);
                         let deadline = outbound.deadline().unwrap_or_else(Instant::now).min(end);

@@ -3,6 +3,7 @@
 //! The task ends when the lane has nothing to do; the next stanza makes a new one.
 
 use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,6 +38,8 @@ mod judging;
 
 /// A closing stream gets this long to take our last words.
 pub(super) const LAST_WORDS: Duration = Duration::from_secs(5);
+/// From where those come who have us answer: nowhere in particular.
+const ANSWERS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 /// At most so many stanzas move from the queue to the lane at once.
 const BATCH: usize = 256;
 /// A stream by which only answers and bounces of ours went is closed after this part of `limits.idle`.
@@ -359,8 +362,12 @@ impl LaneTask {
                     self.house = self.router.means().house();
                     let (means, house) = (Arc::clone(self.router.means()), Arc::clone(&self.house));
                     let pair = self.pair.clone();
+                    // Where nothing but our own answers goes, others choose whom we look up: all of those together wait in
+                    // one place among strangers.
+                    let source = self.signs.only_answers().then_some(ANSWERS);
                     let make = async move {
-                        connector::connect(&means, &house, &pair, &Purpose::Deliver, None).await
+                        let purpose = Purpose::Deliver;
+                        connector::connect(&means, &house, &pair, &purpose, source).await
                     };
                     self.connecting = Some(tokio::spawn(make.in_current_span()));
                 }
