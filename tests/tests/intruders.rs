@@ -281,10 +281,6 @@ async fn a_proved_peer_delivers_and_nobody_else_does_on_its_stream() {
             Condition::HostUnknown,
         ),
         (
-            "<strange xmlns='urn:strange'/>",
-            Condition::UnsupportedStanzaType,
-        ),
-        (
             "<message from='x@a.test' to='b.test'><a></b></message>",
             Condition::NotWellFormed,
         ),
