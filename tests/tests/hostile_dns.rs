@@ -518,3 +518,28 @@ async fn answers_to_names_that_no_name_server_knows_delay_no_stanza_of_ours() {
     println!("connected after {took:?}");
     assert!(took < Duration::from_secs(4), "{took:?}");
 }
+
+/// The same by stanzas of our component, which may be answers too: a domain whose names have no answer delays no other.
+#[tokio::test]
+async fn stanzas_to_many_names_of_silent_owners_delay_no_stanza_to_another() {
+    let _alone = alone().await;
+    let mut world = here("").await;
+    let own = world.listen("own.test").await.unwrap();
+    let mut component = world.component("here.test").await.unwrap();
+    let mut watch = world.dns().watch();
+    for domain in ["evil.test", "evil2.test"] {
+        world.change_zone(|zone| zone.silent(&format!("*.{domain}")));
+        for n in 0..16 {
+            let message = format!("<message from='u@here.test' to='v@s{n}.{domain}'/>");
+            component.send(message).await.unwrap();
+        }
+    }
+    while !watch.recv().await.unwrap().contains("evil2") {}
+    let began = Instant::now();
+    let message = "<message from='u@here.test' to='v@own.test'/>";
+    component.send(message).await.unwrap();
+    own.accept().await.unwrap();
+    let took = began.elapsed();
+    println!("connected after {took:?}");
+    assert!(took < Duration::from_secs(4), "{took:?}");
+}

@@ -122,8 +122,12 @@ impl Resolver {
         if let Some(found) = known {
             return found;
         }
-        // If who looks up goes away, the next of those who wait begins anew.
-        let (running, asker) = self.running.join(name, kind, asker, place);
+        if asker == Asker::Stranger
+            && let Some(found) = self.running.of_ours(name, kind).await
+        {
+            return found;
+        }
+        let running = self.running.join(name, kind, asker, place);
         let look_up = || async {
             let _turn = self.turns.take(name, asker, place).await;
             // Somebody else may have asked meanwhile.

@@ -29,6 +29,9 @@ pub(super) struct Turns {
     all: guests::Turns,
     /// A quarter, beyond these, for ourselves.
     ours: Semaphore,
+    our_owners: Shared<String, guests::Turns>,
+    /// For ourselves, of names below the same registered one: an eighth of both.
+    one_of_ours: usize,
     owners: Shared<String, guests::Turns>,
     /// For strangers, of names below the same registered one: an eighth of those for all.
     one_owners: usize,
@@ -60,6 +63,8 @@ impl Turns {
         Self {
             all: guests::Turns::new(all),
             ours: Semaphore::new(ours),
+            our_owners: Shared::default(),
+            one_of_ours: (look_ups / 8).max(1),
             owners: Shared::default(),
             one_owners: (all / 8).max(1),
             sites: Shared::default(),
@@ -71,6 +76,10 @@ impl Turns {
     pub(super) async fn take(&self, name: &Name, asker: Asker, place: IpAddr) -> Turn<'_> {
         match asker {
             Asker::Us => {
+                // Who owns a name chooses whether it is answered, and may have our components write to many of its own.
+                let turns = || guests::Turns::new(self.one_of_ours);
+                let owner = self.our_owners.get(owner(name), turns);
+                let turn = owner.take(place).await;
                 let one = tokio::select! {
                     biased;
                     // It is never closed.
@@ -79,7 +88,7 @@ impl Turns {
                 };
                 Turn {
                     _one: one,
-                    _owner: None,
+                    _owner: Some((turn, owner)),
                     _site: None,
                 }
             }
@@ -119,7 +128,7 @@ fn owner(name: &Name) -> String {
     }
 }
 
-/// Look-ups that are going on.
+/// Look-ups that are going on. Whoever's turn it is looks up; if it goes away, the next of those who wait does.
 #[derive(Debug, Default)]
 pub(super) struct Running(Shared<Question, OnceCell<Found>>);
 
@@ -127,25 +136,28 @@ pub(super) struct Running(Shared<Question, OnceCell<Found>>);
 pub(super) type Question = (Name, RecordType, Option<Network>);
 
 impl Running {
-    /// The one that is going on, or a new one: whoever comes first looks up.
+    /// The one that is going on for the same askers, or a new one.
     pub(super) fn join(
         &self,
         name: &Name,
         kind: RecordType,
         asker: Asker,
         place: IpAddr,
-    ) -> (Share<'_, Question, OnceCell<Found>>, Asker) {
-        let name = name.to_lowercase();
-        let ours = (name.clone(), kind, None);
-        let asker = match asker {
-            Asker::Stranger if self.0.has(&ours) => Asker::Us,
-            asker => asker,
-        };
+    ) -> Share<'_, Question, OnceCell<Found>> {
         let site = match asker {
             Asker::Us => None,
             Asker::Stranger => Some(Network::site(place)),
         };
-        (self.0.get((name, kind, site), OnceCell::new), asker)
+        let question = (name.to_lowercase(), kind, site);
+        self.0.get(question, OnceCell::new)
+    }
+
+    /// What comes of the one that is going on for ourselves. None: there is none, or we no longer want it. A stranger
+    /// does not go on with it, since it has neither our turn nor our time.
+    pub(super) async fn of_ours(&self, name: &Name, kind: RecordType) -> Option<Found> {
+        let ours = self.0.find(&(name.to_lowercase(), kind, None))?;
+        let given_up = || async { Err(()) };
+        ours.get_or_try_init(given_up).await.ok().cloned()
     }
 }
 
@@ -168,8 +180,17 @@ impl<K, V> Default for Shared<K, V> {
 }
 
 impl<K: Eq + Hash, V> Shared<K, V> {
-    fn has(&self, key: &K) -> bool {
-        self.lock().contains_key(key)
+    fn find(&self, key: &K) -> Option<Share<'_, K, V>>
+    where
+        K: Clone,
+    {
+        let value = Arc::clone(self.lock().get(key)?);
+        let key = key.clone();
+        Some(Share {
+            all: self,
+            key,
+            value,
+        })
     }
 
     fn get(&self, key: K, new: impl FnOnce() -> V) -> Share<'_, K, V>
@@ -218,6 +239,7 @@ mod tests {
         time::{Instant, sleep, timeout},
     };
 
+    use super::super::ResolveError;
     use super::*;
 
     const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -282,12 +304,21 @@ mod tests {
             others += 1;
         }
         assert_eq!(held.len(), all);
-        for _ in 0..ours {
-            held.push(turn(turns, "x.evil.test.", Asker::Us).await.unwrap());
+        // One owner has an eighth of ours, and strangers' take nothing of it.
+        let mut own = 0;
+        while let Some(one) = turn(turns, &format!("x{own}.evil.test."), Asker::Us).await {
+            held.push(one);
+            own += 1;
         }
-        assert!(turn(turns, "x.evil.test.", Asker::Us).await.is_none());
+        assert_eq!(own, ((all + ours) / 8).max(1));
+        for n in own..ours {
+            let name = format!("own{n}.test.");
+            held.push(turn(turns, &name, Asker::Us).await.unwrap());
+        }
+        assert!(turn(turns, "one-more.test.", Asker::Us).await.is_none());
         drop(held);
         assert!(turns.owners.lock().is_empty() && turns.sites.lock().is_empty());
+        assert!(turns.our_owners.lock().is_empty());
         assert!(turn(turns, "x.evil.test.", Asker::Stranger).await.is_some());
     }
 
@@ -335,22 +366,56 @@ mod tests {
     async fn who_asks_the_same_shares_a_look_up_and_nothing_is_left_of_it() {
         let running = Running::default();
         let (a, kind) = (name("a.test."), RecordType::A);
-        let (first, _) = running.join(&a, kind, Asker::Stranger, HERE);
-        let (second, _) = running.join(&name("A.test."), kind, Asker::Stranger, HERE);
+        let first = running.join(&a, kind, Asker::Stranger, HERE);
+        let second = running.join(&name("A.test."), kind, Asker::Stranger, HERE);
         assert!(Arc::ptr_eq(&first, &second));
-        let (elsewhere, _) = running.join(&a, kind, Asker::Stranger, site(1));
+        let elsewhere = running.join(&a, kind, Asker::Stranger, site(1));
         assert!(!Arc::ptr_eq(&first, &elsewhere));
-        drop(elsewhere);
-        // We begin our own, and strangers share that.
-        let (ours, _) = running.join(&a, kind, Asker::Us, HERE);
+        let ours = running.join(&a, kind, Asker::Us, HERE);
         assert!(!Arc::ptr_eq(&first, &ours));
-        let (third, whose) = running.join(&a, kind, Asker::Stranger, HERE);
-        assert!(Arc::ptr_eq(&third, &ours) && whose == Asker::Us);
-        let (other, _) = running.join(&a, RecordType::AAAA, Asker::Us, HERE);
+        let other = running.join(&a, RecordType::AAAA, Asker::Us, HERE);
         assert!(!Arc::ptr_eq(&other, &ours));
         drop(first);
-        assert_eq!(running.0.lock().len(), 3);
-        drop((second, ours, third, other));
+        assert_eq!(running.0.lock().len(), 4);
+        drop((second, elsewhere, ours, other));
         assert!(running.0.lock().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_stranger_waits_for_what_we_ask_and_does_not_go_on_with_it_in_our_turn() {
+        let running = Arc::new(Running::default());
+        let (a, kind) = (name("a.test."), RecordType::A);
+        assert_eq!(running.of_ours(&a, kind).await, None);
+        for answered in [true, false] {
+            let (begun, begins) = tokio::sync::oneshot::channel();
+            let (answer, answered_by) = tokio::sync::oneshot::channel();
+            let ours = {
+                let (running, a) = (Arc::clone(&running), a.clone());
+                tokio::spawn(async move {
+                    let mine = running.join(&a, kind, Asker::Us, HERE);
+                    let look_up = || async {
+                        begun.send(()).unwrap();
+                        answered_by.await.unwrap()
+                    };
+                    mine.get_or_init(look_up).await.clone()
+                })
+            };
+            begins.await.unwrap();
+            let stranger = {
+                let (running, a) = (Arc::clone(&running), a.clone());
+                tokio::spawn(async move { running.of_ours(&a, kind).await })
+            };
+            tokio::task::yield_now().await;
+            let found: Found = Err(ResolveError::Exhausted);
+            if answered {
+                answer.send(found.clone()).unwrap();
+                assert_eq!(ours.await.unwrap(), found);
+                assert_eq!(stranger.await.unwrap(), Some(found));
+            } else {
+                ours.abort();
+                assert_eq!(stranger.await.unwrap(), None);
+            }
+            assert!(running.0.lock().is_empty());
+        }
     }
 }
