@@ -1,6 +1,8 @@
 //! What domains publish about certificates by HTTPS (RFC 7711), and for how long that is remembered (§6).
 //!
-//! However many streams want to know about a domain, one fetches.
+//! However many streams to or from one network want to know about a domain, one fetches: it does so in the turns of that
+//! network. What was fetched is for all; what could not be had, or not yet, is for that network alone, since whoever is
+//! there has a hand in how long it takes.
 
 use std::{
     collections::HashMap,
@@ -15,12 +17,13 @@ use tokio::{
 use xmpp_stream::Domain;
 
 use super::{dial::Attempts, https::Fetch};
+use crate::guests::Network;
 use crate::tls::{
     Roots,
     posh::{Document, Fingerprints},
 };
 
-/// How many domains are remembered.
+/// How much is remembered.
 const ENTRIES: usize = 1024;
 /// How many bytes that may take, all together.
 const CAPACITY: usize = 1 << 20;
@@ -35,10 +38,13 @@ pub(crate) struct Posh {
 
 #[derive(Debug, Default)]
 struct Known {
-    entries: HashMap<Domain, Entry>,
+    entries: HashMap<About, Entry>,
     /// What they cost.
     bytes: usize,
 }
+
+/// A domain, and the network where it is being fetched or could not be had. None: it was fetched.
+type About = (Domain, Option<Network>);
 
 #[derive(Clone, Debug)]
 struct Entry {
@@ -83,7 +89,8 @@ impl Posh {
         fetch: &Fetch<'_>,
         within: Duration,
     ) -> Found {
-        let entry = self.entry(domain, roots);
+        let site = Network::site(fetch.source);
+        let entry = self.entry(domain, site, roots);
         let fetched = async {
             let found = match timeout(within, look_up(domain, fetch)).await {
                 Ok(found) => found,
@@ -95,47 +102,53 @@ impl Posh {
             };
             let until = Instant::now() + lifetime;
             let outcome = Outcome { found, until };
-            self.weigh(domain, &entry, outcome.size());
+            self.keep(domain, site, &entry, &outcome);
             outcome
         };
         entry.outcome.get_or_init(|| fetched).await.found.clone()
     }
 
-    /// What is remembered, or is being fetched; else a new entry.
-    fn entry(&self, domain: &Domain, roots: &Arc<Roots>) -> Entry {
+    /// What was fetched, or else what is being fetched or could not be had there; else a new entry.
+    fn entry(&self, domain: &Domain, site: Network, roots: &Arc<Roots>) -> Entry {
         let now = Instant::now();
         let mut known = self.lock();
-        if let Some(entry) = known.entries.get(domain)
-            && !entry.is_over(now)
-            && entry.roots == *roots
-        {
-            return entry.clone();
+        for site in [None, Some(site)] {
+            let about = (domain.clone(), site);
+            if let Some(entry) = known.entries.get(&about)
+                && !entry.is_over(now)
+                && entry.roots == *roots
+            {
+                return entry.clone();
+            }
+            known.remove(&about);
         }
-        known.remove(domain);
         let entry = Entry {
-            cost: 2 * size_of::<Entry>() + domain.as_str().len(),
+            cost: 2 * size_of::<(About, Entry)>() + domain.as_str().len(),
             roots: Arc::clone(roots),
             began: now,
             outcome: Arc::default(),
         };
-        known.bytes += entry.cost;
-        known.entries.insert(domain.clone(), entry.clone());
-        known.make_room(domain, now);
+        known.insert((domain.clone(), Some(site)), entry.clone(), now);
         entry
     }
 
-    /// What came of it takes so many bytes more.
-    fn weigh(&self, domain: &Domain, entry: &Entry, size: usize) {
+    /// What came of it: it takes more bytes, and what was fetched is for all.
+    fn keep(&self, domain: &Domain, site: Network, entry: &Entry, outcome: &Outcome) {
+        let now = Instant::now();
         let mut known = self.lock();
-        let Known { entries, bytes } = &mut *known;
+        let about = (domain.clone(), Some(site));
         // It may have been forgotten since.
-        if let Some(known) = entries.get_mut(domain)
-            && Arc::ptr_eq(&known.outcome, &entry.outcome)
-        {
-            known.cost += size;
-            *bytes += size;
+        let is_known = known.entries.get(&about);
+        if !is_known.is_some_and(|known| Arc::ptr_eq(&known.outcome, &entry.outcome)) {
+            return;
         }
-        known.make_room(domain, Instant::now());
+        known.remove(&about);
+        let mut entry = entry.clone();
+        entry.cost += outcome.size();
+        let site = outcome.found.is_err().then_some(site);
+        let about = (domain.clone(), site);
+        known.remove(&about);
+        known.insert(about, entry, now);
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
@@ -144,23 +157,30 @@ impl Posh {
 }
 
 impl Known {
-    /// Whatever is over goes first, then the oldest, but not this one.
-    fn make_room(&mut self, but: &Domain, now: Instant) {
+    /// There was none.
+    fn insert(&mut self, about: About, entry: Entry, now: Instant) {
+        self.bytes += entry.cost;
+        self.entries.insert(about.clone(), entry);
+        self.make_room(&about, now);
+    }
+
+    /// Whatever is over goes first, then the oldest of what was not fetched, then of the rest, but not this one.
+    fn make_room(&mut self, but: &About, now: Instant) {
         if self.fits() {
             return;
         }
         let Self { entries, bytes } = self;
-        entries.retain(|domain, entry| {
-            let stays = domain == but || !entry.is_over(now);
+        entries.retain(|about, entry| {
+            let stays = about == but || !entry.is_over(now);
             if !stays {
                 *bytes -= entry.cost;
             }
             stays
         });
         while !self.fits() {
-            let others = self.entries.iter().filter(|(domain, _)| *domain != but);
-            let oldest = others.min_by_key(|(_, entry)| entry.began);
-            let Some(oldest) = oldest.map(|(domain, _)| domain.clone()) else {
+            let others = self.entries.iter().filter(|(about, _)| *about != but);
+            let oldest = others.min_by_key(|((_, site), entry)| (site.is_none(), entry.began));
+            let Some(oldest) = oldest.map(|(about, _)| about.clone()) else {
                 return;
             };
             self.remove(&oldest);
@@ -171,8 +191,8 @@ impl Known {
         self.entries.len() <= ENTRIES && self.bytes <= CAPACITY
     }
 
-    fn remove(&mut self, domain: &Domain) {
-        if let Some(entry) = self.entries.remove(domain) {
+    fn remove(&mut self, about: &About) {
+        if let Some(entry) = self.entries.remove(about) {
             self.bytes -= entry.cost;
         }
     }
@@ -238,12 +258,73 @@ mod tests {
         Domain::parse(&format!("d{at}.example")).unwrap()
     }
 
+    fn site(n: u8) -> Network {
+        Network::site([192, 0, n, 1].into())
+    }
+
     fn failed(posh: &Posh, domain: &Domain, roots: &Arc<Roots>) -> bool {
+        failed_at(posh, domain, site(0), roots)
+    }
+
+    fn failed_at(posh: &Posh, domain: &Domain, site: Network, roots: &Arc<Roots>) -> bool {
         let outcome = Outcome {
             found: Err(String::new()),
             until: Instant::now() + FAILURE,
         };
-        posh.entry(domain, roots).outcome.set(outcome).is_ok()
+        let entry = posh.entry(domain, site, roots);
+        posh.keep(domain, site, &entry, &outcome);
+        entry.outcome.set(outcome).is_ok()
+    }
+
+    fn fetched() -> Outcome {
+        let hash = base64::engine::general_purpose::STANDARD.encode([7; 32]);
+        let text = format!("{{\"fingerprints\":[{{\"sha-256\":\"{hash}\"}}],\"expires\":86400}}");
+        let Ok(Document::Fingerprints(fingerprints)) = Document::parse(text.as_bytes()) else {
+            panic!("no document");
+        };
+        let url = String::new();
+        Outcome {
+            found: Ok(Arc::new(Published { fingerprints, url })),
+            until: Instant::now() + Duration::from_secs(86400),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_one_network_waits_for_or_cannot_have_is_fetched_for_another_and_shared_once_it_is_there()
+     {
+        let (posh, roots) = (Posh::default(), Arc::default());
+        let about = domain(0);
+        let waits = posh.entry(&about, site(0), &roots);
+        let same = posh.entry(&about, site(0), &roots);
+        assert!(Arc::ptr_eq(&waits.outcome, &same.outcome));
+        assert!(failed_at(&posh, &about, site(1), &roots));
+        assert!(!failed_at(&posh, &about, site(1), &roots));
+        let entry = posh.entry(&about, site(2), &roots);
+        posh.keep(&about, site(2), &entry, &fetched());
+        assert!(entry.outcome.set(fetched()).is_ok());
+        for n in 0..4 {
+            let known = posh.entry(&about, site(n), &roots);
+            assert!(Arc::ptr_eq(&known.outcome, &entry.outcome), "{n}");
+        }
+        // Who was still waiting changes nothing of that.
+        posh.keep(&about, site(0), &waits, &fetched());
+        let costs = |known: &Known| known.entries.values().map(|it| it.cost).sum::<usize>();
+        let known = posh.lock();
+        assert_eq!(costs(&known), known.bytes);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_could_not_be_had_goes_before_what_was_fetched() {
+        let (posh, roots) = (Posh::default(), Arc::default());
+        let entry = posh.entry(&domain(0), site(0), &roots);
+        posh.keep(&domain(0), site(0), &entry, &fetched());
+        assert!(entry.outcome.set(fetched()).is_ok());
+        for at in 1..2 * ENTRIES {
+            tokio::time::advance(Duration::from_millis(1)).await;
+            assert!(failed(&posh, &domain(at), &roots));
+        }
+        let known = posh.entry(&domain(0), site(1), &roots);
+        assert!(Arc::ptr_eq(&known.outcome, &entry.outcome));
     }
 
     #[tokio::test(start_paused = true)]
@@ -269,6 +350,7 @@ mod tests {
         assert!(failed(&posh, &domain(0), &roots));
         assert!(!failed(&posh, &domain(ENTRIES + 9), &roots));
     }
+
     #[tokio::test(start_paused = true)]
     async fn what_domains_publish_is_bounded_in_bytes() {
         let hash = base64::engine::general_purpose::STANDARD.encode([7; 64]);
@@ -283,8 +365,8 @@ mod tests {
             let found = Ok(Arc::new(Published { fingerprints, url }));
             let until = Instant::now() + Duration::from_secs(86400);
             let outcome = Outcome { found, until };
-            let entry = posh.entry(&domain(at), &roots);
-            posh.weigh(&domain(at), &entry, outcome.size());
+            let entry = posh.entry(&domain(at), site(0), &roots);
+            posh.keep(&domain(at), site(0), &entry, &outcome);
             assert!(entry.outcome.set(outcome).is_ok());
             tokio::time::advance(Duration::from_millis(1)).await;
         }
@@ -293,7 +375,7 @@ mod tests {
         assert!((64..256).contains(&known.entries.len()), "{known:?}");
         let costs = known.entries.values().map(|entry| entry.cost);
         assert_eq!(costs.sum::<usize>(), known.bytes);
-        assert!(known.entries.contains_key(&domain(ENTRIES - 1)));
-        assert!(!known.entries.contains_key(&domain(0)));
+        assert!(known.entries.contains_key(&(domain(ENTRIES - 1), None)));
+        assert!(!known.entries.contains_key(&(domain(0), None)));
     }
 }
