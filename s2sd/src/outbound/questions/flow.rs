@@ -143,7 +143,7 @@ impl Flow {
         let Asking {
             conn,
             outbound,
-            permit: _permit,
+            permit,
         } = asking;
         let mut stream = Stream {
             flow: self,
@@ -163,7 +163,12 @@ impl Flow {
             self.log("did not answer", stream.asked.len(), &closed.cause);
         }
         stream.fail(&closed);
-        let _ = timeout(LAST_WORDS, stream.conn.shut()).await;
+        // Who waits for the next stream does not wait until this one's peer reads.
+        let mut conn = stream.conn;
+        tokio::spawn(async move {
+            let _ = timeout(LAST_WORDS, conn.shut()).await;
+            drop(permit);
+        });
     }
 
     /// Its answers count for our own limit, beside its features.
