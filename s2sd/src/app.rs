@@ -338,15 +338,18 @@ impl Running {
             bounced,
             unanswerable,
             dropped,
+            too_late,
         } = self.router.tally().counts() - before;
         let left = lanes.waiting();
-        if dropped + u64::try_from(left).unwrap_or(u64::MAX) > 0 || !closed {
+        let left = u64::try_from(left).unwrap_or(u64::MAX);
+        if dropped.max(too_late).max(left) > 0 || !closed {
             warn!(
                 to_peers,
                 to_components,
                 bounced,
                 unanswerable,
                 dropped,
+                too_late,
                 left,
                 closed,
                 "what became of stanzas while stopping"

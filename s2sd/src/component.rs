@@ -37,6 +37,7 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 const HANDOVER: Duration = Duration::from_secs(5);
 const BATCH: usize = 256;
 
+mod farewell;
 mod faults;
 
 /// Serves the component until it leaves.
@@ -64,7 +65,7 @@ pub(crate) async fn serve(router: Arc<Router>, tcp: TcpStream, admission: Admiss
             }
             Err((last, closed)) => {
                 conn.send(&last);
-                conn.close(LAST_WORDS, &closed).await;
+                conn.close(LAST_WORDS).await;
                 not_attached(&closed);
             }
         }
@@ -213,6 +214,8 @@ struct Serving<'a> {
     ignored: Faults,
     /// The stanza for which the stream ended.
     broken: Option<PeerText>,
+    /// Our end tag is written: nothing follows it.
+    is_ending: bool,
 }
 
 /// A stanza in the connection's buffer: where in the stream it begins and ends.
@@ -257,6 +260,7 @@ async fn run(router: &Arc<Router>, house: &House, conn: Conn, attached: Attached
         refused: Faults::default(),
         ignored: Faults::default(),
         broken: None,
+        is_ending: false,
     };
     let closed = serving.serve(&link.replaced).await;
     serving.end(&link, &closed).await;
@@ -414,7 +418,8 @@ impl Serving<'_> {
     /// A component that does not read its errors gets no more of them.
     fn refuse(&mut self, element: &Element, error: &StanzaError) {
         let domain = self.attached.domain();
-        let reply = faults::reply(element, error, domain).filter(|_| self.conn.has_room());
+        let may_answer = !self.is_ending && self.conn.has_room();
+        let reply = faults::reply(element, error, domain).filter(|_| may_answer);
         let answered = reply.is_some();
         if let Some(reply) = reply {
             self.conn.send(&reply);
@@ -463,97 +468,5 @@ impl Serving<'_> {
         self.router.tally().to_components(count);
         release(&mut self.unwritten);
         release(&mut self.next);
-    }
-
-    fn goodbye(&mut self, condition: Condition, cause: Cause) -> Closed {
-        self.last_words(&StreamError::new(condition));
-        Closed { by: By::Us, cause }
-    }
-
-    fn last_words(&mut self, error: &StreamError) {
-        self.conn.send(&error.to_bytes());
-        self.conn.send(b"</stream:stream>");
-    }
-
-    /// Whether the socket has taken whole elements alone, so that something may be said between them.
-    fn is_between(&self) -> bool {
-        let written = self.conn.written();
-        let first = self.unwritten.front();
-        self.conn.is_flushed() || first.is_some_and(|first| first.bytes.start == written)
-    }
-
-    /// What was not written goes to the connection that took over, or back to its sender.
-    ///
-    /// The link stays until then: what comes meanwhile waits behind, and has the same way.
-    async fn end(mut self, link: &Link, closed: &Closed) {
-        let is_replaced = closed.cause == Cause::Replaced;
-        if !is_replaced {
-            let farewell = async {
-                match closed.cause {
-                    // It may go on writing until it has read what came back to it.
-                    Cause::Shutdown => {
-                        let within = LAST_WORDS.min(self.house.config.limits.drain / 8);
-                        self.conn.close_and_hear(within).await;
-                    }
-                    _ => self.conn.close(LAST_WORDS, closed).await,
-                }
-            };
-            tokio::select! {
-                () = farewell => {}
-                () = link.replaced.cancelled() => {}
-            }
-        }
-        self.settle();
-        let may_speak = is_replaced && self.is_between();
-        let mut left: Vec<Stanza> = self.unwritten.drain(..).map(|it| it.stanza).collect();
-        left.extend(self.next.drain(..));
-        self.queue.close();
-        // Until the last of those who were sending has sent.
-        while self.queue.receive(&mut left, BATCH).await > 0 {}
-        let domain = self.attached.domain().clone();
-        let stanzas = left.len();
-        let taken_over = match self.router.detach(&domain, link) {
-            None => false,
-            Some(successor) => match successor.send(left) {
-                Ok(()) => {
-                    left = Vec::new();
-                    true
-                }
-                Err(back) => {
-                    left = back;
-                    false
-                }
-            },
-        };
-        self.tell(closed, stanzas, taken_over);
-        for stanza in left {
-            self.router.component_left(stanza);
-        }
-        if is_replaced {
-            // Its successor has what this connection was still to be written.
-            self.conn.discard();
-            if may_speak {
-                self.last_words(&StreamError::new(Condition::Conflict));
-            }
-            self.conn.close(LAST_WORDS, closed).await;
-        }
-    }
-
-    fn tell(&self, closed: &Closed, left: usize, taken_over: bool) {
-        let domain = self.attached.domain();
-        let (by, cause) = (closed.by.name(), closed.cause.name());
-        let (refused, ignored) = (self.refused.unsaid(), self.ignored.unsaid());
-        if refused > 0 || ignored > 0 {
-            info!(%domain, refused, ignored, "more of the component's stanzas and elements were refused and ignored");
-        }
-        let stanza = self.broken.as_ref().map(tracing::field::display);
-        let told = faults::told(closed);
-        if faults::is_fault(closed) {
-            warn!(%domain, by, cause, stanza, left, "component left: {told}");
-        } else if left > 0 && !taken_over {
-            warn!(%domain, by, cause, left, "component left, with stanzas on the way to it: {told}");
-        } else {
-            info!(%domain, by, cause, left, "component left: {told}");
-        }
     }
 }

@@ -13,9 +13,8 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use crate::budget::{Account, Charge};
-use crate::closed::{Cause, Closed};
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncReadExt as _, AsyncWrite};
+use tokio::io::{AsyncRead as _, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep, timeout};
 use tokio_rustls::TlsStream;
@@ -26,7 +25,7 @@ use xmpp_stream::{Boundary, Codec, DecodeError, Frame, Limits};
 /// How much is read at once.
 const READ: usize = 32 * 1024;
 /// So much of what a peer still says is listened to when a stream is over.
-const HEAR_OUT: usize = 16 * 1024 * 1024;
+pub(crate) const HEAR_OUT: usize = 16 * 1024 * 1024;
 /// From here on nothing more is taken from a queue until the socket took some: the bound of the write buffer, give or
 /// take one stanza.
 const ENOUGH_TO_WRITE: usize = 256 * 1024;
@@ -415,59 +414,44 @@ impl Conn {
             .map(|_| ())
     }
 
-    /// Says goodbye, and hears the peer out for a moment: a socket closed over unread bytes is reset, and a reset may
-    /// overtake our last words.
-    /// Who ends in peace has read everything and is not waited for.
-    pub(crate) async fn close(&mut self, within: Duration, closed: &Closed) {
-        let in_peace = matches!(
-            closed.cause,
-            Cause::Finished | Cause::Idle | Cause::Shutdown | Cause::Replaced | Cause::Lost(_)
-        );
-        self.part(within, in_peace).await;
-    }
-
-    /// The same with a peer that may still be writing, whatever the end is for.
-    pub(crate) async fn close_and_hear(&mut self, within: Duration) {
-        self.part(within, false).await;
-    }
-
-    async fn part(&mut self, within: Duration, in_peace: bool) {
+    /// Says goodbye, and hears the peer out, whatever the end is for: a socket that is closed while bytes come, or are
+    /// unread, is reset, and a reset takes back what the kernel has of our last words, and of the stanzas before them.
+    pub(crate) async fn close(&mut self, within: Duration) {
         // What was not understood will not be.
         self.read = BytesMut::new();
         self.allocated = 0;
         self.count();
-        let goodbye = async {
-            self.shut().await?;
-            if in_peace {
-                return Ok(());
+        let mut rest = vec![0; SMALL];
+        let (mut is_shut, mut is_over, mut heard) = (false, false, 0);
+        // Both at once: the peer may read no more before it has written all.
+        let goodbye = std::future::poll_fn(|cx| {
+            if !is_shut && let Poll::Ready(shut) = self.poll_shut(cx) {
+                is_shut = true;
+                is_over |= shut.is_err();
             }
-            let tcp = match &mut self.io {
-                Io::Plain(tcp) => tcp,
-                Io::Tls(tls) => tls.get_mut().0,
-                Io::Taken => return Ok(()),
-            };
-            let mut rest = vec![0; SMALL];
-            let mut heard = 0;
-            while heard < HEAR_OUT {
-                match tcp.read(&mut rest).await? {
-                    0 => break,
-                    more => heard += more,
-                }
+            while !is_over && let Poll::Ready(read) = self.io.poll_skip(cx, &mut rest) {
+                let read = read.unwrap_or(0);
+                heard += read;
+                is_over = read == 0 || heard >= HEAR_OUT;
             }
-            io::Result::Ok(())
-        };
+            match is_shut && is_over {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        });
         // Whatever comes of it, the connection is over.
         let _ = timeout(within, goodbye).await;
     }
 
-    /// Says goodbye: writes what is queued and ends our direction (TLS `close_notify`, then TCP).
+    /// Says goodbye: writes what is queued and ends our direction (TLS `close_notify`, then TCP). That is enough where
+    /// nothing of what was written counts as sent; else see [`Conn::close`].
     pub(crate) async fn shut(&mut self) -> io::Result<()> {
-        self.flush().await?;
-        std::future::poll_fn(|cx| match self.io.as_write() {
-            Ok(io) => io.poll_shutdown(cx),
-            Err(error) => Poll::Ready(Err(error)),
-        })
-        .await
+        std::future::poll_fn(|cx| self.poll_shut(cx)).await
+    }
+
+    fn poll_shut(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_write(cx))?;
+        self.io.as_write()?.poll_shutdown(cx)
     }
 }
 
@@ -479,4 +463,19 @@ impl Io {
             Self::Taken => Err(io::ErrorKind::NotConnected.into()),
         }
     }
+
+    /// Reads past what comes, however it is encrypted.
+    fn poll_skip(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        let tcp = match self {
+            Self::Plain(tcp) => tcp,
+            Self::Tls(tls) => tls.get_mut().0,
+            Self::Taken => return Poll::Ready(Ok(0)),
+        };
+        let mut into = ReadBuf::new(into);
+        ready!(Pin::new(tcp).poll_read(cx, &mut into))?;
+        Poll::Ready(Ok(into.filled().len()))
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -67,6 +67,8 @@ struct Driver {
     proved: bool,
     /// Our last word is said: the peer is still heard, and nothing more is written.
     is_ending: bool,
+    /// Then not any longer.
+    heard_out: Option<Instant>,
 }
 
 /// Serves the stream until it ends.
@@ -99,6 +101,7 @@ pub(crate) async fn serve(
                     held: None,
                     proved: false,
                     is_ending: false,
+                    heard_out: None,
                     house: Arc::clone(&house),
                 };
                 let inbound = Inbound::new(house, Box::new(Dice), transport, began)
@@ -212,7 +215,7 @@ impl Driver {
         // Nobody waits for an answer any more, and what questions hold is given back.
         self.questions = JoinSet::new();
         // What the machine said last is still to be written.
-        self.conn.close(LAST_WORDS, &closed).await;
+        self.conn.close(LAST_WORDS).await;
         report(&closed, self.proved);
     }
 
@@ -232,9 +235,9 @@ impl Driver {
         let idle = pause.unwrap_or(self.heard).max(self.heard) + idle;
         let reading = listens && pause.is_none() && self.conn.has_room();
         let received = self.conn.received();
-        let end = match self.is_ending {
-            true => idle,
-            false => deadline.map_or(idle, |deadline| deadline.min(idle)),
+        let end = match (self.is_ending, self.heard_out) {
+            (true, heard_out) => heard_out.map_or(idle, |heard_out| heard_out.min(idle)),
+            (false, _) => deadline.map_or(idle, |deadline| deadline.min(idle)),
         };
         let late = self.conn.whole_until(limits.stanza_time);
         let until = late.map_or(end, |late| late.min(end));
@@ -258,10 +261,9 @@ impl Driver {
                     None => InboundEvent::Idle,
                 })
             }
-            () = self.admission.replaced() => Some(InboundEvent::Replaced),
+            () = self.admission.replaced(), if !self.is_ending => Some(InboundEvent::Replaced),
             Ok(()) = self.reloads.changed() => Some(InboundEvent::Reloaded(self.router.means().house())),
             () = self.router.means().stop.cancelled(), if !self.is_ending => {
-                self.heard = Instant::now();
                 // What it has on the way is taken as fast as it comes: there is no later.
                 self.paces = Kept::default();
                 self.held = None;
@@ -347,7 +349,11 @@ impl Driver {
                     Err(closed) => return Err(closed),
                 }
             }
-            self.is_ending |= result.as_ref().is_ok_and(|inbound| inbound.is_ending());
+            if !self.is_ending && result.as_ref().is_ok_and(|inbound| inbound.is_ending()) {
+                self.is_ending = true;
+                self.heard = Instant::now();
+                self.heard_out = Some(self.heard + self.house.config.limits.drain);
+            }
             match (result, answers.is_empty()) {
                 (Ok(next), false) => result = next.handle(answers.remove(0), &mut effects),
                 (result, _) => {

@@ -24,6 +24,7 @@ pub(crate) struct Tally {
     bounced: AtomicU64,
     unanswerable: AtomicU64,
     dropped: AtomicU64,
+    too_late: AtomicU64,
     lost: Mutex<Lost>,
 }
 
@@ -49,6 +50,8 @@ pub(crate) struct Counts {
     pub(crate) unanswerable: u64,
     /// Answers and bounces of ours for which there was no room.
     pub(crate) dropped: u64,
+    /// Sent by components after our end tag, while this server stopped.
+    pub(crate) too_late: u64,
 }
 
 impl Tally {
@@ -70,6 +73,11 @@ impl Tally {
     /// One was given up that nobody is told of.
     pub(crate) fn unanswerable(&self) {
         self.unanswerable.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One came from a component when nothing could become of it any more.
+    pub(crate) fn too_late(&self) {
+        self.too_late.fetch_add(1, Ordering::Relaxed);
     }
 
     /// What was for this domain is dropped. `true`: the caller has to see to it that [`Tally::tell`] is called, after
@@ -109,12 +117,20 @@ impl Tally {
 
     /// As it stands.
     pub(crate) fn counts(&self) -> Counts {
-        let [to_peers, to_components, bounced, unanswerable, dropped] = [
+        let [
+            to_peers,
+            to_components,
+            bounced,
+            unanswerable,
+            dropped,
+            too_late,
+        ] = [
             &self.to_peers,
             &self.to_components,
             &self.bounced,
             &self.unanswerable,
             &self.dropped,
+            &self.too_late,
         ]
         .map(|count| count.load(Ordering::Relaxed));
         Counts {
@@ -123,6 +139,7 @@ impl Tally {
             bounced,
             unanswerable,
             dropped,
+            too_late,
         }
     }
 
@@ -141,6 +158,7 @@ impl Sub for Counts {
             bounced: self.bounced - earlier.bounced,
             unanswerable: self.unanswerable - earlier.unanswerable,
             dropped: self.dropped - earlier.dropped,
+            too_late: self.too_late - earlier.too_late,
         }
     }
 }

@@ -6,9 +6,10 @@ mod log;
 use std::collections::BTreeSet;
 
 use s2sd_tests::{
+    component::attach,
     neighbour::Neighbour,
     wire::Event,
-    world::{Daemon, SOON, World},
+    world::{Daemon, SECRET, SOON, World},
 };
 use xmpp_stream::{Element, ns};
 
@@ -136,4 +137,33 @@ async fn a_peer_that_never_ends_its_stream_holds_up_nothing() {
         .expect("stopping takes too long");
     let end = format!("{:#}", component.ended().await);
     assert!(end.contains("SystemShutdown"), "{end}");
+}
+
+/// After our end tag nothing can be answered, and there is no lane any more.
+#[tokio::test]
+async fn what_a_component_sends_when_nothing_can_become_of_it_is_counted() {
+    const ALL: usize = 23;
+    let log = log::log();
+    let mut world = World::new().unwrap();
+    world.start(daemon("")).await.unwrap();
+    let door = world.daemon("here.test").unwrap().components[0];
+    let mut component = attach(door, "here.test", SECRET, SOON).await.unwrap();
+    let goes_on = async {
+        let Event::Element(error) = component.next(SOON).await.unwrap() else {
+            panic!("no stream error");
+        };
+        assert!(error.is(ns::STREAMS, "error"), "{error:?}");
+        let late = "<message from='here.test' to='far.test'/>".repeat(ALL);
+        component.send(late + "</stream:stream>").await.unwrap();
+        assert!(matches!(component.next(SOON).await.unwrap(), Event::Footer));
+        component.next(SOON).await.unwrap();
+    };
+    let (stopped, ()) = tokio::join!(world.stop("here.test"), goes_on);
+    stopped.unwrap();
+    log.line(&[
+        "WARN",
+        "what became of stanzas while stopping",
+        "dropped=0",
+        "too_late=23",
+    ]);
 }

@@ -312,6 +312,34 @@ async fn an_element_has_so_much_time_whoever_sends_it() {
     bystander.was_well().await.unwrap();
 }
 
+/// It had something on the way when it was told that it had been silent for too long.
+#[tokio::test]
+async fn what_comes_after_a_stream_was_ended_as_idle_arrives() {
+    let mut world = World::new().unwrap();
+    let daemon = Bystander::daemon("here.test")
+        .policy("tls = 'optional'\nauth = ['dialback']")
+        .tables("[limits]\nidle = '2s'\n");
+    world.start(daemon).await.unwrap();
+    let neighbour = Neighbour::at(&mut world, "far.test").await.unwrap();
+    let mut component = world.component("here.test").await.unwrap();
+    let mut peer = neighbour
+        .proved(&world, "here.test", "here.test")
+        .await
+        .unwrap();
+    let end = peer.next().await.unwrap();
+    assert!(matches!(end, Event::Footer), "{end:?}");
+    for id in ["1", "2"] {
+        let stanza = format!("<message from='far.test' to='here.test' id='{id}'/>");
+        peer.send(stanza).await.unwrap();
+    }
+    peer.send("</stream:stream>").await.unwrap();
+    for id in ["1", "2"] {
+        let got = component.expect("a message", SOON, |_| true).await.unwrap();
+        assert_eq!(got.id().as_deref(), Some(id));
+    }
+    peer.expect_closed().await.unwrap();
+}
+
 /// What both streams below do, for longer than the daemon waits for a stanza.
 const IDLE: Duration = Duration::from_secs(6);
 

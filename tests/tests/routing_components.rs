@@ -216,6 +216,33 @@ async fn a_second_connection_takes_the_place_of_the_first() {
 }
 
 #[tokio::test]
+async fn what_a_connection_had_on_the_way_when_another_took_its_place_arrives() {
+    const ALL: usize = 100;
+    let (mut world, bystander) = here("").await;
+    let mut neighbour = Neighbour::at(&mut world, "far.test").await.unwrap();
+    let mut first = attached(&world).await;
+    let _second = attached(&world).await;
+    let Event::Element(error) = first.next(SOON).await.unwrap() else {
+        panic!("no stream error");
+    };
+    assert!(error.is(ns::STREAMS, "error"), "{error:?}");
+    assert!(matches!(first.next(SOON).await.unwrap(), Event::Footer));
+    for id in 0..ALL {
+        // What is wrong with these is not answered any more.
+        let text = format!(
+            "<message from='else.test' to='far.test'/><message from='here.test' to='far.test' id='{id}'/>"
+        );
+        first.send(text).await.unwrap();
+    }
+    first.send("</stream:stream>").await.unwrap();
+    for id in 0..ALL {
+        let got = neighbour.next().await.unwrap().stanza;
+        assert_eq!(got.id().unwrap(), id.to_string());
+    }
+    bystander.was_well().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_component_that_does_not_read_pauses_who_writes_to_it_and_nobody_else() {
     // The bystander's component has the same bounds.
     let (mut world, mut bystander) = here("[queue]\nstanzas = 10\n").await;

@@ -624,7 +624,7 @@ impl LaneTask {
             true => LAST_WORDS.min(self.house.config.limits.drain / 8),
             false => LAST_WORDS,
         };
-        conn.close(within, &closed).await;
+        conn.close(within).await;
         self.over(conn.written(), unwritten, closed);
     }
 

@@ -159,8 +159,8 @@ pub struct Inbound {
     proved: Vec<Authorized>,
     by_sasl: bool,
     sasl_failures: usize,
-    /// We ended the stream, and the peer has not yet.
-    is_ending: bool,
+    /// We ended the stream for this, and the peer has not yet.
+    ending: Option<Cause>,
     deadline: Instant,
 }
 
@@ -212,7 +212,7 @@ impl Inbound {
             proved: Vec::new(),
             by_sasl: false,
             sasl_failures: 0,
-            is_ending: false,
+            ending: None,
             deadline,
             house,
         })
@@ -249,7 +249,7 @@ impl Inbound {
 
     /// Whether we said our last word, and only hear what the peer still sends.
     pub fn is_ending(&self) -> bool {
-        self.is_ending
+        self.ending.is_some()
     }
 
     /// What carries the stream.
@@ -320,10 +320,7 @@ impl Inbound {
             )),
             InboundEvent::Idle => {
                 self.send_footer(out);
-                Err(Closed {
-                    by: By::Us,
-                    cause: Cause::Idle,
-                })
+                self.end(Cause::Idle)
             }
             InboundEvent::Reloaded(house) => match self.not_admitted_by(&house, out) {
                 Some(closed) => Err(closed),
@@ -337,36 +334,35 @@ impl Inbound {
                 let error = StreamError::new(Condition::ResourceConstraint)
                     .with_text("your domain opened a new stream and this one was silent");
                 self.send_error(&error, out);
-                Err(Closed {
-                    by: By::Us,
-                    cause: Cause::Replaced,
-                })
+                self.end(Cause::Replaced)
             }
-            InboundEvent::Shutdown if self.is_ending => Err(self.shut_down()),
             InboundEvent::Shutdown => {
-                self.send_error(&StreamError::new(Condition::SystemShutdown), out);
-                // RFC 6120 §4.4: what the peer still sends is processed, until it ends the stream too.
-                if self.is_authenticated() && matches!(self.stage, Stage::Open(_)) {
-                    self.is_ending = true;
-                    return Ok(self);
+                if let Some(cause) = self.ending {
+                    return Err(Closed { by: By::Us, cause });
                 }
-                Err(self.shut_down())
+                self.send_error(&StreamError::new(Condition::SystemShutdown), out);
+                self.end(Cause::Shutdown)
             }
         }
     }
 
-    fn shut_down(&self) -> Closed {
-        Closed {
-            by: By::Us,
-            cause: Cause::Shutdown,
+    /// We ended the stream, and not for anything that the peer did: what it still sends is processed, until it ends it too
+    /// (RFC 6120 §4.4).
+    fn end(mut self: Box<Self>, cause: Cause) -> Step {
+        if self.is_authenticated() && matches!(self.stage, Stage::Open(_)) {
+            self.ending = Some(cause);
+            return Ok(self);
         }
+        Err(Closed { by: By::Us, cause })
     }
 
     fn frame(mut self: Box<Self>, frame: Frame, out: &mut Out) -> Step {
         match frame {
             Frame::Whitespace => Ok(self),
-            Frame::Footer if self.is_ending => Err(self.shut_down()),
             Frame::Footer => {
+                if let Some(cause) = self.ending {
+                    return Err(Closed { by: By::Us, cause });
+                }
                 self.send_footer(out);
                 Err(Closed {
                     by: By::Peer,
@@ -427,7 +423,7 @@ impl Inbound {
                 Err(error) => Err(self.refuse_with(error.0, error.1, out)),
             };
         }
-        if self.is_ending && element.namespace() != ns::STREAMS {
+        if self.ending.is_some() && element.namespace() != ns::STREAMS {
             // Nothing can be answered any more.
             self.stage = Stage::Open(offer);
             return Ok(self);
