@@ -21,6 +21,7 @@ use self::faults::Faults;
 use crate::budget::{Account, Owner};
 use crate::closed::{By, Cause, Closed};
 use crate::conn::{self, Conn, Io, Progress};
+use crate::fate::Fate;
 use crate::guests::{Admission, Throttle};
 use crate::lane::{pop_front_if, release};
 use crate::means::{Dice, Means};
@@ -208,6 +209,8 @@ struct Serving<'a> {
     unwritten: VecDeque<Unwritten>,
     /// Taken from the queue, not yet in the buffer.
     next: VecDeque<Stanza>,
+    /// What the kernel took, and may not have delivered.
+    fate: Fate,
     last_target: Option<Domain>,
     moved: Instant,
     refused: Faults,
@@ -255,6 +258,7 @@ async fn run(router: &Arc<Router>, house: &House, conn: Conn, attached: Attached
         queue,
         unwritten: VecDeque::new(),
         next,
+        fate: Fate::default(),
         last_target: None,
         moved: Instant::now(),
         refused: Faults::default(),
@@ -465,6 +469,8 @@ impl Serving<'_> {
             self.moved = Instant::now();
             count += 1;
         }
+        let patience = self.house.config.limits.stall;
+        self.fate.took(Instant::now(), count, patience);
         self.router.tally().to_components(count);
         release(&mut self.unwritten);
         release(&mut self.next);

@@ -10,7 +10,7 @@
 //! | layer | modules | what |
 //! |---|---|---|
 //! | 0 words | `config`, `closed`, `peer_text` | what is configured; why a stream ended; what strangers say |
-//! | 1 pure | `negotiate`, `budget`, `stanza`, `strays`, `lane`, `pace`, `services`, `guests::connections`, `guests::known`, `guests::network`, `guests::refusals`, `guests::rotation`, `guests::throttle`, `tls::alert`, `tls::chain`, `tls::dane`, `tls::facts`, `tls::identity`, `tls::judgement`, `tls::posh`, `tls::revocation`, `tls::roots`, `tls::strict`, `tls::trust`, `resolve::plan`, `resolve::special`, `probe::findings`, `probe::trouble`, `probe::verdict` | decisions: no tokio, no clock, no file |
+//! | 1 pure | `negotiate`, `budget`, `fate`, `stanza`, `strays`, `lane`, `pace`, `services`, `guests::connections`, `guests::known`, `guests::network`, `guests::refusals`, `guests::rotation`, `guests::throttle`, `tls::alert`, `tls::chain`, `tls::dane`, `tls::facts`, `tls::identity`, `tls::judgement`, `tls::posh`, `tls::revocation`, `tls::roots`, `tls::strict`, `tls::trust`, `resolve::plan`, `resolve::special`, `probe::findings`, `probe::trouble`, `probe::verdict` | decisions: no tokio, no clock, no file |
 //! | 2 io | `conn`, `descriptors`, `machine`, `sockets`, `tls`, `resolve`, `queue`, `guests`, `means`, `witness` | bytes, certificates, the DNS |
 //! | 3 flow | `router`, `tally`, `inbound`, `outbound`, `component`, `listen` | who passes what to whom |
 //! | 4 house | `admin`, `app`, `logging`, `probe`, `cli`, `demo` | the assembly and its commands |
@@ -30,6 +30,7 @@ mod conn;
 #[cfg(feature = "demo")]
 pub mod demo;
 mod descriptors;
+mod fate;
 mod guests;
 mod inbound;
 pub mod lane;

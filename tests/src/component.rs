@@ -15,7 +15,17 @@ pub async fn attach(
     secret: &str,
     within: Duration,
 ) -> anyhow::Result<Wire> {
-    let mut wire = Wire::connect(addr, within).await?;
+    let wire = Wire::connect(addr, within).await?;
+    attach_over(wire, domain, secret, within).await
+}
+
+/// The same by a connection that exists.
+pub async fn attach_over(
+    mut wire: Wire,
+    domain: &str,
+    secret: &str,
+    within: Duration,
+) -> anyhow::Result<Wire> {
     let (connecting, header) = Connecting::new(domain, secret);
     let mut text = BytesMut::new();
     header.write(&mut text);

@@ -21,6 +21,7 @@ pub mod https;
 mod hub;
 pub mod journal;
 pub mod neighbour;
+pub mod networks;
 pub mod odd;
 pub mod party;
 pub mod peer;

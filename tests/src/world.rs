@@ -19,7 +19,7 @@ use std::{
     collections::BTreeMap,
     fmt::Write as _,
     fs,
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
@@ -53,6 +53,7 @@ use crate::{
 pub struct Daemon {
     domain: String,
     more_domains: Vec<String>,
+    address: IpAddr,
     certificate: Certificate,
     direct_tls: bool,
     policy: String,
@@ -75,6 +76,7 @@ impl Daemon {
         Self {
             domain: domain.to_owned(),
             more_domains: Vec::new(),
+            address: LOOPBACK.into(),
             certificate: Certificate::Leaf(Leaf::domain(domain)),
             direct_tls: false,
             policy: String::new(),
@@ -83,6 +85,13 @@ impl Daemon {
             dnssec: "use".to_owned(),
             resolv_conf: false,
         }
+    }
+
+    /// Listens at this address, where it is not loopback.
+    #[must_use]
+    pub fn at(self, address: impl Into<IpAddr>) -> Self {
+        let address = address.into();
+        Self { address, ..self }
     }
 
     /// Reads from a file `resolv.conf` beside its `s2sd.toml` whom to ask: at first the world's zone server.
@@ -181,11 +190,11 @@ impl Daemon {
 
     fn toml(&self, dns: SocketAddr, dnssec: Option<&str>, has_certificate: bool) -> String {
         let mut toml = String::new();
-        let any = "['127.0.0.1:0']";
-        let direct = if self.direct_tls { any } else { "[]" };
+        let any = format!("['{}']", SocketAddr::new(self.address, 0));
+        let direct = if self.direct_tls { &any } else { "[]" };
         let _ = write!(
             toml,
-            "data_dir = 'data'\n[listen]\ns2s = {any}\ns2s_tls = {direct}\ncomponents = {any}\nadmin = {any}\n\
+            "data_dir = 'data'\n[listen]\ns2s = {any}\ns2s_tls = {direct}\ncomponents = {any}\nadmin = ['127.0.0.1:0']\n\
              [dns]\n"
         );
         let _ = match self.resolv_conf {
@@ -559,6 +568,11 @@ fn host(domain: &str, addr: SocketAddr) -> String {
 pub struct RawServer(TcpListener);
 
 impl RawServer {
+    /// With a listener that exists.
+    pub fn over(listener: TcpListener) -> Self {
+        Self(listener)
+    }
+
     /// The next connection.
     pub async fn accept(&self) -> anyhow::Result<Peer> {
         Peer::accept(&self.0).await

@@ -128,7 +128,20 @@ impl Serving<'_> {
         }
     }
 
-    fn tell(&self, closed: &Closed, left: usize, taken_over: bool) {
+    /// How many stanzas the component may not have: none where it closed the connection itself, since the kernel ends one
+    /// that has unread data with a reset.
+    fn unknown(&mut self, closed: &Closed) -> u64 {
+        let patience = self.house.config.limits.stall;
+        match (closed.by, &closed.cause) {
+            (By::World, Cause::Lost(_)) | (By::Us, Cause::Timeout(_)) => {
+                self.fate.unknown(Instant::now(), patience)
+            }
+            _ => 0,
+        }
+    }
+
+    fn tell(&mut self, closed: &Closed, left: usize, taken_over: bool) {
+        let unknown = self.unknown(closed);
         let domain = self.attached.domain();
         let (by, cause) = (closed.by.name(), closed.cause.name());
         let (refused, ignored) = (self.refused.unsaid(), self.ignored.unsaid());
@@ -143,6 +156,15 @@ impl Serving<'_> {
             warn!(%domain, by, cause, left, "component left, with stanzas on the way to it: {told}");
         } else {
             info!(%domain, by, cause, left, "component left: {told}");
+        }
+        if unknown > 0 {
+            let seconds = self.house.config.limits.stall.as_secs();
+            warn!(
+                %domain,
+                unknown,
+                seconds,
+                "the connection broke: what was sent last may not have arrived, {unknown} stanzas at most"
+            );
         }
     }
 }

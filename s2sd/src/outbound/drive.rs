@@ -16,12 +16,12 @@ use xmpp_stream::{ContentNamespace, Context, Element, ErrorType, StanzaCondition
 
 use super::carried::Carried;
 use super::connector::{self, Outcome, Ready};
-use super::fate::Fate;
 use super::lanes::{Lanes, Signs};
 use super::stall::Stall;
 use crate::closed::{By, Cause, Closed, cause_element};
 use crate::conn::{Conn, Progress};
 use crate::descriptors::Permit;
+use crate::fate::Fate;
 use crate::lane::{Lane, LaneEffect, LaneEvent, Patience, Waiting, pop_front_if, release};
 use crate::means::Dice;
 use crate::negotiate::{

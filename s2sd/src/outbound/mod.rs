@@ -5,7 +5,6 @@ mod carried;
 pub(crate) mod clock;
 pub(crate) mod connector;
 mod drive;
-mod fate;
 mod lanes;
 pub(crate) mod onlooker;
 mod questions;

@@ -12,11 +12,11 @@ const PARTS: u32 = 32;
 
 /// What the kernel took lately.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Fate(VecDeque<(Instant, u64)>);
+pub(crate) struct Fate(VecDeque<(Instant, u64)>);
 
 impl Fate {
     /// It took so many stanzas. `patience` is how long something may go unacknowledged.
-    pub(super) fn took(&mut self, now: Instant, stanzas: u64, patience: Duration) {
+    pub(crate) fn took(&mut self, now: Instant, stanzas: u64, patience: Duration) {
         if stanzas == 0 {
             return;
         }
@@ -30,7 +30,7 @@ impl Fate {
     }
 
     /// How many may not have arrived.
-    pub(super) fn unknown(&mut self, now: Instant, patience: Duration) -> u64 {
+    pub(crate) fn unknown(&mut self, now: Instant, patience: Duration) -> u64 {
         self.forget(now, patience);
         self.0.iter().map(|(_, count)| count).sum()
     }

@@ -1,0 +1,243 @@
+//! A peer or a component that is gone without a word: its machine has lost its power, or the way there is a black hole. Nothing
+//! ends the connection, and nothing comes back.
+#![allow(clippy::unwrap_used)]
+
+#[path = "log/mod.rs"]
+#[allow(dead_code)]
+mod log;
+
+use std::time::{Duration, Instant};
+
+use s2sd_tests::{
+    component,
+    neighbour::Neighbour,
+    networks::{Loss, NEAR, Networks},
+    party::{Manner, Party},
+    peer::Peer,
+    wire::Wire,
+    world::{Daemon, RawServer, SECRET, SOON, World},
+};
+use tokio::time::{interval, timeout};
+
+use self::log::Log;
+
+/// The kernel gives up after two seconds; this is how long a busy machine may take to notice.
+const NOTICED: Duration = Duration::from_secs(60);
+/// As many as fill what the kernel takes, twice.
+const MANY: usize = 1000;
+
+fn daemon(domain: &str) -> Daemon {
+    Daemon::serving(domain)
+        .at(NEAR)
+        .without_tls()
+        .tables("[limits]\nstall = '2s'\nkeepalive = '2s'\nconnect = '2s'\nnegotiation = '5s'\ninbound_per_address = 64\n")
+        .tables("[queue]\nbackoff = { first = '1s', max = '1s' }\n")
+}
+
+/// A message of four thousand bytes.
+fn message(from: &str, to: &str, id: usize) -> String {
+    let body = "x".repeat(4000);
+    format!("<message from='u@{from}' to='x@{to}' id='{id}'><body>{body}</body></message>")
+}
+
+/// A neighbour in the far network.
+fn far_neighbour(networks: &Networks, world: &mut World, domain: &str) -> Neighbour {
+    let listener = networks.listen().unwrap();
+    world.lead("_xmpp-server", domain, listener.local_addr().unwrap());
+    Neighbour::over(RawServer::over(listener), domain)
+}
+
+/// A component in the far network.
+async fn far_component(networks: &Networks, world: &World, domain: &str) -> Party {
+    let door = world.daemon(domain).unwrap().components[0];
+    let wire = Wire::over(networks.connect(door.port()).unwrap());
+    let wire = component::attach_over(wire, domain, SECRET, SOON).await;
+    Party::over(wire.unwrap(), domain.to_owned(), Manner::Quiet)
+}
+
+/// Waits for a line of the log with all of these.
+async fn line(log: &Log, parts: &[&str]) -> String {
+    let said = async {
+        let mut looks = interval(Duration::from_millis(20));
+        while log.lines(parts).is_empty() {
+            looks.tick().await;
+        }
+    };
+    let said = timeout(NOTICED, said).await;
+    said.unwrap_or_else(|_| panic!("no line with {parts:?}"));
+    log.line(parts)
+}
+
+/// How many the log says may not have arrived.
+fn unknown(line: &str) -> usize {
+    let (_, rest) = line.split_once("unknown=").unwrap();
+    let number = rest.split(' ').next().unwrap();
+    number.parse().unwrap()
+}
+
+fn id(stanza: &xmpp_stream::Element) -> usize {
+    stanza.id().unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn what_a_vanished_peer_did_not_take_arrives_by_the_next_stream_and_the_rest_is_counted() {
+    let log = log::log();
+    for (loss, domain) in [
+        (Loss::OnTheWay, "way.test"),
+        (Loss::OfTheMachine, "off.test"),
+    ] {
+        let Some(networks) = Networks::new().unwrap() else {
+            return;
+        };
+        networks.enter().unwrap();
+        let mut world = World::new().unwrap();
+        world.start(daemon(domain)).await.unwrap();
+        let far = format!("far-{domain}");
+        let mut there = far_neighbour(&networks, &mut world, &far);
+        let door = world.daemon(domain).unwrap().components[0];
+        let wire = component::attach(door, domain, SECRET, SOON).await.unwrap();
+        let mut here = Party::over(wire, domain.to_owned(), Manner::Quiet);
+        for id in 1..=3 {
+            here.send(message(domain, &far, id)).await.unwrap();
+            there.next().await.unwrap();
+        }
+        networks.lose(loss).unwrap();
+        let lost = Instant::now();
+        for id in 4..=MANY {
+            here.send(message(domain, &far, id)).await.unwrap();
+        }
+        let warned = line(&log, &["WARN", &far, "the connection broke", "unknown="]).await;
+        let unknown = unknown(&warned);
+        println!(
+            "{loss:?}: noticed after {:?}, {unknown} of unknown fate",
+            lost.elapsed()
+        );
+        assert!(
+            lost.elapsed() >= Duration::from_secs(1),
+            "{:?}",
+            lost.elapsed()
+        );
+        networks.join().unwrap();
+        // What the kernel had taken is lost, and counted, but for what is still on the way when that is there again. What it had
+        // not taken comes, all of it and in order.
+        let (mut late, mut next) = (Vec::new(), Vec::new());
+        while next.last() != Some(&MANY) {
+            let arrived = there.next().await.unwrap();
+            let to = if arrived.connection == 0 {
+                &mut late
+            } else {
+                &mut next
+            };
+            to.push(id(&arrived.stanza));
+        }
+        let first = next[0];
+        assert_eq!(next, (first..=MANY).collect::<Vec<_>>());
+        assert!(
+            late.iter().all(|late| *late < first),
+            "{late:?}, then {first}"
+        );
+        let gone = first - 4;
+        println!("{loss:?}: {gone} are lost, {} went on", MANY + 1 - first);
+        // The three from before may count too.
+        assert!((gone..=gone + 3).contains(&unknown), "{gone} of {unknown}");
+        assert!(gone > 0 && first < MANY, "{first}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_vanished_component_did_not_take_goes_back_and_the_rest_is_counted() {
+    let log = log::log();
+    for (loss, domain) in [
+        (Loss::OnTheWay, "part.test"),
+        (Loss::OfTheMachine, "cord.test"),
+    ] {
+        let Some(networks) = Networks::new().unwrap() else {
+            return;
+        };
+        networks.enter().unwrap();
+        let mut world = World::new().unwrap();
+        let near = format!("near-{domain}");
+        world.start(daemon(domain).and(&near)).await.unwrap();
+        let mut far = far_component(&networks, &world, domain).await;
+        let door = world.daemon(domain).unwrap().components[0];
+        let wire = component::attach(door, &near, SECRET, SOON).await.unwrap();
+        let mut here = Party::over(wire, near.clone(), Manner::Quiet);
+        let any = |_: &xmpp_stream::Element| true;
+        for number in 1..=3 {
+            here.send(message(&near, domain, number)).await.unwrap();
+            far.expect("what was sent", SOON, any).await.unwrap();
+        }
+        networks.lose(loss).unwrap();
+        let lost = Instant::now();
+        for number in 4..=MANY {
+            here.send(message(&near, domain, number)).await.unwrap();
+        }
+        let domain_is = format!("domain={domain}");
+        let warned = line(
+            &log,
+            &["WARN", &domain_is, "the connection broke", "unknown="],
+        )
+        .await;
+        let unknown = unknown(&warned);
+        println!(
+            "{loss:?}: noticed after {:?}, {unknown} of unknown fate",
+            lost.elapsed()
+        );
+        assert!(
+            lost.elapsed() >= Duration::from_secs(1),
+            "{:?}",
+            lost.elapsed()
+        );
+        let first = id(&here.expect("what comes back", NOTICED, any).await.unwrap());
+        for expected in first + 1..=MANY {
+            let back = here.expect("what comes back", SOON, any).await.unwrap();
+            assert_eq!(
+                (id(&back), back.kind().as_deref()),
+                (expected, Some("error"))
+            );
+        }
+        let gone = first - 4;
+        println!("{loss:?}: {gone} are lost, {} came back", MANY + 1 - first);
+        assert!((gone..=gone + 3).contains(&unknown), "{gone} of {unknown}");
+        assert!(gone > 0 && first < MANY, "{first}");
+        networks.join().unwrap();
+        let mut far = far_component(&networks, &world, domain).await;
+        here.send(message(&near, domain, MANY + 1)).await.unwrap();
+        let arrived = far.expect("what is sent now", SOON, any).await.unwrap();
+        assert_eq!(id(&arrived), MANY + 1);
+    }
+}
+
+#[tokio::test]
+async fn who_vanishes_while_nothing_is_said_is_noticed_on_every_kind_of_connection() {
+    let log = log::log();
+    let Some(networks) = Networks::new().unwrap() else {
+        return;
+    };
+    networks.enter().unwrap();
+    let mut world = World::new().unwrap();
+    world.start(daemon("quiet.test")).await.unwrap();
+    let mut there = far_neighbour(&networks, &mut world, "silent.test");
+    let mut here = far_component(&networks, &world, "quiet.test").await;
+    // An outgoing stream, and an incoming one.
+    here.send(message("quiet.test", "silent.test", 1))
+        .await
+        .unwrap();
+    there.next().await.unwrap();
+    let door = world.daemon("quiet.test").unwrap().s2s[0];
+    let mut peer = Peer::over(Wire::over(networks.connect(door.port()).unwrap()));
+    peer.open("silent.test", "quiet.test").await.unwrap();
+    let verdict = peer.dialback("silent.test", "quiet.test", "a key").await;
+    assert_eq!(verdict.unwrap(), "valid");
+    networks.lose(Loss::OnTheWay).unwrap();
+    let lost = Instant::now();
+    for parts in [
+        ["outgoing stream ended", "was lost", "remote=silent.test"],
+        ["incoming stream ended", "was lost", "in{peer=10.77.0.2"],
+        ["component left", "was lost", "domain=quiet.test"],
+    ] {
+        println!("after {:?}: {}", lost.elapsed(), line(&log, &parts).await);
+    }
+    // Nothing was on the way that has a line of its own.
+    assert_eq!(log.lines(&["unknown=", "domain=quiet.test"]), [""; 0]);
+}
