@@ -55,7 +55,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
 }
 
 fn serve(mut asking: Box<dyn Server>, domain: &str) -> Result<bool, Box<dyn Error>> {
-    let mut host = Door { domain };
+    let mut host = ServerHost { domain };
     let mut input = None;
     loop {
         match asking.step(input.as_deref(), &mut host) {
@@ -120,11 +120,11 @@ fn random(out: &mut [u8]) {
 }
 
 /// Lets in whoever acts as the domain: the key file says who that can be.
-struct Door<'a> {
+struct ServerHost<'a> {
     domain: &'a str,
 }
 
-impl Host for Door<'_> {
+impl Host for ServerHost<'_> {
     fn random(&mut self, out: &mut [u8]) {
         random(out);
     }

@@ -23,11 +23,11 @@ const TRACE_BOUND: usize = 255;
 
 fn client(credentials: &ClientCredentials) -> Option<Box<dyn Client>> {
     let trace = credentials.trace.clone().unwrap_or_default();
-    is_trace(&trace).then(|| Box::new(Initiating { trace }) as Box<dyn Client>)
+    is_trace(&trace).then(|| Box::new(ClientStart { trace }) as Box<dyn Client>)
 }
 
 fn server(_: &ServerOptions) -> Option<Box<dyn Server>> {
-    Some(Box::new(Asking::First))
+    Some(Box::new(ServerStart::First))
 }
 
 /// §3, the profile "trace": nothing is changed, and little is allowed.
@@ -47,11 +47,11 @@ fn is_trace(text: &str) -> bool {
 }
 
 #[derive(Debug)]
-struct Initiating {
+struct ClientStart {
     trace: String,
 }
 
-impl Client for Initiating {
+impl Client for ClientStart {
     fn name(&self) -> &'static str {
         NAME
     }
@@ -69,13 +69,13 @@ impl Client for Initiating {
 }
 
 #[derive(Debug)]
-enum Asking {
+enum ServerStart {
     First,
     /// The empty challenge is out.
     Challenged,
 }
 
-impl Server for Asking {
+impl Server for ServerStart {
     fn name(&self) -> &'static str {
         NAME
     }
@@ -111,11 +111,11 @@ mod tests {
     use super::*;
     use crate::{Identity, Password};
 
-    struct Guests {
+    struct AnonymousHost {
         open: bool,
     }
 
-    impl Host for Guests {
+    impl Host for AnonymousHost {
         fn random(&mut self, _: &mut [u8]) {
             unreachable!("ANONYMOUS needs no random numbers")
         }
@@ -145,7 +145,7 @@ mod tests {
     #[track_caller]
     fn check(message: &[u8], open: bool, want: Result<Option<&str>, Failure>) {
         let server = server(&ServerOptions::new("xmpp", "example.org")).unwrap();
-        let got = match server.step(Some(message), &mut Guests { open }) {
+        let got = match server.step(Some(message), &mut AnonymousHost { open }) {
             ServerStep::Success { identity, data } => {
                 assert_eq!((identity.mechanism, data), (NAME, None));
                 Ok(identity.authzid)
@@ -201,7 +201,7 @@ mod tests {
                 unreachable!()
             }
         }
-        let asking = Box::new(Asking::First);
+        let asking = Box::new(ServerStart::First);
         assert!(matches!(
             asking.step(Some(b""), &mut Silent),
             ServerStep::Failure(Failure::NotAuthorized)
@@ -210,8 +210,9 @@ mod tests {
 
     #[test]
     fn without_an_initial_response_there_is_one_empty_challenge() {
-        let mut host = Guests { open: true };
-        let ServerStep::Challenge(challenge, next) = Box::new(Asking::First).step(None, &mut host)
+        let mut host = AnonymousHost { open: true };
+        let ServerStep::Challenge(challenge, next) =
+            Box::new(ServerStart::First).step(None, &mut host)
         else {
             panic!("no challenge")
         };
@@ -221,7 +222,7 @@ mod tests {
             ServerStep::Success { .. }
         ));
         assert!(matches!(
-            Box::new(Asking::Challenged).step(None, &mut host),
+            Box::new(ServerStart::Challenged).step(None, &mut host),
             ServerStep::Failure(Failure::MalformedRequest)
         ));
     }

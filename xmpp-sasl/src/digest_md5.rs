@@ -18,11 +18,11 @@
 //!
 //! Left out: security layers (`auth-int`, `auth-conf`) and subsequent authentication (§2.2), which XMPP has no use for.
 
-mod asking;
+mod client;
 mod digest;
 mod directives;
-mod initiating;
 mod message;
+mod server;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -40,8 +40,8 @@ const NAME: &str = "DIGEST-MD5";
 
 pub(crate) const MECHANISM: Mechanism = Mechanism {
     name: NAME,
-    client: initiating::client,
-    server: asking::server,
+    client: client::client,
+    server: server::server,
 };
 
 /// §2.1.2: `serv-type "/" host`. Between XMPP servers the host is the receiving domain, the stream's `to`.

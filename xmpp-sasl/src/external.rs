@@ -22,20 +22,20 @@ fn client(credentials: &ClientCredentials) -> Option<Box<dyn Client>> {
     // Appendix A.1: no NUL in an authorization identity.
     let authzid = credentials.authzid.clone().unwrap_or_default();
     (credentials.certificate && !authzid.contains('\0'))
-        .then(|| Box::new(Initiating { authzid }) as Box<dyn Client>)
+        .then(|| Box::new(ClientStart { authzid }) as Box<dyn Client>)
 }
 
 fn server(_: &ServerOptions) -> Option<Box<dyn Server>> {
-    Some(Box::new(Asking::First))
+    Some(Box::new(ServerStart::First))
 }
 
 /// Has not said anything yet.
 #[derive(Debug)]
-struct Initiating {
+struct ClientStart {
     authzid: String,
 }
 
-impl Client for Initiating {
+impl Client for ClientStart {
     fn name(&self) -> &'static str {
         NAME
     }
@@ -54,13 +54,13 @@ impl Client for Initiating {
 }
 
 #[derive(Debug)]
-enum Asking {
+enum ServerStart {
     First,
     /// The empty challenge is out.
     Challenged,
 }
 
-impl Server for Asking {
+impl Server for ServerStart {
     fn name(&self) -> &'static str {
         NAME
     }
@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn a_server_does_not_challenge_twice() {
         let mut host = Certificate::default();
-        let server = Box::new(Asking::Challenged);
+        let server = Box::new(ServerStart::Challenged);
         let step = server.step(None, &mut host);
         assert!(matches!(
             step,

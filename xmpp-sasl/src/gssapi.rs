@@ -34,21 +34,21 @@
 use std::path::PathBuf;
 
 #[cfg(feature = "gssapi")]
-mod asking;
+mod client;
 #[cfg(feature = "gssapi")]
 mod credential;
-#[cfg(feature = "gssapi")]
-mod initiating;
 #[cfg(any(feature = "gssapi", test))]
 mod layers;
+#[cfg(feature = "gssapi")]
+mod server;
 
 pub(crate) const NAME: &str = "GSSAPI";
 
 #[cfg(feature = "gssapi")]
 pub(crate) const MECHANISM: crate::registry::Mechanism = crate::registry::Mechanism {
     name: NAME,
-    client: initiating::client,
-    server: asking::server,
+    client: client::client,
+    server: server::server,
 };
 
 /// What to do about a build in which the mechanism does not exist.

@@ -29,11 +29,11 @@
 //! Left out: security layers (integrity, privacy), and the network address in tickets, which addresses behind
 //! translators made useless.
 
-mod asking;
+mod client;
 mod des;
-mod initiating;
 mod keys;
 mod message;
+mod server;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -48,8 +48,8 @@ const NAME: &str = "KERBEROS_V4";
 
 pub(crate) const MECHANISM: Mechanism = Mechanism {
     name: NAME,
-    client: initiating::client,
-    server: asking::server,
+    client: client::client,
+    server: server::server,
 };
 
 /// §7.1: "No security layer", the only one here.

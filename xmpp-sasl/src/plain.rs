@@ -23,7 +23,7 @@ fn client(credentials: &ClientCredentials) -> Option<Box<dyn Client>> {
     if credentials.binding_is_withheld() {
         return None;
     }
-    Some(Box::new(Initiating {
+    Some(Box::new(ClientStart {
         authzid: credentials.authzid.clone().unwrap_or_default(),
         username: credentials.username.clone()?,
         password: credentials.password.clone()?,
@@ -31,17 +31,17 @@ fn client(credentials: &ClientCredentials) -> Option<Box<dyn Client>> {
 }
 
 fn server(_: &ServerOptions) -> Option<Box<dyn Server>> {
-    Some(Box::new(Asking::First))
+    Some(Box::new(ServerStart::First))
 }
 
 #[derive(Debug)]
-struct Initiating {
+struct ClientStart {
     authzid: String,
     username: String,
     password: Password,
 }
 
-impl Client for Initiating {
+impl Client for ClientStart {
     fn name(&self) -> &'static str {
         NAME
     }
@@ -59,7 +59,7 @@ impl Client for Initiating {
     }
 }
 
-impl Initiating {
+impl ClientStart {
     /// `message = [authzid] UTF8NUL authcid UTF8NUL passwd`
     fn message(&self) -> Result<Vec<u8>, ClientError> {
         let parts = [
@@ -86,13 +86,13 @@ impl Initiating {
 }
 
 #[derive(Debug)]
-enum Asking {
+enum ServerStart {
     First,
     /// The empty challenge is out.
     Challenged,
 }
 
-impl Server for Asking {
+impl Server for ServerStart {
     fn name(&self) -> &'static str {
         NAME
     }
@@ -184,7 +184,7 @@ mod tests {
     #[track_caller]
     fn check(message: &[u8], want: Result<(&str, Option<&str>), Failure>) {
         for challenged in [false, true] {
-            let mut server: Box<dyn Server> = Box::new(Asking::First);
+            let mut server: Box<dyn Server> = Box::new(ServerStart::First);
             if challenged {
                 let ServerStep::Challenge(challenge, next) =
                     server.step(None, &mut Accounts(ACCOUNTS))
@@ -254,7 +254,7 @@ mod tests {
         ] {
             check(message, Err(Failure::MalformedRequest));
         }
-        let server = Box::new(Asking::Challenged);
+        let server = Box::new(ServerStart::Challenged);
         assert!(matches!(
             server.step(None, &mut Accounts(ACCOUNTS)),
             ServerStep::Failure(Failure::MalformedRequest)

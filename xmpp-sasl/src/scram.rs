@@ -16,13 +16,13 @@
 //! found out. `h=` is XEP-0474: the exchange proves what was on offer, too. Left out: mandatory extensions, of which
 //! there are none.
 
-mod asking;
+mod client;
 mod error;
 mod hash;
-mod initiating;
 mod keys;
 mod message;
 mod salted;
+mod server;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -40,33 +40,33 @@ use crate::registry::Mechanism;
 
 pub(crate) const SHA_1: Mechanism = Mechanism {
     name: "SCRAM-SHA-1",
-    client: |credentials| initiating::client(credentials, NAME_SHA_1),
-    server: |options| asking::server(options, NAME_SHA_1),
+    client: |credentials| client::client(credentials, NAME_SHA_1),
+    server: |options| server::server(options, NAME_SHA_1),
 };
 pub(crate) const SHA_1_PLUS: Mechanism = Mechanism {
     name: "SCRAM-SHA-1-PLUS",
-    client: |credentials| initiating::client(credentials, NAME_SHA_1.plus()),
-    server: |options| asking::server(options, NAME_SHA_1.plus()),
+    client: |credentials| client::client(credentials, NAME_SHA_1.plus()),
+    server: |options| server::server(options, NAME_SHA_1.plus()),
 };
 pub(crate) const SHA_256: Mechanism = Mechanism {
     name: "SCRAM-SHA-256",
-    client: |credentials| initiating::client(credentials, NAME_SHA_256),
-    server: |options| asking::server(options, NAME_SHA_256),
+    client: |credentials| client::client(credentials, NAME_SHA_256),
+    server: |options| server::server(options, NAME_SHA_256),
 };
 pub(crate) const SHA_256_PLUS: Mechanism = Mechanism {
     name: "SCRAM-SHA-256-PLUS",
-    client: |credentials| initiating::client(credentials, NAME_SHA_256.plus()),
-    server: |options| asking::server(options, NAME_SHA_256.plus()),
+    client: |credentials| client::client(credentials, NAME_SHA_256.plus()),
+    server: |options| server::server(options, NAME_SHA_256.plus()),
 };
 pub(crate) const SHA_512: Mechanism = Mechanism {
     name: "SCRAM-SHA-512",
-    client: |credentials| initiating::client(credentials, NAME_SHA_512),
-    server: |options| asking::server(options, NAME_SHA_512),
+    client: |credentials| client::client(credentials, NAME_SHA_512),
+    server: |options| server::server(options, NAME_SHA_512),
 };
 pub(crate) const SHA_512_PLUS: Mechanism = Mechanism {
     name: "SCRAM-SHA-512-PLUS",
-    client: |credentials| initiating::client(credentials, NAME_SHA_512.plus()),
-    server: |options| asking::server(options, NAME_SHA_512.plus()),
+    client: |credentials| client::client(credentials, NAME_SHA_512.plus()),
+    server: |options| server::server(options, NAME_SHA_512.plus()),
 };
 
 const NAME_SHA_1: Name = Name::new(ScramHash::Sha1);

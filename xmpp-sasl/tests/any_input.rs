@@ -12,8 +12,8 @@ mod attack;
 use std::cell::Cell;
 
 use attack::{
-    Door, HOST, MUTUAL, Move, PASSWORD, PROVING, Sender, USER, Why, attack_client, attack_server,
-    credentials, options, pass,
+    Denial, HOST, MUTUAL, Move, PASSWORD, PROVING, Sender, TestHost, USER, attack_client,
+    attack_server, credentials, options, pass,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -56,9 +56,9 @@ fn the_honest_script_opens_a_door_that_is_open() {
         // A reason that this mechanism does not ask for keeps nobody out, so the scripts do reach yes.
         let honest = vec![Move::Honest; 3];
         let indifferent = match mechanism {
-            "EXTERNAL" => Why::Unknown,
+            "EXTERNAL" => Denial::Unknown,
             "SCRAM-SHA-512-PLUS" | "SCRAM-SHA-256-PLUS" | "SCRAM-SHA-1-PLUS" => continue,
-            _ => Why::OtherConnection,
+            _ => Denial::OtherConnection,
         };
         assert!(attack_server(mechanism, indifferent, &honest).open);
     }
@@ -74,7 +74,7 @@ fn every_mechanism_is_among_those_tried() {
 }
 
 #[track_caller]
-fn nobody_gets_in(mechanism: &str, why: Why) {
+fn nobody_gets_in(mechanism: &str, why: Denial) {
     let reached = Cell::new(0);
     runner(500)
         .run(&moves(), |script| {
@@ -94,30 +94,30 @@ fn nobody_gets_in(mechanism: &str, why: Why) {
 #[test]
 fn who_is_not_allowed_does_not_get_in() {
     for mechanism in PROVING {
-        nobody_gets_in(mechanism, Why::NotAllowed);
+        nobody_gets_in(mechanism, Denial::NotAllowed);
     }
-    nobody_gets_in("ANONYMOUS", Why::NotAllowed);
+    nobody_gets_in("ANONYMOUS", Denial::NotAllowed);
 }
 
 #[test]
 fn who_has_the_wrong_password_does_not_get_in() {
     for mechanism in PROVING.into_iter().filter(|name| *name != "EXTERNAL") {
-        nobody_gets_in(mechanism, Why::OtherSecret("wherefore art thou?"));
-        nobody_gets_in(mechanism, Why::OtherSecret(""));
+        nobody_gets_in(mechanism, Denial::OtherSecret("wherefore art thou?"));
+        nobody_gets_in(mechanism, Denial::OtherSecret(""));
     }
 }
 
 #[test]
 fn who_is_unknown_does_not_get_in() {
     for mechanism in PROVING.into_iter().filter(|name| *name != "EXTERNAL") {
-        nobody_gets_in(mechanism, Why::Unknown);
+        nobody_gets_in(mechanism, Denial::Unknown);
     }
 }
 
 #[test]
 fn who_is_on_another_connection_does_not_get_in_by_plus() {
     for mechanism in PROVING.into_iter().filter(|name| name.ends_with("-PLUS")) {
-        nobody_gets_in(mechanism, Why::OtherConnection);
+        nobody_gets_in(mechanism, Denial::OtherConnection);
     }
 }
 
@@ -235,8 +235,8 @@ fn a_recorded_client_is_not_let_in_again() {
             .iter()
             .filter(|(from, _)| *from == Sender::Client)
             .map(|(_, message)| message);
-        let mut host = Door::open(50);
-        let mut asking = server(mechanism, &options(Why::NotAllowed)).unwrap();
+        let mut host = TestHost::open(50);
+        let mut asking = server(mechanism, &options(Denial::NotAllowed)).unwrap();
         if mechanism == "DIGEST-MD5" {
             let ServerStep::Challenge(_, next) = asking.step(None, &mut host) else {
                 panic!("no challenge")

@@ -58,13 +58,13 @@ impl Random for Counter {
 }
 
 /// An application, and how often it was asked.
-struct Door {
+struct TestHost {
     random: Counter,
     open: bool,
     asked: u32,
 }
 
-impl Door {
+impl TestHost {
     fn new(seed: u64, open: bool) -> Self {
         Self {
             random: Counter(seed),
@@ -74,7 +74,7 @@ impl Door {
     }
 }
 
-impl Host for Door {
+impl Host for TestHost {
     fn random(&mut self, out: &mut [u8]) {
         self.random.fill(out);
     }
@@ -158,7 +158,7 @@ struct Reached {
 }
 
 fn attack_server(key: &str, open: bool, script: &[Move]) -> Reached {
-    let mut host = Door::new(1, open);
+    let mut host = TestHost::new(1, open);
     let mut random = Counter(2);
     let mut asking = asking(RIGHT);
     let mut proving = Some(proving(key));
@@ -267,7 +267,7 @@ fn only_the_honest_script_gets_in() {
 /// Runs a script as the asking side, which does not know the key, against a client. How many responses did it give?
 fn attack_client(script: &[(Move, bool)]) -> (bool, u32) {
     let mut random = Counter(3);
-    let mut host = Door::new(4, true);
+    let mut host = TestHost::new(4, true);
     let ClientStep::Wait(mut proving) = proving(RIGHT).step(ClientInput::Start, &mut random) else {
         panic!("there is no initial response")
     };
@@ -321,9 +321,9 @@ fn a_server_that_does_not_have_the_key_satisfies_no_client() {
 
 #[test]
 fn a_request_and_a_last_response_are_worth_nothing_in_another_exchange() {
-    let mut host = Door::new(5, true);
+    let mut host = TestHost::new(5, true);
     let mut random = Counter(6);
-    let begin = |host: &mut Door| match asking(RIGHT).step(None, host) {
+    let begin = |host: &mut TestHost| match asking(RIGHT).step(None, host) {
         ServerStep::Challenge(challenge, next) => (challenge, next),
         step => panic!("{step:?}"),
     };

@@ -19,7 +19,7 @@ pub type Scram<H, P> = Adapter<Provided<H, P>>;
 /// PLAIN: in the place of `sasl::server::mechanisms::Plain`.
 pub type Plain<V> = Adapter<Validated<V>>;
 /// ANONYMOUS: in the place of `sasl::server::mechanisms::Anonymous`.
-pub type Anonymous = Adapter<Guests>;
+pub type Anonymous = Adapter<AnonymousHost>;
 
 /// A mechanism of this crate behind [`sasl::server::Mechanism`].
 #[derive(Debug)]
@@ -117,7 +117,7 @@ impl Anonymous {
     /// Lets everybody in, each under another random name of 32 hexadecimal digits.
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
-        Self::named("ANONYMOUS", &ServerOptions::new("", ""), Guests)
+        Self::named("ANONYMOUS", &ServerOptions::new("", ""), AnonymousHost)
     }
 }
 
@@ -273,9 +273,9 @@ impl<V> fmt::Debug for Validated<V> {
 
 /// A [`Host`] that lets everybody in who comes by ANONYMOUS, and nobody else.
 #[derive(Debug)]
-pub struct Guests(Stream);
+pub struct AnonymousHost(Stream);
 
-impl Host for Guests {
+impl Host for AnonymousHost {
     fn random(&mut self, out: &mut [u8]) {
         self.0.fill(out);
     }

@@ -1,9 +1,9 @@
 //! The exchange against the values of other implementations, and what the tests of both sides share.
 
-use super::asking::{Asking, AwaitResponse};
+use super::client::Account;
 use super::digest::{Parameters, Secret};
-use super::initiating::Account;
 use super::message::{Challenge, Response, Rspauth};
+use super::server::{AwaitResponse, ServerStart};
 use super::vectors::{VECTORS, Vector};
 use super::*;
 use crate::{
@@ -66,7 +66,7 @@ pub(super) fn account(vector: &Vector) -> Account {
 }
 
 pub(super) fn await_response(vector: &Vector) -> Box<AwaitResponse> {
-    let asked = Asking {
+    let asked = ServerStart {
         realms: vec![vector.realm.to_owned()],
         digest_uri: vector.digest_uri.to_owned(),
     };

@@ -1,8 +1,8 @@
 //! Every refusal by its reason.
 
-use super::asking::AwaitLast;
-use super::initiating::AwaitProof;
+use super::client::AwaitProof;
 use super::message::{Authenticator, Last, Order, Proof, Request, Ticket};
+use super::server::AwaitLast;
 use super::*;
 use crate::{
     Client, ClientCredentials, ClientError, ClientInput, ClientStep, Failure, Host, Identity,

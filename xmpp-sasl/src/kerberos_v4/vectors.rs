@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::initiating::AwaitProof;
+use super::client::AwaitProof;
 use super::message::{Authenticator, Last, Order, Proof, Request, Ticket};
 use super::tests::{key, principal, service_key, session};
 use super::*;

@@ -7,9 +7,9 @@ mod recorded;
 
 use std::time::{Duration, Instant};
 
-use super::asking::AwaitProof;
-use super::initiating::{AwaitSignature, Binding, Initiating, Secret};
+use super::client::{AwaitSignature, Binding, ClientStart, Secret};
 use super::message::{BindingFlag, ClientFirst, ServerFirst};
+use super::server::AwaitProof;
 use super::vectors::{Expect, VECTORS, Vector};
 use super::*;
 use crate::{

@@ -3,7 +3,7 @@
 use xmpp_sasl::{IterationBounds, ScramKeys};
 use xmpp_stream::{ContentNamespace, Context, Element};
 
-use super::{MUTUAL, Move, PROVING, Why, attack_client, attack_server};
+use super::{Denial, MUTUAL, Move, PROVING, attack_client, attack_server};
 
 /// Takes bytes as they are wanted; zeros when there are none left.
 struct Bytes<'a>(&'a [u8]);
@@ -68,20 +68,20 @@ pub(crate) fn server(data: &[u8]) {
     let mut bytes = Bytes(data);
     let mechanism = bytes.of_these(&PROVING);
     let why = bytes.of([
-        Why::NotAllowed,
-        Why::OtherSecret(""),
-        Why::OtherSecret("wherefore art thou?"),
-        Why::Unknown,
-        Why::OtherConnection,
+        Denial::NotAllowed,
+        Denial::OtherSecret(""),
+        Denial::OtherSecret("wherefore art thou?"),
+        Denial::Unknown,
+        Denial::OtherConnection,
     ]);
     let why = match (mechanism, why) {
-        ("EXTERNAL", _) | ("KERBEROS_V4", Why::Unknown) => Why::NotAllowed,
-        (mechanism, Why::OtherConnection) if !mechanism.ends_with("-PLUS") => Why::NotAllowed,
+        ("EXTERNAL", _) | ("KERBEROS_V4", Denial::Unknown) => Denial::NotAllowed,
+        (mechanism, Denial::OtherConnection) if !mechanism.ends_with("-PLUS") => Denial::NotAllowed,
         _ => why,
     };
     let outcome = attack_server(mechanism, why, &bytes.script());
     assert!(!outcome.open, "{mechanism} {why:?}: it opened");
-    attack_server("ANONYMOUS", Why::NotAllowed, &bytes.script());
+    attack_server("ANONYMOUS", Denial::NotAllowed, &bytes.script());
 }
 
 /// No order of messages satisfies a client of a server that does not know the password.

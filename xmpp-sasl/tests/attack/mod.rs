@@ -4,9 +4,9 @@
 #![allow(dead_code, reason = "each user of this file uses a part of it")]
 
 pub(crate) mod bodies;
-mod door;
+mod host;
 
-pub(crate) use door::{Counter, Door, Why, credentials, options};
+pub(crate) use host::{Counter, Denial, TestHost, credentials, options};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -91,7 +91,7 @@ impl Move {
 
 /// How a script against an asking side ended.
 #[derive(Debug)]
-pub(crate) struct Outcome {
+pub(crate) struct ServerOutcome {
     pub(crate) open: bool,
     pub(crate) failure: Option<Failure>,
     /// How often it was challenged.
@@ -100,7 +100,7 @@ pub(crate) struct Outcome {
     pub(crate) asked: u32,
 }
 
-impl Outcome {
+impl ServerOutcome {
     /// Whether it was the last check that said no, and not one before it.
     pub(crate) fn is_at_the_last_check(&self, mechanism: &str) -> bool {
         let needed = u32::from(MUTUAL.contains(&mechanism));
@@ -113,8 +113,8 @@ impl Outcome {
 }
 
 /// Runs a script against the asking side, which has a reason to let nobody in.
-pub(crate) fn attack_server(mechanism: &str, why: Why, script: &[Move]) -> Outcome {
-    let mut host = Door::closed(1, why);
+pub(crate) fn attack_server(mechanism: &str, why: Denial, script: &[Move]) -> ServerOutcome {
+    let mut host = TestHost::closed(1, why);
     let mut random = Counter(2);
     let mut exchange = asking(mechanism, &options(why)).expect("all mechanisms exist");
     let mut client = proving(mechanism, &credentials());
@@ -155,7 +155,7 @@ pub(crate) fn attack_server(mechanism: &str, why: Why, script: &[Move]) -> Outco
             }
         }
     }
-    Outcome {
+    ServerOutcome {
         open: end.0,
         failure: end.1,
         challenges,
@@ -169,7 +169,7 @@ pub(crate) fn attack_server(mechanism: &str, why: Why, script: &[Move]) -> Outco
 /// In a pair the second says whether the message comes with success.
 pub(crate) fn attack_client(mechanism: &str, script: &[(Move, bool)]) -> (bool, u32) {
     let mut random = Counter(3);
-    let mut host = Door::closed(4, Why::OtherSecret("guess"));
+    let mut host = TestHost::closed(4, Denial::OtherSecret("guess"));
     let client = proving(mechanism, &credentials()).expect("all mechanisms exist");
     let (mut client, mut said) = match client.step(ClientInput::Start, &mut random) {
         ClientStep::Respond(message, next) => (next, Some(message)),
@@ -177,7 +177,7 @@ pub(crate) fn attack_client(mechanism: &str, script: &[(Move, bool)]) -> (bool, 
         step => panic!("{step:?}"),
     };
     let first = said.clone().unwrap_or_default();
-    let mut server = asking(mechanism, &options(Why::OtherSecret("guess")));
+    let mut server = asking(mechanism, &options(Denial::OtherSecret("guess")));
     let mut messages = Vec::new();
     let (mut before, mut answers) = (Vec::new(), 0);
     for (step, with_success) in script {
@@ -259,9 +259,9 @@ pub(crate) fn pass(
     seed: u64,
     mut wire: impl FnMut(usize, Sender, Vec<u8>) -> Vec<u8>,
 ) -> Option<Identity> {
-    let mut host = Door::open(seed);
+    let mut host = TestHost::open(seed);
     let mut random = Counter(seed.wrapping_add(1));
-    let mut server: Box<dyn Server> = asking(mechanism, &options(Why::NotAllowed))?;
+    let mut server: Box<dyn Server> = asking(mechanism, &options(Denial::NotAllowed))?;
     let mut client: Box<dyn Client> = proving(mechanism, &credentials())?;
     let mut number = 0;
     let mut pass = |from, message| {

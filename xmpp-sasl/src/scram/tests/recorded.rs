@@ -3,9 +3,9 @@
 use super::*;
 
 /// The client that a vector's first message is from.
-pub(super) fn initiating(vector: &Vector, first: &ClientFirst<'_>) -> Initiating {
+pub(super) fn initiating(vector: &Vector, first: &ClientFirst<'_>) -> ClientStart {
     let data = || hex(vector.binding.unwrap());
-    Initiating {
+    ClientStart {
         name: name(vector.mechanism),
         binding: match first.flag {
             BindingFlag::None => Binding::None,

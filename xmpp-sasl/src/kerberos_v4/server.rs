@@ -11,7 +11,7 @@ pub(super) fn server(options: &ServerOptions) -> Option<Box<dyn Server>> {
         .kerberos_v4
         .clone()
         .filter(|keys| !keys.is_empty())?;
-    Some(Box::new(Asking(Desk {
+    Some(Box::new(ServerStart(Acceptor {
         keys,
         service: options.service.clone(),
         host: options.host.clone(),
@@ -20,16 +20,16 @@ pub(super) fn server(options: &ServerOptions) -> Option<Box<dyn Server>> {
 
 /// What requests are judged by.
 #[derive(Debug)]
-struct Desk {
+struct Acceptor {
     keys: Keys,
     service: String,
     host: String,
 }
 
 #[derive(Debug)]
-struct Asking(Desk);
+struct ServerStart(Acceptor);
 
-impl Server for Asking {
+impl Server for ServerStart {
     fn name(&self) -> &'static str {
         NAME
     }
@@ -42,7 +42,7 @@ impl Server for Asking {
         let mut octets = [0; 4];
         host.random(&mut octets);
         let next = AwaitRequest {
-            desk: self.0,
+            acceptor: self.0,
             challenge: u32::from_be_bytes(octets),
         };
         ServerStep::Challenge(octets.to_vec(), Box::new(next))
@@ -51,7 +51,7 @@ impl Server for Asking {
 
 #[derive(Debug)]
 struct AwaitRequest {
-    desk: Desk,
+    acceptor: Acceptor,
     challenge: u32,
 }
 
@@ -64,7 +64,7 @@ impl Server for AwaitRequest {
         let judged = input
             .and_then(Request::parse)
             .ok_or(Failure::MalformedRequest)
-            .and_then(|request| self.desk.judge(&request, self.challenge));
+            .and_then(|request| self.acceptor.judge(&request, self.challenge));
         match judged {
             Ok((service, ticket)) => {
                 let proof = Proof {
@@ -85,7 +85,7 @@ impl Server for AwaitRequest {
     }
 }
 
-impl Desk {
+impl Acceptor {
     /// The ticket, if it is good and the sender knows the session key, and the principal of ours that it is for.
     fn judge(&self, request: &Request<'_>, challenge: u32) -> Result<(Principal, Ticket), Failure> {
         let (service, ticket) = self.open(request).ok_or(Failure::NotAuthorized)?;

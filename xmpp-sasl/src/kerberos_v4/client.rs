@@ -17,7 +17,7 @@ pub(super) fn client(credentials: &ClientCredentials) -> Option<Box<dyn Client>>
     let expressible = !authzid.contains('\0') && authzid.len() + 16 <= LAST_BOUND;
     let key = keys.to(&credentials.service, &credentials.host)?.clone();
     expressible.then(|| {
-        Box::new(Initiating(Claim {
+        Box::new(ClientStart(Claim {
             key,
             clock: keys.clock(),
             authzid,
@@ -33,9 +33,9 @@ struct Claim {
 }
 
 #[derive(Debug)]
-struct Initiating(Claim);
+struct ClientStart(Claim);
 
-impl Client for Initiating {
+impl Client for ClientStart {
     fn name(&self) -> &'static str {
         NAME
     }

@@ -15,7 +15,7 @@ pub(super) fn client(credentials: &ClientCredentials) -> Option<Box<dyn Client>>
     let initiator = credentials.gssapi.clone()?;
     let authzid = credentials.authzid.clone().unwrap_or_default();
     (!authzid.contains('\0')).then(|| {
-        Box::new(Initiating {
+        Box::new(ClientStart {
             initiator,
             target: format!("{}@{}", credentials.service, credentials.host),
             authzid,
@@ -24,14 +24,14 @@ pub(super) fn client(credentials: &ClientCredentials) -> Option<Box<dyn Client>>
 }
 
 #[derive(Debug)]
-struct Initiating {
+struct ClientStart {
     initiator: Initiator,
     /// The service, host based.
     target: String,
     authzid: String,
 }
 
-impl Client for Initiating {
+impl Client for ClientStart {
     fn name(&self) -> &'static str {
         NAME
     }
@@ -61,7 +61,7 @@ impl Client for Initiating {
     }
 }
 
-impl Initiating {
+impl ClientStart {
     fn context(&self) -> Result<ClientCtx, String> {
         let credential = credential::initiator(&self.initiator)?;
         let target = match &self.initiator.service {

@@ -11,7 +11,7 @@ use super::{Acceptor, NAME, TOKEN_BOUND, TOKENS, credential, layers};
 use crate::{Failure, Host, Identity, Server, ServerOptions, ServerStep};
 
 pub(super) fn server(options: &ServerOptions) -> Option<Box<dyn Server>> {
-    Some(Box::new(Asking {
+    Some(Box::new(ServerStart {
         acceptor: options.gssapi.clone()?,
         service: options.service.clone(),
         host: options.host.clone(),
@@ -20,7 +20,7 @@ pub(super) fn server(options: &ServerOptions) -> Option<Box<dyn Server>> {
 }
 
 #[derive(Debug)]
-struct Asking {
+struct ServerStart {
     acceptor: Acceptor,
     service: String,
     host: String,
@@ -28,7 +28,7 @@ struct Asking {
     challenged: bool,
 }
 
-impl Server for Asking {
+impl Server for ServerStart {
     fn name(&self) -> &'static str {
         NAME
     }
@@ -69,7 +69,7 @@ struct Establishing {
     context: ServerCtx,
     /// How many tokens went out.
     tokens: u8,
-    asked: Asking,
+    asked: ServerStart,
 }
 
 impl fmt::Debug for Establishing {
@@ -141,7 +141,7 @@ impl Establishing {
             ));
         }
         // "the server SHOULD also check … that the target_name used by the client matches".
-        let Asking {
+        let ServerStart {
             acceptor,
             service,
             host,

@@ -9,7 +9,7 @@ use super::{NAME, NONCE, decode, digest_uri, nonce};
 use crate::{Failure, Host, Identity, Password, Server, ServerOptions, ServerStep};
 
 pub(super) fn server(options: &ServerOptions) -> Option<Box<dyn Server>> {
-    let asking = Asking {
+    let asking = ServerStart {
         realms: options.realms.clone(),
         digest_uri: digest_uri(&options.service, &options.host),
     };
@@ -19,12 +19,12 @@ pub(super) fn server(options: &ServerOptions) -> Option<Box<dyn Server>> {
 }
 
 #[derive(Debug)]
-pub(super) struct Asking {
+pub(super) struct ServerStart {
     pub(super) realms: Vec<String>,
     pub(super) digest_uri: String,
 }
 
-impl Server for Asking {
+impl Server for ServerStart {
     fn name(&self) -> &'static str {
         NAME
     }
@@ -48,7 +48,7 @@ impl Server for Asking {
 
 #[derive(Debug)]
 pub(super) struct AwaitResponse {
-    pub(super) asked: Asking,
+    pub(super) asked: ServerStart,
     pub(super) nonce: String,
 }
 

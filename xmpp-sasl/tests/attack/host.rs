@@ -25,7 +25,7 @@ impl Random for Counter {
 
 /// Why an application lets nobody in. One reason at a time, so that each has to hold by itself.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Why {
+pub(crate) enum Denial {
     /// What is proved does not allow anything.
     NotAllowed,
     OtherSecret(&'static str),
@@ -35,14 +35,14 @@ pub(crate) enum Why {
 }
 
 /// Answers the questions of mechanisms, and counts how often it had to give its reason.
-pub(crate) struct Door {
+pub(crate) struct TestHost {
     random: Counter,
-    why: Option<Why>,
+    why: Option<Denial>,
     pub(crate) asked: u32,
 }
 
-impl Door {
-    pub(crate) fn closed(seed: u64, why: Why) -> Self {
+impl TestHost {
+    pub(crate) fn closed(seed: u64, why: Denial) -> Self {
         Self {
             random: Counter(seed),
             why: Some(why),
@@ -58,25 +58,25 @@ impl Door {
         }
     }
 
-    fn says_no(&mut self, why: Why) -> bool {
+    fn says_no(&mut self, why: Denial) -> bool {
         let no = self.why == Some(why);
         self.asked += u32::from(no);
         no
     }
 }
 
-impl Host for Door {
+impl Host for TestHost {
     fn random(&mut self, out: &mut [u8]) {
         self.random.fill(out);
     }
 
     fn password(&mut self, authcid: &str, _: Option<&str>) -> Option<Password> {
-        if authcid != USER || self.says_no(Why::Unknown) {
+        if authcid != USER || self.says_no(Denial::Unknown) {
             return None;
         }
         // It is asked of the exchange and not of the host.
-        self.says_no(Why::OtherConnection);
-        if let Some(Why::OtherSecret(password)) = self.why {
+        self.says_no(Denial::OtherConnection);
+        if let Some(Denial::OtherSecret(password)) = self.why {
             self.asked += 1;
             return Some(Password::new(password));
         }
@@ -85,7 +85,7 @@ impl Host for Door {
 
     fn authorize(&mut self, authcid: &str, authzid: Option<&str>) -> Result<(), Failure> {
         let name = if authcid == PRINCIPAL { USER } else { authcid };
-        if self.says_no(Why::NotAllowed) || authzid.is_some_and(|authzid| authzid != name) {
+        if self.says_no(Denial::NotAllowed) || authzid.is_some_and(|authzid| authzid != name) {
             Err(Failure::InvalidAuthzid)
         } else {
             Ok(())
@@ -93,7 +93,7 @@ impl Host for Door {
     }
 
     fn external(&mut self, authzid: Option<&str>) -> Result<Identity, Failure> {
-        if self.says_no(Why::NotAllowed) || authzid != Some(USER) {
+        if self.says_no(Denial::NotAllowed) || authzid != Some(USER) {
             return Err(Failure::NotAuthorized);
         }
         Ok(Identity {
@@ -104,7 +104,7 @@ impl Host for Door {
     }
 
     fn anonymous(&mut self, trace: Option<&str>) -> Result<Identity, Failure> {
-        if self.says_no(Why::NotAllowed) {
+        if self.says_no(Denial::NotAllowed) {
             return Err(Failure::NotAuthorized);
         }
         Ok(Identity {
@@ -146,14 +146,14 @@ pub(crate) fn credentials() -> ClientCredentials {
     }
 }
 
-pub(crate) fn options(why: Why) -> ServerOptions {
+pub(crate) fn options(why: Denial) -> ServerOptions {
     ServerOptions {
-        channel_bindings: bindings(if why == Why::OtherConnection { 2 } else { 1 }),
+        channel_bindings: bindings(if why == Denial::OtherConnection { 2 } else { 1 }),
         secret: Some(ServerSecret::new(*b"of the server")),
         iterations: 1,
         kerberos_v4: kerberos_v4(match why {
-            Why::OtherSecret(_) => "0123456789abcdef",
-            Why::NotAllowed | Why::Unknown | Why::OtherConnection => KEY,
+            Denial::OtherSecret(_) => "0123456789abcdef",
+            Denial::NotAllowed | Denial::Unknown | Denial::OtherConnection => KEY,
         }),
         ..ServerOptions::new("xmpp", HOST)
     }

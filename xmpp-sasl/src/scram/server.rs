@@ -27,7 +27,7 @@ pub(super) fn server(options: &ServerOptions, name: Name) -> Option<Box<dyn Serv
     } else {
         !options.channel_bindings.is_empty()
     };
-    Some(Box::new(Asking {
+    Some(Box::new(ServerStart {
         name,
         bindings: options.channel_bindings.clone(),
         offers_plus,
@@ -39,7 +39,7 @@ pub(super) fn server(options: &ServerOptions, name: Name) -> Option<Box<dyn Serv
 }
 
 #[derive(Debug, Clone)]
-struct Asking {
+struct ServerStart {
     name: Name,
     bindings: ChannelBindings,
     offers_plus: bool,
@@ -49,7 +49,7 @@ struct Asking {
     says_why: bool,
 }
 
-impl Server for Asking {
+impl Server for ServerStart {
     fn name(&self) -> &'static str {
         self.name.as_str()
     }
@@ -74,7 +74,7 @@ impl Server for Asking {
 
 /// The empty challenge is out.
 #[derive(Debug)]
-struct AwaitFirst(Asking);
+struct AwaitFirst(ServerStart);
 
 impl Server for AwaitFirst {
     fn name(&self) -> &'static str {
@@ -93,7 +93,7 @@ impl Server for AwaitFirst {
     }
 }
 
-impl Asking {
+impl ServerStart {
     fn challenge(
         self,
         message: &[u8],

@@ -27,7 +27,7 @@ pub(super) fn client(credentials: &ClientCredentials) -> Option<Box<dyn Client>>
         host: credentials.host.clone(),
         digest_uri: digest_uri(&credentials.service, &credentials.host),
     };
-    Some(Box::new(Initiating { account }))
+    Some(Box::new(ClientStart { account }))
 }
 
 #[derive(Debug)]
@@ -41,11 +41,11 @@ pub(super) struct Account {
 }
 
 #[derive(Debug)]
-struct Initiating {
+struct ClientStart {
     account: Account,
 }
 
-impl Client for Initiating {
+impl Client for ClientStart {
     fn name(&self) -> &'static str {
         NAME
     }
@@ -220,7 +220,7 @@ impl From<Malformed> for ClientError {
 
 #[cfg(test)]
 mod tests {
-    use super::super::asking::{Asking, AwaitResponse};
+    use super::super::server::{AwaitResponse, ServerStart};
     use super::super::tests::{Accounts, account, example};
     use super::*;
     use crate::{Server, ServerStep};
@@ -278,7 +278,7 @@ mod tests {
         assert_eq!(response.realm.as_deref(), Some(b"\xe9chec".as_slice()));
 
         // The other side understands: the same octets are hashed as with UTF-8.
-        let asked = Asking {
+        let asked = ServerStart {
             realms: vec!["échec".into()],
             digest_uri: latin.digest_uri.clone(),
         };

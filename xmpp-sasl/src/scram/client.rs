@@ -33,7 +33,7 @@ pub(super) fn client(credentials: &ClientCredentials, name: Name) -> Option<Box<
     } else {
         Binding::NotOffered
     };
-    Some(Box::new(Initiating {
+    Some(Box::new(ClientStart {
         name,
         binding,
         username: credentials.username.clone()?,
@@ -122,7 +122,7 @@ impl Secret {
 }
 
 #[derive(Debug)]
-pub(super) struct Initiating {
+pub(super) struct ClientStart {
     pub(super) name: Name,
     pub(super) binding: Binding,
     pub(super) username: String,
@@ -134,7 +134,7 @@ pub(super) struct Initiating {
     pub(super) bounds: IterationBounds,
 }
 
-impl Client for Initiating {
+impl Client for ClientStart {
     fn name(&self) -> &'static str {
         self.name.as_str()
     }
@@ -156,7 +156,7 @@ impl Client for Initiating {
     }
 }
 
-impl Initiating {
+impl ClientStart {
     pub(super) fn begin(self, nonce: String) -> Result<(Vec<u8>, AwaitChallenge), ClientError> {
         let username = saslprep::name(&self.username).and_then(|name| escape(&name));
         let username = username.ok_or(ClientError::NotEncodable(
