@@ -4,7 +4,7 @@
 
 use xmpp_dialback::wire::Nonza;
 use xmpp_dialback::{
-    Initiating, Limits, Outcome, Pair, Receiving, Request, Secret, Verifying, verify,
+    DialbackLimits, Initiating, Pair, Receiving, Request, RequestOutcome, Secret, Verifying, verify,
 };
 use xmpp_stream::{ContentNamespace, Context, Element, StreamHeader};
 
@@ -22,7 +22,7 @@ fn run(secret: &Secret) -> Result<(), Error> {
     let pair = Pair::new("capulet.example", "montague.example");
     let stream_id = "D60000229F"; // montague's response header on the stream it was called on
     let mut initiating = Initiating::new(64);
-    let mut receiving = Receiving::new(Limits::default());
+    let mut receiving = Receiving::new(DialbackLimits::default());
 
     // Step 1, on the stream from capulet to montague.
     let request = initiating.request(pair, stream_id, secret)?;
@@ -65,7 +65,7 @@ fn run(secret: &Secret) -> Result<(), Error> {
         return Err("not a result".into());
     };
     match initiating.answer(&pair, verdict)? {
-        Outcome::Proved => println!("{pair}: stanzas may flow"),
+        RequestOutcome::Proved => println!("{pair}: stanzas may flow"),
         outcome => println!("{pair}: {outcome:?}, then {:?}", reply.close),
     }
     Ok(())

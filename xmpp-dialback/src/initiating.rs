@@ -6,7 +6,7 @@ use crate::{DialbackError, Pair, Request, Secret, Unsolicited, Verdict};
 /// The pairs of one stream to a Receiving Server.
 ///
 /// ```
-/// use xmpp_dialback::{Initiating, Outcome, Pair, Secret, Verdict};
+/// use xmpp_dialback::{Initiating, RequestOutcome, Pair, Secret, Verdict};
 ///
 /// let secret = Secret::new("s3cr3tf0rd14lb4ck");
 /// let pair = Pair::new("capulet.example", "montague.example");
@@ -16,7 +16,7 @@ use crate::{DialbackError, Pair, Request, Secret, Unsolicited, Verdict};
 /// assert_eq!(request.key.as_str(), "b4835385f37fe2895af6c196b59097b16862406db80559900d96bf6fa7d23df3");
 /// assert!(!initiating.is_proved(&pair));
 ///
-/// assert_eq!(initiating.answer(&pair, Verdict::Valid)?, Outcome::Proved);
+/// assert_eq!(initiating.answer(&pair, Verdict::Valid)?, RequestOutcome::Proved);
 /// assert!(initiating.is_proved(&pair));
 /// assert!(initiating.answer(&pair, Verdict::Valid).is_err()); // nobody asked again
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -36,7 +36,7 @@ enum State {
 
 /// What an answer means for a pair.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Outcome {
+pub enum RequestOutcome {
     /// Stanzas of this pair may be sent on this stream.
     Proved,
     /// The key was found bad. The queue of this pair goes back to its senders, and the stream will most
@@ -126,22 +126,22 @@ impl Initiating {
     /// A `db:result` with a type arrived on this stream.
     ///
     /// Only a pair that waits can be answered. A proved pair stays proved, whatever comes for it.
-    pub fn answer(&mut self, pair: &Pair, verdict: Verdict) -> Result<Outcome, Unsolicited> {
+    pub fn answer(&mut self, pair: &Pair, verdict: Verdict) -> Result<RequestOutcome, Unsolicited> {
         if self.pairs.get(&pair.sender, &pair.target) != Some(&State::Waiting) {
             return Err(Unsolicited { pair: pair.clone() });
         }
         Ok(match verdict {
             Verdict::Valid => {
                 self.pairs.insert(pair, State::Proved);
-                Outcome::Proved
+                RequestOutcome::Proved
             }
             Verdict::Invalid => {
                 self.pairs.remove(pair);
-                Outcome::Invalid
+                RequestOutcome::Invalid
             }
             Verdict::Error(error) => {
                 self.pairs.remove(pair);
-                Outcome::Failed(error)
+                RequestOutcome::Failed(error)
             }
         })
     }
@@ -238,11 +238,11 @@ mod tests {
         assert_eq!(ask(&mut stream), Err(NotRequested::Waiting));
         let error = DialbackError::new(ErrorCondition::RemoteServerTimeout);
         let outcome = stream.answer(&pair(1), Verdict::Error(error.clone()));
-        assert_eq!(outcome, Ok(Outcome::Failed(error)));
+        assert_eq!(outcome, Ok(RequestOutcome::Failed(error)));
         ask(&mut stream).unwrap();
         assert_eq!(
             stream.answer(&pair(1), Verdict::Invalid),
-            Ok(Outcome::Invalid)
+            Ok(RequestOutcome::Invalid)
         );
         ask(&mut stream).unwrap();
         stream.answer(&pair(1), Verdict::Valid).unwrap();

@@ -47,10 +47,12 @@ mod verifying;
 #[cfg(feature = "xmpp")]
 pub mod wire;
 
-pub use initiating::{Initiating, NotRequested, Outcome};
+pub use initiating::{Initiating, NotRequested, RequestOutcome};
 pub use key::{EmptySecret, Key, Secret, verify};
 pub use pair::Pair;
-pub use receiving::{Close, Limits, Receiving, Refusal, Reply, Why};
+pub use receiving::{
+    CloseStream, DialbackLimits, DialbackReply, Receiving, RefusalReason, RefusedRequest,
+};
 pub use verdict::{DialbackError, ErrorCondition, Unsolicited, Verdict};
 pub use verifying::{NotAsked, Verifying};
 

@@ -6,10 +6,10 @@ use crate::{DialbackError, ErrorCondition, Pair, Question, Request, Unsolicited,
 /// The pairs of one stream from an Initiating Server.
 ///
 /// ```
-/// use xmpp_dialback::{Key, Limits, Pair, Receiving, Request, Verdict};
+/// use xmpp_dialback::{Key, DialbackLimits, Pair, Receiving, Request, Verdict};
 ///
 /// let pair = Pair::new("capulet.example", "montague.example");
-/// let mut receiving = Receiving::new(Limits::default());
+/// let mut receiving = Receiving::new(DialbackLimits::default());
 ///
 /// let request = Request { pair: pair.clone(), key: Key::from_text("b483…") };
 /// let question = receiving.request(request, "D60000229F")?; // goes to the server of capulet.example
@@ -22,22 +22,22 @@ use crate::{DialbackError, ErrorCondition, Pair, Question, Request, Unsolicited,
 /// ```
 #[derive(Clone, Debug)]
 pub struct Receiving {
-    limits: Limits,
+    limits: DialbackLimits,
     failures: usize,
-    closed: Option<Close>,
+    closed: Option<CloseStream>,
     pairs: Pairs<State>,
 }
 
 /// Bounds for one stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Limits {
+pub struct DialbackLimits {
     /// Pairs that wait or are proved. A further one is answered by `resource-constraint`.
     pub pairs: usize,
     /// Requests that failed, for whatever reason. One more ends the stream by `policy-violation`.
     pub failures: usize,
 }
 
-impl Default for Limits {
+impl Default for DialbackLimits {
     fn default() -> Self {
         Self {
             pairs: 64,
@@ -55,16 +55,16 @@ enum State {
 /// What the Initiating Server gets: a `db:result` of this verdict, and then perhaps the end.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[must_use]
-pub struct Reply {
+pub struct DialbackReply {
     /// To be sent for the pair.
     pub verdict: Verdict,
     /// To be done after sending it. Nothing is proved on the stream any more.
-    pub close: Option<Close>,
+    pub close: Option<CloseStream>,
 }
 
 /// How a stream ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Close {
+pub enum CloseStream {
     /// A key was invalid and nothing else was proved: `</stream:stream>` without a stream error, the
     /// `db:result` having said it all (XEP-0220 §2.2.1).
     Invalid,
@@ -75,16 +75,16 @@ pub enum Close {
 /// A request that does not become a question. The reply says what to send.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{why}")]
-pub struct Refusal {
+pub struct RefusedRequest {
     /// For the log.
-    pub why: Why,
+    pub why: RefusalReason,
     /// For the peer.
-    pub reply: Reply,
+    pub reply: DialbackReply,
 }
 
 /// Why a request does not become a question.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Why {
+pub enum RefusalReason {
     /// The peer hears `valid` again; its new key is not looked at. This is not a failure.
     #[error("the pair is proved already")]
     Proved,
@@ -108,7 +108,7 @@ pub enum Why {
 
 impl Receiving {
     /// A stream with no pair yet.
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: DialbackLimits) -> Self {
         Self {
             limits,
             failures: 0,
@@ -131,34 +131,38 @@ impl Receiving {
     /// Send the question to the server of `pair.sender` (see [`Verifying`](crate::Verifying)), or the
     /// refusal's reply on this stream. Whether `pair.target` is a domain of ours and policy allows
     /// dialback is to be decided before; see [`refuse`](Self::refuse).
-    pub fn request(&mut self, request: Request, stream_id: &str) -> Result<Question, Refusal> {
+    pub fn request(
+        &mut self,
+        request: Request,
+        stream_id: &str,
+    ) -> Result<Question, RefusedRequest> {
         let Request { pair, key } = request;
         if let Some(close) = self.closed {
-            return Err(Refusal {
-                why: Why::Closing,
+            return Err(RefusedRequest {
+                why: RefusalReason::Closing,
                 reply: policy_violation(close),
             });
         }
         if !pair.is_unambiguous() {
             let error = DialbackError::new(ErrorCondition::NotAcceptable);
-            return Err(Refusal {
-                why: Why::NotADomain,
+            return Err(RefusedRequest {
+                why: RefusalReason::NotADomain,
                 reply: self.refuse(error),
             });
         }
         match self.pairs.get(&pair.sender, &pair.target) {
             Some(State::Proved) => {
-                return Err(Refusal {
-                    why: Why::Proved,
-                    reply: Reply {
+                return Err(RefusedRequest {
+                    why: RefusalReason::Proved,
+                    reply: DialbackReply {
                         verdict: Verdict::Valid,
                         close: None,
                     },
                 });
             }
             Some(State::Waiting) => {
-                return Err(Refusal {
-                    why: Why::Waiting,
+                return Err(RefusedRequest {
+                    why: RefusalReason::Waiting,
                     reply: self.end(),
                 });
             }
@@ -167,16 +171,16 @@ impl Receiving {
         // Asked before the failure happens: a peer that only ever fails costs us that many connections
         // to others, and no more.
         if self.failures >= self.limits.failures {
-            return Err(Refusal {
-                why: Why::TooManyFailures,
+            return Err(RefusedRequest {
+                why: RefusalReason::TooManyFailures,
                 reply: self.end(),
             });
         }
         if self.pairs.len() >= self.limits.pairs {
             let error = DialbackError::new(ErrorCondition::ResourceConstraint)
                 .with_text("this stream holds as many domain pairs as it may");
-            return Err(Refusal {
-                why: Why::TooManyPairs,
+            return Err(RefusedRequest {
+                why: RefusalReason::TooManyPairs,
                 reply: self.refuse(error),
             });
         }
@@ -190,12 +194,12 @@ impl Receiving {
 
     /// For a request that our own policy refuses (`item-not-found`, `policy-violation`, …): counts the
     /// failure and gives the reply.
-    pub fn refuse(&mut self, error: DialbackError) -> Reply {
+    pub fn refuse(&mut self, error: DialbackError) -> DialbackReply {
         self.failures = self.failures.saturating_add(1);
         if self.failures > self.limits.failures {
             return self.end();
         }
-        Reply {
+        DialbackReply {
             verdict: Verdict::Error(error),
             close: None,
         }
@@ -203,9 +207,9 @@ impl Receiving {
 
     /// For a request that there is no room for at this time, though nothing is wrong with it: an error
     /// `resource-constraint` (XEP-0220 §2.5) that is no failure of the peer's.
-    pub fn constrained(&self, text: &str) -> Reply {
+    pub fn constrained(&self, text: &str) -> DialbackReply {
         let error = DialbackError::new(ErrorCondition::ResourceConstraint);
-        Reply {
+        DialbackReply {
             verdict: Verdict::Error(error.with_text(text)),
             close: self.closed,
         }
@@ -213,7 +217,7 @@ impl Receiving {
 
     /// The question for this pair was not asked, for want of room (see [`constrained`](Self::constrained)). The pair is
     /// forgotten; its key may come again.
-    pub fn not_asked(&mut self, pair: &Pair, text: &str) -> Result<Reply, Unsolicited> {
+    pub fn not_asked(&mut self, pair: &Pair, text: &str) -> Result<DialbackReply, Unsolicited> {
         if self.pairs.get(&pair.sender, &pair.target) != Some(&State::Waiting) {
             return Err(Unsolicited { pair: pair.clone() });
         }
@@ -223,14 +227,18 @@ impl Receiving {
 
     /// The question for this pair is answered: by [`Verifying`](crate::Verifying), or by an error of
     /// ours when the Authoritative Server could not be asked. Send the reply on this stream.
-    pub fn answered(&mut self, pair: &Pair, verdict: Verdict) -> Result<Reply, Unsolicited> {
+    pub fn answered(
+        &mut self,
+        pair: &Pair,
+        verdict: Verdict,
+    ) -> Result<DialbackReply, Unsolicited> {
         if self.pairs.get(&pair.sender, &pair.target) != Some(&State::Waiting) {
             return Err(Unsolicited { pair: pair.clone() });
         }
         Ok(match verdict.relayed() {
             Verdict::Valid => {
                 self.pairs.insert(pair, State::Proved);
-                Reply {
+                DialbackReply {
                     verdict: Verdict::Valid,
                     close: None,
                 }
@@ -248,22 +256,22 @@ impl Receiving {
 
     // XEP-0220 §2.2.1: with no other valid pair, "invalid" and the stream MUST be closed; with one, an
     // error <forbidden/> keeps the stream (after "invalid" an initiating server gives it up itself).
-    fn invalid(&mut self) -> Reply {
+    fn invalid(&mut self) -> DialbackReply {
         if self.pairs.any(|_, _, state| *state == State::Proved) {
             return self.refuse(DialbackError::new(ErrorCondition::Forbidden));
         }
-        self.closed = Some(Close::Invalid);
+        self.closed = Some(CloseStream::Invalid);
         self.pairs.clear();
-        Reply {
+        DialbackReply {
             verdict: Verdict::Invalid,
             close: self.closed,
         }
     }
 
-    fn end(&mut self) -> Reply {
-        self.closed = Some(Close::PolicyViolation);
+    fn end(&mut self) -> DialbackReply {
+        self.closed = Some(CloseStream::PolicyViolation);
         self.pairs.clear();
-        policy_violation(Close::PolicyViolation)
+        policy_violation(CloseStream::PolicyViolation)
     }
 
     /// Every question that waits fails with this error, at once: no Authoritative Server can be asked any
@@ -271,7 +279,7 @@ impl Receiving {
     ///
     /// When one stream to an Authoritative Server closes, fail what waits on that stream only, by
     /// [`answered`](Self::answered) for each of [`Verifying::fail_all`](crate::Verifying::fail_all).
-    pub fn fail_all(&mut self, error: &DialbackError) -> Vec<(Pair, Reply)> {
+    pub fn fail_all(&mut self, error: &DialbackError) -> Vec<(Pair, DialbackReply)> {
         let waiting: Vec<Pair> = self.waiting().collect();
         waiting
             .into_iter()
@@ -302,8 +310,8 @@ impl Receiving {
     }
 }
 
-fn policy_violation(close: Close) -> Reply {
-    Reply {
+fn policy_violation(close: CloseStream) -> DialbackReply {
+    DialbackReply {
         verdict: Verdict::Error(DialbackError::new(ErrorCondition::PolicyViolation)),
         close: Some(close),
     }

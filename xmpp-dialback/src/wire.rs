@@ -15,7 +15,7 @@ use bytes::Bytes;
 use xmpp_stream::{Condition, Element, StreamError, Tree, Writer, ns};
 
 use crate::{
-    Close, DialbackError, ErrorCondition, Key, Pair, Question, Request, Unsolicited, Verdict,
+    CloseStream, DialbackError, ErrorCondition, Key, Pair, Question, Request, Unsolicited, Verdict,
 };
 
 /// An element of dialback, in XEP-0220's order of steps.
@@ -255,7 +255,7 @@ impl Verdict {
     }
 }
 
-impl Close {
+impl CloseStream {
     /// The stream error to send before `</stream:stream>`, if any.
     pub fn stream_error(self) -> Option<StreamError> {
         match self {

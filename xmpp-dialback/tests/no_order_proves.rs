@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use xmpp_dialback::{
-    DialbackError, ErrorCondition, Initiating, Key, Limits, Pair, Question, Receiving, Request,
-    Secret, Verdict, Verifying, verify,
+    DialbackError, DialbackLimits, ErrorCondition, Initiating, Key, Pair, Question, Receiving,
+    Request, Secret, Verdict, Verifying, verify,
 };
 
 const DOMAINS: [&str; 4] = ["a.example", "b.example", "aa.example", "bad domain"];
@@ -71,7 +71,7 @@ fn key(pair: &Pair, id: &str) -> Key {
 #[test]
 fn a_receiving_server_proves_only_what_was_asked_and_found_valid() {
     let (proved, ended, refused) = (Cell::new(0), Cell::new(0), Cell::new(0));
-    let limits = Limits {
+    let limits = DialbackLimits {
         pairs: 3,
         failures: 3,
     };

@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 use xmpp_dialback::{
-    Close, DialbackError, ErrorCondition, Initiating, Limits, Outcome, Pair, Question, Receiving,
-    Reply, Request, Secret, Verdict, Verifying, verify,
+    CloseStream, DialbackError, DialbackLimits, DialbackReply, ErrorCondition, Initiating, Pair,
+    Question, Receiving, Request, RequestOutcome, Secret, Verdict, Verifying, verify,
 };
 
 const CAPULET: &str = "capulet.example";
@@ -25,7 +25,7 @@ impl Scene {
         Self {
             secret: Secret::new("s3cr3tf0rd14lb4ck"),
             initiating: Initiating::new(64),
-            receiving: Receiving::new(Limits::default()),
+            receiving: Receiving::new(DialbackLimits::default()),
         }
     }
 
@@ -45,7 +45,7 @@ impl Scene {
     }
 
     /// All four steps for a request that may have been tampered with on the way to the receiving server.
-    fn run(&mut self, request: Request) -> Reply {
+    fn run(&mut self, request: Request) -> DialbackReply {
         let pair = request.pair.clone();
         let question = self.receiving.request(request, ID).unwrap();
         let verdict = self.judge(&self.secret.clone(), question);
@@ -57,7 +57,7 @@ impl Scene {
         let pair = request.pair.clone();
         let reply = self.run(request);
         assert_eq!(reply.verdict, Verdict::Invalid);
-        assert_eq!(reply.close, Some(Close::Invalid));
+        assert_eq!(reply.close, Some(CloseStream::Invalid));
         assert!(!self.receiving.is_proved(&pair));
     }
 }
@@ -73,7 +73,7 @@ fn an_honest_server_is_proved_in_one_direction() {
     let reply = scene.run(request);
     assert_eq!(reply.close, None);
     let outcome = scene.initiating.answer(&pair(), reply.verdict);
-    assert_eq!(outcome, Ok(Outcome::Proved));
+    assert_eq!(outcome, Ok(RequestOutcome::Proved));
     assert!(scene.initiating.is_proved(&pair()));
     assert!(scene.receiving.is_proved(&pair()));
     // XEP-0220 §2.3, and the last line of RFC 3920 §8.3's account: the other direction is another run.
@@ -209,7 +209,7 @@ fn an_answer_on_another_stream_is_unsolicited() {
     let mut to_evil = Verifying::new(own);
     to_evil.answer(&pair(), ID, Verdict::Valid).unwrap_err();
     // And a stream of the same two servers on which nothing was asked.
-    let mut other = Receiving::new(Limits::default());
+    let mut other = Receiving::new(DialbackLimits::default());
     other.answered(&pair(), Verdict::Valid).unwrap_err();
     let mut other = Initiating::new(64);
     other.answer(&pair(), Verdict::Valid).unwrap_err();
@@ -252,9 +252,9 @@ fn the_wrong_authoritative_server_calls_a_good_key_invalid() {
     let question = scene.receiving.request(request, ID).unwrap();
     let verdict = scene.judge(&Secret::new("another network's"), question);
     let reply = scene.receiving.answered(&pair(), verdict).unwrap();
-    assert_eq!(reply.close, Some(Close::Invalid));
+    assert_eq!(reply.close, Some(CloseStream::Invalid));
     let outcome = scene.initiating.answer(&pair(), reply.verdict);
-    assert_eq!(outcome, Ok(Outcome::Invalid));
+    assert_eq!(outcome, Ok(RequestOutcome::Invalid));
 }
 
 #[test]
@@ -275,7 +275,7 @@ fn one_bad_sender_among_good_ones_costs_only_itself() {
     assert_eq!(reply.close, None);
     let forbidden = DialbackError::new(ErrorCondition::Forbidden);
     let outcome = scene.initiating.answer(&bad, reply.verdict);
-    assert_eq!(outcome, Ok(Outcome::Failed(forbidden)));
+    assert_eq!(outcome, Ok(RequestOutcome::Failed(forbidden)));
     assert!(scene.receiving.is_proved(&pair()) && scene.initiating.is_proved(&pair()));
     assert!(!scene.receiving.is_proved(&bad) && !scene.initiating.is_proved(&bad));
 }
@@ -299,7 +299,7 @@ fn waiting_requests_fail_at_once_when_the_stream_to_the_authoritative_server_clo
         let reply = scene.receiving.answered(&question.pair, verdict).unwrap();
         assert_eq!(reply.close, None);
         let outcome = scene.initiating.answer(&question.pair, reply.verdict);
-        assert_eq!(outcome, Ok(Outcome::Failed(lost.clone())));
+        assert_eq!(outcome, Ok(RequestOutcome::Failed(lost.clone())));
     }
     assert_eq!(scene.receiving.waiting().count(), 0);
     assert_eq!(scene.initiating.waiting().count(), 0);

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use xmpp_dialback::wire::{Malformed, Nonza};
 use xmpp_dialback::{
-    Close, DialbackError, ErrorCondition, Key, Pair, Question, Receiving, Request, Secret, Verdict,
-    Verifying, verify,
+    CloseStream, DialbackError, ErrorCondition, Key, Pair, Question, Receiving, Request, Secret,
+    Verdict, Verifying, verify,
 };
 use xmpp_stream::{Condition, ContentNamespace, Context, Element, StreamHeader};
 
@@ -340,10 +340,10 @@ fn stream_errors_of_old_servers_say_what_dialback_errors_would() {
 
 #[test]
 fn a_closed_stream_says_so_by_its_condition() {
-    assert_eq!(Close::Invalid.stream_error(), None);
-    let error = Close::PolicyViolation.stream_error().unwrap();
+    assert_eq!(CloseStream::Invalid.stream_error(), None);
+    let error = CloseStream::PolicyViolation.stream_error().unwrap();
     assert_eq!(error.condition, Condition::PolicyViolation);
-    let mut nothing_asked = Receiving::new(xmpp_dialback::Limits::default());
+    let mut nothing_asked = Receiving::new(xmpp_dialback::DialbackLimits::default());
     let unsolicited = nothing_asked
         .answered(&capulet(), Verdict::Valid)
         .unwrap_err();

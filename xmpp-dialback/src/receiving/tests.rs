@@ -3,7 +3,7 @@
 use super::*;
 use crate::Key;
 
-const LIMITS: Limits = Limits {
+const LIMITS: DialbackLimits = DialbackLimits {
     pairs: 3,
     failures: 2,
 };
@@ -12,7 +12,7 @@ fn pair(n: usize) -> Pair {
     Pair::new(format!("{n}.capulet.example"), "montague.example")
 }
 
-fn ask(stream: &mut Receiving, n: usize) -> Result<Question, Refusal> {
+fn ask(stream: &mut Receiving, n: usize) -> Result<Question, RefusedRequest> {
     let request = Request {
         pair: pair(n),
         key: Key::from_text("key"),
@@ -25,7 +25,7 @@ fn error(condition: ErrorCondition) -> Verdict {
 }
 
 #[track_caller]
-fn open(reply: Reply, condition: ErrorCondition) {
+fn open(reply: DialbackReply, condition: ErrorCondition) {
     assert_eq!(reply.close, None);
     match reply.verdict {
         Verdict::Error(error) => assert_eq!(error.condition, condition),
@@ -34,8 +34,8 @@ fn open(reply: Reply, condition: ErrorCondition) {
 }
 
 #[track_caller]
-fn ended(reply: Reply) {
-    assert_eq!(reply, policy_violation(Close::PolicyViolation));
+fn ended(reply: DialbackReply) {
+    assert_eq!(reply, policy_violation(CloseStream::PolicyViolation));
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn a_second_request_for_a_proved_pair_asks_nobody_and_changes_nothing() {
     let _ = stream.answered(&pair(1), Verdict::Valid).unwrap();
     for _ in 0..100 {
         let refusal = ask(&mut stream, 1).unwrap_err();
-        assert_eq!(refusal.why, Why::Proved);
+        assert_eq!(refusal.why, RefusalReason::Proved);
         assert_eq!(refusal.reply.verdict, Verdict::Valid);
         assert_eq!(refusal.reply.close, None);
     }
@@ -92,10 +92,10 @@ fn a_second_key_while_the_first_waits_ends_the_stream() {
     let mut stream = Receiving::new(LIMITS);
     ask(&mut stream, 1).unwrap();
     let refusal = ask(&mut stream, 1).unwrap_err();
-    assert_eq!(refusal.why, Why::Waiting);
+    assert_eq!(refusal.why, RefusalReason::Waiting);
     ended(refusal.reply);
     stream.answered(&pair(1), Verdict::Valid).unwrap_err();
-    assert_eq!(ask(&mut stream, 2).unwrap_err().why, Why::Closing);
+    assert_eq!(ask(&mut stream, 2).unwrap_err().why, RefusalReason::Closing);
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn invalid_ends_a_stream_on_which_nothing_else_is_proved() {
     let reply = stream.answered(&pair(1), Verdict::Invalid).unwrap();
     assert_eq!(
         (reply.verdict, reply.close),
-        (Verdict::Invalid, Some(Close::Invalid))
+        (Verdict::Invalid, Some(CloseStream::Invalid))
     );
     // Too late for the other one.
     stream.answered(&pair(2), Verdict::Valid).unwrap_err();
@@ -135,7 +135,7 @@ fn invalid_spares_a_stream_on_which_another_pair_is_proved() {
 
 #[test]
 fn errors_on_the_way_to_the_authoritative_server_leave_the_stream_open() {
-    let mut stream = Receiving::new(Limits {
+    let mut stream = Receiving::new(DialbackLimits {
         pairs: 3,
         failures: 9,
     });
@@ -172,15 +172,18 @@ fn pairs_over_the_bound_are_refused_and_the_stream_goes_on() {
         ask(&mut stream, n).unwrap();
     }
     let refusal = ask(&mut stream, 4).unwrap_err();
-    assert_eq!(refusal.why, Why::TooManyPairs);
+    assert_eq!(refusal.why, RefusalReason::TooManyPairs);
     open(refusal.reply, ErrorCondition::ResourceConstraint);
     for n in 1..=3 {
         let _ = stream.answered(&pair(n), Verdict::Valid).unwrap();
     }
-    assert_eq!(ask(&mut stream, 4).unwrap_err().why, Why::TooManyPairs);
+    assert_eq!(
+        ask(&mut stream, 4).unwrap_err().why,
+        RefusalReason::TooManyPairs
+    );
     // Whoever does not listen meets the bound for failures.
     let refusal = ask(&mut stream, 4).unwrap_err();
-    assert_eq!(refusal.why, Why::TooManyFailures);
+    assert_eq!(refusal.why, RefusalReason::TooManyFailures);
     ended(refusal.reply);
     assert!(!stream.is_proved(&pair(1)));
 }
@@ -194,7 +197,7 @@ fn failures_over_the_bound_end_the_stream_before_anybody_is_asked() {
         open(reply.unwrap(), ErrorCondition::RemoteServerTimeout);
     }
     let refusal = ask(&mut stream, 2).unwrap_err();
-    assert_eq!(refusal.why, Why::TooManyFailures);
+    assert_eq!(refusal.why, RefusalReason::TooManyFailures);
     ended(refusal.reply);
 }
 
@@ -229,7 +232,7 @@ fn all_that_waits_fails_at_once() {
 
 #[test]
 fn failing_all_stops_at_the_reply_that_ends_the_stream() {
-    let mut stream = Receiving::new(Limits {
+    let mut stream = Receiving::new(DialbackLimits {
         pairs: 9,
         failures: 1,
     });
@@ -250,7 +253,7 @@ fn what_is_no_domain_is_not_acceptable() {
         key: Key::from_text("key"),
     };
     let refusal = stream.request(request, "id").unwrap_err();
-    assert_eq!(refusal.why, Why::NotADomain);
+    assert_eq!(refusal.why, RefusalReason::NotADomain);
     open(refusal.reply, ErrorCondition::NotAcceptable);
 }
 

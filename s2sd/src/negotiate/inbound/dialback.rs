@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use xmpp_dialback::{
-    DialbackError, ErrorCondition, Pair, Question, Reply, Request, Verdict, wire as db,
+    DialbackError, DialbackReply, ErrorCondition, Pair, Question, Request, Verdict, wire as db,
 };
 use xmpp_stream::{Condition, Domain, Element};
 
@@ -281,8 +281,13 @@ impl Inbound {
     }
 
     /// Answers a `db:result`. `Some`: the stream ends after it.
-    pub(super) fn reply(&mut self, pair: Pair, reply: Reply, out: &mut Out) -> Option<Closed> {
-        let Reply { verdict, close } = reply;
+    pub(super) fn reply(
+        &mut self,
+        pair: Pair,
+        reply: DialbackReply,
+        out: &mut Out,
+    ) -> Option<Closed> {
+        let DialbackReply { verdict, close } = reply;
         let what = format!("dialback for {}: {}", pair.sender, describe(&verdict));
         out.push(InboundEffect::Send(
             db::Nonza::Result { pair, verdict }.to_bytes(),

@@ -549,7 +549,7 @@ impl Inbound {
 
 fn receiving(house: &House) -> Receiving {
     let limits = &house.config.limits;
-    Receiving::new(xmpp_dialback::Limits {
+    Receiving::new(xmpp_dialback::DialbackLimits {
         pairs: limits.pairs_per_stream,
         failures: limits.dialback_failures,
     })
