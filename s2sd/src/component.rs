@@ -14,7 +14,7 @@ use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, field::Empty, info, info_span, trace, warn};
 use xmpp_stream::{
-    Codec, Condition, ContentNamespace, Domain, Element, Frame, Limits, StanzaError, StreamError,
+    Codec, Condition, ContentNamespace, Domain, Element, Frame, StanzaError, StreamError, XmlLimits,
 };
 
 use self::faults::Faults;
@@ -48,7 +48,8 @@ pub(crate) async fn serve(router: Arc<Router>, tcp: TcpStream, admission: Admiss
     let span = info_span!("component", %peer);
     async move {
         let house = router.means().house();
-        let codec = Codec::new(house.limits_for_strangers()).expect(ContentNamespace::Component);
+        let codec = Codec::new(house.limits_for_strangers())
+            .with_content_namespace(ContentNamespace::Component);
         let memory = &router.means().memory;
         let Some(charge) = conn::admit(&memory.account(Owner::at(peer.ip()))) else {
             info!("component refused: {}", Cause::Memory);
@@ -98,7 +99,7 @@ async fn attach(
     house: &Arc<House>,
     means: &Means,
     address: IpAddr,
-) -> Result<(Attached, Limits), (bytes::Bytes, Closed)> {
+) -> Result<(Attached, XmlLimits), (bytes::Bytes, Closed)> {
     let stop = &means.stop;
     let mut attach = Attach::new(Arc::clone(house));
     let deadline = Instant::now() + house.config.limits.negotiation;
@@ -385,7 +386,7 @@ impl Serving<'_> {
     // (`a_component_may_write_in_the_namespace_of_clients_or_servers`).
     fn element(&mut self, element: Element) -> Result<(), Closed> {
         let element = element.adopted();
-        if element.stanza().is_some() {
+        if element.stanza_kind().is_some() {
             self.stanza(element, None);
             return Ok(());
         }

@@ -20,7 +20,7 @@ use tokio::time::{Sleep, sleep, timeout};
 use tokio_rustls::TlsStream;
 use tokio_util::codec::Decoder;
 use tokio_util::io::poll_read_buf;
-use xmpp_stream::{Boundary, Codec, DecodeError, Frame, Limits};
+use xmpp_stream::{Boundary, Codec, DecodeError, Frame, XmlLimits};
 
 /// How much is read at once.
 const READ: usize = 32 * 1024;
@@ -176,12 +176,12 @@ impl Conn {
     }
 
     /// The same stream under other limits.
-    pub(crate) fn set_limits(&mut self, limits: Limits) {
+    pub(crate) fn set_limits(&mut self, limits: XmlLimits) {
         self.codec.set_limits(limits);
     }
 
     /// A new stream over the same connection (RFC 6120 §4.3.3).
-    pub(crate) fn restart(&mut self, limits: Limits) {
+    pub(crate) fn restart(&mut self, limits: XmlLimits) {
         self.codec.restart();
         self.codec.set_limits(limits);
     }

@@ -125,7 +125,8 @@ async fn accept(
 ) -> Result<(Conn, Transport), Closed> {
     let _ = tcp.set_nodelay(true);
     let charge = admit(router.means(), peer)?;
-    let codec = Codec::new(house.limits_for_strangers()).expect(ContentNamespace::Server);
+    let codec =
+        Codec::new(house.limits_for_strangers()).with_content_namespace(ContentNamespace::Server);
     if !direct_tls {
         let conn = Conn::new(Io::Plain(tcp), peer, codec, charge);
         return Ok((conn, Transport::Plain));
@@ -546,7 +547,8 @@ impl Driver {
             return Ok(InboundEvent::TlsFailed("TLS within TLS".to_owned()));
         };
         let charge = admit(self.router.means(), tcp.1)?;
-        let codec = Codec::new(self.house.limits_for_strangers()).expect(ContentNamespace::Server);
+        let codec = Codec::new(self.house.limits_for_strangers())
+            .with_content_namespace(ContentNamespace::Server);
         let (conn, secured) = handshake(
             self.router.means(),
             tcp,

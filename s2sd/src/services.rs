@@ -24,8 +24,8 @@ pub enum Answer {
 /// `contacts` are the domain's contact addresses, as URIs. That `to` names the domain and `from` its sender
 /// has been checked before.
 pub fn answer(stanza: &Element, contacts: &[String], now: SystemTime) -> Answer {
-    match stanza.stanza() {
-        Some(StanzaKind::Iq) => match stanza.kind().as_deref() {
+    match stanza.stanza_kind() {
+        Some(StanzaKind::Iq) => match stanza.type_attr().as_deref() {
             Some("get") => get(stanza, contacts, now),
             Some("set") => refuse(
                 stanza,
@@ -51,7 +51,8 @@ pub fn answer(stanza: &Element, contacts: &[String], now: SystemTime) -> Answer 
 ///
 /// The arguments are those of [`answer`].
 pub fn answer_for_absent(stanza: &Element, contacts: &[String], now: SystemTime) -> Option<Bytes> {
-    let is_get = stanza.stanza() == Some(StanzaKind::Iq) && stanza.kind().as_deref() == Some("get");
+    let is_get = stanza.stanza_kind() == Some(StanzaKind::Iq)
+        && stanza.type_attr().as_deref() == Some("get");
     if !is_get || !is_bare_domain(stanza) {
         return None;
     }
@@ -244,7 +245,7 @@ mod tests {
             Answer::Reply(reply) => {
                 assert_eq!(std::str::from_utf8(&reply).unwrap(), want);
                 // It is one stanza for the stream it goes to.
-                assert!(parse(want).stanza().is_some());
+                assert!(parse(want).stanza_kind().is_some());
             }
             Answer::Drop => panic!("dropped {xml}"),
         }
@@ -256,7 +257,7 @@ mod tests {
             panic!("dropped {xml}");
         };
         let (asked, reply) = (parse(xml), parse(std::str::from_utf8(&reply).unwrap()));
-        assert_eq!(reply.kind().as_deref(), Some("error"));
+        assert_eq!(reply.type_attr().as_deref(), Some("error"));
         assert_eq!(reply.name(), asked.name());
         let addresses = (reply.from(), reply.to(), reply.id());
         assert_eq!(addresses, (asked.to(), asked.from(), asked.id()));

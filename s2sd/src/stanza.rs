@@ -105,7 +105,7 @@ impl Stanza {
     /// What stands for a stanza of the pair with a malformed address, so that it can be answered: nothing in it, and the
     /// domain alone in place of what is no address.
     pub(crate) fn answerable(element: &Element, authorized: &Authorized) -> Option<Self> {
-        Self::standing_for(element, element.stanza()?, authorized)
+        Self::standing_for(element, element.stanza_kind()?, authorized)
     }
 
     /// What stands for an element that would be a stanza of the pair in the namespace of this stream, and is in that of
@@ -117,7 +117,7 @@ impl Stanza {
             named(element, &pair.remote, &pair.local),
             Ok(_) | Err(Refused::Malformed)
         );
-        let is_answer = matches!(element.kind().as_deref(), Some("error" | "result"));
+        let is_answer = matches!(element.type_attr().as_deref(), Some("error" | "result"));
         (is_ours && !is_answer).then(|| Self::standing_for(element, kind, authorized))?
     }
 
@@ -137,7 +137,7 @@ impl Stanza {
             .attr("from", spelt(&pair.remote, element.from()))
             .attr("to", spelt(&pair.local, element.to()))
             .attr_opt("id", element.id())
-            .attr_opt("type", element.kind())
+            .attr_opt("type", element.type_attr())
             .finish();
         let context = Context::new(element.context().content());
         let stub = Element::parse(stub, &context).ok()?;
@@ -198,7 +198,7 @@ impl Stanza {
     }
 
     /// Message, presence or iq.
-    pub fn kind(&self) -> StanzaKind {
+    pub fn stanza_kind(&self) -> StanzaKind {
         self.kind
     }
 
@@ -249,7 +249,7 @@ impl Stanza {
 }
 
 fn stanza_kind(element: &Element) -> Result<StanzaKind, Refused> {
-    element.stanza().ok_or(Refused::NotAStanza)
+    element.stanza_kind().ok_or(Refused::NotAStanza)
 }
 
 fn component_target(

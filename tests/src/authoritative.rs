@@ -234,7 +234,7 @@ mod tests {
         peer.send(verify).await.unwrap();
         let mut peer = peer.with_patience(std::time::Duration::from_millis(300));
         let answer = match peer.next().await.unwrap() {
-            Event::Element(answer) => answer.kind().unwrap_or_default().into_owned(),
+            Event::Element(answer) => answer.type_attr().unwrap_or_default().into_owned(),
             Event::Nothing => "nothing".to_owned(),
             other => panic!("{other:?}"),
         };
@@ -272,6 +272,6 @@ mod tests {
             .await
             .unwrap();
         let answer = peer.expect(ns::DIALBACK, "verify").await.unwrap();
-        assert_eq!(answer.kind().as_deref(), Some("invalid"));
+        assert_eq!(answer.type_attr().as_deref(), Some("invalid"));
     }
 }

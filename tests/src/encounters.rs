@@ -219,7 +219,7 @@ impl Meeting {
 /// What a stanza that came to `who` says about an encounter.
 fn ended(who: &str, stanza: &Element) -> anyhow::Result<(Encounter, End)> {
     let other = stanza.from().context("no `from`")?.into_owned();
-    if stanza.kind().as_deref() != Some("error") {
+    if stanza.type_attr().as_deref() != Some("error") {
         let encounter = Encounter {
             from: other,
             to: who.to_owned(),

@@ -119,7 +119,7 @@ async fn serve_one(
         };
         let answer = match believing(&element) {
             Some(answer) => answer,
-            None if element.stanza().is_some() => {
+            None if element.stanza_kind().is_some() => {
                 let stanza = element;
                 arrived.send(Arrived { connection, stanza }).await?;
                 continue;

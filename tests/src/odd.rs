@@ -232,7 +232,7 @@ mod tests {
 
     use bytes::BytesMut;
     use tokio_util::codec::Decoder as _;
-    use xmpp_stream::{Codec, Limits};
+    use xmpp_stream::{Codec, XmlLimits};
 
     use super::*;
 
@@ -248,7 +248,7 @@ mod tests {
                 let element = odd.element();
                 let mut text = BytesMut::from(HEADER);
                 text.extend_from_slice(element.as_bytes());
-                let mut codec = Codec::new(Limits::after_authentication());
+                let mut codec = Codec::new(XmlLimits::after_authentication());
                 codec.decode(&mut text).unwrap();
                 let frame = codec.decode(&mut text);
                 assert!(matches!(frame, Ok(Some(_))), "{frame:?}: {element}");

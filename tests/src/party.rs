@@ -250,7 +250,7 @@ impl Serving {
 // COMPAT(jabberd2 2.7): its router hands `jabber:client` to components
 // (`stanzas_in_the_namespace_of_clients_are_stanzas`).
 fn adopted(element: Element) -> Element {
-    if element.namespace() != ns::CLIENT || element.stanza().is_some() {
+    if element.namespace() != ns::CLIENT || element.stanza_kind().is_some() {
         return element;
     }
     let context = xmpp_stream::Context::new(ContentNamespace::Client);
@@ -259,8 +259,8 @@ fn adopted(element: Element) -> Element {
 
 /// The answer that a party gives by itself.
 fn answer(stanza: &Element, address: &str, manner: Manner) -> Option<Bytes> {
-    let kind = stanza.kind();
-    match (stanza.stanza()?, kind.as_deref()) {
+    let kind = stanza.type_attr();
+    match (stanza.stanza_kind()?, kind.as_deref()) {
         (StanzaKind::Iq, Some("get" | "set")) => Some(answer_request(stanza, address)),
         (StanzaKind::Message, Some("error")) => None,
         (StanzaKind::Message, _) if manner == Manner::Echo => Some(echo(stanza)),
@@ -281,7 +281,7 @@ fn back(stanza: &Element, name: &str) -> Writer {
 
 /// The same message, content and all, back to where it came from.
 fn echo(message: &Element) -> Bytes {
-    let mut reply = back(message, "message").attr_opt("type", message.kind().as_deref());
+    let mut reply = back(message, "message").attr_opt("type", message.type_attr().as_deref());
     let message = message.tree();
     for child in message.elements() {
         reply = reply.child(copy(child, &message.namespace));
@@ -398,7 +398,7 @@ mod tests {
             .await
             .unwrap();
         let found = a.expect("an answer", SOON, |_| true).await.unwrap();
-        assert_eq!(found.stanza(), Some(StanzaKind::Message));
+        assert_eq!(found.stanza_kind(), Some(StanzaKind::Message));
         assert_eq!(
             found
                 .tree()

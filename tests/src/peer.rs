@@ -140,7 +140,7 @@ impl Peer {
     /// The next thing must be a stanza of this kind.
     pub async fn expect_stanza(&mut self, kind: StanzaKind) -> anyhow::Result<Element> {
         match self.next().await? {
-            Event::Element(element) if element.stanza() == Some(kind) => Ok(element),
+            Event::Element(element) if element.stanza_kind() == Some(kind) => Ok(element),
             other => bail!("no {} but {other:?}", kind.name()),
         }
     }
@@ -231,7 +231,7 @@ impl Peer {
             answer.from().as_deref() == Some(to) && answer.to().as_deref() == Some(from),
             "an answer for another pair: {answer:?}"
         );
-        Ok(answer.kind().unwrap_or_default().into_owned())
+        Ok(answer.type_attr().unwrap_or_default().into_owned())
     }
 
     /// The name that the other side gave in the handshake (SNI), where this one listened.

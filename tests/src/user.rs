@@ -120,7 +120,7 @@ impl Login<'_> {
             let element = self.element().await?;
             if element.id().as_deref() == Some(id) {
                 ensure!(
-                    element.kind().as_deref() == Some("result"),
+                    element.type_attr().as_deref() == Some("result"),
                     "refused: {element:?}"
                 );
                 return Ok(element);

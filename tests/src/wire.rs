@@ -19,7 +19,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tokio_util::codec::Decoder;
-use xmpp_stream::{Codec, Element, Excess, Frame, Limits, StreamHeader};
+use xmpp_stream::{Codec, Element, Excess, Frame, StreamHeader, XmlLimits};
 
 /// A stream of bytes, encrypted or not.
 trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -257,8 +257,8 @@ impl Transcript {
     }
 }
 
-fn limits() -> Limits {
-    Limits {
+fn limits() -> XmlLimits {
+    XmlLimits {
         header_bytes: 16 << 20,
         excess: Excess::EndsStream,
         element_bytes: 64 << 20,

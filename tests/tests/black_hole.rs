@@ -192,7 +192,7 @@ async fn what_a_vanished_component_did_not_take_goes_back_and_the_rest_is_counte
         for expected in first + 1..=MANY {
             let back = here.expect("what comes back", SOON, any).await.unwrap();
             assert_eq!(
-                (id(&back), back.kind().as_deref()),
+                (id(&back), back.type_attr().as_deref()),
                 (expected, Some("error"))
             );
         }

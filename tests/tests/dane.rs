@@ -380,7 +380,7 @@ async fn whom_the_dns_keeps_waiting_waits_alone() {
     let message = format!("<message from='x@quick.test' to='{}' id='q'/>", a.address());
     quick.send(message).await.unwrap();
     a.expect("the message", SOON, |element| {
-        element.stanza() == Some(StanzaKind::Message)
+        element.stanza_kind() == Some(StanzaKind::Message)
     })
     .await
     .unwrap();

@@ -108,7 +108,7 @@ async fn a_server_that_says_anything_itself_hears_and_is_heard() {
                 let got = a.expect("the next", LONG, is_good).await;
                 let got = got.unwrap_or_else(|error| panic!("seed {seed}, {number}: {error:#}"));
                 assert_eq!(got.id().unwrap(), format!("good-{number}"), "seed {seed}");
-                assert_eq!(got.kind(), None, "seed {seed}: it came back: {got:?}");
+                assert_eq!(got.type_attr(), None, "seed {seed}: it came back: {got:?}");
             }
         };
         let hearing = async {

@@ -195,7 +195,7 @@ async fn what_the_other_server_may_not_say_ends_the_stream() {
                     Some(&*domain),
                     "{at:?}: {what}: {next:?}"
                 );
-                assert_eq!(next.kind().as_deref(), Some("error"));
+                assert_eq!(next.type_attr().as_deref(), Some("error"));
             }
             bystander.is_well().await.unwrap();
         }
@@ -218,7 +218,7 @@ async fn a_domain_that_leads_back_to_us_is_refused_by_us() {
         .await
         .unwrap();
     let error = component.expect("an error", SOON, |_| true).await.unwrap();
-    assert_eq!(error.kind().as_deref(), Some("error"));
+    assert_eq!(error.type_attr().as_deref(), Some("error"));
     // As one who proves itself, too.
     let mut peer = world.connect("here.test").await.unwrap();
     peer.open("mirror.test", "here.test").await.unwrap();

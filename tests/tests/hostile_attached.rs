@@ -55,7 +55,7 @@ async fn a_domain_whose_component_is_away_answers_what_s2sd_knows_of_it() {
         let iq = format!("<iq type='get' from='far.test' to='away.test' id='1'>{payload}</iq>");
         peer.send(iq).await.unwrap();
         let answer = neighbour.next().await.unwrap().stanza;
-        assert_eq!(answer.kind().as_deref(), Some("result"), "{answer:?}");
+        assert_eq!(answer.type_attr().as_deref(), Some("result"), "{answer:?}");
         let text = String::from_utf8_lossy(answer.bytes()).into_owned();
         assert!(text.contains(wanted), "{text}");
     }
@@ -118,7 +118,7 @@ async fn a_component_may_write_in_the_namespace_of_clients_or_servers() {
             .await
             .unwrap();
         let got = neighbour.next().await.unwrap().stanza;
-        assert_eq!(got.stanza(), Some(StanzaKind::Message), "{got:?}");
+        assert_eq!(got.stanza_kind(), Some(StanzaKind::Message), "{got:?}");
         let tree = got.tree();
         assert!(tree.child(ns::SERVER, "body").is_some(), "{got:?}");
         let forwarded = tree.child("urn:xmpp:forward:0", "forwarded").unwrap();
@@ -235,7 +235,7 @@ async fn rest(mut wire: Wire) -> Vec<String> {
     let mut ids = Vec::new();
     // The last element may be cut off.
     while let Ok(Event::Element(element)) = wire.next(SOON).await {
-        if element.stanza().is_some() {
+        if element.stanza_kind().is_some() {
             ids.push(id(&element));
         }
     }

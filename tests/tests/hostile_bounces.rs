@@ -79,7 +79,7 @@ async fn what_has_no_room_in_the_end_is_counted_and_said() {
         let Event::Element(bounce) = component.next(SOON).await.unwrap() else {
             panic!("nothing is said");
         };
-        assert_eq!(bounce.kind().as_deref(), Some("error"));
+        assert_eq!(bounce.type_attr().as_deref(), Some("error"));
         // One more in, one more out: the stream goes on.
         component
             .send(format!(

@@ -259,7 +259,7 @@ async fn a_certificate_is_judged_so_often_before_anything_is_proved_and_no_more(
             assert_eq!(text, "too many domains before one of them is proved");
             break;
         }
-        assert_eq!(element.kind().as_deref(), Some("error"));
+        assert_eq!(element.type_attr().as_deref(), Some("error"));
         answers += 1;
     }
     // One judgement of 16 was the header's.

@@ -147,7 +147,7 @@ async fn a_component_that_goes_on_writing_hears_all_that_comes_back_to_it() {
         loop {
             component.send(&more).await.ok();
             match component.next(SOON).await {
-                Ok(Event::Element(element)) if element.stanza().is_some() => back += 1,
+                Ok(Event::Element(element)) if element.stanza_kind().is_some() => back += 1,
                 Ok(Event::Element(element)) => assert!(element.is(ns::STREAMS, "error")),
                 Ok(Event::Footer) => return back,
                 other => panic!("after {back}: {other:?}"),

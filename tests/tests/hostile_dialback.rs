@@ -100,7 +100,7 @@ async fn a_key_is_good_for_its_pair_and_its_stream_only() {
             other => panic!("{sender} {target} {id:?}: {other:?}"),
         };
         assert_eq!(
-            answer.kind().as_deref(),
+            answer.type_attr().as_deref(),
             Some(kind),
             "{sender} {target} {id:?}"
         );
@@ -152,7 +152,7 @@ async fn an_element_is_of_dialback_by_its_namespace_and_not_by_its_prefix() {
         let mut peer = attacked::open(&world).await.unwrap();
         peer.send(request).await.unwrap();
         let answer = peer.expect(ns::DIALBACK, "result").await.unwrap();
-        assert_eq!(answer.kind().as_deref(), Some("valid"));
+        assert_eq!(answer.type_attr().as_deref(), Some("valid"));
         let id = number.to_string();
         peer.send(message("evil.test", &id)).await.unwrap();
         arrives(&mut component, &id).await.unwrap();
@@ -223,7 +223,7 @@ async fn a_second_key_while_the_first_is_looked_at_ends_the_stream() {
     let request = |key| format!("<db:result from='evil.test' to='here.test'>{key}</db:result>");
     peer.send(request("good") + &request("bad")).await.unwrap();
     let answer = peer.expect(ns::DIALBACK, "result").await.unwrap();
-    assert_eq!(answer.kind().as_deref(), Some("error"));
+    assert_eq!(answer.type_attr().as_deref(), Some("error"));
     is_refused(&mut peer, Condition::PolicyViolation)
         .await
         .unwrap();

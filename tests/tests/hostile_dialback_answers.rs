@@ -157,7 +157,7 @@ async fn a_server_that_cannot_be_asked_is_an_error_with_its_reason() {
         let request = format!("<db:result from='{domain}' to='here.test'>key</db:result>");
         peer.send(request).await.unwrap();
         let answer = peer.expect(ns::DIALBACK, "result").await.unwrap();
-        assert_eq!(answer.kind().as_deref(), Some("error"), "{domain}");
+        assert_eq!(answer.type_attr().as_deref(), Some("error"), "{domain}");
         let tree = answer.tree();
         let error = tree.elements().next().unwrap();
         let named = error.child(ns::STANZA_ERRORS, condition);
@@ -212,7 +212,7 @@ async fn an_answer_to_a_question_from_before_tls_proves_nothing_within() {
             let answer = answer(&question.id().unwrap(), "invalid");
             second.send(answer).await.unwrap();
             let result = peer.expect(ns::DIALBACK, "result").await.unwrap();
-            assert_eq!(result.kind().as_deref(), Some("invalid"));
+            assert_eq!(result.type_attr().as_deref(), Some("invalid"));
             peer.expect_end().await.unwrap();
         } else {
             peer.send(message("evil.test", "forged")).await.unwrap();

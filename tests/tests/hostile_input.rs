@@ -458,7 +458,7 @@ async fn what_is_too_large_is_refused_while_it_arrives() {
     peer.send(&many).await.unwrap();
     for _ in 0..32 {
         let answer = peer.expect(ns::DIALBACK, "verify").await.unwrap();
-        assert_eq!(answer.kind().as_deref(), Some("invalid"));
+        assert_eq!(answer.type_attr().as_deref(), Some("invalid"));
     }
     let error = peer.expect_stream_error().await.unwrap();
     assert_eq!(error.condition, Condition::PolicyViolation);

@@ -435,7 +435,7 @@ async fn what_a_component_sends_to_dead_domains_has_its_share_and_all_of_it_come
     grows_by("messages to dead domains", 16 * MIB, writes).await;
     while back < sent {
         match component.next(SOON).await.unwrap() {
-            Event::Element(error) => assert_eq!(error.kind().as_deref(), Some("error")),
+            Event::Element(error) => assert_eq!(error.type_attr().as_deref(), Some("error")),
             other => panic!("{back} of {sent}: {other:?}"),
         }
         back += 1;

@@ -51,7 +51,7 @@ struct Told {
 }
 
 fn told(answer: &Element) -> Told {
-    let kind = answer.kind().unwrap_or_default().into_owned();
+    let kind = answer.type_attr().unwrap_or_default().into_owned();
     let (mut condition, mut text) = (String::new(), String::new());
     let tree = answer.tree();
     for child in tree.elements().flat_map(|error| error.elements()) {

@@ -55,7 +55,7 @@ async fn what_waits_for_unreachable_domains_comes_back_before_the_component_is_l
     let mut back = BTreeSet::new();
     for _ in 0..ALL {
         let bounce = component.expect("a bounce", SOON, |_| true).await.unwrap();
-        assert_eq!(bounce.kind().as_deref(), Some("error"), "{bounce:?}");
+        assert_eq!(bounce.type_attr().as_deref(), Some("error"), "{bounce:?}");
         assert!(back.insert(id(&bounce)), "twice: {bounce:?}");
     }
     let end = format!("{:#}", component.ended().await);

@@ -197,7 +197,7 @@ async fn a_server_that_is_slow_to_answer_is_given_up() {
     }
     for _ in 0..2 {
         let error = component.expect("an error", SOON, |_| true).await.unwrap();
-        assert_eq!(error.kind().as_deref(), Some("error"));
+        assert_eq!(error.type_attr().as_deref(), Some("error"));
         let text = String::from_utf8_lossy(error.bytes()).into_owned();
         assert!(text.contains("name='timeout'"), "{text}");
     }

@@ -53,7 +53,7 @@ async fn arrives(component: &mut Party, id: &str) -> Element {
 /// An error came back for what the component sent, for this cause.
 async fn comes_back(component: &mut Party, id: &str, cause: &str) {
     let error = arrives(component, id).await;
-    assert_eq!(error.kind().as_deref(), Some("error"));
+    assert_eq!(error.type_attr().as_deref(), Some("error"));
     let wanted = format!("<cause xmlns='urn:s2sd:cause:0' name='{cause}'/>");
     let text = String::from_utf8_lossy(error.bytes()).into_owned();
     assert!(text.contains(&wanted), "{cause}: {text}");

@@ -199,7 +199,7 @@ async fn a_key_is_asked_about_at_the_second_place_where_the_first_says_nothing()
         .await
         .unwrap();
     let answer = peer.expect(xmpp_stream::ns::DIALBACK, "result").await;
-    assert_eq!(answer.unwrap().kind().as_deref(), Some("valid"));
+    assert_eq!(answer.unwrap().type_attr().as_deref(), Some("valid"));
     assert_eq!(silent.took.load(Ordering::Relaxed), 1);
 }
 

@@ -303,7 +303,7 @@ async fn a_proved_peer_delivers_and_nobody_else_does_on_its_stream() {
         );
         let good = victim
             .expect("the good one", SOON, |stanza| {
-                stanza.stanza() == Some(StanzaKind::Message)
+                stanza.stanza_kind() == Some(StanzaKind::Message)
             })
             .await
             .unwrap();

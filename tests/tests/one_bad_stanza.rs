@@ -100,7 +100,7 @@ async fn an_error_in_the_wrong_direction_is_told_in_our_words_and_the_stream_goe
             peer.send(stray).await.unwrap();
         }
         let bounce = comes_back(&mut component, &id.to_string()).await;
-        assert_eq!(bounce.kind().as_deref(), Some("error"));
+        assert_eq!(bounce.type_attr().as_deref(), Some("error"));
         assert_eq!(cause(&bounce), "stanza-refused");
         assert!(!String::from_utf8_lossy(bounce.bytes()).contains("its own words"));
     }
@@ -328,7 +328,7 @@ async fn what_was_sent_before_the_other_server_said_nonsense_arrives_and_the_res
     let mut peers = 0;
     while next < COUNT {
         match peer.next().await.unwrap() {
-            Event::Element(got) if got.stanza().is_some() => {
+            Event::Element(got) if got.stanza_kind().is_some() => {
                 assert_eq!(got.id(), Some(next.to_string().into()), "on stream {peers}");
                 next += 1;
             }

@@ -75,7 +75,7 @@ struct Want {
 
 impl Want {
     fn check(self, stanza: &Element) {
-        assert_eq!(stanza.kind().as_deref(), Some("error"), "{stanza:?}");
+        assert_eq!(stanza.type_attr().as_deref(), Some("error"), "{stanza:?}");
         let tree = stanza.tree();
         let errors: Vec<_> = tree
             .elements()

@@ -158,7 +158,7 @@ async fn a_component_speaks_for_its_domain_only() {
             let Event::Element(error) = wire.next(SOON).await.unwrap() else {
                 panic!("{from}: no error");
             };
-            assert_eq!(error.kind().as_deref(), Some("error"), "{error:?}");
+            assert_eq!(error.type_attr().as_deref(), Some("error"), "{error:?}");
             let tree = error.tree();
             let error = tree.elements().find(|child| child.name == "error").unwrap();
             assert!(error.child(ns::STANZA_ERRORS, "forbidden").is_some());
@@ -175,7 +175,11 @@ async fn a_component_speaks_for_its_domain_only() {
         let Event::Element(error) = wire.next(SOON).await.unwrap() else {
             panic!("{to}: no error");
         };
-        assert_eq!(error.kind().as_deref(), Some("error"), "{to}: {error:?}");
+        assert_eq!(
+            error.type_attr().as_deref(),
+            Some("error"),
+            "{to}: {error:?}"
+        );
         let tree = error.tree();
         let error = tree.elements().find(|child| child.name == "error").unwrap();
         assert!(error.child(ns::STANZA_ERRORS, "jid-malformed").is_some());

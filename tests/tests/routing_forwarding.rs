@@ -143,7 +143,7 @@ async fn served_domains_reach_each_other_without_a_socket() {
     one.send("<iq type='get' from='here.test' to='built.in.test' id='ping'><ping xmlns='urn:xmpp:ping'/></iq>")
         .await
         .unwrap();
-    assert_eq!(next(&mut one).await.kind().as_deref(), Some("result"));
+    assert_eq!(next(&mut one).await.type_attr().as_deref(), Some("result"));
     assert_eq!(world.daemon("here.test").unwrap().lanes(), lanes);
     let asked = world.dns().asked();
     assert!(!asked.is_empty());
@@ -194,7 +194,7 @@ async fn a_domain_without_a_component_answers_a_remote_server_by_itself() {
         .unwrap();
         let got = neighbour.next().await.unwrap().stanza;
         assert_eq!(got.id().as_deref(), Some(id));
-        assert_eq!(got.kind().as_deref(), Some("result"), "{got:?}");
+        assert_eq!(got.type_attr().as_deref(), Some("result"), "{got:?}");
         assert_eq!(got.to().as_deref(), Some("x@far.test/1"));
         assert_eq!(got.from().as_deref(), Some("built.in.test"));
         if let Some((namespace, name)) = answer {
@@ -220,7 +220,7 @@ async fn a_domain_without_a_component_answers_a_remote_server_by_itself() {
         peer.send(stanza).await.unwrap();
         let got = neighbour.next().await.unwrap().stanza;
         assert_eq!(got.id().as_deref(), Some(id));
-        assert_eq!(got.kind().as_deref(), Some("error"), "{got:?}");
+        assert_eq!(got.type_attr().as_deref(), Some("error"), "{got:?}");
         let tree = got.tree();
         let error = tree.elements().find(|child| child.name == "error").unwrap();
         assert!(error.child(ns::STANZA_ERRORS, "service-unavailable").is_some());

@@ -204,7 +204,7 @@ async fn what_waits_for_a_component_is_written_before_the_daemon_stops() {
         assert_eq!(error.condition, xmpp_stream::Condition::SystemShutdown);
         for id in 0..500 {
             match component.next(SOON).await.unwrap() {
-                Event::Element(got) if got.stanza().is_some() => assert_eq!(id_of(&got), id),
+                Event::Element(got) if got.stanza_kind().is_some() => assert_eq!(id_of(&got), id),
                 other => panic!("{id}: {other:?}"),
             }
         }

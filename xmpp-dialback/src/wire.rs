@@ -164,7 +164,7 @@ fn key(element: &Element) -> Key {
 }
 
 fn verdict(element: &Element) -> Result<Option<Verdict>, Malformed> {
-    match element.kind().as_deref() {
+    match element.type_attr().as_deref() {
         None => Ok(None),
         Some("valid") => Ok(Some(Verdict::Valid)),
         Some("invalid") => Ok(Some(Verdict::Invalid)),

@@ -11,8 +11,8 @@
 use bytes::BytesMut;
 use tokio_util::codec::Decoder;
 use xmpp_stream::{
-    Codec, ContentNamespace, DecodeError, ErrorType, Frame, Limits, StanzaCondition, StanzaError,
-    error_reply,
+    Codec, ContentNamespace, DecodeError, ErrorType, Frame, StanzaCondition, StanzaError,
+    XmlLimits, error_reply,
 };
 
 const PEER: &str = "<?xml version='1.0'?><stream:stream xmlns='jabber:server' \
@@ -24,7 +24,8 @@ const PEER: &str = "<?xml version='1.0'?><stream:stream xmlns='jabber:server' \
     <ping xmlns='urn:xmpp:ping'/></iq></stream:stream>";
 
 fn main() -> Result<(), DecodeError> {
-    let mut codec = Codec::new(Limits::after_authentication()).expect(ContentNamespace::Server);
+    let mut codec = Codec::new(XmlLimits::after_authentication())
+        .with_content_namespace(ContentNamespace::Server);
     let mut buffer = BytesMut::new();
     for piece in PEER.as_bytes().chunks(40) {
         buffer.extend_from_slice(piece);

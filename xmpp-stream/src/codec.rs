@@ -6,8 +6,8 @@ use tokio_util::codec::{Decoder, Encoder};
 use crate::framer::{HeaderStep, Reference, Step};
 use crate::tag::is_space;
 use crate::{
-    ContentNamespace, DecodeError, Element, Excess, Limits, RefusedElement, Restricted,
-    StreamHeader,
+    ContentNamespace, DecodeError, Element, Excess, RefusedElement, Restricted, StreamHeader,
+    XmlLimits,
 };
 
 /// What a stream is made of.
@@ -18,7 +18,7 @@ pub enum Frame {
     /// A first-level element, whole.
     Element(Element),
     /// A first-level element that is whole and well-formed, and for nobody
-    /// ([`Limits::excess`](crate::Limits::excess)). The stream goes on.
+    /// ([`XmlLimits::excess`](crate::XmlLimits::excess)). The stream goes on.
     Refused(RefusedElement),
     /// White space between elements; once for each run of it, however long and however split.
     Whitespace,
@@ -37,7 +37,7 @@ pub struct Boundary(());
 /// only repeats it.
 #[derive(Debug)]
 pub struct Codec {
-    limits: Limits,
+    limits: XmlLimits,
     expected: Option<ContentNamespace>,
     state: State,
     framer: Reference,
@@ -68,7 +68,7 @@ const MOST_OF_A_TAG: usize = 4096;
 
 impl Codec {
     /// A codec that waits for a stream header in any content namespace.
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: XmlLimits) -> Self {
         Self {
             limits,
             expected: None,
@@ -83,18 +83,18 @@ impl Codec {
 
     /// Accepts headers in this content namespace only; others are `invalid-namespace`.
     #[must_use]
-    pub fn expect(mut self, content: ContentNamespace) -> Self {
+    pub fn with_content_namespace(mut self, content: ContentNamespace) -> Self {
         self.expected = Some(content);
         self
     }
 
     /// The limits in force.
-    pub fn limits(&self) -> &Limits {
+    pub fn limits(&self) -> &XmlLimits {
         &self.limits
     }
 
     /// Changes the limits; the totals are counted anew.
-    pub fn set_limits(&mut self, limits: Limits) {
+    pub fn set_limits(&mut self, limits: XmlLimits) {
         self.limits = limits;
         self.bytes = 0;
         self.elements = 0;

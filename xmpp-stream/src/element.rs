@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::framer::{Reference, Step};
 use crate::tag::{self, Attributes, Span};
-use crate::{ContentNamespace, Context, DecodeError, Limits, Tree, adopt, forward, ns, writer};
+use crate::{ContentNamespace, Context, DecodeError, Tree, XmlLimits, adopt, forward, ns, writer};
 
 /// The three kinds of stanza (RFC 6120 §8.2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -139,7 +139,7 @@ impl Element {
         if !matches!(&bytes[..], [b'<', second, ..] if !b"/!?".contains(second)) {
             return Err(DecodeError::NotOneElement);
         }
-        match Reference::within(context).element(&bytes, &Limits::none())? {
+        match Reference::within(context).element(&bytes, &XmlLimits::none())? {
             Step::Element { length, head, .. } if length == bytes.len() => {
                 Ok(Self::new(bytes, context.clone(), head))
             }
@@ -174,7 +174,7 @@ impl Element {
     }
 
     /// Which stanza it is: in the content namespace of its own stream, and no other.
-    pub fn stanza(&self) -> Option<StanzaKind> {
+    pub fn stanza_kind(&self) -> Option<StanzaKind> {
         self.head.stanza
     }
 
@@ -194,7 +194,7 @@ impl Element {
     }
 
     /// The attribute `type`.
-    pub fn kind(&self) -> Option<Cow<'_, str>> {
+    pub fn type_attr(&self) -> Option<Cow<'_, str>> {
         self.value(self.head.kind)
     }
 
@@ -279,7 +279,9 @@ impl Element {
     pub fn adopted(self) -> Self {
         let adopted = adopt::adopt(&self, &self.head);
         let parsed = adopted.and_then(|bytes| Self::parse(bytes, &self.context).ok());
-        parsed.filter(|it| it.stanza().is_some()).unwrap_or(self)
+        parsed
+            .filter(|it| it.stanza_kind().is_some())
+            .unwrap_or(self)
     }
 
     /// Which stanza it would be on a stream with its namespace (RFC 6120 §4.8.2, XEP-0114 §3).
@@ -318,7 +320,7 @@ impl Eq for Element {}
 /// dialback and the component handshake hold what proves somebody, and a log must not.
 impl fmt::Debug for Element {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.stanza().is_some() || [ns::STREAMS, ns::TLS].contains(&self.namespace()) {
+        if self.stanza_kind().is_some() || [ns::STREAMS, ns::TLS].contains(&self.namespace()) {
             return write!(f, "Element({})", String::from_utf8_lossy(&self.bytes));
         }
         write!(f, "Element(<{} xmlns='{}'", self.name(), self.namespace())?;

@@ -80,7 +80,7 @@ pub enum DecodeError {
     /// An element or the header is larger than allowed.
     #[error("an element of more than {limit} bytes")]
     ElementTooBig {
-        /// [`Limits::element_bytes`](crate::Limits::element_bytes)
+        /// [`XmlLimits::element_bytes`](crate::XmlLimits::element_bytes)
         limit: usize,
     },
     /// A name, an attribute value or a reference is longer than allowed.
@@ -98,7 +98,7 @@ pub enum DecodeError {
     /// An element is larger than allowed as it would have to be forwarded.
     #[error("an element of more than {limit} bytes, with what it takes from the stream header")]
     ForwardedTooBig {
-        /// [`Limits::element_bytes`](crate::Limits::element_bytes)
+        /// [`XmlLimits::element_bytes`](crate::XmlLimits::element_bytes)
         limit: usize,
     },
     /// A name that is one in the fifth edition of XML 1.0, but in none before, by which most parsers go.
@@ -110,31 +110,31 @@ pub enum DecodeError {
     /// Elements nest deeper than allowed.
     #[error("elements nested more than {limit} deep")]
     TooDeep {
-        /// [`Limits::depth`](crate::Limits::depth)
+        /// [`XmlLimits::depth`](crate::XmlLimits::depth)
         limit: usize,
     },
     /// An element has more attributes than allowed.
     #[error("an element with more than {limit} attributes")]
     TooManyAttributes {
-        /// [`Limits::attributes`](crate::Limits::attributes)
+        /// [`XmlLimits::attributes`](crate::XmlLimits::attributes)
         limit: usize,
     },
     /// More namespaces are in scope than allowed.
     #[error("more than {limit} namespaces in scope")]
     TooManyNamespaces {
-        /// [`Limits::namespaces`](crate::Limits::namespaces)
+        /// [`XmlLimits::namespaces`](crate::XmlLimits::namespaces)
         limit: usize,
     },
     /// More bytes than allowed at this stage.
     #[error("more than {limit} bytes before authentication")]
     TooManyBytes {
-        /// [`Limits::total_bytes`](crate::Limits::total_bytes)
+        /// [`XmlLimits::total_bytes`](crate::XmlLimits::total_bytes)
         limit: usize,
     },
     /// More first-level elements than allowed at this stage.
     #[error("more than {limit} elements before authentication")]
     TooManyElements {
-        /// [`Limits::total_elements`](crate::Limits::total_elements)
+        /// [`XmlLimits::total_elements`](crate::XmlLimits::total_elements)
         limit: usize,
     },
     /// Something followed where nothing may (RFC 6120 §5.3.3): see

@@ -24,7 +24,7 @@ use crate::start_tag::{check_tag, root_namespace, uses_prefix_of};
 use crate::tag::{self, Attributes};
 use crate::verdict::translate;
 use crate::{
-    ContentNamespace, Context, DecodeError, Excess, Limits, StreamHeader, Version, ns, writer,
+    ContentNamespace, Context, DecodeError, Excess, StreamHeader, Version, XmlLimits, ns, writer,
 };
 
 /// rxml buffers names and attribute values, and reserves this much for each stream.
@@ -169,7 +169,7 @@ impl Reference {
     pub(crate) fn header(
         &mut self,
         bytes: &[u8],
-        limits: &Limits,
+        limits: &XmlLimits,
     ) -> Result<HeaderStep, DecodeError> {
         if bytes.starts_with(b"<?") {
             let whole = self.declaration.read(bytes)?;
@@ -207,7 +207,7 @@ impl Reference {
         bytes: &[u8],
         namespace: &str,
         name: &str,
-        limits: &Limits,
+        limits: &XmlLimits,
     ) -> Result<StreamHeader, DecodeError> {
         let start = memrchr(b'<', &bytes[..self.fed]).unwrap_or_default();
         let tag = check_tag(&bytes[..self.fed], start)?;
@@ -270,7 +270,11 @@ impl Reference {
     /// Looks at the bytes of a first-level element (or the stream's end tag) from its `<` on.
     ///
     /// `bytes` never shrinks until the element is complete.
-    pub(crate) fn element(&mut self, bytes: &[u8], limits: &Limits) -> Result<Step, DecodeError> {
+    pub(crate) fn element(
+        &mut self,
+        bytes: &[u8],
+        limits: &XmlLimits,
+    ) -> Result<Step, DecodeError> {
         if self.skip.is_none() {
             match self.judged(bytes, limits) {
                 Err(error @ (DecodeError::TooDeep { .. } | DecodeError::TokenTooLong { .. }))
@@ -313,7 +317,7 @@ impl Reference {
         })
     }
 
-    fn judged(&mut self, bytes: &[u8], limits: &Limits) -> Result<Step, DecodeError> {
+    fn judged(&mut self, bytes: &[u8], limits: &XmlLimits) -> Result<Step, DecodeError> {
         loop {
             let Some(event) = self.event(bytes)? else {
                 return Ok(Step::Incomplete);
@@ -354,7 +358,7 @@ impl Reference {
         &mut self,
         bytes: &[u8],
         namespace: &str,
-        limits: &Limits,
+        limits: &XmlLimits,
     ) -> Result<(), DecodeError> {
         let seen = &bytes[..self.fed];
         // No `<` may stand in an attribute value: the last one begins the tag.
@@ -398,7 +402,7 @@ impl Reference {
     }
 
     /// The element is over a limit: that ends the stream, or the element is refused when it is whole.
-    fn over(&mut self, why: DecodeError, limits: &Limits) -> Result<(), DecodeError> {
+    fn over(&mut self, why: DecodeError, limits: &XmlLimits) -> Result<(), DecodeError> {
         match limits.excess {
             Excess::EndsStream => Err(why),
             Excess::RefusesElement => {

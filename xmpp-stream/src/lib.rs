@@ -10,16 +10,16 @@
 //! ```
 //! use bytes::BytesMut;
 //! use tokio_util::codec::Decoder;
-//! use xmpp_stream::{Codec, Frame, Limits, StanzaKind};
+//! use xmpp_stream::{Codec, Frame, XmlLimits, StanzaKind};
 //!
-//! let mut codec = Codec::new(Limits::after_authentication());
+//! let mut codec = Codec::new(XmlLimits::after_authentication());
 //! let mut buffer = BytesMut::from(
 //!     "<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' \
 //!      version='1.0'><message from='a@a.example' to='b.example'><body>Hi</body></message>",
 //! );
 //! assert!(matches!(codec.decode(&mut buffer), Ok(Some(Frame::Header(_)))));
 //! let Ok(Some(Frame::Element(message))) = codec.decode(&mut buffer) else { panic!() };
-//! assert_eq!(message.stanza(), Some(StanzaKind::Message));
+//! assert_eq!(message.stanza_kind(), Some(StanzaKind::Message));
 //! assert_eq!(message.from().as_deref(), Some("a@a.example"));
 //! ```
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -64,7 +64,7 @@ pub use element::{Element, StanzaKind};
 pub use error::{DecodeError, Restricted};
 pub use features::{DialbackFeature, Features, StreamLimits};
 pub use header::{StreamHeader, Version};
-pub use limits::{Excess, Limits};
+pub use limits::{Excess, XmlLimits};
 pub use refused::RefusedElement;
 pub use stanza::{ErrorType, StanzaCondition, StanzaError, error_reply};
 pub use tree::{Node, Tree};

@@ -2,7 +2,7 @@
 
 /// Bounds on what a stream may hold. See [`Codec::set_limits`](crate::Codec::set_limits).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Limits {
+pub struct XmlLimits {
     /// Bytes of the stream header. What it declares for all that follows is at most 4 KiB.
     pub header_bytes: usize,
     /// Bytes of one first-level element. After authentication, also as it would be forwarded: with the declarations and
@@ -34,7 +34,7 @@ pub enum Excess {
     RefusesElement,
 }
 
-impl Limits {
+impl XmlLimits {
     /// For strangers: 16 KiB an element, 64 KiB and 32 elements in all.
     ///
     /// RFC 6120 §13.12 forbids a limit below 10,000 bytes.

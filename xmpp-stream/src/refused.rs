@@ -60,7 +60,10 @@ fn stub(element: &Element) -> Option<Element> {
         ("from", element.from()),
         ("to", element.to()),
         ("id", element.id().filter(|id| id.len() <= TOKEN)),
-        ("type", element.kind().filter(|kind| kind.len() <= TOKEN)),
+        (
+            "type",
+            element.type_attr().filter(|kind| kind.len() <= TOKEN),
+        ),
     ];
     for (name, value) in attributes {
         if let Some(value) = value {

@@ -148,7 +148,7 @@ impl StanzaError {
     ///
     /// An application-specific condition is given by name only, without content.
     pub fn from_element(stanza: &Element) -> Option<Self> {
-        if stanza.kind().as_deref() != Some("error") {
+        if stanza.type_attr().as_deref() != Some("error") {
             return None;
         }
         let tree = stanza.tree();
@@ -183,8 +183,8 @@ impl StanzaError {
 /// stanzas that do not say whom to answer. The name is unprefixed and inherits the content
 /// namespace of the stream that it is written to.
 pub fn error_reply(stanza: &Element, error: &StanzaError) -> Option<Bytes> {
-    let kind = stanza.stanza()?;
-    match (kind, stanza.kind().as_deref()) {
+    let kind = stanza.stanza_kind()?;
+    match (kind, stanza.type_attr().as_deref()) {
         (_, Some("error")) | (StanzaKind::Iq, Some("result")) => return None,
         (StanzaKind::Iq | StanzaKind::Message | StanzaKind::Presence, _) => {}
     }

@@ -7,8 +7,8 @@ use bytes::BytesMut;
 use common::{OPEN, decode, decode_in, error, frames};
 use tokio_util::codec::{Decoder, Encoder};
 use xmpp_stream::{
-    Codec, Condition, ContentNamespace, DecodeError, Frame, Limits, StanzaKind, StreamHeader,
-    Version, ns,
+    Codec, Condition, ContentNamespace, DecodeError, Frame, StanzaKind, StreamHeader, Version,
+    XmlLimits, ns,
 };
 
 #[test]
@@ -30,7 +30,7 @@ fn a_stream_is_header_elements_and_footer() {
     assert_eq!(header.from.as_deref(), Some("a.example"));
     assert_eq!(header.to.as_deref(), Some("b.example"));
     assert!(header.is_xmpp_1());
-    assert_eq!(message.stanza(), Some(StanzaKind::Message));
+    assert_eq!(message.stanza_kind(), Some(StanzaKind::Message));
     assert_eq!(message.namespace(), ns::SERVER);
     assert_eq!(
         message.bytes(),
@@ -62,7 +62,7 @@ fn a_written_header_reads_as_itself() {
     let mut header = header.with_dialback();
     header.id = Some("it's <\"&\n".into());
     let mut out = BytesMut::new();
-    Codec::new(Limits::before_authentication())
+    Codec::new(XmlLimits::before_authentication())
         .encode(Frame::Header(header.clone()), &mut out)
         .unwrap();
     let text = String::from_utf8(out.to_vec()).unwrap();
@@ -159,8 +159,8 @@ fn only_the_expected_content_namespace_is_accepted() {
         ContentNamespace::Component,
     ] {
         assert_eq!(header(&open(content.uri())).content, content);
-        let mut codec =
-            Codec::new(Limits::before_authentication()).expect(ContentNamespace::Server);
+        let mut codec = Codec::new(XmlLimits::before_authentication())
+            .with_content_namespace(ContentNamespace::Server);
         let result = codec.decode(&mut BytesMut::from(&*open(content.uri())));
         if content == ContentNamespace::Server {
             assert!(matches!(result, Ok(Some(Frame::Header(_)))));
@@ -196,7 +196,10 @@ fn elements_are_known_by_expanded_name_whatever_their_prefix() {
         dialback,
         [true, true, true, false, false, false, false, false]
     );
-    let stanzas: Vec<_> = elements.iter().map(|element| element.stanza()).collect();
+    let stanzas: Vec<_> = elements
+        .iter()
+        .map(|element| element.stanza_kind())
+        .collect();
     assert_eq!(
         stanzas,
         [
@@ -223,11 +226,11 @@ fn the_head_has_the_attributes_with_references_resolved() {
     let Some(Frame::Element(iq)) = frames(&input).pop() else {
         panic!()
     };
-    assert_eq!(iq.stanza(), Some(StanzaKind::Iq));
+    assert_eq!(iq.stanza_kind(), Some(StanzaKind::Iq));
     assert_eq!(iq.to().as_deref(), Some("b.example"));
     assert_eq!(iq.from().as_deref(), Some("a@a.example/\u{1f600}"));
     assert_eq!(iq.id().as_deref(), Some("a&b"));
-    assert_eq!(iq.kind().as_deref(), Some("get"));
+    assert_eq!(iq.type_attr().as_deref(), Some("get"));
     assert_eq!(iq.lang().as_deref(), Some("de"));
     assert_eq!(iq.attr("other").as_deref(), Some("<"));
     assert_eq!(iq.attr("absent"), None);
@@ -271,7 +274,7 @@ fn text_and_tree_resolve_references_and_cdata() {
 fn long_texts_and_many_elements_are_whole() {
     let text = "0123456789abcdef".repeat(4000);
     let input = format!("{OPEN}<message><body>{text}</body></message>");
-    let (frames, error) = decode_in(Limits::after_authentication(), &[input.as_bytes()]);
+    let (frames, error) = decode_in(XmlLimits::after_authentication(), &[input.as_bytes()]);
     assert_eq!(error, None);
     let Some(Frame::Element(message)) = frames.last() else {
         panic!()
@@ -310,13 +313,13 @@ fn white_space_may_follow_the_end_but_nothing_else() {
 
 #[test]
 fn an_error_is_repeated_for_ever() {
-    let mut codec = Codec::new(Limits::before_authentication());
+    let mut codec = Codec::new(XmlLimits::before_authentication());
     let mut buffer = BytesMut::from("<<");
     assert_eq!(codec.decode(&mut buffer), Err(DecodeError::NotWellFormed));
     buffer.extend_from_slice(OPEN.as_bytes());
     assert_eq!(codec.decode(&mut buffer), Err(DecodeError::NotWellFormed));
     codec.restart();
-    codec.set_limits(Limits::after_authentication());
+    codec.set_limits(XmlLimits::after_authentication());
     assert_eq!(codec.decode(&mut buffer), Err(DecodeError::NotWellFormed));
     assert_eq!(
         codec.decode_eof(&mut buffer),
@@ -331,7 +334,7 @@ fn an_error_is_repeated_for_ever() {
 #[test]
 fn the_end_of_input_inside_an_element_is_an_error_and_elsewhere_the_end() {
     let eof = |input: &str| {
-        let mut codec = Codec::new(Limits::after_authentication());
+        let mut codec = Codec::new(XmlLimits::after_authentication());
         let mut buffer = BytesMut::from(input);
         loop {
             match codec.decode_eof(&mut buffer) {
@@ -354,7 +357,7 @@ fn the_end_of_input_inside_an_element_is_an_error_and_elsewhere_the_end() {
 
 /// Decodes all of the input, then asks for the boundary.
 fn boundary_after(input: &str, unread: &str) -> Result<(), DecodeError> {
-    let mut codec = Codec::new(Limits::before_authentication());
+    let mut codec = Codec::new(XmlLimits::before_authentication());
     let mut buffer = BytesMut::from(input);
     while codec.decode(&mut buffer)?.is_some() {}
     buffer.extend_from_slice(unread.as_bytes());
@@ -389,7 +392,7 @@ fn nothing_may_follow_starttls_not_even_white_space() {
 
 #[test]
 fn after_the_boundary_was_refused_nothing_is_decoded() {
-    let mut codec = Codec::new(Limits::before_authentication());
+    let mut codec = Codec::new(XmlLimits::before_authentication());
     let mut buffer = BytesMut::from(&*format!("{OPEN}<a/><b/>"));
     codec.decode(&mut buffer).unwrap();
     codec.decode(&mut buffer).unwrap();
@@ -400,7 +403,7 @@ fn after_the_boundary_was_refused_nothing_is_decoded() {
 
 #[test]
 fn a_restarted_stream_has_its_own_header_and_scope() {
-    let mut codec = Codec::new(Limits::before_authentication());
+    let mut codec = Codec::new(XmlLimits::before_authentication());
     let first = OPEN.replace('>', " xmlns:x='urn:x'>");
     let mut buffer = BytesMut::from(&*format!("{first}<x:a/>"));
     codec.decode(&mut buffer).unwrap();
@@ -421,7 +424,7 @@ fn a_restarted_stream_has_its_own_header_and_scope() {
 #[test]
 fn frames_are_written_as_they_were_read() {
     let input = format!("{OPEN}<message to='b' ><body>&lt;</body></message> </stream:stream>");
-    let mut codec = Codec::new(Limits::before_authentication());
+    let mut codec = Codec::new(XmlLimits::before_authentication());
     let mut out = BytesMut::new();
     for frame in frames(&input) {
         codec.encode(&frame, &mut out).unwrap();
@@ -433,7 +436,7 @@ fn frames_are_written_as_they_were_read() {
 
 #[test]
 fn an_element_is_a_share_of_the_buffer_it_was_read_into() {
-    let mut codec = Codec::new(Limits::after_authentication());
+    let mut codec = Codec::new(XmlLimits::after_authentication());
     let mut buffer = BytesMut::from(&*format!("{OPEN}<message/><iq/>"));
     codec.decode(&mut buffer).unwrap();
     let address = buffer.as_ptr();
@@ -504,7 +507,7 @@ fn a_declaration_is_one_of_xml_1_0() {
 #[test]
 fn memory_may_be_given_back_at_any_time() {
     let input = format!("{OPEN}<message a='&lt;'><body>Hi &amp; &#65;</body></message> <iq/>");
-    let mut codec = Codec::new(Limits::before_authentication());
+    let mut codec = Codec::new(XmlLimits::before_authentication());
     let mut buffer = BytesMut::new();
     let mut found = Vec::new();
     for byte in input.as_bytes() {

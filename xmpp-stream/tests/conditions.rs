@@ -7,7 +7,7 @@
 mod common;
 
 use common::{OPEN, decode, decode_with, error, frames};
-use xmpp_stream::{Condition, DecodeError, Limits, Restricted};
+use xmpp_stream::{Condition, DecodeError, Restricted, XmlLimits};
 
 /// What follows a stream header is refused with this condition.
 #[track_caller]
@@ -23,7 +23,7 @@ fn refused(condition: Condition, cases: &[&str]) {
 #[track_caller]
 fn refused_whole(condition: Condition, cases: &[&[u8]]) {
     for case in cases {
-        let (frames, error) = decode_with(Limits::before_authentication(), case);
+        let (frames, error) = decode_with(XmlLimits::before_authentication(), case);
         let text = String::from_utf8_lossy(case);
         let error = error.unwrap_or_else(|| panic!("{text}: {frames:?}"));
         assert_eq!(error.condition(), condition, "{text}: {error:?}");
@@ -341,7 +341,7 @@ fn utf8_is_judged_exactly() {
     }
     for sequence in all {
         let input = [OPEN.as_bytes(), b"<a>", &sequence, b"</a>"].concat();
-        let (frames, error) = common::decode_in(Limits::before_authentication(), &[&input]);
+        let (frames, error) = common::decode_in(XmlLimits::before_authentication(), &[&input]);
         match std::str::from_utf8(&sequence) {
             Ok(text) if text.contains(['\u{fffe}', '\u{ffff}']) => {
                 assert_eq!(error, Some(DecodeError::NotWellFormed), "{sequence:x?}");

@@ -12,7 +12,7 @@ use bytes::BytesMut;
 use common::{OPEN, decode_in};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
-use xmpp_stream::{ContentNamespace, Frame, Limits};
+use xmpp_stream::{ContentNamespace, Frame, XmlLimits};
 
 /// Reads documents, each after its length, and says of each whether expat takes it: with no namespaces, and with
 /// namespaces joined to names by what Prosody, ejabberd, jabberd2 and Python join them by.
@@ -227,7 +227,7 @@ fn what_is_forwarded_is_taken_by_expat() {
     for _ in 0..4000 {
         let text = stanza().new_tree(&mut runner).unwrap().current();
         let input = format!("{}{text}", open());
-        let (frames, _) = decode_in(Limits::after_authentication(), &[input.as_bytes()]);
+        let (frames, _) = decode_in(XmlLimits::after_authentication(), &[input.as_bytes()]);
         match frames.get(1) {
             Some(Frame::Element(element)) => {
                 let mut out = BytesMut::new();

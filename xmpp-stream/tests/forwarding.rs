@@ -111,7 +111,7 @@ fn there_and_back(header: &StreamHeader, stanza: &str) -> String {
     assert_eq!(at_component.lang(), received.lang());
     assert_eq!(at_component.to(), received.to());
     assert_eq!(at_component.from(), received.from());
-    assert_eq!(at_component.stanza(), received.stanza());
+    assert_eq!(at_component.stanza_kind(), received.stanza_kind());
     let back = written(&at_component, Server);
     let again = receive(&StreamHeader::new(Server), &back);
     assert_eq!(Meaning::of(&again), Meaning::of(&received));
@@ -373,7 +373,7 @@ proptest! {
         let arrived = Element::parse(out.freeze(), &Context::new(target)).unwrap();
         prop_assert_eq!(Meaning::of(&arrived), Meaning::of(&received).swapped(source, target));
         prop_assert_eq!(arrived.lang(), received.lang());
-        prop_assert_eq!(arrived.stanza(), received.stanza());
+        prop_assert_eq!(arrived.stanza_kind(), received.stanza_kind());
         // It is self-contained now: forwarded once more, it is copied.
         prop_assert_eq!(written(&arrived, target), &arrived.bytes()[..]);
     }

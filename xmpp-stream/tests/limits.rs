@@ -6,10 +6,10 @@ mod common;
 use bytes::BytesMut;
 use common::{OPEN, decode_in, decode_with};
 use tokio_util::codec::Decoder;
-use xmpp_stream::{Codec, Condition, DecodeError, Excess, Frame, Limits};
+use xmpp_stream::{Codec, Condition, DecodeError, Excess, Frame, XmlLimits};
 
-fn roomy() -> Limits {
-    Limits {
+fn roomy() -> XmlLimits {
+    XmlLimits {
         header_bytes: 200,
         element_bytes: 200,
         depth: 4,
@@ -23,7 +23,7 @@ fn roomy() -> Limits {
 
 /// What follows a header, under these limits.
 #[track_caller]
-fn check(limits: Limits, after_header: &str) -> Result<usize, DecodeError> {
+fn check(limits: XmlLimits, after_header: &str) -> Result<usize, DecodeError> {
     let (frames, error) = decode_with(limits, format!("{OPEN}{after_header}").as_bytes());
     match error {
         None => Ok(frames.len() - 1),
@@ -59,7 +59,7 @@ fn what_is_wrong_before_the_limit_is_wrong_first() {
 
 #[test]
 fn a_header_has_a_limit_of_its_own() {
-    let roomy = || Limits {
+    let roomy = || XmlLimits {
         element_bytes: 1000,
         ..roomy()
     };
@@ -121,7 +121,7 @@ fn namespaces_in_scope_are_bounded() {
         "version",
         "xmlns:a='1' xmlns:b='1' xmlns:c='1' xmlns:d='1' xmlns:e='1' version",
     );
-    let limits = Limits {
+    let limits = XmlLimits {
         attributes: 20,
         header_bytes: 1000,
         ..roomy()
@@ -132,7 +132,7 @@ fn namespaces_in_scope_are_bounded() {
 
 #[test]
 fn all_bytes_count_before_authentication_white_space_too() {
-    let limits = |total| Limits {
+    let limits = |total| XmlLimits {
         total_bytes: Some(OPEN.len() + total),
         ..roomy()
     };
@@ -152,7 +152,7 @@ fn all_bytes_count_before_authentication_white_space_too() {
 
 #[test]
 fn all_elements_count_before_authentication_but_not_the_footer() {
-    let limits = Limits {
+    let limits = XmlLimits {
         total_elements: Some(2),
         ..roomy()
     };
@@ -165,7 +165,7 @@ fn all_elements_count_before_authentication_but_not_the_footer() {
 
 #[test]
 fn totals_go_on_over_a_restart_and_begin_anew_with_new_limits() {
-    let limits = Limits {
+    let limits = XmlLimits {
         total_elements: Some(1),
         ..roomy()
     };
@@ -188,7 +188,7 @@ fn totals_go_on_over_a_restart_and_begin_anew_with_new_limits() {
 
 #[test]
 fn limits_may_become_lower_in_the_middle_of_an_element() {
-    let mut codec = Codec::new(Limits::after_authentication());
+    let mut codec = Codec::new(XmlLimits::after_authentication());
     let mut buffer = BytesMut::from(&*format!("{OPEN}<a>{}<b/><b>", "x".repeat(300)));
     codec.decode(&mut buffer).unwrap();
     assert_eq!(codec.decode(&mut buffer), Ok(None));
@@ -208,7 +208,7 @@ fn names_and_attributes_have_a_bound_of_their_own() {
         format!("<a b='{long}'/>"),
     ] {
         let (_, error) = decode_in(
-            Limits::before_authentication(),
+            XmlLimits::before_authentication(),
             &[OPEN.as_bytes(), element.as_bytes()],
         );
         let error = error.unwrap();
@@ -222,10 +222,10 @@ fn names_and_attributes_have_a_bound_of_their_own() {
 
 #[test]
 fn a_header_is_no_larger_on_a_stream_that_is_authenticated() {
-    let after = Limits::after_authentication();
+    let after = XmlLimits::after_authentication();
     assert_eq!(
         after.header_bytes,
-        Limits::before_authentication().element_bytes
+        XmlLimits::before_authentication().element_bytes
     );
     let half = "a".repeat(after.header_bytes / 2 - 200);
     let addresses = format!("from='{half}' to='{half}'");
@@ -247,7 +247,7 @@ fn a_header_is_no_larger_on_a_stream_that_is_authenticated() {
 fn what_a_header_puts_in_scope_is_bounded() {
     let scope = |declared: &str| {
         let header = OPEN.replace("version", &format!("{declared} version"));
-        decode_in(Limits::after_authentication(), &[header.as_bytes()]).1
+        decode_in(XmlLimits::after_authentication(), &[header.as_bytes()]).1
     };
     let too_big = DecodeError::ScopeTooBig { limit: 4096 };
     assert_eq!(too_big.condition(), Condition::PolicyViolation);
@@ -266,9 +266,9 @@ fn what_a_header_puts_in_scope_is_bounded() {
 
 #[test]
 fn the_buffer_never_holds_more_than_one_element_and_one_read() {
-    let mut codec = Codec::new(Limits {
+    let mut codec = Codec::new(XmlLimits {
         element_bytes: 10_000,
-        ..Limits::before_authentication()
+        ..XmlLimits::before_authentication()
     });
     let mut buffer = BytesMut::from(OPEN);
     codec.decode(&mut buffer).unwrap();
@@ -287,7 +287,7 @@ fn the_buffer_never_holds_more_than_one_element_and_one_read() {
 
 #[test]
 fn white_space_is_not_kept() {
-    let mut codec = Codec::new(Limits::after_authentication());
+    let mut codec = Codec::new(XmlLimits::after_authentication());
     let mut buffer = BytesMut::from(OPEN);
     codec.decode(&mut buffer).unwrap();
     let mut seen = 0;
@@ -304,8 +304,8 @@ fn white_space_is_not_kept() {
 
 #[test]
 fn strangers_get_less_than_peers() {
-    let before = Limits::before_authentication();
-    let after = Limits::after_authentication();
+    let before = XmlLimits::before_authentication();
+    let after = XmlLimits::after_authentication();
     // RFC 6120 §13.12: no less than 10,000 bytes.
     assert!(before.element_bytes >= 10_000);
     assert!(before.element_bytes < after.element_bytes);

@@ -4,21 +4,21 @@
 mod common;
 
 use common::{OPEN, decode_in, decode_with};
-use xmpp_stream::{DecodeError, Frame, Limits, RefusedElement, StanzaCondition, error_reply};
+use xmpp_stream::{DecodeError, Frame, RefusedElement, StanzaCondition, XmlLimits, error_reply};
 
-fn limits() -> Limits {
-    Limits {
+fn limits() -> XmlLimits {
+    XmlLimits {
         depth: 4,
         attributes: 6,
         namespaces: 6,
         element_bytes: 20_000,
-        ..Limits::after_authentication()
+        ..XmlLimits::after_authentication()
     }
 }
 
 /// The only element between two that are good.
 #[track_caller]
-fn between(decode: impl Fn(&[u8]) -> common::Outcome, element: &str) -> Frame {
+fn between(decode: impl Fn(&[u8]) -> common::Decoded, element: &str) -> Frame {
     let input = format!("{OPEN}<iq id='1'/>{element}<iq id='2'/></stream:stream>");
     let (mut frames, error) = decode(input.as_bytes());
     assert_eq!(error, None, "{element}");
@@ -94,7 +94,7 @@ fn a_stanza_over_a_limit_is_refused_and_the_stream_goes_on() {
         let stanza = refused.stanza().unwrap();
         assert_eq!(stanza.from().as_deref(), Some("a@a.example"));
         assert_eq!(stanza.to().as_deref(), Some("b@b.example"));
-        assert_eq!(stanza.kind().as_deref(), Some("chat"));
+        assert_eq!(stanza.type_attr().as_deref(), Some("chat"));
         let error = refused.stanza_error();
         assert_eq!(error.condition, StanzaCondition::PolicyViolation);
         let reply = String::from_utf8(error_reply(stanza, &error).unwrap().to_vec()).unwrap();
@@ -121,7 +121,10 @@ fn its_own_start_tag_may_be_what_is_over_a_limit() {
         "<iq id='{long}' type='get' from='a.example' to='b.example'/>"
     ));
     assert_eq!(refused_id.stanza().unwrap().id(), None);
-    assert_eq!(refused_id.stanza().unwrap().kind().as_deref(), Some("get"));
+    assert_eq!(
+        refused_id.stanza().unwrap().type_attr().as_deref(),
+        Some("get")
+    );
     // What is no stanza cannot be answered.
     for element in [
         format!("<x xmlns='urn:x' a='{long}'/>"),
@@ -177,7 +180,7 @@ fn a_stanza_counts_as_it_would_be_forwarded() {
         &format!("xmlns:p='{lang}' xml:lang='{lang}' version"),
     );
     let decode = |bytes: usize, stanza: &str| {
-        let limits = Limits {
+        let limits = XmlLimits {
             element_bytes: bytes,
             attributes: 16,
             ..limits()
@@ -259,7 +262,7 @@ fn what_cannot_be_skipped_safely_ends_the_stream() {
 fn an_element_of_any_depth_is_skipped_in_no_time() {
     let deep = format!("{}{}", "<a>".repeat(60_000), "</a>".repeat(60_000));
     let began = std::time::Instant::now();
-    let limits = Limits::after_authentication();
+    let limits = XmlLimits::after_authentication();
     let input = format!("{OPEN}{}", message(&deep));
     let (frames, error) = decode_in(limits, &[input.as_bytes()]);
     assert!(

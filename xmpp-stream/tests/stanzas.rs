@@ -310,7 +310,7 @@ fn a_stanza_in_another_content_namespace_is_adopted_and_what_it_forwards_stays()
         ),
     ] {
         let (element, written) = adopted(text);
-        assert!(element.stanza().is_some(), "{text}");
+        assert!(element.stanza_kind().is_some(), "{text}");
         assert_eq!(element.namespace(), ns::COMPONENT);
         assert_eq!(written, at_a_server);
     }
@@ -322,7 +322,7 @@ fn a_stanza_in_another_content_namespace_is_adopted_and_what_it_forwards_stays()
     let element = Element::parse("<c:presence><c:show/></c:presence>", &Context::of(&header))
         .unwrap()
         .adopted();
-    assert!(element.stanza().is_some());
+    assert!(element.stanza_kind().is_some());
     let mut out = bytes::BytesMut::new();
     element.write_for(ContentNamespace::Server, &mut out);
     assert_eq!(

@@ -123,7 +123,7 @@ impl Serving<'_> {
 
     /// Lanes are gone, and no answer would reach the component: what it still sends is counted.
     fn too_late(&mut self, element: Element) {
-        if element.stanza().is_some() {
+        if element.stanza_kind().is_some() {
             self.router.tally().too_late();
         }
     }

@@ -64,11 +64,11 @@ pub(super) fn reply(
     if element.from().is_some() {
         return xmpp_stream::error_reply(element, error);
     }
-    let stub = Writer::new(element.stanza()?.name())
+    let stub = Writer::new(element.stanza_kind()?.name())
         .attr("from", domain.as_str())
         .attr_opt("to", element.to())
         .attr_opt("id", element.id())
-        .attr_opt("type", element.kind())
+        .attr_opt("type", element.type_attr())
         .finish();
     let stub = Element::parse(stub, &Context::new(ContentNamespace::Component)).ok()?;
     xmpp_stream::error_reply(&stub, error)
@@ -77,7 +77,7 @@ pub(super) fn reply(
 /// Which stanza it is: its start tag, as far as it has names, and nothing of what is in it.
 pub(super) fn named(element: &Element) -> PeerText {
     let mut text = format!("<{}", element.name());
-    if element.stanza().is_none() {
+    if element.stanza_kind().is_none() {
         text = format!("{text} xmlns='{}'", element.namespace());
     }
     for name in ["from", "to", "id", "type"] {

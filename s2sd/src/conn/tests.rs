@@ -28,7 +28,8 @@ async fn pair() -> (Conn, TcpStream) {
     let (theirs, peer) = listener.accept().await.unwrap();
     let memory = Budget::new(64 << 20, Share(1, 1), Share(1, 1));
     let charge = admit(&memory.account(Owner::at(peer.ip()))).unwrap();
-    let codec = Codec::new(Limits::after_authentication()).expect(ContentNamespace::Server);
+    let codec = Codec::new(XmlLimits::after_authentication())
+        .with_content_namespace(ContentNamespace::Server);
     (Conn::new(Io::Plain(tcp), peer, codec, charge), theirs)
 }
 

@@ -10,7 +10,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 use tokio_util::codec::Decoder as _;
 use xmpp_stream::component::Connecting;
-use xmpp_stream::{Codec, ContentNamespace, Element, Frame, Limits};
+use xmpp_stream::{Codec, ContentNamespace, Element, Frame, XmlLimits};
 
 use super::Trouble;
 
@@ -38,7 +38,8 @@ pub(super) async fn attach(
     let mut mouth = Mouth(write);
     let mut ear = Ear {
         tcp: read,
-        codec: Codec::new(Limits::after_authentication()).expect(ContentNamespace::Component),
+        codec: Codec::new(XmlLimits::after_authentication())
+            .with_content_namespace(ContentNamespace::Component),
         unread: BytesMut::new(),
     };
     let (connecting, header) = Connecting::new(domain, secret);

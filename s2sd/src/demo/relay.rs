@@ -12,7 +12,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::codec::Decoder as _;
-use xmpp_stream::{Codec, Frame, Limits, ns};
+use xmpp_stream::{Codec, Frame, XmlLimits, ns};
 
 use super::{Event, Events, Side};
 
@@ -158,7 +158,7 @@ struct Ear {
 impl Ear {
     fn new() -> Self {
         Self {
-            codec: Codec::new(Limits::after_authentication()),
+            codec: Codec::new(XmlLimits::after_authentication()),
             unread: BytesMut::new(),
             taken: BytesMut::new(),
         }

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use xmpp_sasl::Random;
 use xmpp_stream::component::{Accepting, AwaitHandshake};
 use xmpp_stream::{
-    Condition, ContentNamespace, DecodeError, Domain, Frame, Limits, StreamError, StreamHeader,
+    Condition, ContentNamespace, DecodeError, Domain, Frame, StreamError, StreamHeader, XmlLimits,
 };
 
 use super::House;
@@ -43,7 +43,7 @@ pub enum Attaching {
     /// Send this and go on.
     Next(Attach, Bytes),
     /// Send this; the component is attached, and these are its limits.
-    Done(Attached, Bytes, Limits),
+    Done(Attached, Bytes, XmlLimits),
 }
 
 impl Attach {
@@ -114,7 +114,7 @@ impl Attach {
                 let answer = await_handshake
                     .element(&element, account.secret.as_str())
                     .map_err(|error| refuse(&error, false))?;
-                let limits = Limits {
+                let limits = XmlLimits {
                     element_bytes: account.max_stanza,
                     ..self.house.limits_for_open_streams()
                 };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use xmpp_dialback::{Pair, Secret};
 use xmpp_sasl::ServerSecret;
-use xmpp_stream::{Domain, Limits};
+use xmpp_stream::{Domain, XmlLimits};
 
 use crate::config::{Config, Denied, Policy, ServedDomain};
 
@@ -69,10 +69,10 @@ impl House {
     }
 
     /// What a stranger may send.
-    pub fn limits_for_strangers(&self) -> Limits {
+    pub fn limits_for_strangers(&self) -> XmlLimits {
         let own = &self.config.limits;
-        let default = Limits::before_authentication();
-        Limits {
+        let default = XmlLimits::before_authentication();
+        XmlLimits {
             header_bytes: own.preauth_stanza,
             element_bytes: own.preauth_stanza,
             depth: own.depth.min(default.depth),
@@ -84,13 +84,13 @@ impl House {
     }
 
     /// What may be sent on a stream once a domain is proved, but for the size of a stanza, which is the policy's.
-    pub fn limits_for_open_streams(&self) -> Limits {
+    pub fn limits_for_open_streams(&self) -> XmlLimits {
         let own = &self.config.limits;
-        Limits {
+        XmlLimits {
             header_bytes: own.preauth_stanza,
             depth: own.depth,
             attributes: own.attributes,
-            ..Limits::after_authentication()
+            ..XmlLimits::after_authentication()
         }
     }
 }

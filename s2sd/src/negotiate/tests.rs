@@ -10,7 +10,7 @@ use xmpp_sasl::wire::Nonza;
 use xmpp_sasl::{
     ChannelBindingType, ChannelBindings, Failure, Password, Random, ScramHash, ScramKeys,
 };
-use xmpp_stream::{Codec, ContentNamespace, Context, Domain, Element, Frame, Limits};
+use xmpp_stream::{Codec, ContentNamespace, Context, Domain, Element, Frame, XmlLimits};
 
 use super::*;
 use crate::closed::{Cause, Closed};
@@ -77,7 +77,7 @@ struct Side {
 impl Side {
     fn new() -> Self {
         Self {
-            codec: Codec::new(Limits::before_authentication()),
+            codec: Codec::new(XmlLimits::before_authentication()),
             heard: BytesMut::new(),
             proved: None,
             closed: None,
@@ -497,8 +497,8 @@ fn a_server_whose_certificate_the_dns_names_gets_nothing_without_tls() {
         let dice = Box::new(Counting(1));
         let plain = Transport::Plain;
         let mut outbound = Outbound::start(call, dice, plain, Instant::now(), &mut effects);
-        let mut codec =
-            Codec::new(Limits::before_authentication()).expect(ContentNamespace::Server);
+        let mut codec = Codec::new(XmlLimits::before_authentication())
+            .with_content_namespace(ContentNamespace::Server);
         let text = "<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' \
             from='b.test' id='1' version='1.0'><stream:features/>";
         let mut heard = BytesMut::from(text);

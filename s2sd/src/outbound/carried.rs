@@ -34,9 +34,9 @@ impl Carried {
     /// Whether an error answers one of them, and this for the first time: then a stanza with its kind, addresses and id,
     /// to be bounced.
     pub(super) fn answered(&mut self, error: &Element) -> Option<Bytes> {
-        let kind = error.stanza()?;
+        let kind = error.stanza_kind()?;
         let (id, from, to) = (error.id()?, error.to()?, error.from()?);
-        if error.kind().as_deref() != Some("error") {
+        if error.type_attr().as_deref() != Some("error") {
             return None;
         }
         let hash = self.keys.hash_one((&id, &from, &to));

@@ -359,7 +359,8 @@ impl Attempt<'_> {
     }
 
     fn codec(&self) -> Codec {
-        Codec::new(self.house.limits_for_strangers()).expect(ContentNamespace::Server)
+        Codec::new(self.house.limits_for_strangers())
+            .with_content_namespace(ContentNamespace::Server)
     }
 
     async fn handshake(&self, tcp: TcpStream, direct: bool, shows: bool) -> Result<Conn, Cause> {

@@ -523,7 +523,7 @@ impl LaneTask {
         };
         let verdict = stream.strays.note(Instant::now(), stanza.is_some());
         if let Stray::Say(passed_over) = verdict {
-            let error = stanza.is_some_and(|it| it.kind().as_deref() == Some("error"));
+            let error = stanza.is_some_and(|it| it.type_attr().as_deref() == Some("error"));
             info!(
                 unproved = Empty,
                 ?what,

@@ -211,7 +211,7 @@ async fn arrives(
         bounced = bounce(from, id, within) => bail!("the message came back: {}", bounced?),
     };
     ensure!(
-        found.stanza() == Some(StanzaKind::Message),
+        found.stanza_kind() == Some(StanzaKind::Message),
         "not as sent: {found:?}"
     );
     ensure!(
@@ -238,7 +238,7 @@ async fn ping(a: &mut Party, target: &str, within: Duration) -> anyhow::Result<(
         answer.from().as_deref() == Some(target),
         "answered by somebody else: {answer:?}"
     );
-    match answer.kind().as_deref() {
+    match answer.type_attr().as_deref() {
         Some("result") => Ok(()),
         _ => bail!("the ping came back: {}", describe(&answer)),
     }
@@ -258,8 +258,8 @@ async fn presence(a: &mut Party, b: &mut Party, within: Duration) -> anyhow::Res
     let source = a.address().to_owned();
     // The stanza has no id to know it by: some servers make their own for presence.
     let is_it = |found: &Element, kind: Option<&str>| {
-        found.stanza() == Some(StanzaKind::Presence)
-            && found.kind().as_deref() == kind
+        found.stanza_kind() == Some(StanzaKind::Presence)
+            && found.type_attr().as_deref() == kind
             && found.from().as_deref() == Some(&source)
             && child_text(found, "status").as_deref() == Some(&token)
     };
@@ -449,7 +449,9 @@ fn has_id(stanza: &Element, id: &str) -> bool {
 
 /// The number of a message of [`order`].
 fn number(stanza: &Element, token: &str) -> Option<usize> {
-    if stanza.stanza() != Some(StanzaKind::Message) || stanza.kind().as_deref() == Some("error") {
+    if stanza.stanza_kind() != Some(StanzaKind::Message)
+        || stanza.type_attr().as_deref() == Some("error")
+    {
         return None;
     }
     stanza
@@ -464,7 +466,8 @@ fn number(stanza: &Element, token: &str) -> Option<usize> {
 /// the stanza at the other end has the time limit.
 async fn bounce(party: &mut Party, id: &str, within: Duration) -> anyhow::Result<String> {
     let is_it = |found: &Element| {
-        found.kind().as_deref() == Some("error") && found.id().is_some_and(|it| it.starts_with(id))
+        found.type_attr().as_deref() == Some("error")
+            && found.id().is_some_and(|it| it.starts_with(id))
     };
     let found = party
         .expect("an error", within.saturating_mul(2), is_it)

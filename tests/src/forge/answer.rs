@@ -83,7 +83,7 @@ fn judge_element(element: &Element) -> Answer {
             children.find(|child| (child.name == "text") == is_text)
         };
         return Answer::Dialback(
-            element.kind().unwrap_or_default().into_owned(),
+            element.type_attr().unwrap_or_default().into_owned(),
             of_error(false).map(|condition| condition.name.clone()),
             of_error(true).map(Tree::text),
         );

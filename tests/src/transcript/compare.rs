@@ -5,7 +5,7 @@ use anyhow::{Context as _, bail, ensure};
 use bytes::BytesMut;
 use tokio_util::codec::Decoder;
 use xmpp_stream::{
-    Codec, ContentNamespace, Context, Element, Frame, Limits, Node, StreamHeader, Tree,
+    Codec, ContentNamespace, Context, Element, Frame, Node, StreamHeader, Tree, XmlLimits,
 };
 
 use super::{
@@ -167,7 +167,7 @@ fn header(names: &mut Names, written: &StreamHeader, said: &StreamHeader) -> any
 /// Reads a header as written.
 pub(super) fn header_of(text: &str) -> anyhow::Result<StreamHeader> {
     let mut bytes = BytesMut::from(text);
-    match Codec::new(Limits::after_authentication()).decode(&mut bytes)? {
+    match Codec::new(XmlLimits::after_authentication()).decode(&mut bytes)? {
         Some(Frame::Header(header)) => Ok(header),
         _ => bail!("no stream header is written"),
     }

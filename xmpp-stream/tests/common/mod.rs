@@ -3,16 +3,16 @@
 
 use bytes::BytesMut;
 use tokio_util::codec::Decoder;
-use xmpp_stream::{Codec, DecodeError, Frame, Limits};
+use xmpp_stream::{Codec, DecodeError, Frame, XmlLimits};
 
 /// A stream header.
 pub const OPEN: &str = "<stream:stream xmlns:stream='http://etherx.jabber.org/streams' \
      xmlns='jabber:server' from='a.example' to='b.example' version='1.0'>";
 
 /// What a stream comes to: its frames, and how it fails if it does.
-pub type Outcome = (Vec<Frame>, Option<DecodeError>);
+pub type Decoded = (Vec<Frame>, Option<DecodeError>);
 
-fn drain(codec: &mut Codec, buffer: &mut BytesMut, outcome: &mut Outcome) {
+fn drain(codec: &mut Codec, buffer: &mut BytesMut, outcome: &mut Decoded) {
     while outcome.1.is_none() {
         match codec.decode(buffer) {
             Ok(Some(frame)) => outcome.0.push(frame),
@@ -22,7 +22,7 @@ fn drain(codec: &mut Codec, buffer: &mut BytesMut, outcome: &mut Outcome) {
     }
 }
 
-pub fn decode_in(limits: Limits, pieces: &[&[u8]]) -> Outcome {
+pub fn decode_in(limits: XmlLimits, pieces: &[&[u8]]) -> Decoded {
     let mut codec = Codec::new(limits);
     let mut buffer = BytesMut::new();
     let mut outcome = (Vec::new(), None);
@@ -35,7 +35,7 @@ pub fn decode_in(limits: Limits, pieces: &[&[u8]]) -> Outcome {
 
 /// Decodes the input whole, cut in two at every position, and byte by byte.
 #[track_caller]
-pub fn decode_with(limits: Limits, input: &[u8]) -> Outcome {
+pub fn decode_with(limits: XmlLimits, input: &[u8]) -> Decoded {
     let whole = decode_in(limits, &[input]);
     for cut in 1..input.len() {
         let (left, right) = input.split_at(cut);
@@ -47,8 +47,8 @@ pub fn decode_with(limits: Limits, input: &[u8]) -> Outcome {
 }
 
 #[track_caller]
-pub fn decode(input: &str) -> Outcome {
-    decode_with(Limits::after_authentication(), input.as_bytes())
+pub fn decode(input: &str) -> Decoded {
+    decode_with(XmlLimits::after_authentication(), input.as_bytes())
 }
 
 /// All frames of an input that is fine.

@@ -179,7 +179,10 @@ impl Dialback {
             }
             Kind::Element(element) => match Nonza::from_element(element) {
                 Some(Ok(nonza)) => self.nonza(nonza, wire, page),
-                None if first && element.stanza().is_some() && self.steps.missing().is_none() => {
+                None if first
+                    && element.stanza_kind().is_some()
+                    && self.steps.missing().is_none() =>
+                {
                     self.crossed = true;
                     if self.brief {
                         return Ok(page.brief(None, wire.from, wire.raw())?);

@@ -215,7 +215,7 @@ impl DigestMd5 {
             Kind::Features(features) => self.features(&features, wire, page),
             Kind::Element(element) => match Nonza::from_element(element) {
                 Some(Ok(nonza)) => self.nonza(&nonza, wire, page),
-                None if element.stanza().is_some() && self.steps.missing().is_none() => {
+                None if element.stanza_kind().is_some() && self.steps.missing().is_none() => {
                     self.crossed = true;
                     page.step(&besides(wire, "message"))?;
                     page.xml(wire.from, wire.raw())?;

@@ -26,7 +26,7 @@ use bytes::Bytes;
 use xmpp_dialback::{Pair, Question, Receiving, Request, Verdict};
 use xmpp_sasl::Random;
 use xmpp_stream::{
-    Condition, DecodeError, Domain, Element, Frame, Limits, StanzaError, StreamError, ns,
+    Condition, DecodeError, Domain, Element, Frame, StanzaError, StreamError, XmlLimits, ns,
 };
 
 use self::sasl::Exchange;
@@ -110,9 +110,9 @@ pub enum InboundEffect {
         why: PeerText,
     },
     /// Expect a new stream (RFC 6120 §4.3.3), under these limits.
-    Restart(Limits),
+    Restart(XmlLimits),
     /// The limits change.
-    SetLimits(Limits),
+    SetLimits(XmlLimits),
     /// A pair is proved.
     Proved(Authorized),
     /// A stanza for the router.
@@ -416,7 +416,7 @@ impl Inbound {
     }
 
     fn on_element(mut self: Box<Self>, offer: Offer, element: Element, out: &mut Out) -> Step {
-        if element.stanza().is_some() {
+        if element.stanza_kind().is_some() {
             self.stage = Stage::Open(offer);
             return match self.on_stanza(element, None, out) {
                 Ok(()) => Ok(self),
@@ -539,8 +539,8 @@ impl Inbound {
         })
     }
 
-    fn limits(&self) -> Limits {
-        Limits {
+    fn limits(&self) -> XmlLimits {
+        XmlLimits {
             element_bytes: self.policy.max_stanza,
             ..self.house.limits_for_open_streams()
         }

@@ -102,7 +102,7 @@ impl Inbound {
             Some(Ok(sasl::Nonza::Auth { .. })) => self.on_auth(offer, element, out),
             Some(Ok(_)) => self.sasl_failed(offer, xmpp_sasl::Failure::MalformedRequest, out),
             Some(Err(failure)) => self.sasl_failed(offer, failure, out),
-            None if element.stanza().is_some() => Err(self.refuse_with(
+            None if element.stanza_kind().is_some() => Err(self.refuse_with(
                 Condition::NotAuthorized,
                 "a stanza before any domain was proved",
                 out,

@@ -142,7 +142,7 @@ impl Outbound {
         expected: &str,
         out: &mut Out,
     ) -> Closed {
-        if element.stanza().is_some() {
+        if element.stanza_kind().is_some() {
             // The stream runs one way; the other way proves itself (XEP-0220 §2.3).
             return self.refuse_with(
                 Condition::NotAuthorized,

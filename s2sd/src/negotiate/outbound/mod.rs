@@ -26,8 +26,8 @@ use bytes::{Bytes, BytesMut};
 use xmpp_dialback::{Initiating, Pair, Question, Verdict, Verifying};
 use xmpp_sasl::{Client, Random};
 use xmpp_stream::{
-    Condition, ContentNamespace, DecodeError, Domain, Element, Features, Frame, Limits,
-    StreamError, StreamHeader, Version, ns,
+    Condition, ContentNamespace, DecodeError, Domain, Element, Features, Frame, StreamError,
+    StreamHeader, Version, XmlLimits, ns,
 };
 
 use self::dialback::answered_by_the_end;
@@ -117,9 +117,9 @@ pub enum OutboundEffect {
     /// Make this step of a SASL exchange. It may take long: not on a thread that serves other streams.
     Calculate(Box<Calculation>),
     /// Expect a new stream (RFC 6120 §4.3.3), under these limits.
-    Restart(Limits),
+    Restart(XmlLimits),
     /// The limits change.
-    SetLimits(Limits),
+    SetLimits(XmlLimits),
     /// The pair may be used.
     Established(Authorized),
     /// A further pair was refused.
@@ -523,8 +523,8 @@ impl Outbound {
         }
     }
 
-    fn limits(&self) -> Limits {
-        Limits {
+    fn limits(&self) -> XmlLimits {
+        XmlLimits {
             element_bytes: self.policy.max_stanza,
             ..self.house.limits_for_open_streams()
         }

@@ -27,7 +27,8 @@ impl Receiving {
         let machine = Inbound::new(house, Box::new(Counting(1)), transport, Instant::now());
         let mut this = Self {
             machine: Some(machine),
-            codec: Codec::new(Limits::before_authentication()).expect(ContentNamespace::Server),
+            codec: Codec::new(XmlLimits::before_authentication())
+                .with_content_namespace(ContentNamespace::Server),
             said: String::new(),
             judges: Vec::new(),
             proved: 0,

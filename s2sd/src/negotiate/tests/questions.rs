@@ -30,7 +30,8 @@ fn asking() -> Asking {
     let mut effects = Vec::new();
     let mut asking = Asking {
         outbound: Ok(started(&mut effects)),
-        codec: Codec::new(Limits::before_authentication()).expect(ContentNamespace::Server),
+        codec: Codec::new(XmlLimits::before_authentication())
+            .with_content_namespace(ContentNamespace::Server),
         effects,
     };
     asking.hears(

@@ -7,7 +7,7 @@ use crate::config::{self, MinTls, TlsFloor};
 
 /// All frames of a stream that says this.
 fn frames(said: &str) -> Vec<Frame> {
-    let mut codec = Codec::new(Limits::before_authentication());
+    let mut codec = Codec::new(XmlLimits::before_authentication());
     let mut buffer = BytesMut::from(said);
     std::iter::from_fn(|| codec.decode(&mut buffer).unwrap()).collect()
 }

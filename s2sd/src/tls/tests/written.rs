@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
-use xmpp_stream::{Codec, Limits};
+use xmpp_stream::{Codec, XmlLimits};
 
 use super::*;
 use crate::budget::{Budget, Owner, Share};
@@ -29,7 +29,12 @@ async fn written_is_what_the_peer_can_read_after_the_connection_broke() {
     let budget = Budget::new(1 << 30, Share(1, 1), Share(1, 1));
     let charge = budget.account(Owner::at(peer.ip())).force(0);
     let io = Io::Tls(Box::new(server.unwrap().into()));
-    let mut conn = Conn::new(io, peer, Codec::new(Limits::after_authentication()), charge);
+    let mut conn = Conn::new(
+        io,
+        peer,
+        Codec::new(XmlLimits::after_authentication()),
+        charge,
+    );
     conn.send(&vec![b'x'; 32 << 20]);
     // Until nothing moves: the peer reads nothing.
     let (mut written, mut still) = (0, 0);

@@ -17,7 +17,7 @@ use s2sd::{
 use tokio_util::codec::Decoder;
 use xmpp_dialback::{Pair, Question, Verdict};
 use xmpp_sasl::{ChannelBindings, Random};
-use xmpp_stream::{Codec, ContentNamespace, Domain, Frame, Limits};
+use xmpp_stream::{Codec, ContentNamespace, Domain, Frame, XmlLimits};
 
 use super::super::{
     compare, names,
@@ -86,7 +86,7 @@ impl Player {
             machine,
             codec: self.codec(),
             unread: BytesMut::new(),
-            listener: Codec::new(Limits::after_authentication()),
+            listener: Codec::new(XmlLimits::after_authentication()),
             said: BytesMut::new(),
             waits_for_tls: false,
             peer_opened: false,
@@ -97,7 +97,8 @@ impl Player {
     }
 
     fn codec(&self) -> Codec {
-        Codec::new(self.house.limits_for_strangers()).expect(ContentNamespace::Server)
+        Codec::new(self.house.limits_for_strangers())
+            .with_content_namespace(ContentNamespace::Server)
     }
 
     pub(super) fn call(
@@ -184,7 +185,7 @@ impl Player {
             .get_mut(&stream)
             .context("there is no such connection")?;
         line.codec = codec;
-        line.listener = Codec::new(Limits::after_authentication());
+        line.listener = Codec::new(XmlLimits::after_authentication());
         line.waits_for_tls = false;
         line.peer_opened = false;
         let same = secured.clone();
@@ -438,12 +439,12 @@ impl Player {
         Ok(())
     }
 
-    fn restart(&mut self, stream: Stream, limits: Limits) {
+    fn restart(&mut self, stream: Stream, limits: XmlLimits) {
         if let Some(line) = self.lines.get_mut(&stream) {
             line.peer_opened = false;
             line.codec.restart();
             line.codec.set_limits(limits);
-            line.listener = Codec::new(Limits::after_authentication());
+            line.listener = Codec::new(XmlLimits::after_authentication());
             if stream == Stream::Main {
                 self.forget_questions();
             }

@@ -48,7 +48,8 @@ pub(crate) fn body(data: &[u8]) -> Reached {
         false => Transport::Plain,
     };
     let house = std::sync::Arc::clone(&rule.house);
-    let codec = Codec::new(house.limits_for_strangers()).expect(ContentNamespace::Server);
+    let codec =
+        Codec::new(house.limits_for_strangers()).with_content_namespace(ContentNamespace::Server);
     let machine = Inbound::new(house, Box::new(Counting(1)), transport, Instant::now());
     let mut driver = Driver {
         rule,
@@ -234,7 +235,8 @@ impl Driver<'_> {
                     Err(error) => then.push(InboundEvent::Malformed(error)),
                     Ok(_) => {
                         let limits = self.rule.house.limits_for_strangers();
-                        self.codec = Codec::new(limits).expect(ContentNamespace::Server);
+                        self.codec =
+                            Codec::new(limits).with_content_namespace(ContentNamespace::Server);
                         self.is_tls = true;
                         self.heard_header = false;
                         self.asked.clear();

@@ -66,7 +66,7 @@ pub(crate) fn body(data: &[u8]) -> Reached {
     let mut driver = Driver {
         rule,
         machine: None,
-        codec: Codec::new(limits).expect(ContentNamespace::Server),
+        codec: Codec::new(limits).with_content_namespace(ContentNamespace::Server),
         unread: BytesMut::new(),
         is_tls,
         good,
@@ -270,7 +270,8 @@ impl Driver<'_> {
                     Err(error) => then.push(OutboundEvent::Malformed(error)),
                     Ok(_) => {
                         let limits = self.rule.house.limits_for_strangers();
-                        self.codec = Codec::new(limits).expect(ContentNamespace::Server);
+                        self.codec =
+                            Codec::new(limits).with_content_namespace(ContentNamespace::Server);
                         self.is_tls = true;
                         (self.heard_header, self.said_starttls) = (false, false);
                         (self.said_key, self.said_auth) = (false, false);

@@ -4,8 +4,8 @@ use bytes::BytesMut;
 use tokio_util::codec::Decoder as _;
 use xmpp_dialback::wire::Nonza;
 use xmpp_stream::{
-    Codec, ContentNamespace, Context, DecodeError, Element, Features, Frame, Limits, StreamHeader,
-    Writer,
+    Codec, ContentNamespace, Context, DecodeError, Element, Features, Frame, StreamHeader, Writer,
+    XmlLimits,
 };
 
 use super::{Bytes, Reached};
@@ -13,16 +13,16 @@ use super::{Bytes, Reached};
 const OPEN: &str = "<stream:stream xmlns:stream='http://etherx.jabber.org/streams' \
      xmlns='jabber:server' xmlns:db='jabber:server:dialback' version='1.0'>";
 
-fn limits() -> Limits {
-    Limits {
+fn limits() -> XmlLimits {
+    XmlLimits {
         element_bytes: 400,
-        ..Limits::before_authentication()
+        ..XmlLimits::before_authentication()
     }
 }
 
 /// All frames, and what ended them. The buffer never holds more than an element and a piece.
 fn decoded<'p>(pieces: impl Iterator<Item = &'p [u8]>) -> (Vec<Frame>, Option<DecodeError>) {
-    let mut codec = Codec::new(limits()).expect(ContentNamespace::Server);
+    let mut codec = Codec::new(limits()).with_content_namespace(ContentNamespace::Server);
     let (mut buffer, mut frames) = (BytesMut::new(), Vec::new());
     for piece in pieces {
         buffer.extend_from_slice(piece);
@@ -92,7 +92,7 @@ fn stands(element: &Element) {
     element.write_for(ContentNamespace::Component, &mut written);
     let again = Element::parse(written.freeze(), &context).expect("we write well-formed XML");
     assert_eq!(element.name(), again.name());
-    assert_eq!(element.stanza(), again.stanza());
+    assert_eq!(element.stanza_kind(), again.stanza_kind());
     assert_eq!(element.from(), again.from());
     assert_eq!(element.to(), again.to());
     assert_eq!(element.text(), again.text());
