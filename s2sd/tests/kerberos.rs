@@ -83,7 +83,7 @@ fn read_until(from: &mut impl Read, text: &str) -> String {
 }
 
 /// How long anything may take.
-const SOON: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The program, which ends with the test, however that ends.
 struct Running(Child);
@@ -113,7 +113,7 @@ fn offers_gssapi(listener: TcpListener) {
 /// A component that sends one message.
 fn write_to_the_peer(door: &str) -> TcpStream {
     let mut wire = TcpStream::connect(door).unwrap();
-    wire.set_read_timeout(Some(SOON)).unwrap();
+    wire.set_read_timeout(Some(TIMEOUT)).unwrap();
     let header = format!("<stream:stream xmlns='jabber:component:accept' {STREAM} to='a.example'>");
     wire.write_all(header.as_bytes()).unwrap();
     read_until(&mut wire, " id=");
@@ -165,7 +165,7 @@ fn a_kdc_that_does_not_answer_does_not_hold_up_the_end() {
         let (_, rest) = text.split_once("127.0.0.1:").unwrap();
         let port: String = rest.chars().take_while(char::is_ascii_digit).collect();
         let component = write_to_the_peer(&format!("127.0.0.1:{port}"));
-        questions.set_read_timeout(Some(SOON)).unwrap();
+        questions.set_read_timeout(Some(TIMEOUT)).unwrap();
         questions.recv(&mut [0; 64]).unwrap();
         // It need not be waited for.
         drop(component);
@@ -180,6 +180,6 @@ fn a_kdc_that_does_not_answer_does_not_hold_up_the_end() {
         );
         let asked = Instant::now();
         assert_eq!(daemon.0.wait().unwrap().code(), Some(0));
-        assert!(asked.elapsed() < SOON, "{:?}", asked.elapsed());
+        assert!(asked.elapsed() < TIMEOUT, "{:?}", asked.elapsed());
     });
 }

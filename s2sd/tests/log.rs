@@ -14,7 +14,7 @@ use std::{
 use xmpp_stream::{StreamHeader, Writer, component::Connecting};
 
 /// Longer than anything takes on a busy machine.
-const SOON: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A daemon that runs, and the end of its standard error, which is read by the test or not.
 struct Daemon {
@@ -87,9 +87,9 @@ impl Drop for Daemon {
 
 /// A connection on which everything comes in time or fails.
 fn connect(to: SocketAddr) -> TcpStream {
-    let tcp = TcpStream::connect_timeout(&to, SOON).unwrap();
-    tcp.set_read_timeout(Some(SOON)).unwrap();
-    tcp.set_write_timeout(Some(SOON)).unwrap();
+    let tcp = TcpStream::connect_timeout(&to, TIMEOUT).unwrap();
+    tcp.set_read_timeout(Some(TIMEOUT)).unwrap();
+    tcp.set_write_timeout(Some(TIMEOUT)).unwrap();
     tcp
 }
 
@@ -182,7 +182,7 @@ fn a_stopped_server_has_written_all_of_its_log_and_does_not_wait_for_a_reader() 
         }
         let began = Instant::now();
         while daemon.child.try_wait().unwrap().is_none() {
-            assert!(began.elapsed() < SOON, "it does not end");
+            assert!(began.elapsed() < TIMEOUT, "it does not end");
             std::thread::yield_now();
         }
     }

@@ -19,7 +19,7 @@ use xmpp_stream::{DialbackFeature, Element, Features, ns};
 
 use crate::{
     peer::Peer,
-    tls::Identity,
+    tls::TlsIdentity,
     wire::{Event, Wire},
 };
 
@@ -74,7 +74,7 @@ pub struct Authoritative {
 #[derive(Debug)]
 struct Shared {
     says: Says,
-    identity: Option<Identity>,
+    identity: Option<TlsIdentity>,
     asked: Mutex<Vec<Asked>>,
     log: broadcast::Sender<Asked>,
 }
@@ -84,7 +84,7 @@ impl Authoritative {
     pub async fn start(
         listen: SocketAddr,
         says: Says,
-        identity: Option<Identity>,
+        identity: Option<TlsIdentity>,
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(listen).await?;
         let shared = Arc::new(Shared {
@@ -144,7 +144,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 
 async fn serve(stream: TcpStream, shared: Arc<Shared>) -> anyhow::Result<()> {
     stream.set_nodelay(true)?;
-    let mut peer = Peer::over(Wire::over(stream)).with_patience(IDLE);
+    let mut peer = Peer::over(Wire::over(stream)).with_timeout(IDLE);
     let offer = shared.identity.is_some().then_some(false);
     peer.answer_open("lab-1", &features(offer)).await?;
     loop {
@@ -218,7 +218,7 @@ mod tests {
     use xmpp_dialback::Pair;
 
     async fn ask(says: Says, key: &str, tls: bool) -> (String, Vec<Asked>) {
-        let identity = Identity::from(&Issued::self_signed(&Leaf::domain("a.test")));
+        let identity = TlsIdentity::from(&Issued::self_signed(&Leaf::domain("a.test")));
         let server = Authoritative::start(([127, 0, 0, 1], 0).into(), says, Some(identity))
             .await
             .unwrap();
@@ -232,7 +232,7 @@ mod tests {
         }
         let verify = format!("<db:verify from='b.test' to='a.test' id='x'>{key}</db:verify>");
         peer.send(verify).await.unwrap();
-        let mut peer = peer.with_patience(std::time::Duration::from_millis(300));
+        let mut peer = peer.with_timeout(std::time::Duration::from_millis(300));
         let answer = match peer.next().await.unwrap() {
             Event::Element(answer) => answer.type_attr().unwrap_or_default().into_owned(),
             Event::Nothing => "nothing".to_owned(),

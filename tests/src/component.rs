@@ -50,15 +50,19 @@ fn refused(error: StreamError) -> anyhow::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hub::{Hub, SECRET};
+    use crate::relay_server::{RelayServer, SECRET};
 
-    const SOON: Duration = Duration::from_secs(5);
+    const TIMEOUT: Duration = Duration::from_secs(5);
 
     #[tokio::test]
     async fn the_right_secret_attaches_and_a_wrong_one_does_not() {
-        let hub = Hub::start(|_, stanza| vec![stanza]).await;
-        assert!(attach(hub.addr, "a.test", SECRET, SOON).await.is_ok());
-        let Err(error) = attach(hub.addr, "a.test", "wrong", SOON).await else {
+        let relay_server = RelayServer::start(|_, stanza| vec![stanza]).await;
+        assert!(
+            attach(relay_server.addr, "a.test", SECRET, TIMEOUT)
+                .await
+                .is_ok()
+        );
+        let Err(error) = attach(relay_server.addr, "a.test", "wrong", TIMEOUT).await else {
             panic!("attached");
         };
         assert!(format!("{error:#}").contains("NotAuthorized"), "{error:#}");

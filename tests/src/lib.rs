@@ -6,26 +6,26 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-pub mod agreed;
-pub mod attacked;
+pub mod attack_setup;
 pub mod authoritative;
-pub mod bystander;
+pub mod background_traffic;
+pub mod captured_log;
 pub mod checks;
 pub mod cli;
 pub mod component;
-pub mod encounters;
+pub mod component_client;
+pub mod daemon_pair;
+pub mod deliveries;
 pub mod endpoint;
-pub mod forge;
+pub mod fake_peer;
+pub mod hostile_peer;
 pub mod https;
-#[cfg(test)]
-mod hub;
-pub mod journal;
-pub mod neighbour;
 pub mod networks;
 pub mod odd;
-pub mod party;
 pub mod peer;
 pub mod process;
+#[cfg(test)]
+mod relay_server;
 pub mod sasl_tool;
 pub mod second;
 pub mod socks;

@@ -16,34 +16,34 @@ use xmpp_stream::{
 };
 
 use crate::{
-    tls::{self, Identity},
+    tls::{self, TlsIdentity},
     wire::{Event, Wire},
 };
 
 /// One connection of a scripted peer.
 pub struct Peer {
     wire: Wire,
-    patience: Duration,
+    peer_timeout: Duration,
 }
 
 /// How long a peer waits for what must come, unless told otherwise.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const PEER_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Peer {
     /// Connects by TCP.
     pub async fn connect(addr: SocketAddr) -> anyhow::Result<Self> {
-        Ok(Self::over(Wire::connect(addr, PATIENCE).await?))
+        Ok(Self::over(Wire::connect(addr, PEER_TIMEOUT).await?))
     }
 
     /// The same from this address of our own.
     pub async fn connect_from(source: Ipv4Addr, addr: SocketAddr) -> anyhow::Result<Self> {
-        let wire = Wire::connect_from(source, addr, PATIENCE).await?;
+        let wire = Wire::connect_from(source, addr, PEER_TIMEOUT).await?;
         Ok(Self::over(wire))
     }
 
     /// Takes the next connection.
     pub async fn accept(listener: &TcpListener) -> anyhow::Result<Self> {
-        let accepted = tokio::time::timeout(PATIENCE, listener.accept()).await;
+        let accepted = tokio::time::timeout(PEER_TIMEOUT, listener.accept()).await;
         let (stream, _) = accepted.context("nobody connects")??;
         stream.set_nodelay(true)?;
         Ok(Self::over(Wire::over(stream)))
@@ -53,14 +53,17 @@ impl Peer {
     pub fn over(wire: Wire) -> Self {
         Self {
             wire,
-            patience: PATIENCE,
+            peer_timeout: PEER_TIMEOUT,
         }
     }
 
     /// Waits so long for what must come.
     #[must_use]
-    pub fn with_patience(self, patience: Duration) -> Self {
-        Self { patience, ..self }
+    pub fn with_timeout(self, peer_timeout: Duration) -> Self {
+        Self {
+            peer_timeout,
+            ..self
+        }
     }
 
     /// Sends this text, whatever it is.
@@ -70,7 +73,7 @@ impl Peer {
 
     /// The next thing that comes.
     pub async fn next(&mut self) -> anyhow::Result<Event> {
-        self.wire.next(self.patience).await
+        self.wire.next(self.peer_timeout).await
     }
 
     /// The next thing that comes within this time.
@@ -181,46 +184,50 @@ impl Peer {
     }
 
     /// STARTTLS as the initiating server, after features that offer it (RFC 6120 §5). A new stream is next.
-    pub async fn starttls(&mut self, to: &str, identity: Option<&Identity>) -> anyhow::Result<()> {
+    pub async fn starttls(
+        &mut self,
+        to: &str,
+        identity: Option<&TlsIdentity>,
+    ) -> anyhow::Result<()> {
         self.send(Writer::new("starttls").xmlns(ns::TLS).finish())
             .await?;
         self.expect(ns::TLS, "proceed").await?;
         let config = tls::client(identity, false)?;
-        self.wire.tls_client(config, to, self.patience).await
+        self.wire.tls_client(config, to, self.peer_timeout).await
     }
 
     /// Direct TLS as the initiating server (XEP-0368).
     pub async fn direct_tls(
         &mut self,
         to: &str,
-        identity: Option<&Identity>,
+        identity: Option<&TlsIdentity>,
     ) -> anyhow::Result<()> {
         let config = tls::client(identity, true)?;
-        self.wire.tls_client(config, to, self.patience).await
+        self.wire.tls_client(config, to, self.peer_timeout).await
     }
 
     /// STARTTLS as the receiving server, after features that offer it.
-    pub async fn accept_starttls(&mut self, identity: &Identity) -> anyhow::Result<()> {
+    pub async fn accept_starttls(&mut self, identity: &TlsIdentity) -> anyhow::Result<()> {
         self.expect(ns::TLS, "starttls").await?;
         self.proceed(identity).await
     }
 
     /// The rest of [`Peer::accept_starttls`], when `<starttls/>` was read already.
-    pub async fn proceed(&mut self, identity: &Identity) -> anyhow::Result<()> {
+    pub async fn proceed(&mut self, identity: &TlsIdentity) -> anyhow::Result<()> {
         self.send(Writer::new("proceed").xmlns(ns::TLS).finish())
             .await?;
         self.accept_direct_tls(identity).await
     }
 
     /// TLS at once, as the receiving server.
-    pub async fn accept_direct_tls(&mut self, identity: &Identity) -> anyhow::Result<()> {
+    pub async fn accept_direct_tls(&mut self, identity: &TlsIdentity) -> anyhow::Result<()> {
         let config = tls::server(identity)?;
-        self.wire.tls_server(config, self.patience).await
+        self.wire.tls_server(config, self.peer_timeout).await
     }
 
     /// The same, in a way of the caller's own.
     pub async fn accept_tls(&mut self, config: Arc<ServerConfig>) -> anyhow::Result<()> {
-        self.wire.tls_server(config, self.patience).await
+        self.wire.tls_server(config, self.peer_timeout).await
     }
 
     /// Dialback as the initiating server with a key that may be anything. Gives the type of the answer.
@@ -307,15 +314,15 @@ mod tests {
 
     fn pair() -> (Peer, Peer) {
         let (left, right) = tokio::io::duplex(64 << 10);
-        let peer = |half| Peer::over(Wire::over(half)).with_patience(Duration::from_secs(5));
+        let peer = |half| Peer::over(Wire::over(half)).with_timeout(Duration::from_secs(5));
         (peer(left), peer(right))
     }
 
     #[tokio::test]
     async fn two_peers_open_a_stream_with_starttls_and_a_stream_within() {
         let authority = Authority::new("root");
-        let [a, b] =
-            ["a.test", "b.test"].map(|name| Identity::from(&authority.issue(&Leaf::domain(name))));
+        let [a, b] = ["a.test", "b.test"]
+            .map(|name| TlsIdentity::from(&authority.issue(&Leaf::domain(name))));
         let (mut initiating, mut receiving) = pair();
         let offer = Features {
             starttls: Some(true),
@@ -374,7 +381,7 @@ mod tests {
     #[tokio::test]
     async fn text_before_tls_is_noticed() {
         let authority = Authority::new("root");
-        let identity = Identity::from(&authority.issue(&Leaf::domain("b.test")));
+        let identity = TlsIdentity::from(&authority.issue(&Leaf::domain("b.test")));
         let (mut initiating, mut receiving) = pair();
         initiating.send_header(None, "b.test").await.unwrap();
         initiating

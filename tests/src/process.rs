@@ -21,7 +21,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::world::{Daemon, SOON, World};
+use crate::world::{Daemon, TIMEOUT, World};
 
 /// The daemon. It is killed when this is dropped.
 #[derive(Debug)]
@@ -235,7 +235,7 @@ async fn addresses(
     let mut found = [None, None];
     let began = Instant::now();
     while found.iter().any(Option::is_none) {
-        let left = SOON.saturating_sub(began.elapsed());
+        let left = TIMEOUT.saturating_sub(began.elapsed());
         let line = timeout(left, lines.next_segment()).await;
         let Ok(Ok(Some(line))) = line else {
             bail!("the daemon does not listen: {:#?}", log.lock());

@@ -19,12 +19,12 @@ use s2sd::demo::ca::Issued;
 
 /// A certificate chain and its key.
 #[derive(Debug)]
-pub struct Identity {
+pub struct TlsIdentity {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
 }
 
-impl Identity {
+impl TlsIdentity {
     /// From PEM texts.
     pub fn from_pem(chain: &str, key: &str) -> anyhow::Result<Self> {
         Ok(Self {
@@ -46,7 +46,7 @@ impl Identity {
     }
 }
 
-impl Clone for Identity {
+impl Clone for TlsIdentity {
     fn clone(&self) -> Self {
         Self {
             chain: self.chain.clone(),
@@ -55,7 +55,7 @@ impl Clone for Identity {
     }
 }
 
-impl From<&Issued> for Identity {
+impl From<&Issued> for TlsIdentity {
     fn from(issued: &Issued) -> Self {
         Self {
             chain: issued.chain(),
@@ -68,7 +68,7 @@ impl From<&Issued> for Identity {
 const ALPN: &[u8] = b"xmpp-server";
 
 /// For the side that connects. Without an identity it shows no certificate.
-pub fn client(identity: Option<&Identity>, direct: bool) -> anyhow::Result<Arc<ClientConfig>> {
+pub fn client(identity: Option<&TlsIdentity>, direct: bool) -> anyhow::Result<Arc<ClientConfig>> {
     let trusting = Trusting::new();
     let builder = ClientConfig::builder_with_provider(trusting.provider.clone())
         .with_safe_default_protocol_versions()?
@@ -85,7 +85,7 @@ pub fn client(identity: Option<&Identity>, direct: bool) -> anyhow::Result<Arc<C
 }
 
 /// For the side that listens: asks for a certificate and takes any or none.
-pub fn server(identity: &Identity) -> anyhow::Result<Arc<ServerConfig>> {
+pub fn server(identity: &TlsIdentity) -> anyhow::Result<Arc<ServerConfig>> {
     let trusting = Trusting::new();
     let mut config = ServerConfig::builder_with_provider(trusting.provider.clone())
         .with_safe_default_protocol_versions()?
@@ -97,7 +97,7 @@ pub fn server(identity: &Identity) -> anyhow::Result<Arc<ServerConfig>> {
 
 /// For a server that asks for a certificate and breaks off over any: `version` of TLS alone.
 pub fn picky(
-    identity: &Identity,
+    identity: &TlsIdentity,
     version: &'static rustls::SupportedProtocolVersion,
 ) -> anyhow::Result<Arc<ServerConfig>> {
     let provider = Arc::new(aws_lc_rs::default_provider());
@@ -116,7 +116,7 @@ pub fn picky(
 }
 
 /// For a web server.
-pub fn web_server(identity: &Identity) -> anyhow::Result<Arc<ServerConfig>> {
+pub fn web_server(identity: &TlsIdentity) -> anyhow::Result<Arc<ServerConfig>> {
     let trusting = Trusting::new();
     let config = ServerConfig::builder_with_provider(trusting.provider.clone())
         .with_safe_default_protocol_versions()?

@@ -134,21 +134,21 @@ mod tests {
     use super::*;
     use tokio::net::TcpListener;
 
-    const SOON: Duration = Duration::from_secs(5);
+    const TIMEOUT: Duration = Duration::from_secs(5);
     const HEADER: &str = "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' \
                           id='1' from='a.test' version='1.0'>";
 
     /// A server for one user that offers this mechanism, and knows one password.
     async fn server(listener: TcpListener, mechanism: &str) -> anyhow::Result<()> {
         let mut wire = Wire::over(listener.accept().await?.0);
-        wire.next(SOON).await?;
+        wire.next(TIMEOUT).await?;
         wire.send(format!(
             "{HEADER}<stream:features><mechanisms xmlns='{}'><mechanism>{mechanism}</mechanism>\
              </mechanisms></stream:features>",
             ns::SASL
         ))
         .await?;
-        let Event::Element(auth) = wire.next(SOON).await? else {
+        let Event::Element(auth) = wire.next(TIMEOUT).await? else {
             return Ok(());
         };
         // "\0alice\0secret"
@@ -160,19 +160,19 @@ mod tests {
         wire.send("<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>")
             .await?;
         wire.restart();
-        wire.next(SOON).await?;
+        wire.next(TIMEOUT).await?;
         wire.send(format!(
             "{HEADER}<stream:features><bind xmlns='{BIND}'/><session xmlns='{SESSION}'/></stream:features>"
         ))
         .await?;
-        wire.next(SOON).await?;
+        wire.next(TIMEOUT).await?;
         wire.send(format!(
             "<iq type='result' id='bind'><bind xmlns='{BIND}'><jid>alice@a.test/given</jid></bind></iq>"
         ))
         .await?;
-        wire.next(SOON).await?;
+        wire.next(TIMEOUT).await?;
         wire.send("<iq type='result' id='session'/>").await?;
-        let Event::Element(presence) = wire.next(SOON).await? else {
+        let Event::Element(presence) = wire.next(TIMEOUT).await? else {
             bail!("no presence");
         };
         ensure!(presence.is(ns::CLIENT, "presence"));
@@ -183,7 +183,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let addr = listener.local_addr()?;
         let (address, served) = tokio::join!(
-            login(addr, "alice@a.test", password, SOON),
+            login(addr, "alice@a.test", password, TIMEOUT),
             server(listener, mechanism)
         );
         served?;

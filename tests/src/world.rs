@@ -10,7 +10,7 @@
 //! world.start(Daemon::serving("b.test").policy("auth = ['dialback']")).await?;
 //! let (mut a, mut b) = (world.component("a.test").await?, world.component("b.test").await?);
 //! let plan = checks::Plan::default();
-//! checks::run(&mut a, checks::Other::Party(&mut b), &plan).await;
+//! checks::run(&mut a, checks::Other::ComponentClient(&mut b), &plan).await;
 //! # Ok(())
 //! # }
 //! ```
@@ -41,10 +41,10 @@ use xmpp_stream::Domain;
 
 use crate::{
     authoritative::{Authoritative, Says},
+    component_client::{Behaviour, ComponentClient},
     endpoint::End,
-    party::{Manner, Party},
     peer::Peer,
-    tls::Identity,
+    tls::TlsIdentity,
     wire::Wire,
 };
 
@@ -233,7 +233,7 @@ impl Daemon {
 pub const SECRET: &str = "the secret of every component";
 
 /// How long anything in a world may take.
-pub const SOON: Duration = Duration::from_secs(10);
+pub const TIMEOUT: Duration = Duration::from_secs(10);
 
 const LOOPBACK: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
@@ -378,7 +378,7 @@ impl World {
 
     /// What `s2sd probe` says of a domain with the configuration of this daemon, which need not run.
     pub async fn probe(&self, daemon: &Daemon, domain: &str) -> anyhow::Result<Report> {
-        self.probe_within(daemon, domain, SOON).await
+        self.probe_within(daemon, domain, TIMEOUT).await
     }
 
     /// The same, with a limit for everything together.
@@ -420,8 +420,8 @@ impl World {
     }
 
     /// Attaches a quiet component to the daemon that was started to serve this domain.
-    pub async fn component(&self, domain: &str) -> anyhow::Result<Party> {
-        self.component_for(domain, domain, Manner::Quiet).await
+    pub async fn component(&self, domain: &str) -> anyhow::Result<ComponentClient> {
+        self.component_for(domain, domain, Behaviour::Quiet).await
     }
 
     /// Attaches a component for any domain to a daemon.
@@ -429,8 +429,8 @@ impl World {
         &self,
         daemon: &str,
         domain: &str,
-        manner: Manner,
-    ) -> anyhow::Result<Party> {
+        behaviour: Behaviour,
+    ) -> anyhow::Result<ComponentClient> {
         let components = &self.daemon(daemon)?.components;
         let end = End::Component {
             addr: *components.first().context("no component listener")?,
@@ -438,7 +438,7 @@ impl World {
             secret: SECRET.to_owned(),
             node: None,
         };
-        Party::attach(&end, manner, SOON).await
+        ComponentClient::attach(&end, behaviour, TIMEOUT).await
     }
 
     /// Connects a raw peer to a daemon. Nothing is said yet.
@@ -471,7 +471,7 @@ impl World {
         &mut self,
         domain: &str,
         says: Says,
-        identity: Option<Identity>,
+        identity: Option<TlsIdentity>,
     ) -> anyhow::Result<Authoritative> {
         let server = Authoritative::start((LOOPBACK, 0).into(), says, identity).await?;
         self.lead("_xmpp-server", domain, server.addr());
@@ -517,8 +517,8 @@ impl World {
     }
 
     /// A certificate of a domain for a scripted peer.
-    pub fn identity(&self, domain: &str) -> Identity {
-        Identity::from(&self.issue(&Leaf::domain(domain)))
+    pub fn identity(&self, domain: &str) -> TlsIdentity {
+        TlsIdentity::from(&self.issue(&Leaf::domain(domain)))
     }
 
     /// From now on the zone leads for this domain to this address, and nowhere else.

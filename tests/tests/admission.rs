@@ -7,30 +7,30 @@ use s2sd_tests::{
     authoritative::Says,
     checks::{self, Check, Other, Plan},
     component::attach,
-    party::Party,
+    component_client::ComponentClient,
     peer::{Peer, header_text, initial_header},
     wire::Event,
-    world::{Daemon, SECRET, SOON, World},
+    world::{Daemon, SECRET, TIMEOUT, World},
 };
 use tokio::time::timeout;
 use xmpp_stream::{Condition, StanzaCondition, StanzaError, StreamError, StreamHeader, Writer, ns};
 
 const GRACE: Duration = Duration::from_millis(100);
 
-async fn world(daemon: Daemon) -> (World, Party) {
+async fn world(daemon: Daemon) -> (World, ComponentClient) {
     let mut world = World::new().unwrap();
     world.start(daemon).await.unwrap();
     let component = world.component("b.test").await.unwrap();
     (world, component)
 }
 
-async fn pass(a: &mut Party, b: &mut Party) {
+async fn pass(a: &mut ComponentClient, b: &mut ComponentClient) {
     let plan = Plan {
         checks: vec![Check::Message, Check::Ping],
-        within: SOON,
+        within: TIMEOUT,
         ..Plan::default()
     };
-    for finding in checks::run(a, Other::Party(b), &plan).await {
+    for finding in checks::run(a, Other::ComponentClient(b), &plan).await {
         assert_eq!(finding.outcome, Ok(()));
     }
 }
@@ -39,7 +39,7 @@ async fn pass(a: &mut Party, b: &mut Party) {
 async fn nothing_gets_out(policy: &str, because: &str) {
     let (mut world, mut b) = world(Daemon::serving("b.test").policy(policy)).await;
     let listener = world.listen("a.test").await.unwrap();
-    let findings = checks::refused(&mut b, Other::Host("a.test"), &[], SOON, GRACE).await;
+    let findings = checks::refused(&mut b, Other::Host("a.test"), &[], TIMEOUT, GRACE).await;
     for finding in &findings {
         let json = finding.to_json();
         assert_eq!(finding.outcome, Ok(()), "{json}");
@@ -184,7 +184,7 @@ async fn a_denial_that_is_reloaded_ends_incoming_streams_and_no_others() {
         .attr("to", "b.test")
         .attr("id", "one");
     other.send(message.finish()).await.unwrap();
-    let came = b.expect("the message", SOON, |_| true).await.unwrap();
+    let came = b.expect("the message", TIMEOUT, |_| true).await.unwrap();
     assert_eq!(came.from().as_deref(), Some("c.test"));
 }
 
@@ -209,7 +209,7 @@ async fn a_denial_that_is_reloaded_ends_outgoing_streams_and_no_others() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(SOON, closed).await.unwrap();
+    tokio::time::timeout(TIMEOUT, closed).await.unwrap();
     pass(&mut c, &mut b).await;
     assert_eq!(world.dns().asked().len(), asked, "a new stream was made");
 }
@@ -232,11 +232,11 @@ async fn a_denial_that_is_reloaded_ends_what_waits() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(SOON, asked).await.unwrap();
+    tokio::time::timeout(TIMEOUT, asked).await.unwrap();
     let denying = patient().policy("deny = ['a.test']");
     assert_eq!(world.reload(&denying).unwrap(), Vec::<String>::new());
     let answer = b
-        .expect("the bounce", SOON, |found| {
+        .expect("the bounce", TIMEOUT, |found| {
             found.id().as_deref() == Some("one")
         })
         .await
@@ -260,7 +260,7 @@ async fn is_denied_while_it_waits(denied: &str) {
         authorities.push(authority.unwrap());
     }
     let addr = world.daemon("b.test").unwrap().components[0];
-    let mut component = attach(addr, "b.test", SECRET, SOON).await.unwrap();
+    let mut component = attach(addr, "b.test", SECRET, TIMEOUT).await.unwrap();
     let mut peer = world.connect("b.test").await.unwrap();
     peer.open("a.test", "b.test").await.unwrap();
     for domain in ["a.test", "c.test"] {

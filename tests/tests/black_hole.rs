@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 
 use s2sd_tests::{
     component,
-    neighbour::Neighbour,
+    component_client::{Behaviour, ComponentClient},
+    fake_peer::FakePeer,
     networks::{Loss, NEAR, Networks},
-    party::{Manner, Party},
     peer::Peer,
     wire::Wire,
-    world::{Daemon, RawServer, SECRET, SOON, World},
+    world::{Daemon, RawServer, SECRET, TIMEOUT, World},
 };
 use tokio::time::{interval, timeout};
 
@@ -41,18 +41,18 @@ fn message(from: &str, to: &str, id: usize) -> String {
 }
 
 /// A neighbour in the far network.
-fn far_neighbour(networks: &Networks, world: &mut World, domain: &str) -> Neighbour {
+fn far_neighbour(networks: &Networks, world: &mut World, domain: &str) -> FakePeer {
     let listener = networks.listen().unwrap();
     world.lead("_xmpp-server", domain, listener.local_addr().unwrap());
-    Neighbour::over(RawServer::over(listener), domain)
+    FakePeer::over(RawServer::over(listener), domain)
 }
 
 /// A component in the far network.
-async fn far_component(networks: &Networks, world: &World, domain: &str) -> Party {
+async fn far_component(networks: &Networks, world: &World, domain: &str) -> ComponentClient {
     let door = world.daemon(domain).unwrap().components[0];
     let wire = Wire::over(networks.connect(door.port()).unwrap());
-    let wire = component::attach_over(wire, domain, SECRET, SOON).await;
-    Party::over(wire.unwrap(), domain.to_owned(), Manner::Quiet)
+    let wire = component::attach_over(wire, domain, SECRET, TIMEOUT).await;
+    ComponentClient::over(wire.unwrap(), domain.to_owned(), Behaviour::Quiet)
 }
 
 /// Waits for a line of the log with all of these.
@@ -95,8 +95,10 @@ async fn what_a_vanished_peer_did_not_take_arrives_by_the_next_stream_and_the_re
         let far = format!("far-{domain}");
         let mut there = far_neighbour(&networks, &mut world, &far);
         let door = world.daemon(domain).unwrap().components[0];
-        let wire = component::attach(door, domain, SECRET, SOON).await.unwrap();
-        let mut here = Party::over(wire, domain.to_owned(), Manner::Quiet);
+        let wire = component::attach(door, domain, SECRET, TIMEOUT)
+            .await
+            .unwrap();
+        let mut here = ComponentClient::over(wire, domain.to_owned(), Behaviour::Quiet);
         for id in 1..=3 {
             here.send(message(domain, &far, id)).await.unwrap();
             there.next().await.unwrap();
@@ -160,12 +162,14 @@ async fn what_a_vanished_component_did_not_take_goes_back_and_the_rest_is_counte
         world.start(daemon(domain).and(&near)).await.unwrap();
         let mut far = far_component(&networks, &world, domain).await;
         let door = world.daemon(domain).unwrap().components[0];
-        let wire = component::attach(door, &near, SECRET, SOON).await.unwrap();
-        let mut here = Party::over(wire, near.clone(), Manner::Quiet);
+        let wire = component::attach(door, &near, SECRET, TIMEOUT)
+            .await
+            .unwrap();
+        let mut here = ComponentClient::over(wire, near.clone(), Behaviour::Quiet);
         let any = |_: &xmpp_stream::Element| true;
         for number in 1..=3 {
             here.send(message(&near, domain, number)).await.unwrap();
-            far.expect("what was sent", SOON, any).await.unwrap();
+            far.expect("what was sent", TIMEOUT, any).await.unwrap();
         }
         networks.lose(loss).unwrap();
         let lost = Instant::now();
@@ -190,7 +194,7 @@ async fn what_a_vanished_component_did_not_take_goes_back_and_the_rest_is_counte
         );
         let first = id(&here.expect("what comes back", NOTICED, any).await.unwrap());
         for expected in first + 1..=MANY {
-            let back = here.expect("what comes back", SOON, any).await.unwrap();
+            let back = here.expect("what comes back", TIMEOUT, any).await.unwrap();
             assert_eq!(
                 (id(&back), back.type_attr().as_deref()),
                 (expected, Some("error"))
@@ -203,7 +207,7 @@ async fn what_a_vanished_component_did_not_take_goes_back_and_the_rest_is_counte
         networks.join().unwrap();
         let mut far = far_component(&networks, &world, domain).await;
         here.send(message(&near, domain, MANY + 1)).await.unwrap();
-        let arrived = far.expect("what is sent now", SOON, any).await.unwrap();
+        let arrived = far.expect("what is sent now", TIMEOUT, any).await.unwrap();
         assert_eq!(id(&arrived), MANY + 1);
     }
 }

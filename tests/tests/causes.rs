@@ -4,7 +4,7 @@
 use s2sd::{closed::CAUSE_NAMESPACE, demo::ca::Leaf};
 use s2sd_tests::{
     peer::Peer,
-    world::{Daemon, RawServer, SOON, World},
+    world::{Daemon, RawServer, TIMEOUT, World},
 };
 use xmpp_stream::{Features, Writer, ns};
 
@@ -25,7 +25,7 @@ async fn comes_back(
         .attr("id", "1");
     component.send(message.finish()).await.unwrap();
     let error = tokio::select! {
-        error = component.expect("the error", SOON, |_| true) => error.unwrap(),
+        error = component.expect("the error", TIMEOUT, |_| true) => error.unwrap(),
         () = server(listener, &world) => panic!("the server has left the stage"),
     };
     let tree = error.tree();

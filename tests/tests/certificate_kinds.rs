@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use s2sd::demo::ca::{Authority, Issued, Leaf, Purpose, Validity};
 use s2sd_tests::{
-    encounters::{Encounter, End, Meeting, Seen},
+    deliveries::{Delivery, End, Meeting, Seen},
     world::{Daemon, World},
 };
 
@@ -247,7 +247,7 @@ async fn each_kind_of_certificate_counts_for_what_it_is_in_both_directions() {
         meeting.attach(&world, domain).await.unwrap();
     }
     let mut cases = Vec::new();
-    let mut encounters = Vec::new();
+    let mut deliveries = Vec::new();
     for kind in &kinds {
         for (judge, verify) in JUDGES {
             for judge_connects in [false, true] {
@@ -256,18 +256,18 @@ async fn each_kind_of_certificate_counts_for_what_it_is_in_both_directions() {
                     false => (kind.domain, judge),
                 };
                 let (from, to) = (from.to_owned(), to.to_owned());
-                encounters.push(Encounter { from, to });
+                deliveries.push(Delivery { from, to });
                 cases.push((kind, verify, judge_connects));
             }
         }
     }
     let seen = meeting
-        .all(&encounters, Duration::from_secs(60))
+        .all(&deliveries, Duration::from_secs(60))
         .await
         .unwrap();
     let mut failed = Vec::new();
     let mut arrived = Vec::new();
-    for ((case, encounter), seen) in cases.iter().zip(&encounters).zip(&seen) {
+    for ((case, delivery), seen) in cases.iter().zip(&deliveries).zip(&seen) {
         let (kind, verify, judge_connects) = case;
         if let Some(why) = fault(seen, kind.worth, verify, *judge_connects) {
             let which = if *judge_connects {
@@ -278,7 +278,7 @@ async fn each_kind_of_certificate_counts_for_what_it_is_in_both_directions() {
             failed.push(format!("{}, verify = {verify:?} {which}: {why}", kind.name));
         }
         if seen.end == End::Arrived {
-            arrived.push(encounter.clone());
+            arrived.push(delivery.clone());
         }
     }
     arrived.sort();

@@ -8,10 +8,10 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use s2sd::demo::ca::{Authority, Issued, Leaf};
 use s2sd_tests::{
     checks::{self, Check, Finding, Other, Plan},
-    party::Party,
+    component_client::ComponentClient,
     peer::{header_text, initial_header},
     tls,
-    world::{Daemon, SOON, World},
+    world::{Daemon, TIMEOUT, World},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -23,13 +23,13 @@ use xmpp_stream::Features;
 const GRACE: Duration = Duration::from_millis(100);
 const EXTERNAL: &str = "auth = ['external']";
 
-async fn pass(a: &mut Party, b: &mut Party) {
+async fn pass(a: &mut ComponentClient, b: &mut ComponentClient) {
     let plan = Plan {
         checks: vec![Check::Message, Check::Ping],
-        within: SOON,
+        within: TIMEOUT,
         ..Plan::default()
     };
-    for finding in checks::run(a, Other::Party(b), &plan).await {
+    for finding in checks::run(a, Other::ComponentClient(b), &plan).await {
         assert_eq!(finding.outcome, Ok(()));
     }
 }
@@ -71,7 +71,7 @@ async fn shown(
     config.enable_sni = sni.is_some();
     let name = ServerName::try_from(sni.unwrap_or("unnamed.test").to_owned()).unwrap();
     let connecting = TlsConnector::from(Arc::new(config)).connect(name, tcp);
-    let stream = tokio::time::timeout(SOON, connecting)
+    let stream = tokio::time::timeout(TIMEOUT, connecting)
         .await
         .unwrap()
         .unwrap();
@@ -227,10 +227,12 @@ async fn a_revoked_certificate_is_refused_in_both_directions() {
     let mut a = world.component("a.test").await.unwrap();
     let mut b = world.component("b.test").await.unwrap();
     // b.test judges the server that comes,
-    let findings = checks::refused(&mut a, Other::Party(&mut b), &[], SOON, GRACE).await;
+    let findings =
+        checks::refused(&mut a, Other::ComponentClient(&mut b), &[], TIMEOUT, GRACE).await;
     refused(&findings, "revoked");
     // and the server that it comes to.
-    let findings = checks::refused(&mut b, Other::Party(&mut a), &[], SOON, GRACE).await;
+    let findings =
+        checks::refused(&mut b, Other::ComponentClient(&mut a), &[], TIMEOUT, GRACE).await;
     refused(&findings, "revoked");
 }
 
@@ -259,7 +261,8 @@ async fn a_certificate_that_is_revoked_while_the_daemon_runs_counts_no_more() {
     world.daemon("b.test").unwrap().look_at_certificates();
     // Those that are open are judged again: hostile_certificates.rs.
     // A new one is judged now.
-    let findings = checks::refused(&mut c, Other::Party(&mut b), &[], SOON, GRACE).await;
+    let findings =
+        checks::refused(&mut c, Other::ComponentClient(&mut b), &[], TIMEOUT, GRACE).await;
     refused(&findings, "revoked");
 }
 

@@ -15,9 +15,9 @@ use s2sd::{
 use s2sd_tests::{
     checks::{self, Check, Other, Plan},
     peer::Peer,
-    tls::Identity,
+    tls::TlsIdentity,
     wire::Event,
-    world::{Daemon, SOON, World},
+    world::{Daemon, TIMEOUT, World},
 };
 use sha2::{Digest as _, Sha256};
 use xmpp_stream::{Features, StanzaKind, StreamError, Writer, ns};
@@ -47,10 +47,10 @@ async fn federate(world: &World, one: &str, other: &str) {
     let mut b = world.component(other).await.unwrap();
     let plan = Plan {
         checks: vec![Check::Message],
-        within: SOON,
+        within: TIMEOUT,
         ..Plan::default()
     };
-    for finding in checks::run(&mut a, Other::Party(&mut b), &plan).await {
+    for finding in checks::run(&mut a, Other::ComponentClient(&mut b), &plan).await {
         assert_eq!(finding.outcome, Ok(()), "{}", finding.to_json());
     }
 }
@@ -63,7 +63,7 @@ async fn comes_back(world: &World, from: &str, to: &str) -> (String, String) {
         .attr("to", to)
         .attr("id", "1");
     a.send(message.finish()).await.unwrap();
-    let error = a.expect("the error", SOON, |_| true).await.unwrap();
+    let error = a.expect("the error", TIMEOUT, |_| true).await.unwrap();
     let tree = error.tree();
     let error = tree.elements().find(|child| child.name == "error").unwrap();
     let cause = error.child(s2sd::closed::CAUSE_NAMESPACE, "cause").unwrap();
@@ -78,7 +78,7 @@ async fn call(
     world: &World,
     to: &str,
     from: &str,
-    identity: &Identity,
+    identity: &TlsIdentity,
 ) -> (Peer, Result<Features, StreamError>) {
     let mut peer = called(world, to, from, identity).await;
     peer.expect_header().await.unwrap();
@@ -93,7 +93,7 @@ async fn call(
 }
 
 /// The same, up to its header.
-async fn called(world: &World, to: &str, from: &str, identity: &Identity) -> Peer {
+async fn called(world: &World, to: &str, from: &str, identity: &TlsIdentity) -> Peer {
     let mut peer = world.connect(to).await.unwrap();
     peer.open(from, to).await.unwrap();
     peer.starttls(to, Some(identity)).await.unwrap();
@@ -179,7 +179,7 @@ async fn what_the_zone_does_not_have_is_bad_both_ways_whoever_signed_it() {
     let (_peer, outcome) = call(&world, "a.test", "b.test", &shown).await;
     refused(&outcome, "your certificate matches no TLSA record at _");
     // The one that the zone has is welcome.
-    let (_peer, outcome) = call(&world, "a.test", "b.test", &Identity::from(&other)).await;
+    let (_peer, outcome) = call(&world, "a.test", "b.test", &TlsIdentity::from(&other)).await;
     offered(&outcome);
 }
 
@@ -195,10 +195,10 @@ async fn a_record_narrows_what_an_authority_may_say() {
     let own = Issued::self_signed(&Leaf::domain("b.test"));
     world.tlsa("b.test", &record(1, &one)).unwrap();
     world.tlsa("b.test", &record(1, &own)).unwrap();
-    let (_peer, outcome) = call(&world, "a.test", "b.test", &Identity::from(&one)).await;
+    let (_peer, outcome) = call(&world, "a.test", "b.test", &TlsIdentity::from(&one)).await;
     offered(&outcome);
     for shown in [&other, &own] {
-        let (_peer, outcome) = call(&world, "a.test", "b.test", &Identity::from(shown)).await;
+        let (_peer, outcome) = call(&world, "a.test", "b.test", &TlsIdentity::from(shown)).await;
         refused(&outcome, "your certificate matches no TLSA record at _");
     }
 }
@@ -255,7 +255,7 @@ async fn proofs_that_are_refuted_expired_or_missing_count_against_who_calls() {
     world.start(daemon("a.test", EXTERNAL)).await.unwrap();
     world.start(daemon("b.test", EXTERNAL)).await.unwrap();
     let issued = world.issue(&Leaf::domain("b.test"));
-    let shown = Identity::from(&issued);
+    let shown = TlsIdentity::from(&issued);
     let host = world.host("b.test").unwrap();
     let port = world.daemon("b.test").unwrap().s2s[0].port();
     let records = format!("_{port}._tcp.{host}");
@@ -362,7 +362,7 @@ async fn whom_the_dns_keeps_waiting_waits_alone() {
     // Somebody else is not kept waiting, nor is who has proved something already.
     federate(&world, "a.test", "b.test").await;
     let both = Leaf::domain("quick.test").dns("slow.test");
-    let shown = Identity::from(&world.issue(&both));
+    let shown = TlsIdentity::from(&world.issue(&both));
     let (mut quick, outcome) = call(&world, "a.test", "quick.test", &shown).await;
     offered(&outcome);
     quick
@@ -379,7 +379,7 @@ async fn whom_the_dns_keeps_waiting_waits_alone() {
     let mut a = world.component("a.test").await.unwrap();
     let message = format!("<message from='x@quick.test' to='{}' id='q'/>", a.address());
     quick.send(message).await.unwrap();
-    a.expect("the message", SOON, |element| {
+    a.expect("the message", TIMEOUT, |element| {
         element.stanza_kind() == Some(StanzaKind::Message)
     })
     .await

@@ -5,7 +5,7 @@
 use s2sd::{closed::CAUSE_NAMESPACE, demo::zone::Flaw};
 use s2sd_tests::{
     checks::{self, Other, Plan},
-    world::{Daemon, SOON, World},
+    world::{Daemon, TIMEOUT, World},
 };
 use xmpp_stream::{Writer, ns};
 
@@ -30,7 +30,7 @@ async fn comes_back(world: &World) -> (String, String, String) {
         .attr("to", b.address())
         .attr("id", "1");
     a.send(message.finish()).await.unwrap();
-    let error = a.expect("the error", SOON, |_| true).await.unwrap();
+    let error = a.expect("the error", TIMEOUT, |_| true).await.unwrap();
     let tree = error.tree();
     let error = tree.elements().find(|child| child.name == "error").unwrap();
     let condition = error
@@ -48,7 +48,7 @@ async fn comes_back(world: &World) -> (String, String, String) {
 async fn federates(world: &World) {
     let mut a = world.component("a.test").await.unwrap();
     let mut b = world.component("b.test").await.unwrap();
-    let findings = checks::run(&mut a, Other::Party(&mut b), &Plan::default()).await;
+    let findings = checks::run(&mut a, Other::ComponentClient(&mut b), &Plan::default()).await;
     for finding in findings {
         assert_eq!(finding.outcome, Ok(()), "{}", finding.to_json());
     }

@@ -4,7 +4,7 @@
 use s2sd::demo::ca::{Issued, Leaf, Purpose};
 use s2sd_tests::{
     checks::{self, Other, Plan},
-    world::{Daemon, SOON, World},
+    world::{Daemon, TIMEOUT, World},
 };
 
 /// Stanzas pass between the components of `a.test` and `b.test`.
@@ -15,10 +15,10 @@ async fn federate(a: Daemon, b: Daemon) {
     let mut a = world.component("a.test").await.unwrap();
     let mut b = world.component("b.test").await.unwrap();
     let plan = Plan {
-        within: SOON,
+        within: TIMEOUT,
         ..Plan::default()
     };
-    let findings = checks::run(&mut a, Other::Party(&mut b), &plan).await;
+    let findings = checks::run(&mut a, Other::ComponentClient(&mut b), &plan).await;
     let failed: Vec<_> = findings.iter().filter(|f| f.outcome.is_err()).collect();
     assert!(failed.is_empty(), "{failed:#?}");
     assert_eq!(findings.len(), 8);

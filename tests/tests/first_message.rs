@@ -10,7 +10,7 @@ use s2sd::demo::zone::{Zone, ZoneServer};
 use s2sd_tests::component::attach;
 use s2sd_tests::wire::Event;
 
-const SOON: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 async fn daemon(domain: &str, dns: &ZoneServer) -> Running {
     let dir = std::env::temp_dir().join(format!("s2sd-first-{domain}-{}", std::process::id()));
@@ -65,17 +65,17 @@ async fn a_message_crosses_by_plain_dialback() {
             )
             .a("host.test", "127.0.0.1".parse().unwrap()),
     );
-    let mut romeo = attach(a.components[0], "a.test", "secret", SOON)
+    let mut romeo = attach(a.components[0], "a.test", "secret", TIMEOUT)
         .await
         .unwrap();
-    let mut juliet = attach(b.components[0], "b.test", "secret", SOON)
+    let mut juliet = attach(b.components[0], "b.test", "secret", TIMEOUT)
         .await
         .unwrap();
     romeo
         .send("<message from='romeo@a.test' to='juliet@b.test' id='1'><body>hello</body></message>")
         .await
         .unwrap();
-    let Event::Element(got) = juliet.next(SOON).await.unwrap() else {
+    let Event::Element(got) = juliet.next(TIMEOUT).await.unwrap() else {
         panic!()
     };
     assert_eq!(got.id().as_deref(), Some("1"));
@@ -87,7 +87,7 @@ async fn a_message_crosses_by_plain_dialback() {
         .send("<message from='juliet@b.test' to='romeo@a.test' id='2'/>")
         .await
         .unwrap();
-    let Event::Element(got) = romeo.next(SOON).await.unwrap() else {
+    let Event::Element(got) = romeo.next(TIMEOUT).await.unwrap() else {
         panic!()
     };
     assert_eq!(got.id().as_deref(), Some("2"));

@@ -3,25 +3,25 @@
 #![allow(clippy::unwrap_used)]
 
 use s2sd_tests::{
-    attacked::{self, HERE},
-    bystander::Bystander,
+    attack_setup::{self, HERE},
+    background_traffic::BackgroundTraffic,
     component::attach,
-    neighbour::Neighbour,
-    party::Party,
+    component_client::ComponentClient,
+    fake_peer::FakePeer,
     peer::Peer,
     wire::{Event, Wire},
-    world::{SECRET, SOON, World},
+    world::{SECRET, TIMEOUT, World},
 };
 use xmpp_stream::{Element, StanzaCondition, StanzaError};
 
 const POLICY: &str = "tls = 'optional'\nauth = ['external', 'dialback']";
 
-async fn start() -> (World, Bystander, Party, Neighbour, Peer) {
-    let daemon = attacked::daemon().policy(POLICY);
-    let (mut world, bystander, component) = attacked::start(daemon).await.unwrap();
-    let neighbour = Neighbour::at(&mut world, "far.test").await.unwrap();
-    let peer = neighbour.proved(&world, HERE, HERE).await.unwrap();
-    (world, bystander, component, neighbour, peer)
+async fn start() -> (World, BackgroundTraffic, ComponentClient, FakePeer, Peer) {
+    let daemon = attack_setup::daemon().policy(POLICY);
+    let (mut world, background_traffic, component) = attack_setup::start(daemon).await.unwrap();
+    let fake_peer = FakePeer::at(&mut world, "far.test").await.unwrap();
+    let peer = fake_peer.proved(&world, HERE, HERE).await.unwrap();
+    (world, background_traffic, component, fake_peer, peer)
 }
 
 fn is_malformed(stanza: &Element) {
@@ -36,7 +36,7 @@ fn long(length: usize) -> String {
 
 #[tokio::test]
 async fn a_peers_address_that_is_none_does_not_reach_the_component() {
-    let (_world, bystander, mut component, mut neighbour, mut peer) = start().await;
+    let (_world, background_traffic, mut component, mut fake_peer, mut peer) = start().await;
     let (local, resource) = (long(1024), long(1024));
     let froms = [
         "@far.test",
@@ -60,7 +60,7 @@ async fn a_peers_address_that_is_none_does_not_reach_the_component() {
     for (number, from) in malformed.clone().enumerate() {
         let text = format!("<message from='{from}' to='b@here.test' id='{number}'/>");
         peer.send(text).await.unwrap();
-        let bounced = neighbour.next().await.unwrap().stanza;
+        let bounced = fake_peer.next().await.unwrap().stanza;
         is_malformed(&bounced);
         // Whoever it is, it is nobody but its server that can be told.
         let addresses = (bounced.from(), bounced.to(), bounced.id());
@@ -79,7 +79,7 @@ async fn a_peers_address_that_is_none_does_not_reach_the_component() {
         let to = from.replace("far.test", "here.test");
         let text = format!("<iq type='get' from='a@far.test/r' to='{to}' id='{number}'><a/></iq>");
         peer.send(text).await.unwrap();
-        let bounced = neighbour.next().await.unwrap().stanza;
+        let bounced = fake_peer.next().await.unwrap().stanza;
         is_malformed(&bounced);
         assert_eq!(bounced.from().as_deref(), Some("here.test"), "{to}");
         assert_eq!(bounced.to().as_deref(), Some("a@far.test/r"), "{to}");
@@ -88,12 +88,12 @@ async fn a_peers_address_that_is_none_does_not_reach_the_component() {
     peer.send("<message type='error' from='@far.test' to='b@here.test'/>")
         .await
         .unwrap();
-    peer.send(attacked::message("far.test", "good"))
+    peer.send(attack_setup::message("far.test", "good"))
         .await
         .unwrap();
-    attacked::arrives(&mut component, "good").await.unwrap();
-    assert_eq!(neighbour.left(), Vec::<Element>::new());
-    bystander.was_well().await.unwrap();
+    attack_setup::arrives(&mut component, "good").await.unwrap();
+    assert_eq!(fake_peer.left(), Vec::<Element>::new());
+    background_traffic.was_well().await.unwrap();
 }
 
 /// As they come, and as they are written.
@@ -113,7 +113,7 @@ const SPELT: &[(&str, &str)] = &[
 
 #[tokio::test]
 async fn a_peers_address_reaches_the_component_as_it_is_prepared() {
-    let (_world, bystander, mut component, _neighbour, mut peer) = start().await;
+    let (_world, background_traffic, mut component, _fake_peer, mut peer) = start().await;
     for (number, (from, prepared)) in SPELT.iter().enumerate() {
         let to = from.replace("far", "here").replace("FAR", "HERE");
         let id = number.to_string();
@@ -121,7 +121,7 @@ async fn a_peers_address_reaches_the_component_as_it_is_prepared() {
             "<message  id='{id}' to=\"{to}\" from='{from}' type='chat'><to xmlns='urn:x' to='U@FAR.Test'/></message >"
         );
         peer.send(&text).await.unwrap();
-        let arrived = attacked::arrives(&mut component, &id).await.unwrap();
+        let arrived = attack_setup::arrives(&mut component, &id).await.unwrap();
         assert_eq!(arrived.from().as_deref(), Some(*prepared));
         assert_eq!(arrived.to(), Some(prepared.replace("far", "here").into()));
         // Nothing else changed, and nothing within.
@@ -129,11 +129,11 @@ async fn a_peers_address_reaches_the_component_as_it_is_prepared() {
         let want = want.replace(&format!("from='{from}'"), &format!("from='{prepared}'"));
         assert_eq!(arrived.bytes(), &want);
     }
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 async fn next(wire: &mut Wire) -> Element {
-    match wire.next(SOON).await.unwrap() {
+    match wire.next(TIMEOUT).await.unwrap() {
         Event::Element(element) => element,
         other => panic!("no stanza but {other:?}"),
     }
@@ -144,18 +144,18 @@ async fn next(wire: &mut Wire) -> Element {
 async fn a_components_address_reaches_the_peer_as_it_is_prepared_or_comes_back() {
     let mut world = World::new().unwrap();
     world
-        .start(attacked::daemon().policy(POLICY))
+        .start(attack_setup::daemon().policy(POLICY))
         .await
         .unwrap();
-    let bystander = Bystander::beside(&mut world, HERE).await.unwrap();
-    let mut neighbour = Neighbour::at(&mut world, "far.test").await.unwrap();
+    let background_traffic = BackgroundTraffic::beside(&mut world, HERE).await.unwrap();
+    let mut fake_peer = FakePeer::at(&mut world, "far.test").await.unwrap();
     let door = world.daemon(HERE).unwrap().components[0];
-    let mut component = attach(door, HERE, SECRET, SOON).await.unwrap();
+    let mut component = attach(door, HERE, SECRET, TIMEOUT).await.unwrap();
     for (to, prepared) in SPELT {
         let from = to.replace("far", "here").replace("FAR", "HERE");
         let text = format!("<message from='{from}' to='{to}'><body>U@FAR.Test</body></message>");
         component.send(text).await.unwrap();
-        let arrived = neighbour.next().await.unwrap().stanza;
+        let arrived = fake_peer.next().await.unwrap().stanza;
         assert_eq!(arrived.to().as_deref(), Some(*prepared));
         assert_eq!(arrived.from(), Some(prepared.replace("far", "here").into()));
     }
@@ -184,7 +184,7 @@ async fn a_components_address_reaches_the_peer_as_it_is_prepared_or_comes_back()
         .send("<message from='b@here.test' to='b@far.test' id='last'/>")
         .await
         .unwrap();
-    let arrived = neighbour.next().await.unwrap().stanza;
+    let arrived = fake_peer.next().await.unwrap().stanza;
     assert_eq!(arrived.id().as_deref(), Some("last"));
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }

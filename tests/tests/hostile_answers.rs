@@ -3,10 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 use s2sd_tests::{
-    bystander::Bystander,
+    background_traffic::BackgroundTraffic,
     peer::{Peer, answering_header, header_text},
     wire::Event,
-    world::{SOON, World},
+    world::{TIMEOUT, World},
 };
 use xmpp_stream::{Condition, DialbackFeature, Features, StreamError, StreamHeader, ns};
 
@@ -63,9 +63,12 @@ async fn answered(peer: &mut Peer, at: At, bytes: &[u8]) -> anyhow::Result<Condi
 #[tokio::test]
 async fn what_the_other_server_may_not_say_ends_the_stream() {
     let mut world = World::new().unwrap();
-    let daemon = Bystander::daemon("here.test").policy("tls = 'optional'\nauth = ['dialback']");
+    let daemon =
+        BackgroundTraffic::daemon("here.test").policy("tls = 'optional'\nauth = ['dialback']");
     world.start(daemon).await.unwrap();
-    let mut bystander = Bystander::beside(&mut world, "here.test").await.unwrap();
+    let mut background_traffic = BackgroundTraffic::beside(&mut world, "here.test")
+        .await
+        .unwrap();
     let mut component = world.component("here.test").await.unwrap();
     let header = |change: fn(&mut StreamHeader)| {
         let mut header = StreamHeader {
@@ -189,7 +192,10 @@ async fn what_the_other_server_may_not_say_ends_the_stream() {
                 Err(error) => panic!("{at:?}: {what}: {error:#}\n{:#?}", peer.transcript()),
             }
             if at != Open {
-                let next = component.expect("an error", SOON, |_| true).await.unwrap();
+                let next = component
+                    .expect("an error", TIMEOUT, |_| true)
+                    .await
+                    .unwrap();
                 assert_eq!(
                     next.id().as_deref(),
                     Some(&*domain),
@@ -197,19 +203,22 @@ async fn what_the_other_server_may_not_say_ends_the_stream() {
                 );
                 assert_eq!(next.type_attr().as_deref(), Some("error"));
             }
-            bystander.is_well().await.unwrap();
+            background_traffic.is_well().await.unwrap();
         }
     }
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 /// A zone that leads back to us, or round in a circle, is a server that does not serve the domain.
 #[tokio::test]
 async fn a_domain_that_leads_back_to_us_is_refused_by_us() {
     let mut world = World::new().unwrap();
-    let daemon = Bystander::daemon("here.test").policy("tls = 'optional'\nauth = ['dialback']");
+    let daemon =
+        BackgroundTraffic::daemon("here.test").policy("tls = 'optional'\nauth = ['dialback']");
     world.start(daemon).await.unwrap();
-    let bystander = Bystander::beside(&mut world, "here.test").await.unwrap();
+    let background_traffic = BackgroundTraffic::beside(&mut world, "here.test")
+        .await
+        .unwrap();
     let mut component = world.component("here.test").await.unwrap();
     let own = world.daemon("here.test").unwrap().s2s[0];
     world.lead("_xmpp-server", "mirror.test", own);
@@ -217,7 +226,10 @@ async fn a_domain_that_leads_back_to_us_is_refused_by_us() {
         .send("<message from='here.test' to='mirror.test' id='1'/>")
         .await
         .unwrap();
-    let error = component.expect("an error", SOON, |_| true).await.unwrap();
+    let error = component
+        .expect("an error", TIMEOUT, |_| true)
+        .await
+        .unwrap();
     assert_eq!(error.type_attr().as_deref(), Some("error"));
     // As one who proves itself, too.
     let mut peer = world.connect("here.test").await.unwrap();
@@ -233,5 +245,5 @@ async fn a_domain_that_leads_back_to_us_is_refused_by_us() {
         let verdict = peer.dialback(from, "here.test", "key").await.unwrap();
         assert_eq!(verdict, "error", "{from}");
     }
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }

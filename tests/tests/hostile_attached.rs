@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use s2sd_tests::{
     component::attach,
-    neighbour::Neighbour,
-    party::Manner,
+    component_client::Behaviour,
+    fake_peer::FakePeer,
     wire::{Event, Wire},
-    world::{Daemon, SECRET, SOON, World},
+    world::{Daemon, SECRET, TIMEOUT, World},
 };
 use xmpp_stream::{ContentNamespace, Element, StanzaError, StanzaKind, ns};
 
@@ -34,8 +34,8 @@ async fn a_domain_whose_component_is_away_answers_what_s2sd_knows_of_it() {
         "[[domain]]\nname = 'away.test'\ncomponent = {{ secret = '{SECRET}' }}\ncontact = ['mailto:abuse@away.test']\n"
     );
     world.start(daemon().tables(&away)).await.unwrap();
-    let mut neighbour = Neighbour::at(&mut world, "far.test").await.unwrap();
-    let mut peer = neighbour
+    let mut fake_peer = FakePeer::at(&mut world, "far.test").await.unwrap();
+    let mut peer = fake_peer
         .proved(&world, "here.test", "away.test")
         .await
         .unwrap();
@@ -54,7 +54,7 @@ async fn a_domain_whose_component_is_away_answers_what_s2sd_knows_of_it() {
     ] {
         let iq = format!("<iq type='get' from='far.test' to='away.test' id='1'>{payload}</iq>");
         peer.send(iq).await.unwrap();
-        let answer = neighbour.next().await.unwrap().stanza;
+        let answer = fake_peer.next().await.unwrap().stanza;
         assert_eq!(answer.type_attr().as_deref(), Some("result"), "{answer:?}");
         let text = String::from_utf8_lossy(answer.bytes()).into_owned();
         assert!(text.contains(wanted), "{text}");
@@ -72,7 +72,7 @@ async fn a_domain_whose_component_is_away_answers_what_s2sd_knows_of_it() {
         ("4", "<message from='far.test' to='away.test' id='4'/>"),
     ] {
         peer.send(stanza).await.unwrap();
-        let answer = neighbour.next().await.unwrap().stanza;
+        let answer = fake_peer.next().await.unwrap().stanza;
         assert_eq!(id(&answer), id_);
         let tree = answer.tree();
         let error = tree.elements().find(|child| child.name == "error").unwrap();
@@ -81,23 +81,26 @@ async fn a_domain_whose_component_is_away_answers_what_s2sd_knows_of_it() {
     }
     // A component that is there answers for itself.
     let mut component = world
-        .component_for("here.test", "away.test", Manner::Quiet)
+        .component_for("here.test", "away.test", Behaviour::Quiet)
         .await
         .unwrap();
     peer.send("<message from='far.test' to='away.test' id='5'/>")
         .await
         .unwrap();
-    let got = component.expect("a message", SOON, |_| true).await.unwrap();
+    let got = component
+        .expect("a message", TIMEOUT, |_| true)
+        .await
+        .unwrap();
     assert_eq!(id(&got), "5");
 }
 
 async fn attached(world: &World) -> Wire {
     let addr = world.daemon("here.test").unwrap().components[0];
-    attach(addr, "here.test", SECRET, SOON).await.unwrap()
+    attach(addr, "here.test", SECRET, TIMEOUT).await.unwrap()
 }
 
 async fn element(wire: &mut Wire) -> Element {
-    match wire.next(SOON).await.unwrap() {
+    match wire.next(TIMEOUT).await.unwrap() {
         Event::Element(element) => element,
         other => panic!("{other:?}"),
     }
@@ -107,7 +110,7 @@ async fn element(wire: &mut Wire) -> Element {
 async fn a_component_may_write_in_the_namespace_of_clients_or_servers() {
     let mut world = World::new().unwrap();
     world.start(daemon()).await.unwrap();
-    let mut neighbour = Neighbour::at(&mut world, "far.test").await.unwrap();
+    let mut fake_peer = FakePeer::at(&mut world, "far.test").await.unwrap();
     let mut component = attached(&world).await;
     for namespace in ["jabber:client", "jabber:server", "jabber:component:accept"] {
         component
@@ -117,7 +120,7 @@ async fn a_component_may_write_in_the_namespace_of_clients_or_servers() {
             ))
             .await
             .unwrap();
-        let got = neighbour.next().await.unwrap().stanza;
+        let got = fake_peer.next().await.unwrap().stanza;
         assert_eq!(got.stanza_kind(), Some(StanzaKind::Message), "{got:?}");
         let tree = got.tree();
         assert!(tree.child(ns::SERVER, "body").is_some(), "{got:?}");
@@ -147,7 +150,7 @@ async fn what_a_component_gets_wrong_is_refused_alone_and_its_operator_reads_whi
     let log = log::log();
     let mut world = World::new().unwrap();
     world.start(daemon()).await.unwrap();
-    let mut neighbour = Neighbour::at(&mut world, "far.test").await.unwrap();
+    let mut fake_peer = FakePeer::at(&mut world, "far.test").await.unwrap();
     let mut component = attached(&world).await;
     let names = "<message from='here.test' to='far.test' id='n'><egg\u{17f}/></message>".to_owned();
     for (number, (bad, condition)) in [
@@ -188,7 +191,7 @@ async fn what_a_component_gets_wrong_is_refused_alone_and_its_operator_reads_whi
         // Whatever it was, what comes after it arrives.
         let good = format!("<message from='here.test' to='far.test' id='good {number}'/>");
         component.send(good).await.unwrap();
-        let got = neighbour.next().await.unwrap().stanza;
+        let got = fake_peer.next().await.unwrap().stanza;
         assert_eq!(id(&got), format!("good {number}"), "{bad}");
     }
     log.line(&[
@@ -206,7 +209,10 @@ async fn what_a_component_gets_wrong_is_refused_alone_and_its_operator_reads_whi
         .unwrap();
     let error = element(&mut component).await;
     assert!(error.is(ns::STREAMS, "error"), "{error:?}");
-    assert!(matches!(component.next(SOON).await.unwrap(), Event::Footer));
+    assert!(matches!(
+        component.next(TIMEOUT).await.unwrap(),
+        Event::Footer
+    ));
     drop(component);
     let left = ["WARN", "component left", "the component broke the protocol"];
     let mut next = attached(&world).await;
@@ -234,7 +240,7 @@ async fn what_a_component_gets_wrong_is_refused_alone_and_its_operator_reads_whi
 async fn rest(mut wire: Wire) -> Vec<String> {
     let mut ids = Vec::new();
     // The last element may be cut off.
-    while let Ok(Event::Element(element)) = wire.next(SOON).await {
+    while let Ok(Event::Element(element)) = wire.next(TIMEOUT).await {
         if element.stanza_kind().is_some() {
             ids.push(id(&element));
         }
@@ -248,8 +254,8 @@ async fn a_newer_connection_begins_with_what_the_one_before_left_over() {
     let mut world = World::new().unwrap();
     let tables = "[queue]\nstanzas = 60\n";
     world.start(daemon().tables(tables)).await.unwrap();
-    let neighbour = Neighbour::at(&mut world, "far.test").await.unwrap();
-    let mut peer = neighbour
+    let fake_peer = FakePeer::at(&mut world, "far.test").await.unwrap();
+    let mut peer = fake_peer
         .proved(&world, "here.test", "here.test")
         .await
         .unwrap();

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use s2sd_tests::{
     component::attach,
     wire::Event,
-    world::{Daemon, SECRET, SOON, World},
+    world::{Daemon, SECRET, TIMEOUT, World},
 };
 
 fn daemon(tables: &str) -> Daemon {
@@ -41,7 +41,10 @@ async fn what_expires_at_one_time_comes_back_as_fast_as_there_is_room() {
     }
     let mut back = BTreeSet::new();
     for _ in 0..DOMAINS * EACH {
-        let bounce = component.expect("a bounce", SOON, |_| true).await.unwrap();
+        let bounce = component
+            .expect("a bounce", TIMEOUT, |_| true)
+            .await
+            .unwrap();
         let id = bounce.id().unwrap().parse::<usize>().unwrap();
         assert!(back.insert(id), "twice: {bounce:?}");
     }
@@ -56,7 +59,7 @@ async fn what_has_no_room_in_the_end_is_counted_and_said() {
     drop(world.listen("down.test").await.unwrap());
     let addr = world.daemon("here.test").unwrap().components[0];
     // It writes and reads nothing.
-    let mut component = attach(addr, "here.test", SECRET, SOON).await.unwrap();
+    let mut component = attach(addr, "here.test", SECRET, TIMEOUT).await.unwrap();
     let id = "x".repeat(4000);
     for _ in 0..4000 {
         component
@@ -76,7 +79,7 @@ async fn what_has_no_room_in_the_end_is_counted_and_said() {
         if !log.lines(&said).is_empty() {
             break;
         }
-        let Event::Element(bounce) = component.next(SOON).await.unwrap() else {
+        let Event::Element(bounce) = component.next(TIMEOUT).await.unwrap() else {
             panic!("nothing is said");
         };
         assert_eq!(bounce.type_attr().as_deref(), Some("error"));

@@ -15,13 +15,13 @@ use s2sd::{
     tls::{Matching, Selector, Tlsa, Usage},
 };
 use s2sd_tests::{
-    attacked::{HERE, daemon, start},
+    attack_setup::{HERE, daemon, start},
     authoritative::Says,
-    party::Party,
+    component_client::ComponentClient,
     peer::Peer,
-    tls::Identity,
+    tls::TlsIdentity,
     wire::{Event, Wire},
-    world::{Daemon, SOON, World},
+    world::{Daemon, TIMEOUT, World},
 };
 use tokio::{net::TcpSocket, task::JoinSet};
 use xmpp_stream::{Condition, Features, StreamError, ns};
@@ -62,7 +62,7 @@ async fn encrypt(mut peer: Peer, from: Option<&str>, issued: &Issued) -> Peer {
     peer.send_header(from, HERE).await.unwrap();
     peer.expect_header().await.unwrap();
     peer.expect_features().await.unwrap();
-    let identity = Identity::from(issued);
+    let identity = TlsIdentity::from(issued);
     peer.starttls(HERE, Some(&identity)).await.unwrap();
     peer
 }
@@ -98,16 +98,22 @@ async fn refusal(peer: &mut Peer) -> StreamError {
     }
 }
 
-async fn arrives(component: &mut Party, id: &str) {
-    let next = component.expect("a stanza", SOON, |_| true).await.unwrap();
+async fn arrives(component: &mut ComponentClient, id: &str) {
+    let next = component
+        .expect("a stanza", TIMEOUT, |_| true)
+        .await
+        .unwrap();
     assert_eq!(next.id().as_deref(), Some(id), "{next:?}");
 }
 
 /// The text of the error that comes back for what the component sent.
-async fn comes_back(component: &mut Party, to: &str) -> String {
+async fn comes_back(component: &mut ComponentClient, to: &str) -> String {
     let message = format!("<message from='{HERE}' to='{to}' id='{to}'/>");
     component.send(message).await.unwrap();
-    let error = component.expect("an error", SOON, |_| true).await.unwrap();
+    let error = component
+        .expect("an error", TIMEOUT, |_| true)
+        .await
+        .unwrap();
     assert_eq!(error.id().as_deref(), Some(to), "{error:?}");
     let text = String::from_utf8_lossy(error.bytes()).into_owned();
     assert!(text.contains("name='certificate'"), "{text}");
@@ -117,7 +123,8 @@ async fn comes_back(component: &mut Party, to: &str) -> String {
 #[tokio::test]
 async fn a_chain_that_is_over_a_bound_is_refused_by_its_name_in_both_directions() {
     let policy = "auth = ['external', 'dialback']";
-    let (mut world, mut bystander, mut component) = start(daemon().policy(policy)).await.unwrap();
+    let (mut world, mut background_traffic, mut component) =
+        start(daemon().policy(policy)).await.unwrap();
     for (number, (issued, want)) in hostile().into_iter().enumerate() {
         let mut peer = encrypted(&world, Some(EVIL), &issued).await;
         peer.send_header(Some(EVIL), HERE).await.unwrap();
@@ -132,22 +139,23 @@ async fn a_chain_that_is_over_a_bound_is_refused_by_its_name_in_both_directions(
         world.lead("_xmpps-server", &domain, server.addr().unwrap());
         let shows = async {
             let mut there = server.accept().await.unwrap();
-            let identity = Identity::from(&issued);
+            let identity = TlsIdentity::from(&issued);
             there.accept_direct_tls(&identity).await.unwrap();
             assert!(matches!(there.next().await, Ok(Event::Closed)));
         };
         let (text, ()) = tokio::join!(comes_back(&mut component, &domain), shows);
         assert!(text.contains(&want.replace("{who}", "it")), "{text}");
-        bystander.is_well().await.unwrap();
+        background_traffic.is_well().await.unwrap();
     }
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 /// Where policy does not insist on a good certificate, such a chain is a bad one, and dialback is as good as ever.
 #[tokio::test]
 async fn a_chain_that_is_over_a_bound_is_a_bad_one_and_no_more() {
     let policy = "verify = 'dialback'\nauth = ['external', 'dialback']";
-    let (mut world, bystander, mut component) = start(daemon().policy(policy)).await.unwrap();
+    let (mut world, background_traffic, mut component) =
+        start(daemon().policy(policy)).await.unwrap();
     let identity = Some(world.identity(EVIL));
     let _evil = world.authoritative(EVIL, Says::Valid, identity).await;
     for (issued, _) in hostile() {
@@ -158,7 +166,7 @@ async fn a_chain_that_is_over_a_bound_is_a_bad_one_and_no_more() {
         peer.send(message).await.unwrap();
         arrives(&mut component, "1").await;
     }
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 /// The peer's own zone names one of the certificates as an authority. It is not searched for.
@@ -174,7 +182,7 @@ async fn what_a_zone_names_as_an_authority_is_bounded_all_the_same() {
         let authority = shown.last().unwrap();
         let record = Tlsa::of(Usage::DaneTa, Selector::Cert, Matching::Sha256, authority);
         world.tlsa(&domain, &record.unwrap()).unwrap();
-        let identity = Identity::from(&issued);
+        let identity = TlsIdentity::from(&issued);
         let shows = async {
             let mut there = server.accept().await.unwrap();
             let features = Features {
@@ -200,7 +208,7 @@ async fn what_a_zone_names_as_an_authority_is_bounded_all_the_same() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crowd_with_hostile_chains_does_not_delay_a_bystander() {
     let policy = "auth = ['external', 'dialback']";
-    let (world, mut bystander, _component) = start(daemon().policy(policy)).await.unwrap();
+    let (world, mut background_traffic, _component) = start(daemon().policy(policy)).await.unwrap();
     let good = world.issue(&Leaf::domain("good.test"));
     let addr = world.daemon(HERE).unwrap().s2s[0];
     let [(long, _), _, (ring, _)] = hostile();
@@ -223,16 +231,16 @@ async fn a_crowd_with_hostile_chains_does_not_delay_a_bystander() {
         .bind((Ipv4Addr::new(127, 0, 77, 1), 0).into())
         .unwrap();
     let stream = socket.connect(addr).await.unwrap();
-    let peer = Peer::over(Wire::over(stream)).with_patience(SOON);
+    let peer = Peer::over(Wire::over(stream)).with_timeout(TIMEOUT);
     let mut peer = encrypt(peer, Some("good.test"), &good).await;
     let opened = peer.open("good.test", HERE).await.unwrap();
     assert_eq!(opened.features.mechanisms, ["EXTERNAL"]);
-    bystander.is_well().await.unwrap();
+    background_traffic.is_well().await.unwrap();
     let took = began.elapsed();
     assert!(took < Duration::from_secs(5), "{took:?}");
     let refused = crowd.join_all().await;
     assert_eq!(refused, vec![Condition::NotAuthorized; 24]);
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 /// Without `from` each key has the certificate judged for its own domain.
@@ -241,7 +249,7 @@ async fn a_certificate_is_judged_so_often_before_anything_is_proved_and_no_more(
     let limits = "[limits]\ndialback_failures = 1000\npairs_per_stream = 1000\n\
                   preauth_elements = 1000\npreauth_bytes = '1MiB'\n";
     let policy = "auth = ['external', 'dialback']";
-    let (world, bystander, _component) =
+    let (world, background_traffic, _component) =
         start(daemon().policy(policy).tables(limits)).await.unwrap();
     let issued = world.issue(&Leaf::domain(EVIL));
     let (mut peer, _) = opened(&world, None, &issued).await;
@@ -264,7 +272,7 @@ async fn a_certificate_is_judged_so_often_before_anything_is_proved_and_no_more(
     }
     // One judgement of 16 was the header's.
     assert_eq!(answers, 15);
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 fn external() -> Features {
@@ -275,13 +283,18 @@ fn external() -> Features {
 }
 
 /// Our stream to this domain, accepted and proved by certificates.
-async fn accept(world: &mut World, component: &mut Party, domain: &str, issued: &Issued) -> Peer {
+async fn accept(
+    world: &mut World,
+    component: &mut ComponentClient,
+    domain: &str,
+    issued: &Issued,
+) -> Peer {
     let server = world.listen(domain).await.unwrap();
     world.lead("_xmpps-server", domain, server.addr().unwrap());
     let message = format!("<message from='{HERE}' to='{domain}' id='out'/>");
     component.send(message).await.unwrap();
-    let mut there = server.accept().await.unwrap().with_patience(SOON);
-    let identity = Identity::from(issued);
+    let mut there = server.accept().await.unwrap().with_timeout(TIMEOUT);
+    let identity = TlsIdentity::from(issued);
     there.accept_direct_tls(&identity).await.unwrap();
     there.answer_open("one", &external()).await.unwrap();
     there.expect(ns::SASL, "auth").await.unwrap();
@@ -304,7 +317,7 @@ async fn accept(world: &mut World, component: &mut Party, domain: &str, issued: 
 /// What a daemon that trusts the world's authority, with a list, has of streams that rest on its certificates.
 struct Streams {
     world: World,
-    component: Party,
+    component: ComponentClient,
     revoked: Issued,
     /// From and to the domains whose certificate it is.
     bad: [Peer; 2],
@@ -358,7 +371,7 @@ async fn is_reset(peer: &mut Peer, why: &str) {
 }
 
 /// It still carries stanzas in its direction.
-async fn goes_on(component: &mut Party, [from, to]: &mut [Peer; 2]) {
+async fn goes_on(component: &mut ComponentClient, [from, to]: &mut [Peer; 2]) {
     let message = format!("<message from='in2.test' to='{HERE}' id='goes on'/>");
     from.send(message).await.unwrap();
     arrives(component, "goes on").await;
@@ -368,7 +381,7 @@ async fn goes_on(component: &mut Party, [from, to]: &mut [Peer; 2]) {
     to.expect_stanza(kind).await.unwrap();
 }
 
-async fn goes_on_in_clear(component: &mut Party, peer: &mut Peer) {
+async fn goes_on_in_clear(component: &mut ComponentClient, peer: &mut Peer) {
     let message = format!("<message from='clear.test' to='{HERE}' id='in clear'/>");
     peer.send(message).await.unwrap();
     arrives(component, "in clear").await;

@@ -13,7 +13,7 @@ use bytes::BytesMut;
 use s2sd_tests::{
     component::attach,
     wire::{Event, Wire},
-    world::{Daemon, SECRET, SOON, World},
+    world::{Daemon, SECRET, TIMEOUT, World},
 };
 use tokio::{net::TcpSocket, task::JoinSet};
 use xmpp_stream::{Condition, StreamError, component::Connecting, ns};
@@ -30,18 +30,18 @@ async fn here(limits: &str) -> (World, SocketAddr) {
 
 /// A guess, the condition it ends with, and how long that took.
 async fn guess(addr: SocketAddr, domain: &str) -> (Condition, Duration) {
-    let mut wire = Wire::connect(addr, SOON).await.unwrap();
+    let mut wire = Wire::connect(addr, TIMEOUT).await.unwrap();
     let (connecting, header) = Connecting::new(domain, "a guess");
     let mut text = BytesMut::new();
     header.write(&mut text);
     wire.send(text).await.unwrap();
-    let Event::Header(header) = wire.next(SOON).await.unwrap() else {
+    let Event::Header(header) = wire.next(TIMEOUT).await.unwrap() else {
         panic!("no header");
     };
     let (_, handshake) = connecting.header(&header).unwrap();
     let began = Instant::now();
     wire.send(handshake).await.unwrap();
-    match wire.next(SOON * 6).await.unwrap() {
+    match wire.next(TIMEOUT * 6).await.unwrap() {
         Event::Element(element) => {
             let error = StreamError::from_element(&element).unwrap();
             (error.condition, began.elapsed())
@@ -69,14 +69,14 @@ async fn each_wrong_secret_makes_the_next_one_wait_and_is_in_the_log() {
     assert!(line.contains("peer=127.0.0.1:"), "{line}");
     // A component of another domain on the same machine does not wait, and is not slowed down by others.
     let began = Instant::now();
-    attach(addr, "other.test", SECRET, SOON).await.unwrap();
+    attach(addr, "other.test", SECRET, TIMEOUT).await.unwrap();
     let (condition, _) = guess(addr, "other.test").await;
     assert_eq!(condition, Condition::NotAuthorized);
     assert!(began.elapsed() < Duration::from_secs(3));
     // Who knows the secret gets in, if not at once.
-    attach(addr, "here.test", SECRET, SOON).await.unwrap();
+    attach(addr, "here.test", SECRET, TIMEOUT).await.unwrap();
     // And begins anew.
-    attach(addr, "here.test", SECRET, SOON).await.unwrap();
+    attach(addr, "here.test", SECRET, TIMEOUT).await.unwrap();
 }
 
 #[tokio::test]
@@ -125,12 +125,12 @@ async fn a_component_that_goes_on_writing_hears_all_that_comes_back_to_it() {
     let mut text = BytesMut::new();
     header.write(&mut text);
     component.send(text).await.unwrap();
-    let Event::Header(header) = component.next(SOON).await.unwrap() else {
+    let Event::Header(header) = component.next(TIMEOUT).await.unwrap() else {
         panic!("no header");
     };
     let (_, handshake) = connecting.header(&header).unwrap();
     component.send(handshake).await.unwrap();
-    component.next(SOON).await.unwrap();
+    component.next(TIMEOUT).await.unwrap();
     let name = "x".repeat(1000);
     for number in 0..ALL {
         component
@@ -146,7 +146,7 @@ async fn a_component_that_goes_on_writing_hears_all_that_comes_back_to_it() {
         let mut back = 0;
         loop {
             component.send(&more).await.ok();
-            match component.next(SOON).await {
+            match component.next(TIMEOUT).await {
                 Ok(Event::Element(element)) if element.stanza_kind().is_some() => back += 1,
                 Ok(Event::Element(element)) => assert!(element.is(ns::STREAMS, "error")),
                 Ok(Event::Footer) => return back,

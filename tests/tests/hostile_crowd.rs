@@ -5,23 +5,25 @@
 use std::{net::SocketAddr, time::Duration};
 
 use s2sd_tests::{
-    bystander::Bystander,
-    neighbour::Neighbour,
+    background_traffic::BackgroundTraffic,
+    fake_peer::FakePeer,
     peer::Peer,
     wire::{Event, Wire},
-    world::{SOON, World},
+    world::{TIMEOUT, World},
 };
 use tokio::time::Instant;
 
-async fn here(limits: &str) -> (World, Bystander, SocketAddr) {
+async fn here(limits: &str) -> (World, BackgroundTraffic, SocketAddr) {
     let mut world = World::new().unwrap();
-    let daemon = Bystander::daemon("here.test")
+    let daemon = BackgroundTraffic::daemon("here.test")
         .policy("tls = 'optional'\nauth = ['external', 'dialback']")
         .tables(&format!("[limits]\n{limits}\n"));
     world.start(daemon).await.unwrap();
-    let bystander = Bystander::beside(&mut world, "here.test").await.unwrap();
+    let background_traffic = BackgroundTraffic::beside(&mut world, "here.test")
+        .await
+        .unwrap();
     let addr = world.daemon("here.test").unwrap().s2s[0];
-    (world, bystander, addr)
+    (world, background_traffic, addr)
 }
 
 /// A stream up to its features; `None`: the daemon closed the connection before a word.
@@ -41,7 +43,7 @@ async fn open(addr: SocketAddr) -> Option<Peer> {
 
 /// A place becomes free soon after its connection is gone.
 async fn open_soon(addr: SocketAddr) -> Peer {
-    let deadline = Instant::now() + SOON;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         if let Some(peer) = open(addr).await {
             return peer;
@@ -53,11 +55,11 @@ async fn open_soon(addr: SocketAddr) -> Peer {
 /// The connection of a component up to the daemon's header; `None`: closed before a word.
 async fn component(world: &World) -> Option<Wire> {
     let door = world.daemon("here.test").unwrap().components[0];
-    let mut wire = Wire::connect(door, SOON).await.unwrap();
+    let mut wire = Wire::connect(door, TIMEOUT).await.unwrap();
     let header = "<stream:stream xmlns:stream='http://etherx.jabber.org/streams' \
          xmlns='jabber:component:accept' to='here.test'>";
     let _ = wire.send(header).await;
-    match wire.next(SOON).await {
+    match wire.next(TIMEOUT).await {
         Ok(Event::Header(_)) => Some(wire),
         Ok(Event::Closed) | Err(_) => None,
         other => panic!("{other:?}"),
@@ -66,8 +68,8 @@ async fn component(world: &World) -> Option<Wire> {
 
 #[tokio::test]
 async fn an_address_has_so_many_connections_that_are_not_authenticated() {
-    let (mut world, mut bystander, addr) = here("inbound_per_address = 8").await;
-    let neighbour = Neighbour::at(&mut world, "evil.test").await.unwrap();
+    let (mut world, mut background_traffic, addr) = here("inbound_per_address = 8").await;
+    let fake_peer = FakePeer::at(&mut world, "evil.test").await.unwrap();
     let mut held = Vec::new();
     for _ in 0..8 {
         held.push(open_soon(addr).await);
@@ -75,7 +77,7 @@ async fn an_address_has_so_many_connections_that_are_not_authenticated() {
     for _ in 0..20 {
         assert!(open(addr).await.is_none());
     }
-    bystander.is_well().await.unwrap();
+    background_traffic.is_well().await.unwrap();
     // Our own components are counted apart.
     assert!(component(&world).await.is_some());
     // Who leaves makes room,
@@ -98,15 +100,15 @@ async fn an_address_has_so_many_connections_that_are_not_authenticated() {
     for peer in &mut known {
         peer.expect_nothing(Duration::ZERO).await.unwrap();
     }
-    drop(neighbour);
-    bystander.was_well().await.unwrap();
+    drop(fake_peer);
+    background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
 async fn the_daemon_has_so_many_connections_in_all() {
     // One of them is the bystander's peer.
-    let (mut world, mut bystander, addr) = here("inbound = 5").await;
-    let neighbour = Neighbour::at(&mut world, "evil.test").await.unwrap();
+    let (mut world, mut background_traffic, addr) = here("inbound = 5").await;
+    let fake_peer = FakePeer::at(&mut world, "evil.test").await.unwrap();
     let mut held = Vec::new();
     for _ in 0..4 {
         let mut peer = open_soon(addr).await;
@@ -121,21 +123,21 @@ async fn the_daemon_has_so_many_connections_in_all() {
         assert!(open(addr).await.is_none());
     }
     assert!(component(&world).await.is_some());
-    bystander.is_well().await.unwrap();
+    background_traffic.is_well().await.unwrap();
     held.pop();
     held.push(open_soon(addr).await);
     assert!(open(addr).await.is_none());
     for peer in &mut held {
         peer.expect_nothing(Duration::ZERO).await.unwrap();
     }
-    drop(neighbour);
-    bystander.was_well().await.unwrap();
+    drop(fake_peer);
+    background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
 async fn the_daemon_has_so_many_connections_of_components() {
     // Two of them are the bystander's: its own, and its component's.
-    let (world, bystander, addr) = here("components = 4").await;
+    let (world, background_traffic, addr) = here("components = 4").await;
     let mut held = Vec::new();
     while let Some(wire) = component(&world).await {
         held.push(wire);
@@ -144,15 +146,15 @@ async fn the_daemon_has_so_many_connections_of_components() {
     assert!(!held.is_empty());
     // Servers are counted apart.
     let _peer = open_soon(addr).await;
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 /// Connections that come and go at once, in any number, leave nothing behind: neither a place nor a task.
 #[tokio::test]
 async fn connections_that_come_and_go_use_no_places_up() {
-    let (_world, bystander, addr) = here("inbound_per_address = 8").await;
+    let (_world, background_traffic, addr) = here("inbound_per_address = 8").await;
     for round in 0..500 {
-        let wire = Wire::connect(addr, SOON).await.unwrap();
+        let wire = Wire::connect(addr, TIMEOUT).await.unwrap();
         if round % 2 == 0 {
             let mut peer = Peer::over(wire);
             let _ = peer.send_header(Some("evil.test"), "here.test").await;
@@ -162,5 +164,5 @@ async fn connections_that_come_and_go_use_no_places_up() {
     for _ in 0..8 {
         all.push(open_soon(addr).await);
     }
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }

@@ -6,7 +6,7 @@ mod log;
 use std::time::{Duration, Instant};
 
 use s2sd_tests::{
-    neighbour::Neighbour,
+    fake_peer::FakePeer,
     world::{Daemon, World},
 };
 
@@ -44,8 +44,8 @@ async fn who_only_asks_keeps_no_stream_of_ours_open() {
     // A stream with answers alone is closed after half a second of silence, and after five seconds in all.
     let tables = "[limits]\nidle = '30s'\n[[domain]]\nname = 'built.in.test'\n";
     world.start(daemon(tables)).await.unwrap();
-    let mut neighbour = Neighbour::at(&mut world, "far.test").await.unwrap();
-    let mut peer = neighbour
+    let mut fake_peer = FakePeer::at(&mut world, "far.test").await.unwrap();
+    let mut peer = fake_peer
         .proved(&world, "here.test", "built.in.test")
         .await
         .unwrap();
@@ -57,6 +57,6 @@ async fn who_only_asks_keeps_no_stream_of_ours_open() {
         )
         .await
         .unwrap();
-        connections.insert(neighbour.next().await.unwrap().connection);
+        connections.insert(fake_peer.next().await.unwrap().connection);
     }
 }

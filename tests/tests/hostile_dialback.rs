@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use s2sd_tests::{
-    attacked::{self, arrives, is_refused, message, nothing_arrived},
+    attack_setup::{self, arrives, is_refused, message, nothing_arrived},
     authoritative::Says,
     peer::{header_text, initial_header},
     wire::Event,
@@ -16,8 +16,8 @@ const POLICY: &str = "tls = 'optional'\nauth = ['external', 'dialback']";
 
 #[tokio::test]
 async fn the_key_proves_its_sender_whatever_the_header_says() {
-    let daemon = attacked::daemon().policy(POLICY);
-    let (mut world, bystander, mut component) = attacked::start(daemon).await.unwrap();
+    let daemon = attack_setup::daemon().policy(POLICY);
+    let (mut world, background_traffic, mut component) = attack_setup::start(daemon).await.unwrap();
     let _evil = world.authoritative("evil.test", Says::Valid, None).await;
     let victim = world.authoritative("victim.test", Says::Valid, None).await;
     let mut peer = world.connect("here.test").await.unwrap();
@@ -30,7 +30,7 @@ async fn the_key_proves_its_sender_whatever_the_header_says() {
     is_refused(&mut peer, Condition::InvalidFrom).await.unwrap();
     assert_eq!(victim.unwrap().asked(), []);
     nothing_arrived(&mut world, &mut component).await.unwrap();
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 fn dialback() -> Features {
@@ -42,18 +42,18 @@ fn dialback() -> Features {
 
 #[tokio::test]
 async fn a_key_is_good_for_its_pair_and_its_stream_only() {
-    let daemon = attacked::daemon()
+    let daemon = attack_setup::daemon()
         .and("other.here.test")
         .policy(POLICY)
         .tables("[dialback]\nsecret = 's3cr3tf0rd14lb4ck'\n");
-    let (world, bystander, _component) = attacked::start(daemon).await.unwrap();
+    let (world, background_traffic, _component) = attack_setup::start(daemon).await.unwrap();
     let secret = Secret::new("s3cr3tf0rd14lb4ck");
     let key = |sender: &str, target: &str, id: &str| {
         let pair = Pair::new(sender, target);
         secret.key(&pair, id).as_str().to_owned()
     };
     let good = key("here.test", "evil.test", "id");
-    let mut peer = attacked::open(&world).await.unwrap();
+    let mut peer = attack_setup::open(&world).await.unwrap();
     for (sender, target, id, key, kind) in [
         ("here.test", "evil.test", "id", good.clone(), "valid"),
         ("here.test", "evil.test", "ID", good.clone(), "invalid"),
@@ -105,15 +105,15 @@ async fn a_key_is_good_for_its_pair_and_its_stream_only() {
             "{sender} {target} {id:?}"
         );
     }
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 /// The evil server lets the victim's server make a key for the stream that it opened itself elsewhere: it chooses the
 /// stream id, but it cannot choose the pair.
 #[tokio::test]
 async fn a_key_that_was_lured_out_of_a_server_proves_nothing_elsewhere() {
-    let daemon = attacked::daemon().policy(POLICY);
-    let (mut world, bystander, mut component) = attacked::start(daemon).await.unwrap();
+    let daemon = attack_setup::daemon().policy(POLICY);
+    let (mut world, background_traffic, mut component) = attack_setup::start(daemon).await.unwrap();
     world
         .start(Daemon::serving("victim.test").policy(POLICY))
         .await
@@ -134,13 +134,13 @@ async fn a_key_that_was_lured_out_of_a_server_proves_nothing_elsewhere() {
     assert_eq!(verdict.unwrap(), "invalid");
     peer.expect_end().await.unwrap();
     nothing_arrived(&mut world, &mut component).await.unwrap();
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
 async fn an_element_is_of_dialback_by_its_namespace_and_not_by_its_prefix() {
-    let daemon = attacked::daemon().policy(POLICY);
-    let (mut world, bystander, mut component) = attacked::start(daemon).await.unwrap();
+    let daemon = attack_setup::daemon().policy(POLICY);
+    let (mut world, background_traffic, mut component) = attack_setup::start(daemon).await.unwrap();
     let _evil = world.authoritative("evil.test", Says::Valid, None).await;
     for (number, request) in [
         "<x:result xmlns:x='jabber:server:dialback' from='evil.test' to='here.test'>k</x:result>",
@@ -149,7 +149,7 @@ async fn an_element_is_of_dialback_by_its_namespace_and_not_by_its_prefix() {
     .into_iter()
     .enumerate()
     {
-        let mut peer = attacked::open(&world).await.unwrap();
+        let mut peer = attack_setup::open(&world).await.unwrap();
         peer.send(request).await.unwrap();
         let answer = peer.expect(ns::DIALBACK, "result").await.unwrap();
         assert_eq!(answer.type_attr().as_deref(), Some("valid"));
@@ -170,15 +170,15 @@ async fn an_element_is_of_dialback_by_its_namespace_and_not_by_its_prefix() {
     is_refused(&mut peer, Condition::UnsupportedStanzaType)
         .await
         .unwrap();
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
 async fn failures_and_pairs_of_a_stream_are_counted() {
-    let daemon = attacked::daemon()
+    let daemon = attack_setup::daemon()
         .policy(POLICY)
         .tables("[limits]\ndialback_failures = 3\npairs_per_stream = 2\n");
-    let (mut world, bystander, _component) = attacked::start(daemon).await.unwrap();
+    let (mut world, background_traffic, _component) = attack_setup::start(daemon).await.unwrap();
     let failing = world.authoritative("fails.test", Says::Error, None).await;
     let mut good = Vec::new();
     for domain in ["a.test", "b.test", "c.test"] {
@@ -189,7 +189,7 @@ async fn failures_and_pairs_of_a_stream_are_counted() {
                 .unwrap(),
         );
     }
-    let mut peer = attacked::open(&world).await.unwrap();
+    let mut peer = attack_setup::open(&world).await.unwrap();
     for _ in 0..3 {
         let verdict = peer.dialback("fails.test", "here.test", "k").await;
         assert_eq!(verdict.unwrap(), "error");
@@ -201,7 +201,7 @@ async fn failures_and_pairs_of_a_stream_are_counted() {
         .unwrap();
     assert_eq!(failing.unwrap().asked().len(), 3);
 
-    let mut peer = attacked::open(&world).await.unwrap();
+    let mut peer = attack_setup::open(&world).await.unwrap();
     for (domain, kind) in [
         ("a.test", "valid"),
         ("b.test", "valid"),
@@ -211,15 +211,15 @@ async fn failures_and_pairs_of_a_stream_are_counted() {
         assert_eq!(verdict.unwrap(), kind, "{domain}");
     }
     assert_eq!(good[2].asked(), []);
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_second_key_while_the_first_is_looked_at_ends_the_stream() {
-    let daemon = attacked::daemon().policy(POLICY);
-    let (mut world, bystander, mut component) = attacked::start(daemon).await.unwrap();
+    let daemon = attack_setup::daemon().policy(POLICY);
+    let (mut world, background_traffic, mut component) = attack_setup::start(daemon).await.unwrap();
     let _evil = world.authoritative("evil.test", Says::Silence, None).await;
-    let mut peer = attacked::open(&world).await.unwrap();
+    let mut peer = attack_setup::open(&world).await.unwrap();
     let request = |key| format!("<db:result from='evil.test' to='here.test'>{key}</db:result>");
     peer.send(request("good") + &request("bad")).await.unwrap();
     let answer = peer.expect(ns::DIALBACK, "result").await.unwrap();
@@ -228,36 +228,36 @@ async fn a_second_key_while_the_first_is_looked_at_ends_the_stream() {
         .await
         .unwrap();
     nothing_arrived(&mut world, &mut component).await.unwrap();
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
 async fn an_invalid_key_ends_a_stream_on_which_nothing_is_proved_and_no_other() {
-    let daemon = attacked::daemon().policy(POLICY);
-    let (mut world, bystander, mut component) = attacked::start(daemon).await.unwrap();
+    let daemon = attack_setup::daemon().policy(POLICY);
+    let (mut world, background_traffic, mut component) = attack_setup::start(daemon).await.unwrap();
     let _good = world.authoritative("evil.test", Says::Valid, None).await;
     let _bad = world
         .authoritative("victim.test", Says::Invalid, None)
         .await;
-    let mut peer = attacked::open(&world).await.unwrap();
+    let mut peer = attack_setup::open(&world).await.unwrap();
     let verdict = peer.dialback("victim.test", "here.test", "k").await;
     assert_eq!(verdict.unwrap(), "invalid");
     peer.expect_end().await.unwrap();
 
-    let mut peer = attacked::open(&world).await.unwrap();
+    let mut peer = attack_setup::open(&world).await.unwrap();
     let verdict = peer.dialback("evil.test", "here.test", "k").await;
     assert_eq!(verdict.unwrap(), "valid");
     let verdict = peer.dialback("victim.test", "here.test", "k").await;
     assert_eq!(verdict.unwrap(), "error");
     peer.send(message("evil.test", "still")).await.unwrap();
     arrives(&mut component, "still").await.unwrap();
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
 async fn dialback_that_is_switched_off_is_neither_offered_nor_taken_nor_tried() {
-    let daemon = attacked::daemon().policy("tls = 'optional'\nauth = ['external']");
-    let (mut world, bystander, mut component) = attacked::start(daemon).await.unwrap();
+    let daemon = attack_setup::daemon().policy("tls = 'optional'\nauth = ['external']");
+    let (mut world, background_traffic, mut component) = attack_setup::start(daemon).await.unwrap();
     let evil = world.authoritative("evil.test", Says::Valid, None).await;
     let mut peer = world.connect("here.test").await.unwrap();
     let opened = peer.open("evil.test", "here.test").await.unwrap();
@@ -303,5 +303,5 @@ async fn dialback_that_is_switched_off_is_neither_offered_nor_taken_nor_tried() 
         there.expect_end().await.unwrap();
         arrives(&mut component, domain).await.unwrap();
     }
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use s2sd_tests::{
-    attacked::{self, is_refused, message, nothing_arrived},
+    attack_setup::{self, is_refused, message, nothing_arrived},
     authoritative::Says,
     wire::Event,
     world::RawServer,
@@ -17,8 +17,8 @@ const POLICY: &str = "tls = 'optional'\nauth = ['external', 'dialback']";
 /// The attack of 2012 on jabberd2 and others (CVE-2012-3525).
 #[tokio::test]
 async fn an_answer_that_nobody_asked_for_is_refused() {
-    let daemon = attacked::daemon().policy(POLICY);
-    let (mut world, bystander, mut component) = attacked::start(daemon).await.unwrap();
+    let daemon = attack_setup::daemon().policy(POLICY);
+    let (mut world, background_traffic, mut component) = attack_setup::start(daemon).await.unwrap();
     let _silent = world
         .authoritative("evil.test", Says::Silence, None)
         .await
@@ -53,7 +53,7 @@ async fn an_answer_that_nobody_asked_for_is_refused() {
         }
     }
     nothing_arrived(&mut world, &mut component).await.unwrap();
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 /// Says this where it is asked about a key.
@@ -80,10 +80,10 @@ fn dialback() -> Features {
 #[tokio::test]
 async fn the_answer_counts_that_is_for_the_question_and_fails_it_at_once_otherwise() {
     // Far longer than the test may take.
-    let daemon = attacked::daemon()
+    let daemon = attack_setup::daemon()
         .policy(POLICY)
         .tables("[limits]\ndialback = '60s'\n");
-    let (mut world, bystander, mut component) = attacked::start(daemon).await.unwrap();
+    let (mut world, background_traffic, mut component) = attack_setup::start(daemon).await.unwrap();
     let began = Instant::now();
     let pair = "from='evil.test' to='here.test'";
     for answer in [
@@ -109,7 +109,7 @@ async fn the_answer_counts_that_is_for_the_question_and_fails_it_at_once_otherwi
         None,
     ] {
         let server = world.listen("evil.test").await.unwrap();
-        let mut peer = attacked::open(&world).await.unwrap();
+        let mut peer = attack_setup::open(&world).await.unwrap();
         let said = answer.clone();
         let (verdict, ()) = tokio::join!(
             peer.dialback("evil.test", "here.test", "key"),
@@ -128,15 +128,15 @@ async fn the_answer_counts_that_is_for_the_question_and_fails_it_at_once_otherwi
         "something waited"
     );
     nothing_arrived(&mut world, &mut component).await.unwrap();
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_server_that_cannot_be_asked_is_an_error_with_its_reason() {
-    let daemon = attacked::daemon()
+    let daemon = attack_setup::daemon()
         .policy(POLICY)
         .tables("[limits]\ndialback = '1s'\n");
-    let (mut world, bystander, _component) = attacked::start(daemon).await.unwrap();
+    let (mut world, background_traffic, _component) = attack_setup::start(daemon).await.unwrap();
     let closed = world.listen("closed.test").await.unwrap();
     drop(closed);
     world.change_zone(|zone| zone.service_absent("_xmpp-server._tcp.absent.test"));
@@ -153,7 +153,7 @@ async fn a_server_that_cannot_be_asked_is_an_error_with_its_reason() {
         ("silent.test", "remote-server-timeout"),
         ("mute.test", "remote-server-timeout"),
     ] {
-        let mut peer = attacked::open(&world).await.unwrap();
+        let mut peer = attack_setup::open(&world).await.unwrap();
         let request = format!("<db:result from='{domain}' to='here.test'>key</db:result>");
         peer.send(request).await.unwrap();
         let answer = peer.expect(ns::DIALBACK, "result").await.unwrap();
@@ -170,21 +170,21 @@ async fn a_server_that_cannot_be_asked_is_an_error_with_its_reason() {
     assert!(began.elapsed() < Duration::from_secs(8), "something waited");
     assert_eq!(silent.unwrap().asked().len(), 1);
     drop(mute);
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 /// RFC 6120 §5.4.3.3: what was said in clear is forgotten with TLS, and so is the question that came of it.
 #[tokio::test]
 async fn an_answer_to_a_question_from_before_tls_proves_nothing_within() {
-    let daemon = attacked::daemon().policy(POLICY);
-    let (mut world, bystander, mut component) = attacked::start(daemon).await.unwrap();
+    let daemon = attack_setup::daemon().policy(POLICY);
+    let (mut world, background_traffic, mut component) = attack_setup::start(daemon).await.unwrap();
     let server = world.listen("evil.test").await.unwrap();
     let request = |key| format!("<db:result from='evil.test' to='here.test'>{key}</db:result>");
     let answer = |id: &str, kind: &str| {
         format!("<db:verify from='evil.test' to='here.test' id='{id}' type='{kind}'/>")
     };
     for (asked_again, late) in [(false, false), (true, false), (true, true)] {
-        let mut peer = attacked::open(&world).await.unwrap();
+        let mut peer = attack_setup::open(&world).await.unwrap();
         peer.send(request("good")).await.unwrap();
         let mut first = server.accept().await.unwrap();
         first.answer_open("first", &dialback()).await.unwrap();
@@ -222,18 +222,18 @@ async fn an_answer_to_a_question_from_before_tls_proves_nothing_within() {
         }
     }
     nothing_arrived(&mut world, &mut component).await.unwrap();
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 /// A peer that comes and goes leaves no questions behind, however long they might wait for an answer.
 #[tokio::test]
 async fn a_question_ends_with_the_stream_that_it_was_for() {
-    let daemon = attacked::daemon()
+    let daemon = attack_setup::daemon()
         .policy(POLICY)
         .tables("[limits]\ndialback = '60s'\n");
-    let (mut world, bystander, _component) = attacked::start(daemon).await.unwrap();
+    let (mut world, background_traffic, _component) = attack_setup::start(daemon).await.unwrap();
     let server = world.listen("evil.test").await.unwrap();
-    let mut peer = attacked::open(&world).await.unwrap();
+    let mut peer = attack_setup::open(&world).await.unwrap();
     let request = "<db:result from='evil.test' to='here.test'>key</db:result>";
     peer.send(request).await.unwrap();
     let mut there = server.accept().await.unwrap();
@@ -245,15 +245,15 @@ async fn a_question_ends_with_the_stream_that_it_was_for() {
         Event::Footer => there.expect_closed().await.unwrap(),
         other => panic!("{other:?}"),
     }
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 /// What the server says that the component's message made the daemon connect to, and what the daemon says to that.
 async fn answered_with(answer: &str) -> (Vec<String>, Option<Condition>) {
-    let daemon = attacked::daemon()
+    let daemon = attack_setup::daemon()
         .policy(POLICY)
         .tables("[queue]\nbackoff = { first = '60s', max = '60s' }\n");
-    let (mut world, bystander, mut component) = attacked::start(daemon).await.unwrap();
+    let (mut world, background_traffic, mut component) = attack_setup::start(daemon).await.unwrap();
     let server = world.listen("evil.test").await.unwrap();
     component
         .send("<message from='here.test' to='evil.test' id='secret'/>")
@@ -277,7 +277,7 @@ async fn answered_with(answer: &str) -> (Vec<String>, Option<Condition>) {
             other => panic!("{other:?}"),
         }
     };
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
     (stanzas, condition)
 }
 

@@ -20,9 +20,9 @@ use s2sd::demo::ca::Leaf;
 use s2sd_tests::{
     authoritative::Says,
     peer::{Peer, dialback_request},
-    tls::Identity,
+    tls::TlsIdentity,
     wire::Event,
-    world::{Daemon, SOON, World},
+    world::{Daemon, TIMEOUT, World},
 };
 use tokio::{
     net::TcpListener,
@@ -72,7 +72,7 @@ async fn nobody_from(world: &World, source: Ipv4Addr) -> Peer {
     peer.send_header(None, "here.test").await.unwrap();
     peer.expect_header().await.unwrap();
     peer.expect_features().await.unwrap();
-    peer.with_patience(SOON * 6)
+    peer.with_timeout(TIMEOUT * 6)
 }
 
 /// Shows keys for these domains, one stream for each 8, and waits for all answers: their texts.
@@ -191,7 +191,7 @@ async fn comes_back(world: &World, to: &str) -> (String, String) {
     let mut here = world.component("here.test").await.unwrap();
     let message = format!("<message from='{}' to='x@{to}' id='1'/>", here.address());
     here.send(message).await.unwrap();
-    let error = here.expect("the error", SOON, |_| true).await.unwrap();
+    let error = here.expect("the error", TIMEOUT, |_| true).await.unwrap();
     let tree = error.tree();
     let error = tree.elements().find(|child| child.name == "error").unwrap();
     let condition = error.elements().next().unwrap().name.clone();
@@ -493,7 +493,7 @@ async fn answers_to_names_that_no_name_server_knows_delay_no_stanza_of_ours() {
     for domain in ["evil.test", "evil2.test"] {
         world.change_zone(|zone| zone.silent(&format!("*.{domain}")));
         let leaf = Leaf::domain(domain).dns(&format!("*.{domain}"));
-        let identity = Identity::from(&world.issue(&leaf));
+        let identity = TlsIdentity::from(&world.issue(&leaf));
         let mut peer = world.connect("here.test").await.unwrap();
         peer.open(domain, "away.test").await.unwrap();
         peer.starttls("away.test", Some(&identity)).await.unwrap();

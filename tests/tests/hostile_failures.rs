@@ -13,8 +13,8 @@ use std::{
 
 use s2sd::{closed::CAUSE_NAMESPACE, demo::zone::Zone};
 use s2sd_tests::{
-    neighbour::Neighbour,
-    world::{Daemon, SOON, World},
+    fake_peer::FakePeer,
+    world::{Daemon, TIMEOUT, World},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -49,7 +49,10 @@ async fn comes_back(
     here.send("<message from='u@here.test' to='x@there.test' id='1'/>")
         .await
         .unwrap();
-    let error = here.expect("the error", SOON * 3, |_| true).await.unwrap();
+    let error = here
+        .expect("the error", TIMEOUT * 3, |_| true)
+        .await
+        .unwrap();
     let took = began.elapsed();
     let tree = error.tree();
     let error = tree.elements().find(|child| child.name == "error").unwrap();
@@ -159,7 +162,7 @@ async fn told(world: &World, question: &str, more: &str) -> String {
 }
 
 /// A lane of `here.test` that failed twice or more, so that it rests for most of an hour.
-async fn has_failed(world: &World) -> s2sd_tests::party::Party {
+async fn has_failed(world: &World) -> s2sd_tests::component_client::ComponentClient {
     let mut here = world.component("here.test").await.unwrap();
     let mut asked = world.dns().watch();
     here.send("<message from='u@here.test' to='x@there.test' id='1'/>")
@@ -171,7 +174,7 @@ async fn has_failed(world: &World) -> s2sd_tests::party::Party {
 
 /// As [`told`], until it says that a pair had failed.
 async fn retried(world: &World, question: &str) -> String {
-    let until = Instant::now() + SOON;
+    let until = Instant::now() + TIMEOUT;
     loop {
         let answer = told(world, question, "").await;
         assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
@@ -209,7 +212,7 @@ async fn what_failed_is_tried_at_once_when_somebody_says_so() {
             "{answer}"
         );
         // Somebody repairs the zone, and says so.
-        let mut there = Neighbour::at(&mut world, "there.test").await.unwrap();
+        let mut there = FakePeer::at(&mut world, "there.test").await.unwrap();
         told(&world, question, "").await;
         there.next().await.unwrap();
     }
@@ -220,7 +223,7 @@ async fn a_reload_forgets_what_failed_by_the_old_rules() {
     let mut world = World::new().unwrap();
     let peer = "[[peer]]\ndomain = 'there.test'\nconnect = ['127.0.0.1:1']";
     world.start(slow(peer)).await.unwrap();
-    let mut there = Neighbour::at(&mut world, "there.test").await.unwrap();
+    let mut there = FakePeer::at(&mut world, "there.test").await.unwrap();
     let mut here = world.component("here.test").await.unwrap();
     here.send("<message from='u@here.test' to='x@there.test' id='1'/>")
         .await
@@ -263,7 +266,7 @@ async fn a_server_may_send_us_to_another_host_for_the_same_domain() {
     world.start(slow("")).await.unwrap();
     let raw = world.listen("there.test").await.unwrap();
     let (addr, count) = redirector(Some(raw.addr().unwrap())).await;
-    let mut there = Neighbour::over(raw, "there.test");
+    let mut there = FakePeer::over(raw, "there.test");
     world.lead("_xmpp-server", "there.test", addr);
     let _here = has_failed(&world).await;
     let arrived = there.next().await.unwrap();
@@ -278,7 +281,7 @@ async fn a_server_that_sends_us_in_a_circle_is_followed_three_times() {
     let (addr, count) = redirector(None).await;
     world.lead("_xmpp-server", "there.test", addr);
     let _here = has_failed(&world).await;
-    let until = Instant::now() + SOON;
+    let until = Instant::now() + TIMEOUT;
     while count.load(Ordering::Relaxed) < 4 {
         assert!(Instant::now() < until, "{count:?}");
         tokio::task::yield_now().await;
@@ -304,7 +307,7 @@ async fn a_server_does_not_send_us_to_our_inside() {
     here.send("<message from='u@here.test' to='x@there.test' id='1'/>")
         .await
         .unwrap();
-    let until = Instant::now() + SOON;
+    let until = Instant::now() + TIMEOUT;
     while count.load(Ordering::Relaxed) == 0 {
         assert!(Instant::now() < until);
         tokio::task::yield_now().await;

@@ -11,10 +11,10 @@ use std::{
 use rustls::{ClientConnection, pki_types::ServerName};
 use s2sd::{app, config::Limits};
 use s2sd_tests::{
-    bystander::Bystander,
+    background_traffic::BackgroundTraffic,
     peer::Peer,
     tls,
-    world::{SOON, World},
+    world::{TIMEOUT, World},
 };
 use tokio::{net::TcpSocket, task::yield_now};
 
@@ -63,7 +63,7 @@ async fn hundreds_delay_no_other() {
         ..Limits::default()
     });
     let mut world = World::new().unwrap();
-    let daemon = Bystander::daemon("here.test").direct_tls();
+    let daemon = BackgroundTraffic::daemon("here.test").direct_tls();
     world.start(daemon).await.unwrap();
     let addr = world.daemon("here.test").unwrap().s2s_tls[0];
     let hello = hello();
@@ -91,7 +91,11 @@ async fn hundreds_delay_no_other() {
     assert!(between < CROWD / 4, "{between} went first");
     // They all have their turn.
     while answered(&crowd) < CROWD {
-        assert!(began.elapsed() < SOON * 6, "{} answered", answered(&crowd));
+        assert!(
+            began.elapsed() < TIMEOUT * 6,
+            "{} answered",
+            answered(&crowd)
+        );
         yield_now().await;
     }
     println!("all of them after {:?}", began.elapsed());
@@ -101,7 +105,7 @@ async fn hundreds_delay_no_other() {
 #[tokio::test]
 async fn handshakes_that_stop_in_the_middle_hold_nobody_up() {
     let mut world = World::new().unwrap();
-    let daemon = Bystander::daemon("here.test").direct_tls();
+    let daemon = BackgroundTraffic::daemon("here.test").direct_tls();
     world.start(daemon).await.unwrap();
     let addr = world.daemon("here.test").unwrap().s2s_tls[0];
     let hello = hello();

@@ -5,29 +5,29 @@
 use std::time::{Duration, Instant};
 
 use s2sd_tests::{
-    attacked::{self, HERE, is_refused, message},
-    bystander::Bystander,
+    attack_setup::{self, HERE, is_refused, message},
+    background_traffic::BackgroundTraffic,
     component::attach,
-    neighbour::Neighbour,
-    party::Party,
+    component_client::ComponentClient,
+    fake_peer::FakePeer,
     peer::{Peer, header_text, initial_header},
     wire::{Event, Wire},
-    world::{SECRET, SOON, World},
+    world::{SECRET, TIMEOUT, World},
 };
 use xmpp_stream::{Condition, Element, StanzaCondition, StanzaError, Writer, ns};
 
 const POLICY: &str = "tls = 'optional'\nauth = ['external', 'dialback']\nmax_stanza = '20000B'";
 
-async fn start() -> (World, Bystander, Party, Neighbour) {
-    let daemon = attacked::daemon().policy(POLICY);
-    let (mut world, bystander, component) = attacked::start(daemon).await.unwrap();
-    let neighbour = Neighbour::at(&mut world, "far.test").await.unwrap();
-    (world, bystander, component, neighbour)
+async fn start() -> (World, BackgroundTraffic, ComponentClient, FakePeer) {
+    let daemon = attack_setup::daemon().policy(POLICY);
+    let (mut world, background_traffic, component) = attack_setup::start(daemon).await.unwrap();
+    let fake_peer = FakePeer::at(&mut world, "far.test").await.unwrap();
+    (world, background_traffic, component, fake_peer)
 }
 
 /// A header of far.test that declares so much, and the key that proves it where the header is taken.
 async fn declares(world: &World, prefixes: &[(String, String)], lang: Option<String>) -> Peer {
-    let mut peer = world.connect(HERE).await.unwrap().with_patience(SOON);
+    let mut peer = world.connect(HERE).await.unwrap().with_timeout(TIMEOUT);
     let mut header = initial_header(Some("far.test"), HERE);
     header.prefixes.extend_from_slice(prefixes);
     header.lang = lang;
@@ -56,8 +56,8 @@ fn long_prefixes(count: usize, length: usize) -> Vec<(String, String)> {
 /// 58 prefixes of 8 KB, and every message of 515 bytes becomes 465,597 bytes for the component.
 #[tokio::test]
 async fn a_header_after_authentication_is_no_larger_than_before() {
-    let (mut world, bystander, mut component, _neighbour) = start().await;
-    let mut peer = world.connect(HERE).await.unwrap().with_patience(SOON);
+    let (mut world, background_traffic, mut component, _fake_peer) = start().await;
+    let mut peer = world.connect(HERE).await.unwrap().with_timeout(TIMEOUT);
     let identity = world.identity("good.test");
     peer.open("good.test", HERE).await.unwrap();
     peer.starttls(HERE, Some(&identity)).await.unwrap();
@@ -79,15 +79,15 @@ async fn a_header_after_authentication_is_no_larger_than_before() {
         error.text.as_deref(),
         Some("an element of more than 16384 bytes")
     );
-    attacked::nothing_arrived(&mut world, &mut component)
+    attack_setup::nothing_arrived(&mut world, &mut component)
         .await
         .unwrap();
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_header_declares_four_kibibytes_at_most() {
-    let (world, bystander, _component, _neighbour) = start().await;
+    let (world, background_traffic, _component, _fake_peer) = start().await;
     for (prefixes, lang) in [
         (long_prefixes(5, 1000), None),
         (Vec::new(), Some("x".repeat(5000))),
@@ -99,12 +99,12 @@ async fn a_header_declares_four_kibibytes_at_most() {
             .await
             .unwrap();
     }
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_stanza_counts_as_it_is_written_for_the_component() {
-    let (world, bystander, mut component, mut neighbour) = start().await;
+    let (world, background_traffic, mut component, mut fake_peer) = start().await;
     let prefixes = long_prefixes(2, 1000);
     let lang = Some("x".repeat(1500));
     let mut peer = proved(declares(&world, &prefixes, lang).await).await;
@@ -117,14 +117,16 @@ async fn a_stanza_counts_as_it_is_written_for_the_component() {
     // Within 20,000 bytes as it came, but not with what it takes from the header.
     peer.send(body(17_500)).await.unwrap();
     peer.send(body(15_000)).await.unwrap();
-    let arrived = attacked::arrives(&mut component, "15000").await.unwrap();
+    let arrived = attack_setup::arrives(&mut component, "15000")
+        .await
+        .unwrap();
     assert!(arrived.bytes().len() > 18_500);
-    let bounced = neighbour.next().await.unwrap().stanza;
+    let bounced = fake_peer.next().await.unwrap().stanza;
     assert_eq!(bounced.id().as_deref(), Some("17500"));
     let error = error_of(&bounced);
     assert_eq!(error.condition, StanzaCondition::PolicyViolation);
     assert!(error.application.unwrap().starts_with(b"<stanza-too-big"));
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 /// Pieces of a stanza that is refused whatever comes behind, and the condition.
@@ -161,8 +163,8 @@ fn refused() -> Vec<(String, StanzaCondition)> {
 
 #[tokio::test]
 async fn a_peers_stanza_that_does_not_cross_comes_back_and_the_others_arrive() {
-    let (world, bystander, mut component, mut neighbour) = start().await;
-    let mut peer = neighbour.proved(&world, HERE, HERE).await.unwrap();
+    let (world, background_traffic, mut component, mut fake_peer) = start().await;
+    let mut peer = fake_peer.proved(&world, HERE, HERE).await.unwrap();
     for (number, (within, condition)) in refused().into_iter().enumerate() {
         let bad = format!(
             "<message from='a@far.test' to='b@here.test' id='bad {number}'>{within}</message>"
@@ -170,17 +172,17 @@ async fn a_peers_stanza_that_does_not_cross_comes_back_and_the_others_arrive() {
         peer.send(bad).await.unwrap();
         let good = format!("good {number}");
         peer.send(message("far.test", &good)).await.unwrap();
-        attacked::arrives(&mut component, &good).await.unwrap();
-        let bounced = neighbour.next().await.unwrap().stanza;
+        attack_setup::arrives(&mut component, &good).await.unwrap();
+        let bounced = fake_peer.next().await.unwrap().stanza;
         assert_eq!(bounced.id(), Some(format!("bad {number}").into()));
         assert_eq!(bounced.to().as_deref(), Some("a@far.test"));
         assert_eq!(error_of(&bounced).condition, condition, "{within:.40}");
     }
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 async fn next(wire: &mut Wire) -> Element {
-    match wire.next(SOON).await.unwrap() {
+    match wire.next(TIMEOUT).await.unwrap() {
         Event::Element(element) => element,
         other => panic!("no stanza but {other:?}"),
     }
@@ -189,12 +191,12 @@ async fn next(wire: &mut Wire) -> Element {
 #[tokio::test]
 async fn a_components_stanza_that_does_not_cross_comes_back_and_the_others_arrive() {
     let mut world = World::new().unwrap();
-    let daemon = attacked::daemon().policy(POLICY);
+    let daemon = attack_setup::daemon().policy(POLICY);
     world.start(daemon).await.unwrap();
-    let bystander = Bystander::beside(&mut world, HERE).await.unwrap();
-    let mut neighbour = Neighbour::at(&mut world, "far.test").await.unwrap();
+    let background_traffic = BackgroundTraffic::beside(&mut world, HERE).await.unwrap();
+    let mut fake_peer = FakePeer::at(&mut world, "far.test").await.unwrap();
     let door = world.daemon(HERE).unwrap().components[0];
-    let mut component = attach(door, HERE, SECRET, SOON).await.unwrap();
+    let mut component = attach(door, HERE, SECRET, TIMEOUT).await.unwrap();
     for (number, (within, condition)) in refused().into_iter().enumerate() {
         let stanza = |id: &str, within: &str| {
             format!("<message from='b@here.test' to='a@far.test' id='{id}'>{within}</message>")
@@ -203,20 +205,20 @@ async fn a_components_stanza_that_does_not_cross_comes_back_and_the_others_arriv
         component.send(bad).await.unwrap();
         let good = format!("good {number}");
         component.send(stanza(&good, "")).await.unwrap();
-        let arrived = neighbour.next().await.unwrap().stanza;
+        let arrived = fake_peer.next().await.unwrap().stanza;
         assert_eq!(arrived.id().as_deref(), Some(&*good), "{within:.40}");
         let bounced = next(&mut component).await;
         assert_eq!(bounced.id(), Some(format!("bad {number}").into()));
         assert_eq!(error_of(&bounced).condition, condition, "{within:.40}");
     }
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 /// Prosody writes a carriage return in an attribute as it is; others begin a stream with `standalone`.
 #[tokio::test]
 async fn xml_that_well_formed_peers_write_arrives() {
-    let (world, bystander, mut component, mut neighbour) = start().await;
-    let mut peer = world.connect(HERE).await.unwrap().with_patience(SOON);
+    let (world, background_traffic, mut component, mut fake_peer) = start().await;
+    let mut peer = world.connect(HERE).await.unwrap().with_timeout(TIMEOUT);
     let header = header_text(&initial_header(Some("far.test"), HERE));
     let header = String::from_utf8(header.to_vec()).unwrap();
     let header = header.replace("version='1.0'?>", "version='1.0' standalone='no'?>");
@@ -232,27 +234,27 @@ async fn xml_that_well_formed_peers_write_arrives() {
             "<message from='a@far.test' to='b@here.test' id='{id}'><x xmlns='urn:t' b='{written}'/></message>"
         );
         peer.send(text).await.unwrap();
-        let arrived = attacked::arrives(&mut component, id).await.unwrap();
+        let arrived = attack_setup::arrives(&mut component, id).await.unwrap();
         let tree = arrived.tree();
         let found = tree.child("urn:t", "x").unwrap().attr("b").unwrap();
         assert_eq!(found, read);
     }
     let back = "<message from='b@here.test' to='a@far.test' id='back'><x xmlns='urn:t' b='1&#13;2\r3'/></message>";
     component.send(back).await.unwrap();
-    let arrived = neighbour.next().await.unwrap().stanza;
+    let arrived = fake_peer.next().await.unwrap().stanza;
     let tree = arrived.tree();
     let found = tree.child("urn:t", "x").unwrap().attr("b").unwrap();
     assert_eq!(found, "1\r2 3");
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 /// rxml alone would take half a minute for each of these, on a thread that serves others.
 #[tokio::test]
 async fn a_deep_stanza_costs_little_time() {
-    let daemon = attacked::daemon().policy("tls = 'optional'\nauth = ['external', 'dialback']");
-    let (mut world, bystander, mut component) = attacked::start(daemon).await.unwrap();
-    let mut neighbour = Neighbour::at(&mut world, "far.test").await.unwrap();
-    let mut peer = neighbour.proved(&world, HERE, HERE).await.unwrap();
+    let daemon = attack_setup::daemon().policy("tls = 'optional'\nauth = ['external', 'dialback']");
+    let (mut world, background_traffic, mut component) = attack_setup::start(daemon).await.unwrap();
+    let mut fake_peer = FakePeer::at(&mut world, "far.test").await.unwrap();
+    let mut peer = fake_peer.proved(&world, HERE, HERE).await.unwrap();
     let deep = format!("{}{}", "<a>".repeat(70_000), "</a>".repeat(70_000));
     let began = Instant::now();
     peer.send(format!(
@@ -261,7 +263,7 @@ async fn a_deep_stanza_costs_little_time() {
     .await
     .unwrap();
     peer.send(message("far.test", "behind it")).await.unwrap();
-    attacked::arrives(&mut component, "behind it")
+    attack_setup::arrives(&mut component, "behind it")
         .await
         .unwrap();
     assert!(
@@ -269,10 +271,10 @@ async fn a_deep_stanza_costs_little_time() {
         "{:?}",
         began.elapsed()
     );
-    let bounced = neighbour.next().await.unwrap().stanza;
+    let bounced = fake_peer.next().await.unwrap().stanza;
     assert_eq!(
         error_of(&bounced).condition,
         StanzaCondition::PolicyViolation
     );
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }

@@ -4,7 +4,7 @@
 
 use s2sd_tests::{
     authoritative::{Authoritative, Says},
-    bystander::Bystander,
+    background_traffic::BackgroundTraffic,
     peer::Peer,
     wire::Event,
     world::World,
@@ -28,7 +28,7 @@ use At::{Encrypted, Proved, TheFirstByte, TheOpenStream};
 
 struct Stage {
     world: World,
-    bystander: Bystander,
+    background_traffic: BackgroundTraffic,
     _authoritative: Authoritative,
 }
 
@@ -37,7 +37,7 @@ impl Stage {
         let mut world = World::new().unwrap();
         let policy = format!("tls = '{tls}'\nauth = ['external', 'dialback']");
         world
-            .start(Bystander::daemon("here.test").policy(&policy))
+            .start(BackgroundTraffic::daemon("here.test").policy(&policy))
             .await
             .unwrap();
         let authoritative = world
@@ -45,7 +45,9 @@ impl Stage {
             .await
             .unwrap();
         Self {
-            bystander: Bystander::beside(&mut world, "here.test").await.unwrap(),
+            background_traffic: BackgroundTraffic::beside(&mut world, "here.test")
+                .await
+                .unwrap(),
             _authoritative: authoritative,
             world,
         }
@@ -81,7 +83,7 @@ impl Stage {
             Ok(error) => error,
             Err(why) => panic!("{what}: {why:#}\n{:#?}", peer.transcript()),
         };
-        if let Err(why) = self.bystander.is_well().await {
+        if let Err(why) = self.background_traffic.is_well().await {
             panic!("{what}: {why:#}");
         }
         error
@@ -213,7 +215,7 @@ async fn what_is_no_stream_is_refused_after_a_header_of_our_own() {
     ] {
         stage.check(&first, text, condition).await;
     }
-    stage.bystander.was_well().await.unwrap();
+    stage.background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
@@ -264,7 +266,7 @@ async fn what_is_no_xml_or_too_much_xml_is_refused_at_every_point() {
     ] {
         stage.check(&EVERYWHERE, bytes, condition).await;
     }
-    stage.bystander.was_well().await.unwrap();
+    stage.background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
@@ -317,7 +319,7 @@ async fn what_is_not_for_a_stream_of_servers_is_refused_at_every_point() {
             }
         }
     }
-    stage.bystander.was_well().await.unwrap();
+    stage.background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
@@ -341,7 +343,7 @@ async fn a_stanza_before_any_proof_is_not_authorized() {
             .check(&unproved, hasty, Condition::NotAuthorized)
             .await;
     }
-    stage.bystander.was_well().await.unwrap();
+    stage.background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
@@ -403,7 +405,7 @@ async fn a_stanza_says_truly_from_whom_it_is_and_to_whom() {
     ] {
         stage.check(&[Proved], stanza, condition).await;
     }
-    stage.bystander.was_well().await.unwrap();
+    stage.background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
@@ -462,7 +464,7 @@ async fn what_is_too_large_is_refused_while_it_arrives() {
     }
     let error = peer.expect_stream_error().await.unwrap();
     assert_eq!(error.condition, Condition::PolicyViolation);
-    stage.bystander.was_well().await.unwrap();
+    stage.background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
@@ -477,7 +479,7 @@ async fn what_is_too_large_is_called_so() {
         let too_big = (ns::APP_ERRORS.to_owned(), "stanza-too-big".to_owned());
         assert_eq!(error.application, Some(too_big), "{at:?}");
     }
-    stage.bystander.was_well().await.unwrap();
+    stage.background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
@@ -521,5 +523,5 @@ async fn where_tls_is_required_nothing_comes_before_it() {
         .await
         .unwrap();
     assert_eq!(verdict, "valid");
-    stage.bystander.was_well().await.unwrap();
+    stage.background_traffic.was_well().await.unwrap();
 }

@@ -6,28 +6,30 @@ use std::time::{Duration, Instant};
 
 use s2sd_tests::{
     authoritative::{Authoritative, Says},
-    bystander::Bystander,
+    background_traffic::BackgroundTraffic,
     component::attach,
-    neighbour::Neighbour,
+    fake_peer::FakePeer,
     peer::Peer,
     wire::{Event, Wire},
-    world::{RawServer, SECRET, SOON, World},
+    world::{RawServer, SECRET, TIMEOUT, World},
 };
 use xmpp_stream::{DialbackFeature, Element, Features, StanzaCondition, StanzaError, StanzaKind};
 
 /// A daemon with so many lanes, of which the bystander has one; and components for two of its domains.
-async fn here(tables: &str) -> (World, Bystander, [Wire; 2]) {
+async fn here(tables: &str) -> (World, BackgroundTraffic, [Wire; 2]) {
     let mut world = World::new().unwrap();
-    let daemon = Bystander::daemon("here.test")
+    let daemon = BackgroundTraffic::daemon("here.test")
         .and("other.test")
         .policy("tls = 'optional'\nauth = ['external', 'dialback']")
         .tables(tables);
     world.start(daemon).await.unwrap();
-    let bystander = Bystander::beside(&mut world, "here.test").await.unwrap();
+    let background_traffic = BackgroundTraffic::beside(&mut world, "here.test")
+        .await
+        .unwrap();
     let door = world.daemon("here.test").unwrap().components[0];
-    let here = attach(door, "here.test", SECRET, SOON).await.unwrap();
-    let other = attach(door, "other.test", SECRET, SOON).await.unwrap();
-    (world, bystander, [here, other])
+    let here = attach(door, "here.test", SECRET, TIMEOUT).await.unwrap();
+    let other = attach(door, "other.test", SECRET, TIMEOUT).await.unwrap();
+    (world, background_traffic, [here, other])
 }
 
 fn lanes(world: &World) -> usize {
@@ -35,16 +37,16 @@ fn lanes(world: &World) -> usize {
 }
 
 /// Waits until there are so many lanes.
-async fn soon_lanes(world: &World, bystander: &mut Bystander, want: usize) {
-    let deadline = Instant::now() + SOON;
+async fn soon_lanes(world: &World, background_traffic: &mut BackgroundTraffic, want: usize) {
+    let deadline = Instant::now() + TIMEOUT;
     while lanes(world) != want {
         assert!(Instant::now() < deadline, "{} lanes", lanes(world));
-        bystander.is_well().await.unwrap();
+        background_traffic.is_well().await.unwrap();
     }
 }
 
 async fn next(wire: &mut Wire) -> Element {
-    match wire.next(SOON).await.unwrap() {
+    match wire.next(TIMEOUT).await.unwrap() {
         Event::Element(element) => element,
         other => panic!("{other:?}"),
     }
@@ -53,12 +55,12 @@ async fn next(wire: &mut Wire) -> Element {
 /// A message goes to the friend, if not at once, then soon. Gives the connection that it comes by.
 async fn insists(
     component: &mut Wire,
-    friend: &mut Neighbour,
+    friend: &mut FakePeer,
     name: &str,
-    bystander: &mut Bystander,
+    background_traffic: &mut BackgroundTraffic,
 ) -> usize {
     let message = format!("<message from='here.test' to='{name}'/>");
-    let deadline = Instant::now() + SOON;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         component.send(&message).await.unwrap();
         tokio::select! {
@@ -66,7 +68,7 @@ async fn insists(
             back = next(component) => assert_eq!(condition(&back), StanzaCondition::ResourceConstraint),
         }
         assert!(Instant::now() < deadline, "no place for {name}");
-        bystander.is_well().await.unwrap();
+        background_traffic.is_well().await.unwrap();
     }
 }
 
@@ -109,7 +111,7 @@ fn subdomains(count: usize) -> Vec<String> {
 #[tokio::test]
 async fn what_a_peer_has_us_answer_takes_no_place_from_our_components() {
     let tables = "[queue]\nlanes = 20\n[[domain]]\nname = 'pings.test'\n";
-    let (mut world, mut bystander, [mut here, _other]) = here(tables).await;
+    let (mut world, mut background_traffic, [mut here, _other]) = here(tables).await;
     let names = subdomains(30);
     let (_server, mut peer) = wildcard(&mut world, &names).await;
     for name in &names {
@@ -135,7 +137,7 @@ async fn what_a_peer_has_us_answer_takes_no_place_from_our_components() {
         let message = format!("<message from='here.test' to='{name}' id='{count}'/>");
         here.send(message).await.unwrap();
     }
-    soon_lanes(&world, &mut bystander, 1 + answers + 10).await;
+    soon_lanes(&world, &mut background_traffic, 1 + answers + 10).await;
     // More than half are taken, so no further lane is opened for an answer; those that have a stream are answered.
     let (_server, mut second) = {
         let names = ["more.test".to_owned()];
@@ -162,18 +164,18 @@ async fn what_a_peer_has_us_answer_takes_no_place_from_our_components() {
         .unwrap();
     assert_eq!(next(&mut here).await.id().as_deref(), Some("last"));
     assert_eq!(lanes(&world), 1 + answers + 10);
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
 async fn lanes_with_our_own_answers_only_go_first() {
     let tables = "[queue]\nlanes = 6\n[[domain]]\nname = 'pings.test'\n";
-    let (mut world, mut bystander, [mut here, _other]) = here(tables).await;
+    let (mut world, mut background_traffic, [mut here, _other]) = here(tables).await;
     let (_server, mut peer) = wildcard(&mut world, &subdomains(1)).await;
     peer.send("<iq from='n0.evil.test' to='pings.test' type='get' id='1'><ping xmlns='urn:xmpp:ping'/></iq>")
         .await
         .unwrap();
-    soon_lanes(&world, &mut bystander, 2).await;
+    soon_lanes(&world, &mut background_traffic, 2).await;
     // Three more that wait, and a fourth: it gets the place of the answer that nobody takes. One place stays free.
     let dead: Vec<String> = (0..6).map(|n| format!("dead{n}.test")).collect();
     let _dead = silent(&mut world, dead.iter().cloned()).await;
@@ -187,20 +189,21 @@ async fn lanes_with_our_own_answers_only_go_first() {
         assert_eq!(back.id().as_deref(), Some(id));
     }
     assert_eq!(lanes(&world), 5);
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_lane_that_has_nothing_to_say_goes_when_another_needs_its_place() {
-    let (mut world, mut bystander, [mut here, _other]) = here("[queue]\nlanes = 4\n").await;
+    let (mut world, mut background_traffic, [mut here, _other]) =
+        here("[queue]\nlanes = 4\n").await;
     // Each is written to, and then there is silence. All get their message, in the place of one before, when that has
     // been at rest for a moment.
     let mut all = Vec::new();
     for n in 0..7 {
         let name = format!("friend{n}.test");
-        let mut friend = Neighbour::at(&mut world, &name).await.unwrap();
+        let mut friend = FakePeer::at(&mut world, &name).await.unwrap();
         assert_eq!(
-            insists(&mut here, &mut friend, &name, &mut bystander).await,
+            insists(&mut here, &mut friend, &name, &mut background_traffic).await,
             0
         );
         assert!(lanes(&world) <= 4);
@@ -209,15 +212,16 @@ async fn a_lane_that_has_nothing_to_say_goes_when_another_needs_its_place() {
     // One that was let go of is written to again, on a new stream.
     let friend = &mut all[0];
     assert_eq!(
-        insists(&mut here, friend, "friend0.test", &mut bystander).await,
+        insists(&mut here, friend, "friend0.test", &mut background_traffic).await,
         1
     );
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
 async fn one_component_does_not_take_all_places() {
-    let (mut world, bystander, [mut here, mut other]) = here("[queue]\nlanes = 20\n").await;
+    let (mut world, background_traffic, [mut here, mut other]) =
+        here("[queue]\nlanes = 20\n").await;
     let dead: Vec<String> = (0..30).map(|n| format!("dead{n}.test")).collect();
     let _dead = silent(&mut world, dead.iter().cloned()).await;
     for name in &dead {
@@ -233,7 +237,7 @@ async fn one_component_does_not_take_all_places() {
         back
     };
     assert!((8..=17).contains(&taken), "{taken}");
-    let mut friend = Neighbour::at(&mut world, "friend.test").await.unwrap();
+    let mut friend = FakePeer::at(&mut world, "friend.test").await.unwrap();
     other
         .send("<message from='other.test' to='friend.test' id='1'/>")
         .await
@@ -242,15 +246,15 @@ async fn one_component_does_not_take_all_places() {
         friend.next().await.unwrap().stanza.id().as_deref(),
         Some("1")
     );
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_stream_for_our_own_answers_alone_is_closed_sooner() {
     let tables = "[limits]\nidle = '60s'\n[[domain]]\nname = 'pings.test'\n";
-    let (mut world, bystander, [mut here, _other]) = here(tables).await;
+    let (mut world, background_traffic, [mut here, _other]) = here(tables).await;
     let asks = world.listen("asks.test").await.unwrap();
-    let mut hears = Neighbour::at(&mut world, "hears.test").await.unwrap();
+    let mut hears = FakePeer::at(&mut world, "hears.test").await.unwrap();
     here.send("<message from='here.test' to='hears.test' id='1'/>")
         .await
         .unwrap();
@@ -293,5 +297,5 @@ async fn a_stream_for_our_own_answers_alone_is_closed_sooner() {
         .await
         .unwrap();
     assert_eq!(hears.next().await.unwrap().connection, 0);
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }

@@ -19,7 +19,7 @@ use s2sd_tests::{
     checks::{self, Check, Other, Plan},
     component::attach,
     peer::Peer,
-    world::{Daemon, SECRET, SOON, World},
+    world::{Daemon, SECRET, TIMEOUT, World},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -163,18 +163,18 @@ async fn nothing_that_proves_somebody_is_in_the_log_at_any_level() {
     // By password, and by dialback.
     let plan = Plan {
         checks: vec![Check::Message],
-        within: SOON,
+        within: TIMEOUT,
         ..Plan::default()
     };
     for other in [&mut b, &mut c] {
-        let findings = checks::run(&mut a, Other::Party(other), &plan).await;
+        let findings = checks::run(&mut a, Other::ComponentClient(other), &plan).await;
         assert!(findings.iter().all(|f| f.outcome.is_ok()), "{findings:?}");
     }
     // A component's proof.
     let door = tap(world.daemon("a.test").unwrap().components[0], &heard).await;
-    drop(attach(door, "a.test", SECRET, SOON).await.unwrap());
+    drop(attach(door, "a.test", SECRET, TIMEOUT).await.unwrap());
     assert!(
-        attach(door, "a.test", "open sesame three", SOON)
+        attach(door, "a.test", "open sesame three", TIMEOUT)
             .await
             .is_err()
     );
@@ -258,7 +258,7 @@ async fn a_refusal_is_a_line_that_says_who_and_why() {
         peer.expect_stream_error().await.unwrap();
         drop(peer);
         // The line is written when the connection is gone.
-        let deadline = tokio::time::Instant::now() + SOON;
+        let deadline = tokio::time::Instant::now() + TIMEOUT;
         let line = loop {
             let written = log.text();
             let line = written
@@ -300,10 +300,10 @@ async fn a_password_said_inside_tls_is_not_in_the_log_either() {
         let mut p = world.component("p.test").await.unwrap();
         let mut q = world.component("q.test").await.unwrap();
         let plan = Plan {
-            within: SOON,
+            within: TIMEOUT,
             ..Plan::default()
         };
-        let findings = checks::run(&mut p, Other::Party(&mut q), &plan).await;
+        let findings = checks::run(&mut p, Other::ComponentClient(&mut q), &plan).await;
         assert!(findings.iter().all(|finding| finding.outcome.is_ok()));
     }
     let text = log.text();
@@ -335,25 +335,26 @@ async fn in_clear(daemons: [(&str, Daemon); 3], mechanism: &str, secrets: &[&str
     let log = log();
     let heard = Written::default();
     let mut world = World::new().unwrap();
-    let mut parties = Vec::new();
+    let mut component_clients = Vec::new();
     for (domain, daemon) in daemons {
         world.start(daemon.without_tls()).await.unwrap();
         let addr = tap(world.daemon(domain).unwrap().s2s[0], &heard).await;
         world.lead("_xmpp-server", domain, addr);
-        parties.push(world.component(domain).await.unwrap());
+        component_clients.push(world.component(domain).await.unwrap());
     }
-    let [first, friend, stranger] = parties.as_mut_slice() else {
+    let [first, friend, stranger] = component_clients.as_mut_slice() else {
         panic!("there are three")
     };
     let plan = Plan {
         checks: vec![Check::Message],
-        within: SOON,
+        within: TIMEOUT,
         ..Plan::default()
     };
-    let findings = checks::run(first, Other::Party(friend), &plan).await;
+    let findings = checks::run(first, Other::ComponentClient(friend), &plan).await;
     assert!(findings.iter().all(|it| it.outcome.is_ok()), "{findings:?}");
     let grace = Duration::from_millis(100);
-    let findings = checks::refused(first, Other::Party(stranger), &[], SOON, grace).await;
+    let findings =
+        checks::refused(first, Other::ComponentClient(stranger), &[], TIMEOUT, grace).await;
     assert!(findings.iter().all(|it| it.outcome.is_ok()), "{findings:?}");
     let (log, heard) = (log.text(), heard.text());
     assert!(log.contains(&format!("method=\"{mechanism}\"")));

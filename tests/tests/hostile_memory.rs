@@ -11,13 +11,13 @@ use std::{
 
 use s2sd_tests::{
     authoritative::Says,
-    bystander::Bystander,
+    background_traffic::BackgroundTraffic,
     component::attach,
-    neighbour::Neighbour,
+    fake_peer::FakePeer,
     peer::Peer,
-    tls::Identity,
+    tls::TlsIdentity,
     wire::Event,
-    world::{RawServer, SECRET, SOON, World},
+    world::{RawServer, SECRET, TIMEOUT, World},
 };
 use tokio::{
     sync::{Mutex, MutexGuard, watch},
@@ -72,7 +72,7 @@ const ALL: [Leaves; 11] = [
 #[derive(Clone)]
 struct Strangers {
     addr: std::net::SocketAddr,
-    identity: Identity,
+    identity: TlsIdentity,
 }
 
 impl Strangers {
@@ -184,7 +184,7 @@ async fn until_it_waits(mut peer: Peer, text: String) -> (usize, tokio::task::Jo
 }
 
 /// A daemon, and nobody else in this process meanwhile.
-async fn here() -> (World, Bystander, MutexGuard<'static, ()>) {
+async fn here() -> (World, BackgroundTraffic, MutexGuard<'static, ()>) {
     here_with(
         "[limits]\ninbound_per_address = 2000\ndialback = '60s'\n\
          [queue]\nbytes = '2MiB'\n\
@@ -196,22 +196,24 @@ async fn here() -> (World, Bystander, MutexGuard<'static, ()>) {
 }
 
 /// The same with other tables.
-async fn here_with(tables: &str) -> (World, Bystander, MutexGuard<'static, ()>) {
+async fn here_with(tables: &str) -> (World, BackgroundTraffic, MutexGuard<'static, ()>) {
     static ALONE: Mutex<()> = Mutex::const_new(());
     let alone = ALONE.lock().await;
     let mut world = World::new().unwrap();
-    let daemon = Bystander::daemon("here.test")
+    let daemon = BackgroundTraffic::daemon("here.test")
         .and("stuck.here.test")
         .policy("tls = 'optional'\nauth = ['external', 'dialback']")
         .tables(tables);
     world.start(daemon).await.unwrap();
-    let bystander = Bystander::beside(&mut world, "here.test").await.unwrap();
-    (world, bystander, alone)
+    let background_traffic = BackgroundTraffic::beside(&mut world, "here.test")
+        .await
+        .unwrap();
+    (world, background_traffic, alone)
 }
 
 #[tokio::test]
 async fn strangers_leave_nothing_behind_and_cost_little_while_they_stay() {
-    let (mut world, mut bystander, _alone) = here().await;
+    let (mut world, mut background_traffic, _alone) = here().await;
     let _silent = world
         .authoritative("evil.test", Says::Silence, None)
         .await
@@ -224,28 +226,28 @@ async fn strangers_leave_nothing_behind_and_cost_little_while_they_stay() {
     for leaves in ALL {
         strangers.come_and_go(leaves, 100).await;
     }
-    bystander.is_well().await.unwrap();
+    background_traffic.is_well().await.unwrap();
     for leaves in ALL {
         let what = format!("1,000 come and go: {leaves:?}");
         grows_by(&what, 8 * MIB, strangers.come_and_go(leaves, 1000)).await;
-        bystander.is_well().await.unwrap();
+        background_traffic.is_well().await.unwrap();
     }
     for leaves in ALL {
         // Both ends of the connection are in this process.
         let what = format!("200 stay: {leaves:?}");
         let held = grows_by(&what, 200 * 250, strangers.stay(leaves, 200)).await;
-        bystander.is_well().await.unwrap();
+        background_traffic.is_well().await.unwrap();
         drop(held);
     }
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
 async fn what_a_known_peer_or_a_component_does_not_take_is_bounded() {
-    let (mut world, mut bystander, _alone) = here().await;
+    let (mut world, mut background_traffic, _alone) = here().await;
     // A known peer that asks and does not read the answers.
-    let neighbour = Neighbour::at(&mut world, "known.test").await.unwrap();
-    let peer = neighbour.proved(&world, "here.test", "here.test").await;
+    let fake_peer = FakePeer::at(&mut world, "known.test").await.unwrap();
+    let peer = fake_peer.proved(&world, "here.test", "here.test").await;
     // The id comes back in the answer, so answers are as long as questions.
     let question = format!(
         "<db:verify from='known.test' to='x.test' id='{}'>k</db:verify>",
@@ -254,13 +256,15 @@ async fn what_a_known_peer_or_a_component_does_not_take_is_bounded() {
     let asks = until_it_waits(peer.unwrap(), question.repeat(8));
     let (bytes, asking) = grows_by("questions, answers unread", 16 * MIB, asks).await;
     println!("{bytes} bytes of questions were taken");
-    bystander.is_well().await.unwrap();
+    background_traffic.is_well().await.unwrap();
     asking.abort();
 
     // A component that does not read what a peer writes: 2 MiB wait for it.
     let door = world.daemon("here.test").unwrap().components[0];
-    let stuck = attach(door, "stuck.here.test", SECRET, SOON).await.unwrap();
-    let peer = neighbour
+    let stuck = attach(door, "stuck.here.test", SECRET, TIMEOUT)
+        .await
+        .unwrap();
+    let peer = fake_peer
         .proved(&world, "here.test", "stuck.here.test")
         .await;
     let message = format!(
@@ -269,13 +273,13 @@ async fn what_a_known_peer_or_a_component_does_not_take_is_bounded() {
     );
     let writes = until_it_waits(peer.unwrap(), message.repeat(100));
     let (_, writing) = grows_by("messages, unread", 16 * MIB, writes).await;
-    bystander.is_well().await.unwrap();
+    background_traffic.is_well().await.unwrap();
     writing.abort();
     drop(stuck);
 
     // A component that writes to a peer who does not answer: 2 MiB wait, the rest comes back.
     let silent = world.listen("silent.test").await.unwrap();
-    let mut component = attach(door, "here.test", SECRET, SOON).await.unwrap();
+    let mut component = attach(door, "here.test", SECRET, TIMEOUT).await.unwrap();
     let writes = async {
         let message = format!(
             "<message from='here.test' to='silent.test'><body>{}</body></message>",
@@ -291,7 +295,7 @@ async fn what_a_known_peer_or_a_component_does_not_take_is_bounded() {
         assert!(back > 300, "{back} came back");
     };
     grows_by("messages, unsent", 16 * MIB, writes).await;
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
     drop(silent);
 }
 
@@ -326,7 +330,8 @@ async fn crowd(
 
 #[tokio::test]
 async fn bounces_that_the_domains_of_one_registration_do_not_read_have_one_share() {
-    let (mut world, mut bystander, _alone) = here_with("[limits]\nmemory = '32MiB'\n").await;
+    let (mut world, mut background_traffic, _alone) =
+        here_with("[limits]\nmemory = '32MiB'\n").await;
     let names = (0..24).map(|n| format!("n{n}.evil.test"));
     let (_server, crowd) = crowd(&mut world, names).await;
     // The id comes back in the bounce, since no component is there: 16 MB of them are asked for.
@@ -336,17 +341,17 @@ async fn bounces_that_the_domains_of_one_registration_do_not_read_have_one_share
         let message = format!("<message from='{name}' to='stuck.here.test' id='{id}'/>");
         going.spawn(async move {
             // When its share is used up, it is not read from any more.
-            let _ = timeout(SOON, peer.send(message.repeat(80))).await;
+            let _ = timeout(TIMEOUT, peer.send(message.repeat(80))).await;
             peer
         });
     }
     let full = async {
-        let deadline = Instant::now() + SOON * 3;
+        let deadline = Instant::now() + TIMEOUT * 3;
         let (mut has, mut more) = (0, 100);
         while more > 0 {
             has = counted(&world);
             assert!(has < 32 * MIB / 3, "{has} KiB");
-            bystander.is_well().await.unwrap();
+            background_traffic.is_well().await.unwrap();
             more -= i32::from(has > 32 * MIB / 5);
             assert!(Instant::now() < deadline, "{has} KiB");
         }
@@ -354,14 +359,14 @@ async fn bounces_that_the_domains_of_one_registration_do_not_read_have_one_share
     };
     let has = grows_by("bounces, unread", 28 * MIB, full).await;
     println!("{has} KiB are counted");
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
     drop(going);
 }
 
 #[tokio::test]
 async fn half_elements_have_one_share_and_only_so_much_time() {
     let tables = "[limits]\nmemory = '16MiB'\nstanza_time = '5s'\n";
-    let (mut world, mut bystander, _alone) = here_with(tables).await;
+    let (mut world, mut background_traffic, _alone) = here_with(tables).await;
     let names = (0..60).map(|n| format!("n{n}.evil.test"));
     let (_server, crowd) = crowd(&mut world, names).await;
     let before = counted(&world);
@@ -389,32 +394,32 @@ async fn half_elements_have_one_share_and_only_so_much_time() {
                     },
                     None => break,
                 },
-                well = bystander.is_well() => well.unwrap(),
+                well = background_traffic.is_well() => well.unwrap(),
             }
         }
     };
     grows_by("half elements", 24 * MIB, watched).await;
     println!("{full} had no room, {late} no time");
     assert!(full >= 40 && late >= 2, "{full}, {late}");
-    let deadline = Instant::now() + SOON;
+    let deadline = Instant::now() + TIMEOUT;
     while counted(&world) > before {
         assert!(Instant::now() < deadline, "{} KiB", counted(&world));
-        bystander.is_well().await.unwrap();
+        background_traffic.is_well().await.unwrap();
     }
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
 async fn what_a_component_sends_to_dead_domains_has_its_share_and_all_of_it_comes_back() {
     let tables = "[limits]\nmemory = '16MiB'\n[queue]\ngive_up = '3s'\n";
-    let (mut world, bystander, _alone) = here_with(tables).await;
+    let (mut world, background_traffic, _alone) = here_with(tables).await;
     let dead: Vec<String> = (0..40).map(|n| format!("dead{n}.test")).collect();
     let silent = world.listen("silent.test").await.unwrap();
     for name in &dead {
         world.lead("_xmpp-server", name, silent.addr().unwrap());
     }
     let door = world.daemon("here.test").unwrap().components[0];
-    let mut component = attach(door, "here.test", SECRET, SOON).await.unwrap();
+    let mut component = attach(door, "here.test", SECRET, TIMEOUT).await.unwrap();
     let body = "x".repeat(10_000);
     let (mut sent, mut back) = (0, 0);
     let writes = async {
@@ -434,23 +439,23 @@ async fn what_a_component_sends_to_dead_domains_has_its_share_and_all_of_it_come
     };
     grows_by("messages to dead domains", 16 * MIB, writes).await;
     while back < sent {
-        match component.next(SOON).await.unwrap() {
+        match component.next(TIMEOUT).await.unwrap() {
             Event::Element(error) => assert_eq!(error.type_attr().as_deref(), Some("error")),
             other => panic!("{back} of {sent}: {other:?}"),
         }
         back += 1;
     }
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 /// Both ends are in this process, so what the sockets and the tests themselves take is in it too.
 #[tokio::test]
 async fn what_is_counted_is_what_it_costs() {
     let tables = "[limits]\nmemory = '512MiB'\n[queue]\nstanzas = 100000\nbytes = '256MiB'\n";
-    let (mut world, bystander, _alone) = here_with(tables).await;
+    let (mut world, background_traffic, _alone) = here_with(tables).await;
     let _silent = world.listen("silent.test").await.unwrap();
     let door = world.daemon("here.test").unwrap().components[0];
-    let mut component = attach(door, "here.test", SECRET, SOON).await.unwrap();
+    let mut component = attach(door, "here.test", SECRET, TIMEOUT).await.unwrap();
     for (what, count, size) in [
         ("small stanzas", 60_000_i64, 100_i64),
         ("stanzas", 10_000, 3_000),
@@ -468,7 +473,7 @@ async fn what_is_counted_is_what_it_costs() {
             .send("<iq from='here.test' to='here.test' type='get'/>")
             .await
             .unwrap();
-        component.next(SOON * 3).await.unwrap();
+        component.next(TIMEOUT * 3).await.unwrap();
         let (cost, by) = (counted(&world) - cost, resident() - before);
         println!("{count} {what}: {cost} KiB are counted, {by} KiB are there");
         // What earlier tests left behind may be used again, so that less is added than is there.
@@ -476,5 +481,5 @@ async fn what_is_counted_is_what_it_costs() {
         let most = count * (size + 800) / 1024;
         assert!(cost <= most, "{what}: {cost} KiB of {most}");
     }
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }

@@ -10,11 +10,11 @@ use std::{
 };
 
 use s2sd_tests::{
-    bystander::{Bystander, HERE as CALM},
-    neighbour::Neighbour,
+    background_traffic::{BackgroundTraffic, HERE as CALM},
+    fake_peer::FakePeer,
     peer::{Peer, dialback_request},
     wire::Event,
-    world::{SOON, World},
+    world::{TIMEOUT, World},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -27,15 +27,15 @@ use xmpp_stream::{Condition, Writer, ns};
 
 const HERE: &str = "here.test";
 
-async fn here(limits: &str) -> (World, Bystander, SocketAddr) {
+async fn here(limits: &str) -> (World, BackgroundTraffic, SocketAddr) {
     let mut world = World::new().unwrap();
-    let daemon = Bystander::daemon(HERE)
+    let daemon = BackgroundTraffic::daemon(HERE)
         .policy("tls = 'optional'\nauth = ['external', 'dialback']")
         .tables(&format!("[limits]\n{limits}\n"));
     world.start(daemon).await.unwrap();
-    let bystander = Bystander::beside(&mut world, HERE).await.unwrap();
+    let background_traffic = BackgroundTraffic::beside(&mut world, HERE).await.unwrap();
     let addr = world.daemon(HERE).unwrap().s2s[0];
-    (world, bystander, addr)
+    (world, background_traffic, addr)
 }
 
 /// A stream up to its features, from this address; `None`: the daemon closed the connection before a word.
@@ -57,7 +57,7 @@ async fn open(source: [u8; 4], addr: SocketAddr) -> Option<Peer> {
 
 /// A place becomes free soon after its connection is gone.
 async fn open_soon(source: [u8; 4], addr: SocketAddr) -> Peer {
-    let deadline = Instant::now() + SOON;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         if let Some(peer) = open(source, addr).await {
             return peer;
@@ -99,7 +99,7 @@ async fn metrics(world: &World) -> String {
 
 #[tokio::test]
 async fn a_network_has_so_many_from_all_its_addresses() {
-    let (world, mut bystander, addr) = here("inbound_per_address = 4").await;
+    let (world, mut background_traffic, addr) = here("inbound_per_address = 4").await;
     let mut held = Vec::new();
     for host in 0..16 {
         held.push(open([127, 9, 9, 1 + host % 4], addr).await.unwrap());
@@ -108,7 +108,7 @@ async fn a_network_has_so_many_from_all_its_addresses() {
     for host in 0..20 {
         assert!(open([127, 9, 9, 10 + host], addr).await.is_none());
     }
-    bystander.is_well().await.unwrap();
+    background_traffic.is_well().await.unwrap();
     assert!(open([127, 9, 8, 1], addr).await.is_some());
     held.pop();
     held.push(open_soon([127, 9, 9, 77], addr).await);
@@ -124,13 +124,13 @@ async fn a_network_has_so_many_from_all_its_addresses() {
     };
     assert!(line("network-unauthenticated") >= 20, "{text}");
     assert_eq!(line("full"), 0);
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_network_has_so_many_in_all_whatever_they_prove() {
-    let (mut world, bystander, addr) = here("inbound_per_network = 6").await;
-    let neighbour = Neighbour::at(&mut world, "evil.test").await.unwrap();
+    let (mut world, background_traffic, addr) = here("inbound_per_network = 6").await;
+    let fake_peer = FakePeer::at(&mut world, "evil.test").await.unwrap();
     let mut held = Vec::new();
     for host in 1..=6 {
         let mut peer = open([127, 9, 9, host], addr).await.unwrap();
@@ -139,14 +139,14 @@ async fn a_network_has_so_many_in_all_whatever_they_prove() {
     }
     assert!(open([127, 9, 9, 200], addr).await.is_none());
     assert!(open([127, 9, 8, 1], addr).await.is_some());
-    drop(neighbour);
-    bystander.was_well().await.unwrap();
+    drop(fake_peer);
+    background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_domain_has_so_many_streams_and_one_more_is_told() {
-    let (mut world, bystander, addr) = here("inbound_per_domain = 3").await;
-    let neighbour = Neighbour::at(&mut world, "evil.test").await.unwrap();
+    let (mut world, background_traffic, addr) = here("inbound_per_domain = 3").await;
+    let fake_peer = FakePeer::at(&mut world, "evil.test").await.unwrap();
     let mut held = Vec::new();
     for network in 1..=3 {
         let mut peer = open([127, network, 0, 1], addr).await.unwrap();
@@ -186,7 +186,7 @@ async fn a_domain_has_so_many_streams_and_one_more_is_told() {
         peer.expect_nothing(Duration::ZERO).await.unwrap();
     }
     held.pop();
-    let deadline = Instant::now() + SOON;
+    let deadline = Instant::now() + TIMEOUT;
     let mut failed = 0;
     while prove(&mut more).await != Verdict::Valid {
         assert!(Instant::now() < deadline, "no place becomes free");
@@ -196,22 +196,22 @@ async fn a_domain_has_so_many_streams_and_one_more_is_told() {
             more = open_soon([127, 4, 0, 1], addr).await;
         }
     }
-    drop(neighbour);
-    bystander.was_well().await.unwrap();
+    drop(fake_peer);
+    background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_stream_that_is_silent_gives_way_to_a_new_one_of_its_domain() {
     // Silent is who says nothing for half a second.
-    let (mut world, bystander, addr) = here("inbound_per_domain = 3\nidle = '30s'").await;
-    let neighbour = Neighbour::at(&mut world, "evil.test").await.unwrap();
+    let (mut world, background_traffic, addr) = here("inbound_per_domain = 3\nidle = '30s'").await;
+    let fake_peer = FakePeer::at(&mut world, "evil.test").await.unwrap();
     let mut held = Vec::new();
     for _ in 0..3 {
         let mut peer = open([127, 1, 0, 1], addr).await.unwrap();
         assert_eq!(prove(&mut peer).await, Verdict::Valid);
         held.push(peer);
     }
-    let deadline = Instant::now() + SOON;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         // The first says nothing, the others keep talking.
         for peer in &mut held[1..] {
@@ -226,14 +226,14 @@ async fn a_stream_that_is_silent_gives_way_to_a_new_one_of_its_domain() {
     }
     let error = held[0].expect_stream_error().await.unwrap();
     assert_eq!(error.condition, Condition::ResourceConstraint);
-    drop(neighbour);
-    bystander.was_well().await.unwrap();
+    drop(fake_peer);
+    background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
 async fn the_last_places_are_for_hosts_that_authenticated_lately() {
     // Two are kept. One is the bystander's peer, which authenticated from 127.0.0.1.
-    let (_world, bystander, addr) = here("inbound = 16").await;
+    let (_world, background_traffic, addr) = here("inbound = 16").await;
     let mut held = Vec::new();
     for network in 1..=13 {
         held.push(open([127, network, 0, 1], addr).await.unwrap());
@@ -245,13 +245,13 @@ async fn the_last_places_are_for_hosts_that_authenticated_lately() {
     held.push(open([127, 0, 0, 1], addr).await.unwrap());
     held.push(open([127, 0, 0, 1], addr).await.unwrap());
     assert!(open([127, 0, 0, 1], addr).await.is_none());
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
 async fn who_proves_something_in_clear_and_begins_tls_is_a_stranger_again() {
-    let (mut world, bystander, addr) = here("inbound_per_address = 4").await;
-    let neighbour = Neighbour::at(&mut world, "evil.test").await.unwrap();
+    let (mut world, background_traffic, addr) = here("inbound_per_address = 4").await;
+    let fake_peer = FakePeer::at(&mut world, "evil.test").await.unwrap();
     let mut proved = Vec::new();
     for _ in 0..4 {
         let mut peer = open([127, 1, 0, 1], addr).await.unwrap();
@@ -273,7 +273,7 @@ async fn who_proves_something_in_clear_and_begins_tls_is_a_stranger_again() {
     strangers.pop();
     let stranger = open_soon([127, 1, 0, 1], addr).await;
     drop(stranger);
-    let deadline = Instant::now() + SOON;
+    let deadline = Instant::now() + TIMEOUT;
     let mut within = loop {
         let mut peer = proved.pop().unwrap();
         if peer.starttls(HERE, None).await.is_ok() {
@@ -283,14 +283,14 @@ async fn who_proves_something_in_clear_and_begins_tls_is_a_stranger_again() {
     };
     assert!(open([127, 1, 0, 1], addr).await.is_none());
     within.open("evil.test", HERE).await.unwrap();
-    drop(neighbour);
-    bystander.was_well().await.unwrap();
+    drop(fake_peer);
+    background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_thousand_refused_connections_are_one_line() {
     let log = log::log();
-    let (_world, bystander, addr) = here("inbound_per_address = 1").await;
+    let (_world, background_traffic, addr) = here("inbound_per_address = 1").await;
     let _held = open([127, 3, 3, 1], addr).await.unwrap();
     for _ in 0..1000 {
         let source = Ipv4Addr::new(127, 3, 3, 1);
@@ -301,5 +301,5 @@ async fn a_thousand_refused_connections_are_one_line() {
     assert!(line.contains("last=127.3.3.1"), "{line}");
     let lines = log.lines(&["WARN", "connections refused", "last=127.3.3.1"]);
     assert!(lines.len() <= 2, "{lines:?}");
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }

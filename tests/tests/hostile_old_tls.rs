@@ -13,10 +13,10 @@ use std::{
 
 use s2sd::demo::ca::{Issued, Leaf};
 use s2sd_tests::{
-    bystander::Bystander,
+    background_traffic::BackgroundTraffic,
     peer::Peer,
     wire::Event,
-    world::{Daemon, RawServer, SOON, World},
+    world::{Daemon, RawServer, TIMEOUT, World},
 };
 use xmpp_stream::{Condition, DialbackFeature, Features, StanzaKind, ns};
 
@@ -117,12 +117,12 @@ async fn here(daemon: Daemon) -> World {
 }
 
 fn daemon() -> Daemon {
-    Bystander::daemon("here.test").policy("auth = ['external', 'dialback']")
+    BackgroundTraffic::daemon("here.test").policy("auth = ['external', 'dialback']")
 }
 
 /// Says who it is in clear, and makes TLS.
 async fn encrypted(old: &Old, from: &str) -> Peer {
-    let mut peer = Peer::connect(old.addr).await.unwrap().with_patience(SOON);
+    let mut peer = Peer::connect(old.addr).await.unwrap().with_timeout(TIMEOUT);
     peer.open(from, "here.test").await.unwrap();
     peer.send("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")
         .await
@@ -190,7 +190,10 @@ async fn whom_we_call_needs_the_extended_master_secret() {
     };
     let message = "<message from='here.test' to='strict.test' id='1'/>";
     component.send(message).await.unwrap();
-    let back = component.expect("an error", SOON, |_| true).await.unwrap();
+    let back = component
+        .expect("an error", TIMEOUT, |_| true)
+        .await
+        .unwrap();
     let text = String::from_utf8_lossy(back.bytes()).into_owned();
     assert!(text.contains("name='tls'"), "{text}");
     assert!(text.contains("`require_ems` is true"), "{text}");

@@ -5,10 +5,10 @@
 use std::{net::Ipv4Addr, time::Instant};
 
 use s2sd_tests::{
-    attacked,
+    attack_setup,
     peer::Peer,
     wire::Event,
-    world::{SOON, World},
+    world::{TIMEOUT, World},
 };
 use tokio::task::{JoinSet, yield_now};
 use xmpp_sasl::{ClientCredentials, ClientInput, ClientStep, Password, Random, wire::Nonza};
@@ -53,7 +53,7 @@ async fn open(world: &World, source: Ipv4Addr) -> Peer {
     let door = world.daemon("here.test").unwrap().s2s[0];
     let mut peer = Peer::connect_from(source, door).await.unwrap();
     peer.open("a.test", "here.test").await.unwrap();
-    peer.with_patience(SOON * 6)
+    peer.with_timeout(TIMEOUT * 6)
 }
 
 async fn challenged(peer: &mut Peer) {
@@ -69,8 +69,8 @@ async fn challenged(peer: &mut Peer) {
 
 #[tokio::test]
 async fn a_crowd_of_passwords_of_one_network_delays_no_other() {
-    let daemon = attacked::daemon().tables(TABLES);
-    let (world, _bystander, _component) = attacked::start(daemon).await.unwrap();
+    let daemon = attack_setup::daemon().tables(TABLES);
+    let (world, _background_traffic, _component) = attack_setup::start(daemon).await.unwrap();
     let mut innocent = open(&world, Ipv4Addr::new(127, 8, 8, 8)).await;
     let mut crowd = Vec::new();
     for number in 0..CROWD {

@@ -13,13 +13,13 @@ use std::{
 };
 
 use s2sd_tests::{
-    attacked::{self, message},
+    attack_setup::{self, message},
     authoritative::Says,
-    neighbour::Neighbour,
-    party::Party,
+    component_client::ComponentClient,
+    fake_peer::FakePeer,
     peer::{Peer, dialback_request},
     wire::{Event, Wire},
-    world::{Daemon, RawServer, SOON, World},
+    world::{Daemon, RawServer, TIMEOUT, World},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -121,7 +121,7 @@ fn everybody(server: RawServer) -> (mpsc::UnboundedReceiver<Peer>, Arc<AtomicUsi
 }
 
 async fn next(connections: &mut mpsc::UnboundedReceiver<Peer>) -> Peer {
-    timeout(SOON, connections.recv()).await.unwrap().unwrap()
+    timeout(TIMEOUT, connections.recv()).await.unwrap().unwrap()
 }
 
 /// A number of the daemon's `/metrics`.
@@ -132,7 +132,7 @@ async fn metric(world: &World, name: &str) -> usize {
         .await
         .unwrap();
     let mut text = String::new();
-    let read = timeout(SOON, tcp.read_to_string(&mut text)).await;
+    let read = timeout(TIMEOUT, tcp.read_to_string(&mut text)).await;
     read.unwrap().unwrap();
     let value = text
         .lines()
@@ -147,21 +147,21 @@ async fn metric(world: &World, name: &str) -> usize {
 async fn until(what: &str, mut is: impl AsyncFnMut() -> bool) {
     let began = Instant::now();
     while !is().await {
-        assert!(began.elapsed() < SOON, "{what}");
+        assert!(began.elapsed() < TIMEOUT, "{what}");
         tokio::task::yield_now().await;
     }
 }
 
 #[tokio::test]
 async fn thirty_keys_for_one_domain_make_one_connection() {
-    let daemon = attacked::daemon()
+    let daemon = attack_setup::daemon()
         .policy(POLICY)
         .tables(&format!("{PATIENT}inbound_per_domain = 40\n"));
-    let (mut world, bystander, _component) = attacked::start(daemon).await.unwrap();
+    let (mut world, background_traffic, _component) = attack_setup::start(daemon).await.unwrap();
     let (mut connections, count) = everybody(world.listen("evil.test").await.unwrap());
     let mut peers = Vec::new();
     for _ in 0..30 {
-        let mut peer = attacked::open(&world).await.unwrap();
+        let mut peer = attack_setup::open(&world).await.unwrap();
         peer.send(dialback_request("evil.test", "here.test", "key"))
             .await
             .unwrap();
@@ -183,16 +183,16 @@ async fn thirty_keys_for_one_domain_make_one_connection() {
     there.expect_end().await.unwrap();
     assert_eq!(count.load(Ordering::Acquire), 1);
     assert_eq!(metric(&world, "s2sd_questions").await, 0);
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
 async fn each_answer_on_a_shared_stream_is_for_its_own_key_in_any_order() {
-    let daemon = attacked::daemon()
+    let daemon = attack_setup::daemon()
         .and("two.test")
         .policy(POLICY)
         .tables(PATIENT);
-    let (mut world, bystander, _component) = attacked::start(daemon).await.unwrap();
+    let (mut world, background_traffic, _component) = attack_setup::start(daemon).await.unwrap();
     let (mut connections, count) = everybody(world.listen("evil.test").await.unwrap());
     let item_not_found = DialbackError::new(ErrorCondition::ItemNotFound);
     let mut peers = HashMap::new();
@@ -202,7 +202,7 @@ async fn each_answer_on_a_shared_stream_is_for_its_own_key_in_any_order() {
         ("unknown", "here.test"),
         ("other", "two.test"),
     ] {
-        let mut peer = attacked::open(&world).await.unwrap();
+        let mut peer = attack_setup::open(&world).await.unwrap();
         peer.send(dialback_request("evil.test", to, key))
             .await
             .unwrap();
@@ -231,13 +231,13 @@ async fn each_answer_on_a_shared_stream_is_for_its_own_key_in_any_order() {
         assert_eq!(result(&mut peer).await.kind, want, "{key}");
     }
     assert_eq!(count.load(Ordering::Acquire), 1);
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_stream_that_ends_fails_every_key_that_waits_on_it_at_once() {
-    let daemon = attacked::daemon().policy(POLICY).tables(PATIENT);
-    let (mut world, bystander, _component) = attacked::start(daemon).await.unwrap();
+    let daemon = attack_setup::daemon().policy(POLICY).tables(PATIENT);
+    let (mut world, background_traffic, _component) = attack_setup::start(daemon).await.unwrap();
     let (mut connections, _) = everybody(world.listen("evil.test").await.unwrap());
     let invalid_id = "<stream:error><invalid-id xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>\
                       </stream:error></stream:stream>";
@@ -245,7 +245,7 @@ async fn a_stream_that_ends_fails_every_key_that_waits_on_it_at_once() {
     for last_words in ["", "</stream:stream>", invalid_id, "no XML"] {
         let mut peers = Vec::new();
         for _ in 0..5 {
-            let mut peer = attacked::open(&world).await.unwrap();
+            let mut peer = attack_setup::open(&world).await.unwrap();
             peer.send(dialback_request("evil.test", "here.test", "key"))
                 .await
                 .unwrap();
@@ -262,23 +262,23 @@ async fn a_stream_that_ends_fails_every_key_that_waits_on_it_at_once() {
             let told = result(peer).await;
             assert_eq!(told.condition, "remote-server-timeout", "{last_words}");
             peer.send(message("evil.test", "forged")).await.unwrap();
-            attacked::is_refused(peer, Condition::NotAuthorized)
+            attack_setup::is_refused(peer, Condition::NotAuthorized)
                 .await
                 .unwrap();
         }
     }
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 /// XEP-0220 §2.1.2: the answer to a key whose stream is gone is dropped silently.
 #[tokio::test]
 async fn who_leaves_does_not_disturb_who_waits_on_the_same_stream() {
-    let daemon = attacked::daemon().policy(POLICY).tables(PATIENT);
-    let (mut world, bystander, _component) = attacked::start(daemon).await.unwrap();
+    let daemon = attack_setup::daemon().policy(POLICY).tables(PATIENT);
+    let (mut world, background_traffic, _component) = attack_setup::start(daemon).await.unwrap();
     let (mut connections, count) = everybody(world.listen("evil.test").await.unwrap());
     let mut peers = Vec::new();
     for key in ["gone", "stays"] {
-        let mut peer = attacked::open(&world).await.unwrap();
+        let mut peer = attack_setup::open(&world).await.unwrap();
         peer.send(dialback_request("evil.test", "here.test", key))
             .await
             .unwrap();
@@ -298,15 +298,15 @@ async fn who_leaves_does_not_disturb_who_waits_on_the_same_stream() {
     assert_eq!(result(&mut peers[0]).await.kind, "valid");
     there.expect_end().await.unwrap();
     assert_eq!(count.load(Ordering::Acquire), 1);
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_question_ends_while_its_stream_says_its_last_words() {
-    let daemon = attacked::daemon().policy(POLICY).tables(PATIENT);
-    let (mut world, bystander, _component) = attacked::start(daemon).await.unwrap();
+    let daemon = attack_setup::daemon().policy(POLICY).tables(PATIENT);
+    let (mut world, background_traffic, _component) = attack_setup::start(daemon).await.unwrap();
     let (mut connections, _) = everybody(world.listen("evil.test").await.unwrap());
-    let mut peer = attacked::open(&world).await.unwrap();
+    let mut peer = attack_setup::open(&world).await.unwrap();
     peer.send(dialback_request("evil.test", "here.test", "key"))
         .await
         .unwrap();
@@ -325,19 +325,19 @@ async fn a_question_ends_while_its_stream_says_its_last_words() {
     }
     assert!(began.elapsed() < Duration::from_secs(4), "{began:?}");
     drop(peer);
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_stream_that_proved_nothing_has_four_keys_under_way_and_goes_on() {
-    let daemon = attacked::daemon().policy(POLICY).tables(PATIENT);
-    let (mut world, bystander, mut component) = attacked::start(daemon).await.unwrap();
+    let daemon = attack_setup::daemon().policy(POLICY).tables(PATIENT);
+    let (mut world, background_traffic, mut component) = attack_setup::start(daemon).await.unwrap();
     let mut silent = Vec::new();
     for number in 0..10 {
         let server = world.listen(&format!("d{number}.test")).await.unwrap();
         silent.push(everybody(server));
     }
-    let mut peer = attacked::open(&world).await.unwrap();
+    let mut peer = attack_setup::open(&world).await.unwrap();
     let key = |number| dialback_request(&format!("d{number}.test"), "here.test", "key");
     for number in 0..10 {
         peer.send(key(number)).await.unwrap();
@@ -354,7 +354,9 @@ async fn a_stream_that_proved_nothing_has_four_keys_under_way_and_goes_on() {
     answer(&mut there, asked, Verdict::Valid).await;
     assert_eq!(result(&mut peer).await.kind, "valid");
     peer.send(message("d2.test", "proved")).await.unwrap();
-    attacked::arrives(&mut component, "proved").await.unwrap();
+    attack_setup::arrives(&mut component, "proved")
+        .await
+        .unwrap();
     // and then there is room for more.
     for number in 4..10 {
         peer.send(key(number)).await.unwrap();
@@ -372,21 +374,21 @@ async fn a_stream_that_proved_nothing_has_four_keys_under_way_and_goes_on() {
         metric(&world, "s2sd_questions").await == 0
     })
     .await;
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_network_has_so_many_keys_under_way_and_others_have_theirs() {
-    let daemon = attacked::daemon().policy(POLICY).tables(&format!(
+    let daemon = attack_setup::daemon().policy(POLICY).tables(&format!(
         "{PATIENT}questions = 40\nquestions_per_network = 6\n"
     ));
-    let (mut world, bystander, _component) = attacked::start(daemon).await.unwrap();
+    let (mut world, background_traffic, _component) = attack_setup::start(daemon).await.unwrap();
     let mute = world.listen("mute.test").await.unwrap();
     let addr = mute.addr().unwrap();
     for number in 0..30 {
         world.lead("_xmpp-server", &format!("d{number}.test"), addr);
     }
-    let good = Neighbour::at(&mut world, "good.test").await.unwrap();
+    let good = FakePeer::at(&mut world, "good.test").await.unwrap();
     let mut domains = 0..;
     let mut attack = async |address: [u8; 4], keys: usize| {
         let mut peer = open_from(&world, address, "evil.test").await;
@@ -419,17 +421,17 @@ async fn a_network_has_so_many_keys_under_way_and_others_have_theirs() {
     let verdict = innocent.dialback("good.test", "here.test", "key").await;
     assert_eq!(verdict.unwrap(), "valid");
     drop(good);
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 /// The server accepts, and closes before it says a word.
 #[tokio::test]
 async fn a_server_that_is_not_reached_is_not_tried_again_for_each_key() {
-    let daemon = attacked::daemon()
+    let daemon = attack_setup::daemon()
         .and("two.test")
         .policy(POLICY)
         .tables(PATIENT);
-    let (mut world, bystander, _component) = attacked::start(daemon).await.unwrap();
+    let (mut world, background_traffic, _component) = attack_setup::start(daemon).await.unwrap();
     let server = world.listen("evil.test").await.unwrap();
     let count = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&count);
@@ -440,7 +442,7 @@ async fn a_server_that_is_not_reached_is_not_tried_again_for_each_key() {
         }
     }));
     for _ in 0..20 {
-        let mut peer = attacked::open(&world).await.unwrap();
+        let mut peer = attack_setup::open(&world).await.unwrap();
         peer.send(dialback_request("evil.test", "here.test", "key"))
             .await
             .unwrap();
@@ -450,24 +452,24 @@ async fn a_server_that_is_not_reached_is_not_tried_again_for_each_key() {
     assert!(count.load(Ordering::Acquire) <= 5, "{count:?}");
     // It might be that it does not like this domain of ours, so for another it is asked.
     let before = count.load(Ordering::Acquire);
-    let mut peer = attacked::open(&world).await.unwrap();
+    let mut peer = attack_setup::open(&world).await.unwrap();
     peer.send(dialback_request("evil.test", "two.test", "key"))
         .await
         .unwrap();
     assert_eq!(result(&mut peer).await.condition, "remote-server-timeout");
     assert_eq!(count.load(Ordering::Acquire), before + 1);
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_key_that_is_longer_than_any_is_not_sent_to_anybody() {
-    let daemon = attacked::daemon().policy(POLICY).tables(PATIENT);
-    let (mut world, bystander, _component) = attacked::start(daemon).await.unwrap();
+    let daemon = attack_setup::daemon().policy(POLICY).tables(PATIENT);
+    let (mut world, background_traffic, _component) = attack_setup::start(daemon).await.unwrap();
     let evil = world
         .authoritative("evil.test", Says::Valid, None)
         .await
         .unwrap();
-    let mut peer = attacked::open(&world).await.unwrap();
+    let mut peer = attack_setup::open(&world).await.unwrap();
     for (length, kind, condition) in [(1025, "error", "not-acceptable"), (1024, "valid", "")] {
         let key = "k".repeat(length);
         peer.send(dialback_request("evil.test", "here.test", &key))
@@ -480,7 +482,7 @@ async fn a_key_that_is_longer_than_any_is_not_sent_to_anybody() {
         );
     }
     assert_eq!(evil.asked().len(), 1);
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 /// A task that ends with the test.
@@ -494,7 +496,7 @@ impl Drop for Task {
 
 /// A daemon with few descriptors.
 fn poor(descriptors: usize) -> Daemon {
-    attacked::daemon()
+    attack_setup::daemon()
         .policy(POLICY)
         .tables(&format!("{PATIENT}descriptors = {descriptors}\n"))
 }
@@ -517,12 +519,12 @@ async fn crowd(world: &World, connections: usize) -> Vec<Peer> {
 }
 
 /// A peer from elsewhere gets in, its dialback is verified, and what our component sends arrives.
-async fn others_do_not_notice(world: &World, mut good: Neighbour, component: &mut Party) {
+async fn others_do_not_notice(world: &World, mut good: FakePeer, component: &mut ComponentClient) {
     let mut innocent = open_from(world, [127, 2, 0, 1], "good.test").await;
     let verdict = innocent.dialback("good.test", "here.test", "key").await;
     assert_eq!(verdict.unwrap(), "valid");
     innocent.send(message("good.test", "in")).await.unwrap();
-    attacked::arrives(component, "in").await.unwrap();
+    attack_setup::arrives(component, "in").await.unwrap();
     component
         .send("<message from='here.test' to='good.test' id='out'/>")
         .await
@@ -533,8 +535,9 @@ async fn others_do_not_notice(world: &World, mut good: Neighbour, component: &mu
 
 #[tokio::test]
 async fn keys_for_a_silent_port_leave_descriptors_to_everybody_else() {
-    let (mut world, bystander, mut component) = attacked::start(poor(512)).await.unwrap();
-    let good = Neighbour::at(&mut world, "good.test").await.unwrap();
+    let (mut world, background_traffic, mut component) =
+        attack_setup::start(poor(512)).await.unwrap();
+    let good = FakePeer::at(&mut world, "good.test").await.unwrap();
     // It takes every connection, holds it, and says nothing.
     let mute = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let port = mute.local_addr().unwrap().port();
@@ -565,7 +568,7 @@ async fn keys_for_a_silent_port_leave_descriptors_to_everybody_else() {
         "{count} connections to the silent port"
     );
     drop((peers, held));
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 fn everybody_at(listener: TcpListener) -> (mpsc::UnboundedReceiver<TcpStream>, Arc<AtomicUsize>) {
@@ -585,8 +588,9 @@ fn everybody_at(listener: TcpListener) -> (mpsc::UnboundedReceiver<TcpStream>, A
 
 #[tokio::test]
 async fn keys_of_domains_whose_dns_is_silent_leave_look_ups_to_everybody_else() {
-    let (mut world, bystander, mut component) = attacked::start(poor(512)).await.unwrap();
-    let good = Neighbour::at(&mut world, "good.test").await.unwrap();
+    let (mut world, background_traffic, mut component) =
+        attack_setup::start(poor(512)).await.unwrap();
+    let good = FakePeer::at(&mut world, "good.test").await.unwrap();
     world.change_zone(|zone| {
         let names = (0..40).flat_map(|c| (0..31).map(move |d| format!("d{d}.c{c}.evil.test")));
         names.fold(zone, |zone, name| {
@@ -605,15 +609,16 @@ async fn keys_of_domains_whose_dns_is_silent_leave_look_ups_to_everybody_else() 
     let questions = metric(&world, "s2sd_descriptors{share=\"questions\"}").await;
     assert!(questions <= 64, "{questions} descriptors");
     drop(peers);
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 /// Five eighths of what is not kept back are for servers that connect: 20 of 64, of which one is refused with, and two are
 /// for hosts that are known.
 #[tokio::test]
 async fn when_descriptors_run_out_our_own_goes_on_and_who_leaves_makes_room() {
-    let (mut world, mut bystander, mut component) = attacked::start(poor(64)).await.unwrap();
-    let mut good = Neighbour::at(&mut world, "good.test").await.unwrap();
+    let (mut world, mut background_traffic, mut component) =
+        attack_setup::start(poor(64)).await.unwrap();
+    let mut good = FakePeer::at(&mut world, "good.test").await.unwrap();
     let mut all = Vec::new();
     for site in 0..30 {
         all.extend(enter(&world, [127, 10 + site, 0, 1]).await);
@@ -631,8 +636,8 @@ async fn when_descriptors_run_out_our_own_goes_on_and_who_leaves_makes_room() {
         good.next().await.unwrap().stanza.id().as_deref(),
         Some("out")
     );
-    bystander.is_well().await.unwrap();
-    drop(world.component(s2sd_tests::bystander::HERE).await);
+    background_traffic.is_well().await.unwrap();
+    drop(world.component(s2sd_tests::background_traffic::HERE).await);
     all.truncate(8);
     until("there is room", async || {
         enter(&world, [127, 100, 0, 1]).await.is_some()
@@ -651,10 +656,10 @@ async fn enter(world: &World, address: [u8; 4]) -> Option<Peer> {
 
 #[tokio::test]
 async fn a_stranger_hears_a_condition_and_one_sentence_of_what_its_key_made_us_do() {
-    let daemon = attacked::daemon()
+    let daemon = attack_setup::daemon()
         .policy("tls = 'required'\nauth = ['external', 'dialback']\nverify = 'dialback'")
         .tables("[limits]\ndialback = '1s'\n");
-    let (mut world, bystander, _component) = attacked::start(daemon).await.unwrap();
+    let (mut world, background_traffic, _component) = attack_setup::start(daemon).await.unwrap();
     drop(world.listen("closed.test").await.unwrap());
     world.change_zone(|zone| {
         zone.service_absent("_xmpp-server._tcp.absent.test")
@@ -697,5 +702,5 @@ async fn a_stranger_hears_a_condition_and_one_sentence_of_what_its_key_made_us_d
             assert_eq!(said, (condition, text), "{domain}");
         }
     }
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }

@@ -2,9 +2,9 @@
 #![allow(clippy::unwrap_used)]
 
 use s2sd_tests::{
-    attacked::{self, arrives, is_refused, message},
-    bystander::Bystander,
-    party::Party,
+    attack_setup::{self, arrives, is_refused, message},
+    background_traffic::BackgroundTraffic,
+    component_client::ComponentClient,
     peer::{Peer, initial_header},
     world::World,
 };
@@ -27,10 +27,10 @@ const TABLES: &str = "\
     accept = { username = 'user-v', password = 'pass-v' }\n\
     credentials = { username = 'x', password = 'x' }\n";
 
-async fn here() -> (World, Bystander, Party) {
+async fn here() -> (World, BackgroundTraffic, ComponentClient) {
     let policy = "tls = 'optional'\nauth = ['external', 'dialback']";
-    let daemon = attacked::daemon().policy(policy).tables(TABLES);
-    attacked::start(daemon).await.unwrap()
+    let daemon = attack_setup::daemon().policy(policy).tables(TABLES);
+    attack_setup::start(daemon).await.unwrap()
 }
 
 fn credentials(username: &str, password: &str) -> ClientCredentials {
@@ -55,7 +55,7 @@ async fn open(world: &World, from: Option<&str>) -> Peer {
 /// The whole exchange. `Ok`: success, and the stream is new.
 async fn log_in(peer: &mut Peer, credentials: &ClientCredentials) -> Result<(), Failure> {
     let client = xmpp_sasl::client("DIGEST-MD5", credentials).unwrap();
-    attacked::log_in(peer, client).await.unwrap()
+    attack_setup::log_in(peer, client).await.unwrap()
 }
 
 async fn reopen(peer: &mut Peer, from: Option<&str>) {
@@ -66,7 +66,7 @@ async fn reopen(peer: &mut Peer, from: Option<&str>) {
 
 #[tokio::test]
 async fn a_password_proves_the_peer_whose_it_is_and_no_other() {
-    let (world, bystander, mut component) = here().await;
+    let (world, background_traffic, mut component) = here().await;
     for from in [None, Some("a.test")] {
         let mut peer = open(&world, from).await;
         log_in(&mut peer, &credentials("user-a", "pass-a"))
@@ -120,12 +120,12 @@ async fn a_password_proves_the_peer_whose_it_is_and_no_other() {
             peer.expect_end().await.unwrap();
         }
     }
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
 async fn the_new_stream_is_that_of_whom_the_password_proved() {
-    let (world, bystander, _component) = here().await;
+    let (world, background_traffic, _component) = here().await;
     for from in [None, Some("a.test")] {
         let mut peer = open(&world, from).await;
         log_in(&mut peer, &credentials("user-a", "pass-a"))
@@ -146,12 +146,12 @@ async fn the_new_stream_is_that_of_whom_the_password_proved() {
         .unwrap();
     peer.expect_header().await.unwrap();
     is_refused(&mut peer, Condition::HostUnknown).await.unwrap();
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_response_is_good_once_for_the_challenge_it_answers() {
-    let (world, bystander, mut component) = here().await;
+    let (world, background_traffic, mut component) = here().await;
     // Somebody listened to a whole exchange.
     let mut peer = open(&world, Some("a.test")).await;
     log_in(&mut peer, &credentials("user-a", "pass-a"))
@@ -189,12 +189,12 @@ async fn a_response_is_good_once_for_the_challenge_it_answers() {
     reopen(&mut peer, Some("a.test")).await;
     peer.send(message("a.test", "the first")).await.unwrap();
     arrives(&mut component, "the first").await.unwrap();
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
 async fn guessing_ends_after_a_few_attempts() {
-    let (world, bystander, _component) = here().await;
+    let (world, background_traffic, _component) = here().await;
     let mut peer = open(&world, Some("a.test")).await;
     for attempt in 0..4 {
         let guess = credentials("user-a", &format!("guess {attempt}"));
@@ -212,13 +212,13 @@ async fn guessing_ends_after_a_few_attempts() {
         .await
         .unwrap();
     reopen(&mut peer, Some("a.test")).await;
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 /// SCRAM looks a username up before anything is proved. Whose it is must not outlive the exchange.
 #[tokio::test]
 async fn a_name_that_was_only_named_is_no_name_for_the_next_mechanism() {
-    let (world, bystander, mut component) = here().await;
+    let (world, background_traffic, mut component) = here().await;
     let evil = world.identity("evil.test");
     let external = |authzid: &str| {
         format!(
@@ -261,5 +261,5 @@ async fn a_name_that_was_only_named_is_no_name_for_the_next_mechanism() {
         peer.send(message("victim.test", "forged")).await.unwrap();
         is_refused(&mut peer, Condition::InvalidFrom).await.unwrap();
     }
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }

@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 
 use s2sd_tests::{
     component::attach,
-    neighbour::Neighbour,
+    fake_peer::FakePeer,
     wire::Event,
-    world::{Daemon, SECRET, SOON, World},
+    world::{Daemon, SECRET, TIMEOUT, World},
 };
 use xmpp_stream::{Element, ns};
 
@@ -49,12 +49,18 @@ async fn what_waits_for_unreachable_domains_comes_back_before_the_component_is_l
         .send("<message from='here.test' to='here.test' id='last'/>")
         .await
         .unwrap();
-    let first = component.expect("anything", SOON, |_| true).await.unwrap();
+    let first = component
+        .expect("anything", TIMEOUT, |_| true)
+        .await
+        .unwrap();
     assert_eq!(id(&first), "last", "nothing came back yet");
     world.stop("here.test").await.unwrap();
     let mut back = BTreeSet::new();
     for _ in 0..ALL {
-        let bounce = component.expect("a bounce", SOON, |_| true).await.unwrap();
+        let bounce = component
+            .expect("a bounce", TIMEOUT, |_| true)
+            .await
+            .unwrap();
         assert_eq!(bounce.type_attr().as_deref(), Some("error"), "{bounce:?}");
         assert!(back.insert(id(&bounce)), "twice: {bounce:?}");
     }
@@ -73,8 +79,8 @@ async fn what_a_peer_has_on_the_way_when_we_stop_arrives() {
     const ALL: usize = 206;
     let mut world = World::new().unwrap();
     world.start(daemon("")).await.unwrap();
-    let neighbour = Neighbour::at(&mut world, "far.test").await.unwrap();
-    let mut peer = neighbour
+    let fake_peer = FakePeer::at(&mut world, "far.test").await.unwrap();
+    let mut peer = fake_peer
         .proved(&world, "here.test", "here.test")
         .await
         .unwrap();
@@ -103,7 +109,10 @@ async fn what_a_peer_has_on_the_way_when_we_stop_arrives() {
     let (stopped, ()) = tokio::join!(world.stop("here.test"), peer_goes_on);
     stopped.unwrap();
     for number in 0..ALL {
-        let got = component.expect("a message", SOON, |_| true).await.unwrap();
+        let got = component
+            .expect("a message", TIMEOUT, |_| true)
+            .await
+            .unwrap();
         assert_eq!(id(&got), number.to_string());
     }
     let end = format!("{:#}", component.ended().await);
@@ -117,8 +126,8 @@ async fn a_peer_that_never_ends_its_stream_holds_up_nothing() {
         .start(daemon("[limits]\ndrain = '2s'\n"))
         .await
         .unwrap();
-    let neighbour = Neighbour::at(&mut world, "far.test").await.unwrap();
-    let mut peer = neighbour
+    let fake_peer = FakePeer::at(&mut world, "far.test").await.unwrap();
+    let mut peer = fake_peer
         .proved(&world, "here.test", "here.test")
         .await
         .unwrap();
@@ -132,7 +141,7 @@ async fn a_peer_that_never_ends_its_stream_holds_up_nothing() {
         }
     };
     let both = async { tokio::join!(world.stop("here.test"), chatter).0.unwrap() };
-    tokio::time::timeout(SOON, both)
+    tokio::time::timeout(TIMEOUT, both)
         .await
         .expect("stopping takes too long");
     let end = format!("{:#}", component.ended().await);
@@ -147,16 +156,19 @@ async fn what_a_component_sends_when_nothing_can_become_of_it_is_counted() {
     let mut world = World::new().unwrap();
     world.start(daemon("")).await.unwrap();
     let door = world.daemon("here.test").unwrap().components[0];
-    let mut component = attach(door, "here.test", SECRET, SOON).await.unwrap();
+    let mut component = attach(door, "here.test", SECRET, TIMEOUT).await.unwrap();
     let goes_on = async {
-        let Event::Element(error) = component.next(SOON).await.unwrap() else {
+        let Event::Element(error) = component.next(TIMEOUT).await.unwrap() else {
             panic!("no stream error");
         };
         assert!(error.is(ns::STREAMS, "error"), "{error:?}");
         let late = "<message from='here.test' to='far.test'/>".repeat(ALL);
         component.send(late + "</stream:stream>").await.unwrap();
-        assert!(matches!(component.next(SOON).await.unwrap(), Event::Footer));
-        component.next(SOON).await.unwrap();
+        assert!(matches!(
+            component.next(TIMEOUT).await.unwrap(),
+            Event::Footer
+        ));
+        component.next(TIMEOUT).await.unwrap();
     };
     let (stopped, ()) = tokio::join!(world.stop("here.test"), goes_on);
     stopped.unwrap();

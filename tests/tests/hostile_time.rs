@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use s2sd_tests::{
     authoritative::Says,
-    bystander::Bystander,
+    background_traffic::BackgroundTraffic,
     component::attach,
-    neighbour::Neighbour,
+    fake_peer::FakePeer,
     peer::{Peer, header_text, initial_header},
     wire::{Event, Wire},
-    world::{SECRET, SOON, World},
+    world::{SECRET, TIMEOUT, World},
 };
 use tokio::task::JoinSet;
 use xmpp_stream::{
@@ -21,9 +21,9 @@ use xmpp_stream::{
 /// The daemon's limit is one second; this is more than any machine needs on top.
 const LATE: Duration = Duration::from_secs(5);
 
-async fn here(negotiation: &str) -> (World, Bystander) {
+async fn here(negotiation: &str) -> (World, BackgroundTraffic) {
     let mut world = World::new().unwrap();
-    let daemon = Bystander::daemon("here.test")
+    let daemon = BackgroundTraffic::daemon("here.test")
         .direct_tls()
         .policy("tls = 'optional'\nauth = ['external', 'dialback']")
         .tables(&format!(
@@ -33,8 +33,10 @@ async fn here(negotiation: &str) -> (World, Bystander) {
              credentials = {{ username = 'here.test', password = 'x' }}\n",
         ));
     world.start(daemon).await.unwrap();
-    let bystander = Bystander::beside(&mut world, "here.test").await.unwrap();
-    (world, bystander)
+    let background_traffic = BackgroundTraffic::beside(&mut world, "here.test")
+        .await
+        .unwrap();
+    (world, background_traffic)
 }
 
 /// What the daemon said last, when it has closed the connection, and how long all that took. Meanwhile this is sent
@@ -57,7 +59,7 @@ async fn until_the_end(mut peer: Peer, drip: &str) -> (Option<Condition>, Durati
 
 #[tokio::test]
 async fn every_way_to_be_slow_has_an_end() {
-    let (mut world, bystander) = here("1s").await;
+    let (mut world, background_traffic) = here("1s").await;
     let _silent = world
         .authoritative("silent.test", Says::Silence, None)
         .await;
@@ -137,7 +139,7 @@ async fn every_way_to_be_slow_has_an_end() {
     peer.send(&header[..header.len() / 2]).await.unwrap();
     go("sends half a header within direct TLS", peer, "", true);
     let door = world.daemon("here.test").unwrap().components[0];
-    let door = async || Peer::over(Wire::connect(door, SOON).await.unwrap());
+    let door = async || Peer::over(Wire::connect(door, TIMEOUT).await.unwrap());
     go("connects as a component", door().await, " ", true);
     let mut peer = door().await;
     peer.send(
@@ -154,13 +156,13 @@ async fn every_way_to_be_slow_has_an_end() {
             assert_eq!(last, Some(Condition::ConnectionTimeout), "{what}");
         }
     }
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 /// The time is one for all of it: no step starts it anew.
 #[tokio::test]
 async fn progress_buys_no_time() {
-    let (world, bystander) = here("2s").await;
+    let (world, background_traffic) = here("2s").await;
     let began = Instant::now();
     let mut peer = world.connect_direct("here.test").await.unwrap();
     let silence = peer.next_within(Duration::from_millis(1500)).await;
@@ -171,19 +173,21 @@ async fn progress_buys_no_time() {
     assert_eq!(last, Some(Condition::ConnectionTimeout));
     let took = began.elapsed();
     assert!(took < Duration::from_secs(3), "{took:?}");
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 /// As the one who connects: nobody answers, and the sender hears of it when the time is over.
 #[tokio::test]
 async fn a_server_that_is_slow_to_answer_is_given_up() {
     let mut world = World::new().unwrap();
-    let daemon = Bystander::daemon("here.test").tables(
+    let daemon = BackgroundTraffic::daemon("here.test").tables(
         "[limits]\nnegotiation = '1s'\nconnect = '1s'\n\
          [queue]\ngive_up = '1s'\nbackoff = { first = '10ms', max = '10ms' }\n",
     );
     world.start(daemon).await.unwrap();
-    let bystander = Bystander::beside(&mut world, "here.test").await.unwrap();
+    let background_traffic = BackgroundTraffic::beside(&mut world, "here.test")
+        .await
+        .unwrap();
     let mut component = world.component("here.test").await.unwrap();
     let mute = world.listen("mute.test").await.unwrap();
     let mute_tls = world.listen("mute-tls.test").await.unwrap();
@@ -196,21 +200,24 @@ async fn a_server_that_is_slow_to_answer_is_given_up() {
             .unwrap();
     }
     for _ in 0..2 {
-        let error = component.expect("an error", SOON, |_| true).await.unwrap();
+        let error = component
+            .expect("an error", TIMEOUT, |_| true)
+            .await
+            .unwrap();
         assert_eq!(error.type_attr().as_deref(), Some("error"));
         let text = String::from_utf8_lossy(error.bytes()).into_owned();
         assert!(text.contains("name='timeout'"), "{text}");
     }
     assert!(began.elapsed() < LATE, "{:?}", began.elapsed());
     drop(mute);
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 /// Neither a handshake that does not end nor a stream that says nothing holds up the stop.
 #[tokio::test]
 async fn who_is_slow_does_not_hold_up_the_stop() {
     let mut world = World::new().unwrap();
-    let daemon = Bystander::daemon("here.test")
+    let daemon = BackgroundTraffic::daemon("here.test")
         .direct_tls()
         .policy("tls = 'optional'\nauth = ['external', 'dialback']")
         .tables("[limits]\nnegotiation = '60s'\ndialback = '60s'\n");
@@ -234,7 +241,7 @@ async fn who_is_slow_does_not_hold_up_the_stop() {
     peer.expect(ns::TLS, "proceed").await.unwrap();
     held.push(peer);
     let door = world.daemon("here.test").unwrap().components[0];
-    held.push(Peer::over(Wire::connect(door, SOON).await.unwrap()));
+    held.push(Peer::over(Wire::connect(door, TIMEOUT).await.unwrap()));
     let began = Instant::now();
     world.stop("here.test").await.unwrap();
     assert!(began.elapsed() < LATE, "{:?}", began.elapsed());
@@ -248,23 +255,25 @@ async fn who_is_slow_does_not_hold_up_the_stop() {
 #[tokio::test]
 async fn an_element_has_so_much_time_whoever_sends_it() {
     let mut world = World::new().unwrap();
-    let daemon = Bystander::daemon("here.test")
+    let daemon = BackgroundTraffic::daemon("here.test")
         .policy("tls = 'optional'\nauth = ['external', 'dialback']")
         .tables("[limits]\nstanza_time = '1s'\n");
     world.start(daemon).await.unwrap();
-    let mut bystander = Bystander::beside(&mut world, "here.test").await.unwrap();
-    let neighbour = Neighbour::at(&mut world, "known.test").await.unwrap();
+    let mut background_traffic = BackgroundTraffic::beside(&mut world, "here.test")
+        .await
+        .unwrap();
+    let fake_peer = FakePeer::at(&mut world, "known.test").await.unwrap();
     let door = world.daemon("here.test").unwrap().components[0];
     let mut running = JoinSet::new();
     for rest in ["", "x"] {
-        let proved = neighbour.proved(&world, "here.test", "here.test").await;
+        let proved = fake_peer.proved(&world, "here.test", "here.test").await;
         let mut peer = proved.unwrap();
         peer.send("<message from='known.test' to='here.test'><body>")
             .await
             .unwrap();
         running.spawn(until_the_end(peer, rest));
     }
-    let component = attach(door, "here.test", SECRET, SOON).await.unwrap();
+    let component = attach(door, "here.test", SECRET, TIMEOUT).await.unwrap();
     let mut component = Peer::over(component);
     // As the one who connects.
     let server = world.listen("called.test").await.unwrap();
@@ -293,9 +302,9 @@ async fn an_element_has_so_much_time_whoever_sends_it() {
         assert_eq!(last, Some(Condition::ConnectionTimeout));
         assert!(took > Duration::from_millis(500), "{took:?}");
     }
-    bystander.is_well().await.unwrap();
+    background_traffic.is_well().await.unwrap();
     // The time is each element's own: a peer that sends one after the other may go on.
-    let proved = neighbour.proved(&world, "here.test", "here.test").await;
+    let proved = fake_peer.proved(&world, "here.test", "here.test").await;
     let mut peer = proved.unwrap();
     let began = Instant::now();
     peer.send("<message from='known.test' to='here.test' id='")
@@ -305,24 +314,24 @@ async fn an_element_has_so_much_time_whoever_sends_it() {
         peer.send("x'/><message from='known.test' to='here.test' id='")
             .await
             .unwrap();
-        bystander.is_well().await.unwrap();
+        background_traffic.is_well().await.unwrap();
     }
     // It hears that no component is there, and nothing worse.
     peer.expect_nothing(Duration::ZERO).await.unwrap();
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 /// It had something on the way when it was told that it had been silent for too long.
 #[tokio::test]
 async fn what_comes_after_a_stream_was_ended_as_idle_arrives() {
     let mut world = World::new().unwrap();
-    let daemon = Bystander::daemon("here.test")
+    let daemon = BackgroundTraffic::daemon("here.test")
         .policy("tls = 'optional'\nauth = ['dialback']")
         .tables("[limits]\nidle = '2s'\n");
     world.start(daemon).await.unwrap();
-    let neighbour = Neighbour::at(&mut world, "far.test").await.unwrap();
+    let fake_peer = FakePeer::at(&mut world, "far.test").await.unwrap();
     let mut component = world.component("here.test").await.unwrap();
-    let mut peer = neighbour
+    let mut peer = fake_peer
         .proved(&world, "here.test", "here.test")
         .await
         .unwrap();
@@ -334,7 +343,10 @@ async fn what_comes_after_a_stream_was_ended_as_idle_arrives() {
     }
     peer.send("</stream:stream>").await.unwrap();
     for id in ["1", "2"] {
-        let got = component.expect("a message", SOON, |_| true).await.unwrap();
+        let got = component
+            .expect("a message", TIMEOUT, |_| true)
+            .await
+            .unwrap();
         assert_eq!(got.id().as_deref(), Some(id));
     }
     peer.expect_closed().await.unwrap();
@@ -346,16 +358,16 @@ const IDLE: Duration = Duration::from_secs(6);
 #[tokio::test]
 async fn spaces_keep_no_stream_open_and_stanzas_do() {
     let mut world = World::new().unwrap();
-    let daemon = Bystander::daemon("here.test")
+    let daemon = BackgroundTraffic::daemon("here.test")
         .policy("tls = 'optional'\nauth = ['dialback']")
         .tables("[limits]\nidle = '6s'\n");
     world.start(daemon).await.unwrap();
-    let neighbour = Neighbour::at(&mut world, "evil.test").await.unwrap();
-    let mut spaces = neighbour
+    let fake_peer = FakePeer::at(&mut world, "evil.test").await.unwrap();
+    let mut spaces = fake_peer
         .proved(&world, "here.test", "here.test")
         .await
         .unwrap();
-    let mut stanzas = neighbour
+    let mut stanzas = fake_peer
         .proved(&world, "here.test", "here.test")
         .await
         .unwrap();
@@ -366,7 +378,7 @@ async fn spaces_keep_no_stream_open_and_stanzas_do() {
         spaces.send(" ").await.ok();
         stanzas.send(stanza).await.unwrap();
         match spaces.next_within(Duration::from_millis(50)).await {
-            Ok(Event::Nothing) => assert!(began.elapsed() < IDLE + SOON, "it waits and waits"),
+            Ok(Event::Nothing) => assert!(began.elapsed() < IDLE + TIMEOUT, "it waits and waits"),
             Ok(Event::Footer) => break,
             other => panic!("{other:?}"),
         }
@@ -379,7 +391,8 @@ async fn spaces_keep_no_stream_open_and_stanzas_do() {
 #[tokio::test]
 async fn when_a_stream_is_idle_is_announced_and_what_the_peer_announces_is_kept() {
     let mut world = World::new().unwrap();
-    let daemon = Bystander::daemon("here.test").policy("tls = 'optional'\nauth = ['dialback']");
+    let daemon =
+        BackgroundTraffic::daemon("here.test").policy("tls = 'optional'\nauth = ['dialback']");
     world.start(daemon).await.unwrap();
     let mut peer = world.connect("here.test").await.unwrap();
     let opened = peer.open("calm.test", "here.test").await.unwrap();
@@ -410,7 +423,7 @@ async fn when_a_stream_is_idle_is_announced_and_what_the_peer_announces_is_kept(
     }
     let began = Instant::now();
     while streams[0].0.spaces() == 0 {
-        assert!(began.elapsed() < SOON, "no space comes");
+        assert!(began.elapsed() < TIMEOUT, "no space comes");
         let next = streams[0].0.next_within(Duration::from_millis(50)).await;
         assert!(matches!(next, Ok(Event::Nothing)), "{next:?}");
     }

@@ -5,25 +5,27 @@
 use s2sd::demo::ca::{Authority, Issued, Leaf, Purpose, Validity};
 use s2sd_tests::{
     authoritative::Says,
-    bystander::Bystander,
-    party::Party,
+    background_traffic::BackgroundTraffic,
+    component_client::ComponentClient,
     peer::{Peer, header_text, initial_header},
-    tls::{Identity, picky},
+    tls::{TlsIdentity, picky},
     wire::Event,
-    world::{Daemon, SOON, World},
+    world::{Daemon, TIMEOUT, World},
 };
 use xmpp_stream::{Condition, DialbackFeature, Element, Features, StanzaKind, StreamHeader, ns};
 
-async fn here(daemon: Daemon) -> (World, Bystander, Party) {
+async fn here(daemon: Daemon) -> (World, BackgroundTraffic, ComponentClient) {
     let mut world = World::new().unwrap();
     world.start(daemon).await.unwrap();
-    let bystander = Bystander::beside(&mut world, "here.test").await.unwrap();
+    let background_traffic = BackgroundTraffic::beside(&mut world, "here.test")
+        .await
+        .unwrap();
     let component = world.component("here.test").await.unwrap();
-    (world, bystander, component)
+    (world, background_traffic, component)
 }
 
 fn daemon() -> Daemon {
-    Bystander::daemon("here.test")
+    BackgroundTraffic::daemon("here.test")
 }
 
 fn message(from: &str, to: &str, id: &str) -> String {
@@ -44,14 +46,17 @@ async fn next_error(peer: &mut Peer) -> Condition {
     }
 }
 
-async fn arrives(component: &mut Party, id: &str) -> Element {
-    let next = component.expect("a stanza", SOON, |_| true).await.unwrap();
+async fn arrives(component: &mut ComponentClient, id: &str) -> Element {
+    let next = component
+        .expect("a stanza", TIMEOUT, |_| true)
+        .await
+        .unwrap();
     assert_eq!(next.id().as_deref(), Some(id), "{next:?}");
     next
 }
 
 /// An error came back for what the component sent, for this cause.
-async fn comes_back(component: &mut Party, id: &str, cause: &str) {
+async fn comes_back(component: &mut ComponentClient, id: &str, cause: &str) {
     let error = arrives(component, id).await;
     assert_eq!(error.type_attr().as_deref(), Some("error"));
     let wanted = format!("<cause xmlns='urn:s2sd:cause:0' name='{cause}'/>");
@@ -60,7 +65,7 @@ async fn comes_back(component: &mut Party, id: &str, cause: &str) {
 }
 
 /// The first thing that arrives is a message from a peer that proves itself, so nothing forged did.
-async fn nothing_arrived(world: &World, component: &mut Party) {
+async fn nothing_arrived(world: &World, component: &mut ComponentClient) {
     let good = world.identity("good.test");
     let mut peer = encrypted(world, false, "good.test", Some(&good)).await;
     peer.open("good.test", "here.test").await.unwrap();
@@ -74,7 +79,12 @@ async fn nothing_arrived(world: &World, component: &mut Party) {
 }
 
 /// A peer up to TLS, by STARTTLS or at once, with or without a certificate.
-async fn encrypted(world: &World, direct: bool, from: &str, identity: Option<&Identity>) -> Peer {
+async fn encrypted(
+    world: &World,
+    direct: bool,
+    from: &str,
+    identity: Option<&TlsIdentity>,
+) -> Peer {
     if direct {
         let mut peer = world.connect_direct("here.test").await.unwrap();
         peer.direct_tls("here.test", identity).await.unwrap();
@@ -103,7 +113,8 @@ fn dialback() -> Features {
 /// CVE-2011-0411 and its kin.
 #[tokio::test]
 async fn plain_text_after_starttls_is_refused_and_never_read_as_if_it_were_encrypted() {
-    let (mut world, bystander, mut component) = here(daemon().policy("tls = 'optional'")).await;
+    let (mut world, background_traffic, mut component) =
+        here(daemon().policy("tls = 'optional'")).await;
     let _evil = world.authoritative("evil.test", Says::Valid, None).await;
     let starttls = "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>";
     for injected in [
@@ -148,13 +159,13 @@ async fn plain_text_after_starttls_is_refused_and_never_read_as_if_it_were_encry
         while !matches!(peer.next().await, Ok(Event::Closed) | Err(_)) {}
     }
     nothing_arrived(&world, &mut component).await;
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
 async fn plain_text_after_proceed_ends_the_attempt() {
     let policy = "tls = 'optional'\nauth = ['external', 'dialback']";
-    let (mut world, bystander, mut component) = here(daemon().policy(policy)).await;
+    let (mut world, background_traffic, mut component) = here(daemon().policy(policy)).await;
     for (number, injected) in [" ", "<stream:features/>", "<"].into_iter().enumerate() {
         let domain = format!("evil{number}.test");
         let server = world.listen(&domain).await.unwrap();
@@ -171,7 +182,7 @@ async fn plain_text_after_proceed_ends_the_attempt() {
         there.expect_closed().await.unwrap();
         comes_back(&mut component, &domain, "protocol").await;
     }
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 /// Certificates that do not prove this domain.
@@ -224,10 +235,10 @@ fn of_version_1(domain: &str) -> Issued {
 #[tokio::test]
 async fn a_certificate_that_no_library_reads_falls_back_to_dialback_where_policy_has_it() {
     let policy = "tls = 'optional'\nverify = 'dialback'\nauth = ['external', 'dialback']";
-    let (mut world, mut bystander, mut component) = here(daemon().policy(policy)).await;
+    let (mut world, mut background_traffic, mut component) = here(daemon().policy(policy)).await;
     let unknown = world.issue(&Leaf::domain("old.test").unknown_extension());
     for issued in [of_version_1("old.test"), unknown] {
-        let identity = Identity::from(&issued);
+        let identity = TlsIdentity::from(&issued);
         // It calls us.
         let asked = world.authoritative("old.test", Says::Valid, None).await;
         let mut peer = encrypted(&world, false, "old.test", Some(&identity)).await;
@@ -256,9 +267,9 @@ async fn a_certificate_that_no_library_reads_falls_back_to_dialback_where_policy
         there.expect_stanza(StanzaKind::Message).await.unwrap();
         there.send("</stream:stream>").await.unwrap();
         there.expect_end().await.unwrap();
-        bystander.is_well().await.unwrap();
+        background_traffic.is_well().await.unwrap();
     }
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
@@ -266,10 +277,10 @@ async fn a_bad_certificate_is_refused_on_every_way_in() {
     let daemon = daemon()
         .direct_tls()
         .policy("auth = ['external', 'dialback']");
-    let (mut world, mut bystander, mut component) = here(daemon).await;
+    let (mut world, mut background_traffic, mut component) = here(daemon).await;
     let evil = world.authoritative("evil.test", Says::Valid, None).await;
     for (what, issued) in bad_certificates(&world, "evil.test") {
-        let identity = Identity::from(&issued);
+        let identity = TlsIdentity::from(&issued);
         for direct in [false, true] {
             let mut peer = encrypted(&world, direct, "evil.test", Some(&identity)).await;
             // It does not wait to hear what is offered.
@@ -300,17 +311,17 @@ async fn a_bad_certificate_is_refused_on_every_way_in() {
             peer.send(forged).await.unwrap();
             assert_eq!(next_error(&mut peer).await, Condition::NotAuthorized);
         }
-        bystander.is_well().await.unwrap();
+        background_traffic.is_well().await.unwrap();
     }
     assert_eq!(evil.unwrap().asked(), []);
     nothing_arrived(&world, &mut component).await;
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_bad_certificate_ends_the_attempt_before_anything_is_said() {
     let daemon = daemon().policy("auth = ['external', 'dialback']");
-    let (mut world, mut bystander, mut component) = here(daemon).await;
+    let (mut world, mut background_traffic, mut component) = here(daemon).await;
     for service in ["_xmpp-server", "_xmpps-server"] {
         for number in 0.. {
             // A domain of its own for each, since the last failure is remembered for a while.
@@ -320,7 +331,7 @@ async fn a_bad_certificate_ends_the_attempt_before_anything_is_said() {
                 break;
             }
             let (what, issued) = all.swap_remove(number);
-            let identity = Identity::from(&issued);
+            let identity = TlsIdentity::from(&issued);
             let server = world.listen(&domain).await.unwrap();
             world.lead(service, &domain, server.addr().unwrap());
             component
@@ -339,17 +350,17 @@ async fn a_bad_certificate_ends_the_attempt_before_anything_is_said() {
                 other => panic!("{what} {service}: {other:?}"),
             }
             comes_back(&mut component, &domain, "certificate").await;
-            bystander.is_well().await.unwrap();
+            background_traffic.is_well().await.unwrap();
         }
     }
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 /// OpenSSL's and others' servers can be told to check a client's certificate within the handshake.
 #[tokio::test]
 async fn a_server_that_breaks_off_over_our_certificate_is_called_again_without_it() {
     let policy = "auth = ['external', 'dialback']";
-    let (mut world, bystander, mut component) = here(daemon().policy(policy)).await;
+    let (mut world, background_traffic, mut component) = here(daemon().policy(policy)).await;
     for (number, version) in [&rustls::version::TLS12, &rustls::version::TLS13]
         .into_iter()
         .enumerate()
@@ -380,7 +391,7 @@ async fn a_server_that_breaks_off_over_our_certificate_is_called_again_without_i
         there.send(valid).await.unwrap();
         there.expect_stanza(StanzaKind::Message).await.unwrap();
     }
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 /// Where only dialback may prove us, there is no reason to show one.
@@ -392,7 +403,7 @@ async fn our_certificate_is_shown_only_where_external_may_prove_us() {
         ("['external']", true, Some("certificate-refused")),
     ] {
         let daemon = daemon().policy(&format!("auth = {auth}"));
-        let (mut world, bystander, mut component) = here(daemon).await;
+        let (mut world, background_traffic, mut component) = here(daemon).await;
         let picky = picky(&world.identity("picky.test"), &rustls::version::TLS13).unwrap();
         let server = world.listen("picky.test").await.unwrap();
         world.lead("_xmpps-server", "picky.test", server.addr().unwrap());
@@ -405,16 +416,16 @@ async fn our_certificate_is_shown_only_where_external_may_prove_us() {
         if let Some(cause) = outcome {
             comes_back(&mut component, "1", cause).await;
         }
-        bystander.was_well().await.unwrap();
+        background_traffic.was_well().await.unwrap();
     }
 }
 
 #[tokio::test]
 async fn external_that_was_not_offered_proves_nothing() {
     let policy = "tls = 'optional'\nverify = 'dialback'\nauth = ['external', 'dialback']";
-    let (world, bystander, mut component) = here(daemon().policy(policy)).await;
+    let (world, background_traffic, mut component) = here(daemon().policy(policy)).await;
     let good = world.identity("other.test");
-    let bad = Identity::from(&Issued::self_signed(&Leaf::domain("evil.test")));
+    let bad = TlsIdentity::from(&Issued::self_signed(&Leaf::domain("evil.test")));
     for (what, tls, identity) in [
         ("in clear", false, None),
         ("without a certificate", true, None),
@@ -442,13 +453,13 @@ async fn external_that_was_not_offered_proves_nothing() {
         }
     }
     nothing_arrived(&world, &mut component).await;
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
 async fn external_that_is_offered_in_clear_is_not_used() {
     let policy = "tls = 'optional'\nauth = ['external', 'dialback']";
-    let (mut world, bystander, mut component) = here(daemon().policy(policy)).await;
+    let (mut world, background_traffic, mut component) = here(daemon().policy(policy)).await;
     let server = world.listen("evil.test").await.unwrap();
     component
         .send(message("here.test", "evil.test", "1"))
@@ -461,12 +472,12 @@ async fn external_that_is_offered_in_clear_is_not_used() {
     };
     there.answer_open("there", &features).await.unwrap();
     there.expect(ns::DIALBACK, "result").await.unwrap();
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_certificate_speaks_for_its_domain_and_no_other() {
-    let (mut world, bystander, mut component) = here(daemon()).await;
+    let (mut world, background_traffic, mut component) = here(daemon()).await;
     let victim = world.authoritative("victim.test", Says::Valid, None).await;
     let identity = world.identity("evil.test");
     // It may not act as another,
@@ -507,7 +518,7 @@ async fn a_certificate_speaks_for_its_domain_and_no_other() {
     assert_eq!(next_error(&mut peer).await, Condition::InvalidFrom);
     assert_eq!(victim.unwrap().asked(), []);
     nothing_arrived(&world, &mut component).await;
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 /// Whose certificate it is, is asked about the domain that is asserted; not about the other one, nor the last one.
@@ -518,12 +529,12 @@ async fn two_domains_here_and_two_there_are_each_judged_for_themselves() {
         .and("also.here.test")
         .certificate(leaf)
         .policy("auth = ['external']");
-    let (mut world, bystander, mut component) = here(daemon).await;
+    let (mut world, background_traffic, mut component) = here(daemon).await;
     let mut also = world
         .component_for(
             "here.test",
             "also.here.test",
-            s2sd_tests::party::Manner::Quiet,
+            s2sd_tests::component_client::Behaviour::Quiet,
         )
         .await
         .unwrap();
@@ -575,7 +586,7 @@ async fn two_domains_here_and_two_there_are_each_judged_for_themselves() {
             }
         }
     }
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
@@ -583,7 +594,7 @@ async fn required_tls_never_falls_back_to_plain_text() {
     let daemon = daemon()
         .policy("auth = ['external', 'dialback']")
         .tables("[queue]\ngive_up = '1s'\nbackoff = { first = '10ms', max = '10ms' }\n");
-    let (mut world, bystander, mut component) = here(daemon).await;
+    let (mut world, background_traffic, mut component) = here(daemon).await;
     // Not offered.
     let server = world.listen("a.test").await.unwrap();
     let secret = message("here.test", "a.test", "1");
@@ -614,7 +625,7 @@ async fn required_tls_never_falls_back_to_plain_text() {
         let mut attempts = 0;
         let error = loop {
             let error = tokio::select! {
-                error = component.expect("an error", SOON, |_| true) => error.unwrap(),
+                error = component.expect("an error", TIMEOUT, |_| true) => error.unwrap(),
                 there = server.accept() => {
                     attempts += 1;
                     let mut there = there.unwrap();
@@ -639,19 +650,19 @@ async fn required_tls_never_falls_back_to_plain_text() {
         assert!(attempts > 1, "{domain}: {attempts}");
         assert_eq!(error.id().as_deref(), Some(domain), "{error:?}");
     }
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
 async fn plain_text_at_the_door_with_tls_and_tls_at_the_door_without_hurt_nobody() {
-    let (world, mut bystander, _component) = here(daemon().direct_tls()).await;
+    let (world, mut background_traffic, _component) = here(daemon().direct_tls()).await;
     let mut peer = world.connect_direct("here.test").await.unwrap();
     peer.send_header(Some("evil.test"), "here.test")
         .await
         .unwrap();
     while !matches!(peer.next().await, Ok(Event::Closed) | Err(_)) {}
-    bystander.is_well().await.unwrap();
+    background_traffic.is_well().await.unwrap();
     let mut peer = world.connect("here.test").await.unwrap();
     assert!(peer.direct_tls("here.test", None).await.is_err());
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }

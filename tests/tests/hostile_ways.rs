@@ -18,10 +18,10 @@ use std::{
 use s2sd::demo::zone::{Zone, ZoneServer};
 use s2sd_tests::{
     authoritative::Says,
-    neighbour::Neighbour,
-    party::Manner,
+    component_client::Behaviour,
+    fake_peer::FakePeer,
     peer::dialback_request,
-    world::{Daemon, SOON, World, nameserver},
+    world::{Daemon, TIMEOUT, World, nameserver},
 };
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
@@ -64,7 +64,10 @@ async fn what_waits_goes_as_soon_as_the_system_names_a_server_that_answers() {
     asked.recv().await.unwrap();
     name(world.dns());
     let is_it = |stanza: &xmpp_stream::Element| stanza.id().as_deref() == Some("1");
-    there.expect("the message", SOON * 3, is_it).await.unwrap();
+    there
+        .expect("the message", TIMEOUT * 3, is_it)
+        .await
+        .unwrap();
 }
 
 /// A place at which nobody says anything.
@@ -156,19 +159,19 @@ async fn a_second_place_is_reached_in_time_where_the_first_says_nothing_and_is_t
         let server = world.listen("there.test").await.unwrap();
         let addr = server.addr().unwrap();
         silent.before(&mut world, service, "there.test", addr);
-        let mut there = Neighbour::over(server, "there.test");
+        let mut there = FakePeer::over(server, "there.test");
         let mut here = world.component("here.test").await.unwrap();
         let began = Instant::now();
         here.send(message("here.test", "there.test", "1"))
             .await
             .unwrap();
-        let first = timeout(SOON * 2, there.next()).await;
+        let first = timeout(TIMEOUT * 2, there.next()).await;
         println!("{service}: {:?}", began.elapsed());
         first.unwrap().unwrap();
         let took = silent.took.load(Ordering::Relaxed);
         // Another pair, so another stream.
         let also = world
-            .component_for("here.test", "also.test", Manner::Quiet)
+            .component_for("here.test", "also.test", Behaviour::Quiet)
             .await;
         let mut also = also.unwrap();
         also.send(message("also.test", "there.test", "2"))
@@ -194,7 +197,7 @@ async fn a_key_is_asked_about_at_the_second_place_where_the_first_says_nothing()
     silent.before(&mut world, "_xmpp-server", "there.test", server.addr());
     let mut peer = world.connect("here.test").await.unwrap();
     peer.open("there.test", "here.test").await.unwrap();
-    let mut peer = peer.with_patience(SOON * 3);
+    let mut peer = peer.with_timeout(TIMEOUT * 3);
     peer.send(dialback_request("there.test", "here.test", "key"))
         .await
         .unwrap();
@@ -212,13 +215,13 @@ async fn a_name_server_that_never_answers_one_kind_of_question_holds_up_nothing(
             .policy("tls = 'optional'\nauth = ['external', 'dialback']")
             .tables("[queue]\ngive_up = '12s'");
         world.start(daemon).await.unwrap();
-        let mut there = Neighbour::at(&mut world, domain).await.unwrap();
+        let mut there = FakePeer::at(&mut world, domain).await.unwrap();
         let host = world.host(domain).unwrap();
         world.change_zone(|zone| silent(zone, &host));
         let mut here = world.component("here.test").await.unwrap();
         let began = Instant::now();
         here.send(message("here.test", domain, "1")).await.unwrap();
-        let came = timeout(SOON, there.next()).await;
+        let came = timeout(TIMEOUT, there.next()).await;
         println!("{domain}: {:?}", began.elapsed());
         came.unwrap().unwrap();
     };
@@ -267,7 +270,7 @@ async fn the_kernel_watches_over_every_connection_whoever_made_it() {
         );
         pairs.push(ports);
     }
-    let until = Instant::now() + SOON;
+    let until = Instant::now() + TIMEOUT;
     for (own, other) in pairs {
         while !is_watched(own, other) {
             assert!(Instant::now() < until, "{own} to {other}");
@@ -281,7 +284,7 @@ async fn what_may_not_have_arrived_when_a_connection_broke_is_counted_and_the_re
     let log = log::log();
     let mut world = World::new().unwrap();
     world.start(hasty("broke.test")).await.unwrap();
-    let mut there = Neighbour::at(&mut world, "there.test").await.unwrap();
+    let mut there = FakePeer::at(&mut world, "there.test").await.unwrap();
     let mut here = world.component("broke.test").await.unwrap();
     for id in ["1", "2", "3"] {
         here.send(message("broke.test", "there.test", id))
@@ -291,14 +294,14 @@ async fn what_may_not_have_arrived_when_a_connection_broke_is_counted_and_the_re
     }
     // Without a word.
     drop(there);
-    let mut there = Neighbour::at(&mut world, "there.test").await.unwrap();
+    let mut there = FakePeer::at(&mut world, "there.test").await.unwrap();
     let counted = async {
         let parts = ["unknown=3", "remote=there.test", "3 stanzas at most"];
         while log.lines(&parts).is_empty() {
             tokio::task::yield_now().await;
         }
     };
-    timeout(SOON, counted).await.unwrap();
+    timeout(TIMEOUT, counted).await.unwrap();
     here.send(message("broke.test", "there.test", "4"))
         .await
         .unwrap();

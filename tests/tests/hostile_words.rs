@@ -10,8 +10,8 @@ mod log;
 use s2sd::demo::ca::Leaf;
 use s2sd_tests::{
     peer::{Peer, answering_header, header_text},
-    tls::Identity,
-    world::{Daemon, RawServer, SOON, World},
+    tls::TlsIdentity,
+    world::{Daemon, RawServer, TIMEOUT, World},
 };
 use tokio::time::Instant;
 use xmpp_stream::{Features, StreamHeader, Writer, ns};
@@ -49,7 +49,7 @@ fn harmless(row: &str, text: &str) {
 async fn is_logged(row: &str) {
     let log = log::log();
     let mark = format!("{row}\\u{{a}}");
-    let deadline = Instant::now() + SOON;
+    let deadline = Instant::now() + TIMEOUT;
     while !log.text().contains(&mark) {
         assert!(Instant::now() < deadline, "{row}: not in the log");
         // The line is written when the connection is gone.
@@ -152,7 +152,7 @@ async fn what_a_certificate_says() {
         };
         let mut peer = world.connect(HERE).await.unwrap();
         peer.open("evil.test", HERE).await.unwrap();
-        let identity = Identity::from(&issued);
+        let identity = TlsIdentity::from(&issued);
         peer.starttls(HERE, Some(&identity)).await.unwrap();
         peer.send_header(Some("evil.test"), HERE).await.unwrap();
         peer.expect_header().await.unwrap();
@@ -186,7 +186,7 @@ async fn what_a_server_says_that_is_called() {
         component.send(message.finish()).await.unwrap();
         if bounces {
             let bounce = component
-                .expect("the bounce", SOON, |_| true)
+                .expect("the bounce", TIMEOUT, |_| true)
                 .await
                 .unwrap();
             let tree = bounce.tree();

@@ -7,12 +7,12 @@ use std::time::Duration;
 use s2sd::demo::ca::{Issued, Leaf, Validity};
 use s2sd_tests::{
     authoritative::Says,
-    forge::{Answer, Encryption, Forge, Report, Scenario},
-    party::Party,
+    component_client::ComponentClient,
+    hostile_peer::{Encryption, HostilePeer, Report, Scenario, ServerAnswer},
     peer::{Peer, header_text, initial_header},
-    tls::Identity,
+    tls::TlsIdentity,
     wire::Event,
-    world::{Daemon, SOON, World},
+    world::{Daemon, TIMEOUT, World},
 };
 use xmpp_stream::{Condition, StanzaKind, StreamError, StreamHeader, ns};
 
@@ -20,7 +20,7 @@ use xmpp_stream::{Condition, StanzaKind, StreamError, StreamHeader, ns};
 const GRACE: Duration = Duration::from_millis(100);
 
 /// A daemon for `b.test`, and its component, which must not get anything.
-async fn world(daemon: Daemon) -> (World, Party) {
+async fn world(daemon: Daemon) -> (World, ComponentClient) {
     let mut world = World::new().unwrap();
     world.start(daemon).await.unwrap();
     let victim = world.component("b.test").await.unwrap();
@@ -31,18 +31,18 @@ fn plain() -> Daemon {
     Daemon::serving("b.test").without_tls()
 }
 
-async fn forge(
+async fn hostile_peer(
     world: &World,
     scenario: Scenario,
     encryption: Encryption,
-    identity: Option<Identity>,
+    identity: Option<TlsIdentity>,
 ) -> Report {
     let daemon = world.daemon("b.test").unwrap();
     let addr = match encryption {
         Encryption::Direct => daemon.s2s_tls[0],
         _ => daemon.s2s[0],
     };
-    let forge = Forge {
+    let hostile_peer = HostilePeer {
         scenario,
         addr,
         from: "a.test".to_owned(),
@@ -50,12 +50,12 @@ async fn forge(
         encryption,
         identity,
         stanza_to: "b.test".to_owned(),
-        within: SOON,
+        within: TIMEOUT,
     };
-    forge.run().await
+    hostile_peer.run().await
 }
 
-async fn nothing_arrived(victim: &mut Party) {
+async fn nothing_arrived(victim: &mut ComponentClient) {
     let arrived = victim.collect(GRACE).await;
     assert!(arrived.is_empty(), "{arrived:?}");
 }
@@ -82,11 +82,11 @@ async fn a_forged_key_is_called_invalid_and_opens_nothing() {
         .authoritative("a.test", Says::Invalid, None)
         .await
         .unwrap();
-    let report = forge(&world, Scenario::ForgedKey, Encryption::None, None).await;
+    let report = hostile_peer(&world, Scenario::ForgedKey, Encryption::None, None).await;
     assert!(report.ok, "{report:#?}");
     assert_eq!(
         report.answer,
-        Answer::Dialback("invalid".to_owned(), None, None)
+        ServerAnswer::Dialback("invalid".to_owned(), None, None)
     );
     assert_eq!(authority.asked().len(), 1);
     nothing_arrived(&mut victim).await;
@@ -100,9 +100,9 @@ async fn a_key_that_nobody_answers_for_is_an_error() {
         .authoritative("a.test", Says::Silence, None)
         .await
         .unwrap();
-    let report = forge(&world, Scenario::ForgedKey, Encryption::None, None).await;
+    let report = hostile_peer(&world, Scenario::ForgedKey, Encryption::None, None).await;
     assert!(report.ok, "{report:#?}");
-    let Answer::Dialback(kind, condition, _) = report.answer else {
+    let ServerAnswer::Dialback(kind, condition, _) = report.answer else {
         panic!("{:?}", report.answer);
     };
     assert_eq!(
@@ -115,9 +115,9 @@ async fn a_key_that_nobody_answers_for_is_an_error() {
 #[tokio::test]
 async fn a_key_of_a_domain_that_the_dns_does_not_know_is_an_error() {
     let (world, mut victim) = world(plain()).await;
-    let report = forge(&world, Scenario::ForgedKey, Encryption::None, None).await;
+    let report = hostile_peer(&world, Scenario::ForgedKey, Encryption::None, None).await;
     assert!(report.ok, "{report:#?}");
-    let Answer::Dialback(kind, condition, _) = report.answer else {
+    let ServerAnswer::Dialback(kind, condition, _) = report.answer else {
         panic!("{:?}", report.answer);
     };
     assert_eq!(
@@ -130,8 +130,8 @@ async fn a_key_of_a_domain_that_the_dns_does_not_know_is_an_error() {
 #[tokio::test]
 async fn a_stanza_without_proof_is_not_authorized() {
     let (world, mut victim) = world(plain()).await;
-    let report = forge(&world, Scenario::Unauthenticated, Encryption::None, None).await;
-    let Answer::StreamError(condition, _) = report.answer else {
+    let report = hostile_peer(&world, Scenario::Unauthenticated, Encryption::None, None).await;
+    let ServerAnswer::StreamError(condition, _) = report.answer else {
         panic!("{:?}", report.answer);
     };
     assert_eq!(condition, "not-authorized");
@@ -141,8 +141,8 @@ async fn a_stanza_without_proof_is_not_authorized() {
 #[tokio::test]
 async fn a_stanza_before_required_tls_is_not_authorized() {
     let (world, mut victim) = world(Daemon::serving("b.test")).await;
-    let report = forge(&world, Scenario::Unauthenticated, Encryption::None, None).await;
-    let Answer::StreamError(condition, _) = report.answer else {
+    let report = hostile_peer(&world, Scenario::Unauthenticated, Encryption::None, None).await;
+    let ServerAnswer::StreamError(condition, _) = report.answer else {
         panic!("{:?}", report.answer);
     };
     assert_eq!(condition, "not-authorized");
@@ -153,8 +153,8 @@ async fn a_stanza_before_required_tls_is_not_authorized() {
 #[tokio::test]
 async fn a_dialback_key_before_required_tls_is_a_policy_violation() {
     let (world, mut victim) = world(Daemon::serving("b.test")).await;
-    let report = forge(&world, Scenario::ForgedKey, Encryption::None, None).await;
-    let Answer::Dialback(kind, condition, _) = report.answer else {
+    let report = hostile_peer(&world, Scenario::ForgedKey, Encryption::None, None).await;
+    let ServerAnswer::Dialback(kind, condition, _) = report.answer else {
         panic!("{:?}", report.answer);
     };
     assert_eq!(
@@ -179,15 +179,16 @@ async fn a_wrong_certificate_is_not_authorized_at_either_door() {
     let daemon = Daemon::serving("b.test").direct_tls();
     let (world, mut victim) = world(daemon).await;
     let wrong = [
-        Identity::from(&world.issue(&Leaf::domain("c.test"))),
-        Identity::from(&world.issue(&Leaf::domain("a.test").validity(Validity::Expired))),
-        Identity::from(&Issued::self_signed(&Leaf::domain("a.test"))),
+        TlsIdentity::from(&world.issue(&Leaf::domain("c.test"))),
+        TlsIdentity::from(&world.issue(&Leaf::domain("a.test").validity(Validity::Expired))),
+        TlsIdentity::from(&Issued::self_signed(&Leaf::domain("a.test"))),
     ];
     for identity in wrong {
         for encryption in [Encryption::StartTls, Encryption::Direct] {
             let identity = Some(identity.clone());
-            let report = forge(&world, Scenario::WrongCertificate, encryption, identity).await;
-            let Answer::StreamError(condition, text) = report.answer else {
+            let report =
+                hostile_peer(&world, Scenario::WrongCertificate, encryption, identity).await;
+            let ServerAnswer::StreamError(condition, text) = report.answer else {
                 panic!("{report:#?}");
             };
             assert_eq!(condition, "not-authorized");
@@ -206,12 +207,12 @@ async fn a_missing_certificate_leaves_dialback() {
         .authoritative("a.test", Says::Invalid, Some(identity))
         .await
         .unwrap();
-    let report = forge(&world, Scenario::ForgedKey, Encryption::StartTls, None).await;
+    let report = hostile_peer(&world, Scenario::ForgedKey, Encryption::StartTls, None).await;
     assert!(report.ok, "{report:#?}");
     assert_eq!(report.features, ["dialback"]);
     assert_eq!(
         report.answer,
-        Answer::Dialback("invalid".to_owned(), None, None)
+        ServerAnswer::Dialback("invalid".to_owned(), None, None)
     );
     nothing_arrived(&mut victim).await;
 }
@@ -219,7 +220,7 @@ async fn a_missing_certificate_leaves_dialback() {
 #[tokio::test]
 async fn a_header_without_version_gets_no_version_and_no_features() {
     let (world, _) = world(plain()).await;
-    let report = forge(&world, Scenario::NoVersion, Encryption::None, None).await;
+    let report = hostile_peer(&world, Scenario::NoVersion, Encryption::None, None).await;
     assert!(report.ok, "{report:#?}");
 }
 
@@ -302,7 +303,7 @@ async fn a_proved_peer_delivers_and_nobody_else_does_on_its_stream() {
             "{sent}"
         );
         let good = victim
-            .expect("the good one", SOON, |stanza| {
+            .expect("the good one", TIMEOUT, |stanza| {
                 stanza.stanza_kind() == Some(StanzaKind::Message)
             })
             .await
@@ -329,7 +330,11 @@ async fn a_stanza_larger_than_the_limit_ends_the_stream_while_it_comes() {
 async fn a_proof_for_one_pair_is_none_for_another() {
     let (mut world, mut victim) = world(plain().and("c.test")).await;
     let mut other = world
-        .component_for("b.test", "c.test", s2sd_tests::party::Manner::Quiet)
+        .component_for(
+            "b.test",
+            "c.test",
+            s2sd_tests::component_client::Behaviour::Quiet,
+        )
         .await
         .unwrap();
     let mut peer = proved(&mut world).await;

@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use s2sd_tests::{
-    agreed::{came_back, federate, start},
-    attacked::{self, arrives, is_refused, log_in, message},
-    bystander::Bystander,
+    attack_setup::{self, arrives, is_refused, log_in, message},
+    background_traffic::BackgroundTraffic,
     checks::{self, Finding, Other},
-    party::Party,
+    component_client::ComponentClient,
+    daemon_pair::{came_back, federate, start},
     peer::Peer,
-    world::{Daemon, SOON, World},
+    world::{Daemon, TIMEOUT, World},
 };
 use xmpp_sasl::{Client, ClientCredentials, Failure, kerberos_v4::Keys};
 use xmpp_stream::{Condition, ns};
@@ -63,7 +63,7 @@ async fn refused(keys: &str, more: &str) -> Vec<Finding> {
          credentials = {{ {more}kerberos-v4 = {{ key_file = 'v4.keys' }} }}\n"
         ));
     let (_world, mut a, mut b) = start([a, b]).await;
-    checks::refused(&mut a, Other::Party(&mut b), &[], SOON, GRACE).await
+    checks::refused(&mut a, Other::ComponentClient(&mut b), &[], TIMEOUT, GRACE).await
 }
 
 #[tokio::test]
@@ -92,7 +92,7 @@ async fn another_domain_comes_back_as_invalid_authzid() {
 }
 
 /// A daemon that `a.test` and `b.test` may come to without TLS, and `secure.test` may not.
-async fn here() -> (World, Bystander, Party) {
+async fn here() -> (World, BackgroundTraffic, ComponentClient) {
     let entry = |domain: &str, tls: &str| {
         format!(
             "[[peer]]\ndomain = '{domain}'\ntls = '{tls}'\nauth = ['kerberos-v4']\n\
@@ -102,13 +102,13 @@ async fn here() -> (World, Bystander, Party) {
     let tables = entry("a.test", "disabled")
         + &entry("b.test", "disabled")
         + &entry("secure.test", "required");
-    let daemon = attacked::daemon()
+    let daemon = attack_setup::daemon()
         .policy("tls = 'optional'\nauth = ['external', 'dialback']")
         .tables(&tables)
         .file("a.test.keys", OF_A)
         .file("b.test.keys", OF_B)
         .file("secure.test.keys", OF_SECURE);
-    attacked::start(daemon).await.unwrap()
+    attack_setup::start(daemon).await.unwrap()
 }
 
 const OF_A: &str = "xmpp.a@A xmpp.here@HERE 1 133457799bbcdff1";
@@ -125,12 +125,14 @@ fn client(keys: &str, authzid: Option<&str>) -> Box<dyn Client> {
 }
 
 async fn open(world: &World, from: Option<&str>) -> Peer {
-    attacked::offered(world, from, "KERBEROS_V4").await.unwrap()
+    attack_setup::offered(world, from, "KERBEROS_V4")
+        .await
+        .unwrap()
 }
 
 #[tokio::test]
 async fn a_key_proves_the_peer_whose_it_is_and_no_other() {
-    let (world, bystander, mut component) = here().await;
+    let (world, background_traffic, mut component) = here().await;
     for (from, authzid) in [(None, None), (Some("a.test"), None), (None, Some("a.test"))] {
         let mut peer = open(&world, from).await;
         log_in(&mut peer, client(OF_A, authzid))
@@ -177,12 +179,12 @@ async fn a_key_proves_the_peer_whose_it_is_and_no_other() {
             peer.expect_end().await.unwrap();
         }
     }
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
 async fn what_was_heard_is_good_for_no_other_stream() {
-    let (world, bystander, mut component) = here().await;
+    let (world, background_traffic, mut component) = here().await;
     let mut peer = open(&world, Some("a.test")).await;
     log_in(&mut peer, client(OF_A, None))
         .await
@@ -222,12 +224,12 @@ async fn what_was_heard_is_good_for_no_other_stream() {
     peer.expect_features().await.unwrap();
     peer.send(message("a.test", "the first")).await.unwrap();
     arrives(&mut component, "the first").await.unwrap();
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
 async fn guessing_ends_after_a_few_attempts() {
-    let (world, bystander, _component) = here().await;
+    let (world, background_traffic, _component) = here().await;
     let mut peer = open(&world, Some("a.test")).await;
     for _ in 0..4 {
         let failed = log_in(&mut peer, client(OF_B, None)).await.unwrap();
@@ -236,5 +238,5 @@ async fn guessing_ends_after_a_few_attempts() {
     is_refused(&mut peer, Condition::PolicyViolation)
         .await
         .unwrap();
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, process::Stdio, time::Duration};
 
 use s2sd_tests::{
     checks::{self, Check, Other, Plan},
-    world::{Daemon, SECRET, SOON, World},
+    world::{Daemon, SECRET, TIMEOUT, World},
 };
 use serde_json::Value;
 use tokio::{
@@ -47,7 +47,7 @@ async fn serve(arguments: &[&str]) -> Serving {
 
 impl Serving {
     async fn line(&mut self) -> String {
-        let line = timeout(SOON, self.lines.next_line()).await.unwrap();
+        let line = timeout(TIMEOUT, self.lines.next_line()).await.unwrap();
         let line = line.unwrap().expect("it has ended");
         self.said.push(line.clone());
         line
@@ -60,14 +60,14 @@ impl Serving {
 
     async fn ends_with_stdin(mut self) {
         drop(self.child.stdin.take());
-        let status = timeout(SOON, self.child.wait()).await.unwrap().unwrap();
+        let status = timeout(TIMEOUT, self.child.wait()).await.unwrap().unwrap();
         assert!(status.success());
     }
 }
 
 /// Runs a command to its end: its exit code, and the JSON it printed.
 async fn verdict(arguments: &[&str]) -> (i32, Value) {
-    let output = timeout(SOON * 2, lab(arguments).output())
+    let output = timeout(TIMEOUT * 2, lab(arguments).output())
         .await
         .unwrap()
         .unwrap();
@@ -127,7 +127,7 @@ async fn component_answers() {
     let mut a = world.component("a.test").await.unwrap();
     let plan = Plan {
         checks: vec![Check::Ping],
-        within: SOON,
+        within: TIMEOUT,
         ..Plan::default()
     };
     let findings = checks::run(&mut a, Other::Host("b.test"), &plan).await;
@@ -171,7 +171,7 @@ async fn dns_serves_a_file_and_reads_it_again() {
     let ask = async || {
         socket.send(question).await.unwrap();
         let mut answer = [0; 512];
-        timeout(SOON, socket.recv(&mut answer))
+        timeout(TIMEOUT, socket.recv(&mut answer))
             .await
             .unwrap()
             .unwrap();

@@ -8,7 +8,7 @@ use std::{
 
 use s2sd_tests::{
     checks::{self, Other, Plan},
-    world::{Daemon, SOON, World},
+    world::{Daemon, TIMEOUT, World},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -27,7 +27,7 @@ async fn ask_host(addr: SocketAddr, question: &str, host: &str) -> String {
     let request = format!("{question} HTTP/1.1\r\n{host}\r\n");
     tcp.write_all(request.as_bytes()).await.unwrap();
     let mut text = String::new();
-    let read = timeout(SOON, tcp.read_to_string(&mut text)).await;
+    let read = timeout(TIMEOUT, tcp.read_to_string(&mut text)).await;
     read.expect("the answer ends").unwrap();
     text
 }
@@ -60,7 +60,7 @@ async fn certificates_say_when_they_run_out_and_lanes_are_counted() {
 
     let mut a = world.component("a.test").await.unwrap();
     let mut b = world.component("b.test").await.unwrap();
-    checks::run(&mut a, Other::Party(&mut b), &Plan::default()).await;
+    checks::run(&mut a, Other::ComponentClient(&mut b), &Plan::default()).await;
     let after = ask(addr, "GET /metrics").await;
     assert_eq!(value(&after, "s2sd_lanes"), 1);
 }

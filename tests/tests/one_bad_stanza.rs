@@ -3,22 +3,22 @@
 #![allow(clippy::unwrap_used)]
 
 use s2sd_tests::{
-    neighbour::Neighbour,
-    party::Party,
+    component_client::ComponentClient,
+    fake_peer::FakePeer,
     peer::Peer,
     wire::Event,
-    world::{Daemon, RawServer, SOON, World},
+    world::{Daemon, RawServer, TIMEOUT, World},
 };
 use xmpp_stream::{Condition, DialbackFeature, Element, Features, StanzaKind, ns};
 
 const SOON_AGAIN: &str = "[queue]\nbackoff = { first = '20ms', max = '100ms' }\ngive_up = '60s'\n";
 const VALID: &str = "<db:result from='b.test' to='here.test' type='valid'/>";
 
-async fn here() -> (World, RawServer, Party) {
+async fn here() -> (World, RawServer, ComponentClient) {
     here_with(SOON_AGAIN).await
 }
 
-async fn here_with(tables: &str) -> (World, RawServer, Party) {
+async fn here_with(tables: &str) -> (World, RawServer, ComponentClient) {
     let mut world = World::new().unwrap();
     let daemon = Daemon::serving("here.test").without_tls();
     world.start(daemon.tables(tables)).await.unwrap();
@@ -40,7 +40,7 @@ async fn stream(server: &RawServer) -> Peer {
 
 /// The same up to our key.
 async fn key(server: &RawServer) -> Peer {
-    let mut peer = server.accept().await.unwrap().with_patience(SOON);
+    let mut peer = server.accept().await.unwrap().with_timeout(TIMEOUT);
     let features = Features {
         dialback: Some(DialbackFeature { errors: true }),
         ..Features::default()
@@ -55,18 +55,21 @@ async fn arrives(peer: &mut Peer, id: &str) {
     assert_eq!(got.id().as_deref(), Some(id), "{got:?}");
 }
 
-async fn comes_back(component: &mut Party, id: &str) -> Element {
+async fn comes_back(component: &mut ComponentClient, id: &str) -> Element {
     let is_it = |stanza: &Element| stanza.id().as_deref() == Some(id);
-    component.expect("a bounce", SOON, is_it).await.unwrap()
+    component.expect("a bounce", TIMEOUT, is_it).await.unwrap()
 }
 
 /// What comes first is a message to the component itself, so nothing came before it.
-async fn nothing_came_back(component: &mut Party) {
+async fn nothing_came_back(component: &mut ComponentClient) {
     component
         .send("<message from='u@here.test' to='here.test' id='own'/>")
         .await
         .unwrap();
-    let first = component.expect("anything", SOON, |_| true).await.unwrap();
+    let first = component
+        .expect("anything", TIMEOUT, |_| true)
+        .await
+        .unwrap();
     assert_eq!(first.id().as_deref(), Some("own"), "{first:?}");
 }
 
@@ -264,9 +267,9 @@ async fn what_is_unknown_on_an_incoming_stream_is_passed_over_and_a_flood_of_it_
     let mut world = World::new().unwrap();
     let daemon = Daemon::serving("here.test").without_tls();
     world.start(daemon.tables(SOON_AGAIN)).await.unwrap();
-    let mut neighbour = Neighbour::at(&mut world, "b.test").await.unwrap();
+    let mut fake_peer = FakePeer::at(&mut world, "b.test").await.unwrap();
     let mut component = world.component("here.test").await.unwrap();
-    let mut peer = neighbour
+    let mut peer = fake_peer
         .proved(&world, "here.test", "here.test")
         .await
         .unwrap();
@@ -284,7 +287,7 @@ async fn what_is_unknown_on_an_incoming_stream_is_passed_over_and_a_flood_of_it_
             .await
             .unwrap();
         arrives_at(&mut component, id).await;
-        let bounce = neighbour.next().await.unwrap().stanza;
+        let bounce = fake_peer.next().await.unwrap().stanza;
         assert_eq!(bounce.id().as_deref(), Some("f"), "{bounce:?}");
         let text = String::from_utf8_lossy(bounce.bytes()).into_owned();
         assert!(text.contains("<bad-request"), "{text}");
@@ -292,7 +295,7 @@ async fn what_is_unknown_on_an_incoming_stream_is_passed_over_and_a_flood_of_it_
     peer.send(passed_over[0].repeat(20)).await.unwrap();
     let error = peer.expect_stream_error().await.unwrap();
     assert_eq!(error.condition, Condition::UnsupportedStanzaType);
-    let mut again = neighbour
+    let mut again = fake_peer
         .proved(&world, "here.test", "here.test")
         .await
         .unwrap();
@@ -300,8 +303,11 @@ async fn what_is_unknown_on_an_incoming_stream_is_passed_over_and_a_flood_of_it_
     arrives_at(&mut component, 9).await;
 }
 
-async fn arrives_at(component: &mut Party, id: usize) {
-    let got = component.expect("a message", SOON, |_| true).await.unwrap();
+async fn arrives_at(component: &mut ComponentClient, id: usize) {
+    let got = component
+        .expect("a message", TIMEOUT, |_| true)
+        .await
+        .unwrap();
     assert_eq!(got.id(), Some(id.to_string().into()), "{got:?}");
 }
 

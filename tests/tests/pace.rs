@@ -9,14 +9,14 @@ use std::{
 
 use s2sd_tests::{
     authoritative::Says,
-    party::Party,
+    component_client::ComponentClient,
     peer::Peer,
-    world::{Daemon, SOON, World},
+    world::{Daemon, TIMEOUT, World},
 };
 use xmpp_stream::Condition;
 
 /// A daemon for `b.test` with these lines in `[policy]`, its component, and servers that prove whoever asks.
-async fn world(policy: &str) -> (World, Party) {
+async fn world(policy: &str) -> (World, ComponentClient) {
     let mut world = World::new().unwrap();
     let daemon = Daemon::serving("b.test").without_tls().policy(policy);
     world.start(daemon).await.unwrap();
@@ -46,11 +46,15 @@ fn messages(from: &str, ids: std::ops::Range<usize>, body: &str) -> String {
 }
 
 /// All of them arrive, in order; how long that took.
-async fn arrive(component: &mut Party, from: &str, ids: std::ops::Range<usize>) -> Duration {
+async fn arrive(
+    component: &mut ComponentClient,
+    from: &str,
+    ids: std::ops::Range<usize>,
+) -> Duration {
     let begin = Instant::now();
     for id in ids {
         let next = component
-            .expect("the next message", SOON, |found| {
+            .expect("the next message", TIMEOUT, |found| {
                 found.from().as_deref() == Some(from)
             })
             .await
@@ -122,7 +126,7 @@ async fn a_stream_that_pauses_hears_that_the_server_stops() {
     let (stopped, said) = tokio::join!(world.stop("b.test"), peer.expect_stream_error());
     stopped.unwrap();
     assert_eq!(said.unwrap().condition, Condition::SystemShutdown);
-    assert!(begin.elapsed() < SOON);
+    assert!(begin.elapsed() < TIMEOUT);
 }
 
 /// More than all socket buffers hold: the rest stays with the peer, not in our memory.

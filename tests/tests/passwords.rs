@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use s2sd_tests::{
-    agreed::{came_back, federate, start},
     checks::{self, Finding, Other},
-    world::{Daemon, SOON},
+    daemon_pair::{came_back, federate, start},
+    world::{Daemon, TIMEOUT},
 };
 use xmpp_sasl::{Password, ScramHash, ScramKeys};
 
@@ -77,7 +77,7 @@ async fn refused(credentials: &str) -> Vec<Finding> {
         "[[peer]]\ndomain = 'b.test'\nauth = ['scram', 'plain']\ncredentials = {{ {credentials} }}\n"
     ));
     let (_world, mut a, mut b) = start([a, b]).await;
-    checks::refused(&mut a, Other::Party(&mut b), &[], SOON, GRACE).await
+    checks::refused(&mut a, Other::ComponentClient(&mut b), &[], TIMEOUT, GRACE).await
 }
 
 #[tokio::test]

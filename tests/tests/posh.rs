@@ -17,9 +17,9 @@ use s2sd_tests::{
     https::{Https, document, redirect},
     peer::Peer,
     socks::{Rules, Socks},
-    tls::Identity,
+    tls::TlsIdentity,
     wire::Event,
-    world::{Daemon, SOON, World},
+    world::{Daemon, TIMEOUT, World},
 };
 use sha2::{Digest as _, Sha256, Sha512};
 use xmpp_stream::{Features, StreamError, ns};
@@ -108,7 +108,7 @@ fn fingerprints(issued: &Issued, expires: u64) -> String {
 async fn call(world: &World, from: &str, issued: &Issued) -> Result<Features, StreamError> {
     let mut peer: Peer = world.connect("a.test").await.unwrap();
     peer.open(from, "a.test").await.unwrap();
-    let identity = Identity::from(issued);
+    let identity = TlsIdentity::from(issued);
     peer.starttls("a.test", Some(&identity)).await.unwrap();
     peer.send_header(Some(from), "a.test").await.unwrap();
     peer.expect_header().await.unwrap();
@@ -147,7 +147,7 @@ async fn comes_back(world: &World, to: &str) -> String {
     let mut a = world.component("a.test").await.unwrap();
     let message = format!("<message from='{}' to='x@{to}' id='1'/>", a.address());
     a.send(message).await.unwrap();
-    let error = a.expect("the error", SOON, |_| true).await.unwrap();
+    let error = a.expect("the error", TIMEOUT, |_| true).await.unwrap();
     let tree = error.tree();
     let error = tree.elements().find(|child| child.name == "error").unwrap();
     error.child(ns::STANZA_ERRORS, "text").unwrap().text()
@@ -162,10 +162,10 @@ async fn a_certificate_that_the_domain_publishes_is_good_both_ways() {
     let mut b = scene.world.component("posh.test").await.unwrap();
     let plan = Plan {
         checks: vec![Check::Message],
-        within: SOON,
+        within: TIMEOUT,
         ..Plan::default()
     };
-    for finding in checks::run(&mut a, Other::Party(&mut b), &plan).await {
+    for finding in checks::run(&mut a, Other::ComponentClient(&mut b), &plan).await {
         assert_eq!(finding.outcome, Ok(()), "{}", finding.to_json());
     }
     for way in ["outgoing", "incoming"] {

@@ -14,9 +14,9 @@ use s2sd::{
 };
 use s2sd_tests::{
     peer::Peer,
-    tls::Identity,
+    tls::TlsIdentity,
     verdict::faulty,
-    world::{Daemon, RawServer, SOON, World},
+    world::{Daemon, RawServer, TIMEOUT, World},
 };
 use tokio::sync::watch;
 use xmpp_stream::{Condition, Features, StreamError, Writer, ns};
@@ -53,7 +53,7 @@ fn starttls() -> Features {
 async fn shows(listener: &RawServer, issued: &Issued) -> Peer {
     let mut peer = listener.accept_at_leisure().await.unwrap();
     peer.answer_open("1", &starttls()).await.unwrap();
-    let identity = Identity::from(issued);
+    let identity = TlsIdentity::from(issued);
     peer.accept_starttls(&identity).await.unwrap();
     peer
 }
@@ -402,7 +402,7 @@ fn nobodys(world: &World, from: Option<&str>) -> Question {
         domain: "b.test".parse().unwrap(),
         from: from.map(|from| from.parse().unwrap()),
         config,
-        within: SOON,
+        within: TIMEOUT,
     }
 }
 

@@ -8,7 +8,7 @@ use s2sd::demo::ca::{Authority, Leaf, Validity};
 use s2sd_tests::{
     authoritative::Says,
     checks::{self, Finding, Other},
-    world::{Daemon, SOON, World},
+    world::{Daemon, TIMEOUT, World},
 };
 use xmpp_dialback::Secret;
 
@@ -18,7 +18,7 @@ const EXTERNAL: &str = "auth = ['external']";
 /// What comes back to the component of `a.test` for a message and a ping to `b.test`.
 async fn bounced(world: &World, to: &str) -> Vec<Finding> {
     let mut a = world.component("a.test").await.unwrap();
-    checks::refused(&mut a, Other::Host(to), &[], SOON, GRACE).await
+    checks::refused(&mut a, Other::Host(to), &[], TIMEOUT, GRACE).await
 }
 
 #[track_caller]
@@ -44,7 +44,7 @@ async fn refused(a: Daemon, b: Daemon) -> Vec<Finding> {
     world.start(b).await.unwrap();
     let mut a = world.component("a.test").await.unwrap();
     let mut b = world.component("b.test").await.unwrap();
-    checks::refused(&mut a, Other::Party(&mut b), &[], SOON, GRACE).await
+    checks::refused(&mut a, Other::ComponentClient(&mut b), &[], TIMEOUT, GRACE).await
 }
 
 #[tokio::test]
@@ -195,7 +195,8 @@ async fn a_key_of_another_secret_is_refused() {
     let authority = world.authoritative("a.test", says, None).await.unwrap();
     let mut a = world.component("a.test").await.unwrap();
     let mut b = world.component("b.test").await.unwrap();
-    let findings = checks::refused(&mut a, Other::Party(&mut b), &[], SOON, GRACE).await;
+    let findings =
+        checks::refused(&mut a, Other::ComponentClient(&mut b), &[], TIMEOUT, GRACE).await;
     check(&findings, "remote-server-timeout", "cancel", "key");
     let asked = authority.asked();
     assert!(!asked.is_empty());

@@ -8,27 +8,29 @@ use s2sd::{
 };
 use s2sd_tests::{
     authoritative::Says,
-    bystander::Bystander,
-    neighbour::Neighbour,
-    party::Party,
+    background_traffic::BackgroundTraffic,
+    component_client::ComponentClient,
+    fake_peer::FakePeer,
     peer::Peer,
-    world::{Daemon, RawServer, SOON, World},
+    world::{Daemon, RawServer, TIMEOUT, World},
 };
 use xmpp_stream::{DialbackFeature, Element, Features, ns};
 
 const GIVE_UP: &str = "[queue]\ngive_up = '1s'\nbackoff = { first = '10ms', max = '50ms' }\n";
 const PLAIN: &str = "tls = 'optional'\nauth = ['external', 'dialback']";
 
-async fn here(daemon: Daemon) -> (World, Bystander, Party) {
+async fn here(daemon: Daemon) -> (World, BackgroundTraffic, ComponentClient) {
     let mut world = World::new().unwrap();
     world.start(daemon).await.unwrap();
-    let bystander = Bystander::beside(&mut world, "here.test").await.unwrap();
+    let background_traffic = BackgroundTraffic::beside(&mut world, "here.test")
+        .await
+        .unwrap();
     let component = world.component("here.test").await.unwrap();
-    (world, bystander, component)
+    (world, background_traffic, component)
 }
 
 /// Sends one of each kind to `to`, and takes what comes back.
-async fn bounces(component: &mut Party, to: &str, want: Want) {
+async fn bounces(component: &mut ComponentClient, to: &str, want: Want) {
     let addresses = format!("from='x@here.test/1' to='y@{to}/2'");
     // These are not answered,
     for silent in [
@@ -58,7 +60,10 @@ async fn bounces(component: &mut Party, to: &str, want: Want) {
         ("6", format!("<message {addresses} id='6'/>")),
     ] {
         component.send(stanza).await.unwrap();
-        let error = component.expect("an error", SOON, |_| true).await.unwrap();
+        let error = component
+            .expect("an error", TIMEOUT, |_| true)
+            .await
+            .unwrap();
         assert_eq!(error.id().as_deref(), Some(id), "{error:?}");
         want.check(&error);
         assert_eq!(error.from().unwrap(), format!("y@{to}/2"));
@@ -96,7 +101,8 @@ impl Want {
 
 #[tokio::test]
 async fn a_domain_without_a_server() {
-    let (mut world, bystander, mut component) = here(Bystander::daemon("here.test")).await;
+    let (mut world, background_traffic, mut component) =
+        here(BackgroundTraffic::daemon("here.test")).await;
     let not_found = |cause| Want {
         condition: "remote-server-not-found",
         kind: "cancel",
@@ -110,13 +116,13 @@ async fn a_domain_without_a_server() {
             .a("absent.test", [127, 0, 0, 1].into())
     });
     bounces(&mut component, "absent.test", not_found("no-service")).await;
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_resolver_that_fails() {
-    let daemon = Bystander::daemon("here.test").tables(GIVE_UP);
-    let (mut world, bystander, mut component) = here(daemon).await;
+    let daemon = BackgroundTraffic::daemon("here.test").tables(GIVE_UP);
+    let (mut world, background_traffic, mut component) = here(daemon).await;
     world.change_zone(|zone| {
         zone.fails("_xmpp-server._tcp.fails.test")
             .fails("_xmpps-server._tcp.fails.test")
@@ -128,13 +134,13 @@ async fn a_resolver_that_fails() {
         cause: "dns",
     };
     bounces(&mut component, "fails.test", want).await;
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_server_that_is_not_there() {
-    let daemon = Bystander::daemon("here.test").tables(GIVE_UP);
-    let (mut world, bystander, mut component) = here(daemon).await;
+    let daemon = BackgroundTraffic::daemon("here.test").tables(GIVE_UP);
+    let (mut world, background_traffic, mut component) = here(daemon).await;
     drop(world.listen("down.test").await.unwrap());
     let addresses = "from='here.test' to='down.test'";
     // All at once: they wait together and come back together.
@@ -153,16 +159,20 @@ async fn a_server_that_is_not_there() {
         cause: "connect",
     };
     for id in ["1", "2", "3"] {
-        let error = component.expect("an error", SOON, |_| true).await.unwrap();
+        let error = component
+            .expect("an error", TIMEOUT, |_| true)
+            .await
+            .unwrap();
         assert_eq!(error.id().as_deref(), Some(id), "{error:?}");
         want.check(&error);
     }
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_certificate_that_proves_nothing() {
-    let (mut world, bystander, mut component) = here(Bystander::daemon("here.test")).await;
+    let (mut world, background_traffic, mut component) =
+        here(BackgroundTraffic::daemon("here.test")).await;
     let issued = Issued::self_signed(&Leaf::domain("b.test"));
     world
         .start(Daemon::serving("b.test").certificate_from(issued))
@@ -174,13 +184,13 @@ async fn a_certificate_that_proves_nothing() {
         cause: "certificate",
     };
     bounces(&mut component, "b.test", want).await;
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_key_that_is_called_invalid() {
-    let daemon = Bystander::daemon("here.test").policy(PLAIN);
-    let (mut world, bystander, mut component) = here(daemon).await;
+    let daemon = BackgroundTraffic::daemon("here.test").policy(PLAIN);
+    let (mut world, background_traffic, mut component) = here(daemon).await;
     world
         .start(Daemon::serving("b.test").without_tls())
         .await
@@ -196,12 +206,13 @@ async fn a_key_that_is_called_invalid() {
         cause: "dialback",
     };
     bounces(&mut component, "b.test", want).await;
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_domain_that_the_other_server_does_not_serve() {
-    let (mut world, bystander, mut component) = here(Bystander::daemon("here.test")).await;
+    let (mut world, background_traffic, mut component) =
+        here(BackgroundTraffic::daemon("here.test")).await;
     world.start(Daemon::serving("b.test")).await.unwrap();
     let b = world.daemon("b.test").unwrap().s2s[0];
     world.lead("_xmpp-server", "c.test", b);
@@ -211,7 +222,7 @@ async fn a_domain_that_the_other_server_does_not_serve() {
         cause: "stream-error",
     };
     bounces(&mut component, "c.test", want).await;
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 /// A peer that accepts and is silent, so that everything waits.
@@ -228,11 +239,11 @@ async fn mute(server: &RawServer) -> Peer {
 
 #[tokio::test]
 async fn more_domains_than_there_may_be_lanes() {
-    let daemon = Bystander::daemon("here.test")
+    let daemon = BackgroundTraffic::daemon("here.test")
         .policy(PLAIN)
         .tables("[queue]\nlanes = 2\n");
     // One lane is the bystander's.
-    let (mut world, mut bystander, mut component) = here(daemon).await;
+    let (mut world, mut background_traffic, mut component) = here(daemon).await;
     let server = world.listen("b.test").await.unwrap();
     component
         .send("<message from='here.test' to='b.test' id='waits'/>")
@@ -246,7 +257,7 @@ async fn more_domains_than_there_may_be_lanes() {
     };
     bounces(&mut component, "c.test", want).await;
     // Those that have one keep it.
-    bystander.is_well().await.unwrap();
+    background_traffic.is_well().await.unwrap();
     let valid = "<db:result from='b.test' to='here.test' type='valid'/>";
     peer.send(valid).await.unwrap();
     let waited = peer
@@ -254,7 +265,7 @@ async fn more_domains_than_there_may_be_lanes() {
         .await
         .unwrap();
     assert_eq!(waited.id().as_deref(), Some("waits"));
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
@@ -264,8 +275,10 @@ async fn a_full_queue() {
         // A stanza that begins within the bound fits.
         ("[queue]\nbytes = '20KiB'\n", 5),
     ] {
-        let daemon = Bystander::daemon("here.test").policy(PLAIN).tables(tables);
-        let (mut world, bystander, mut component) = here(daemon).await;
+        let daemon = BackgroundTraffic::daemon("here.test")
+            .policy(PLAIN)
+            .tables(tables);
+        let (mut world, background_traffic, mut component) = here(daemon).await;
         let body = "x".repeat(5000);
         let message = |id| {
             format!("<message from='here.test' to='b.test' id='{id}'><body>{body}</body></message>")
@@ -283,7 +296,10 @@ async fn a_full_queue() {
         }
         for id in fit..fit + 5 {
             component.send(message(id)).await.unwrap();
-            let error = component.expect("an error", SOON, |_| true).await.unwrap();
+            let error = component
+                .expect("an error", TIMEOUT, |_| true)
+                .await
+                .unwrap();
             assert_eq!(error.id().unwrap(), id.to_string());
             want.check(&error);
         }
@@ -303,16 +319,16 @@ async fn a_full_queue() {
             .await
             .unwrap();
         assert_eq!(got.id().as_deref(), Some("100"));
-        bystander.was_well().await.unwrap();
+        background_traffic.was_well().await.unwrap();
     }
 }
 
 #[tokio::test]
 async fn a_component_that_is_not_attached() {
-    let daemon = Bystander::daemon("here.test")
+    let daemon = BackgroundTraffic::daemon("here.test")
         .policy(PLAIN)
         .and("absent.here.test");
-    let (mut world, bystander, mut component) = here(daemon).await;
+    let (mut world, background_traffic, mut component) = here(daemon).await;
     let want = Want {
         condition: "service-unavailable",
         kind: "wait",
@@ -321,8 +337,8 @@ async fn a_component_that_is_not_attached() {
     // From beside it,
     bounces(&mut component, "absent.here.test", want).await;
     // and from far away.
-    let mut neighbour = Neighbour::at(&mut world, "far.test").await.unwrap();
-    let mut peer = neighbour
+    let mut fake_peer = FakePeer::at(&mut world, "far.test").await.unwrap();
+    let mut peer = fake_peer
         .proved(&world, "here.test", "absent.here.test")
         .await
         .unwrap();
@@ -334,9 +350,9 @@ async fn a_component_that_is_not_attached() {
     .await
     .unwrap();
     for id in ["1", "2"] {
-        let error = neighbour.next().await.unwrap().stanza;
+        let error = fake_peer.next().await.unwrap().stanza;
         assert_eq!(error.id().as_deref(), Some(id), "{error:?}");
         want.check(&error);
     }
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }

@@ -10,23 +10,27 @@ use std::{
 };
 
 use s2sd_tests::{
-    bystander::Bystander,
+    background_traffic::BackgroundTraffic,
     component::attach,
-    neighbour::Neighbour,
+    fake_peer::FakePeer,
     wire::{Event, Wire},
-    world::{SECRET, SOON, World},
+    world::{SECRET, TIMEOUT, World},
 };
 use tokio::{sync::watch, time::timeout};
 use xmpp_stream::{Condition, StreamError, ns};
 
 const PLAIN: &str = "tls = 'optional'\nauth = ['external', 'dialback']";
 
-async fn here(tables: &str) -> (World, Bystander) {
+async fn here(tables: &str) -> (World, BackgroundTraffic) {
     let mut world = World::new().unwrap();
-    let daemon = Bystander::daemon("here.test").policy(PLAIN).tables(tables);
+    let daemon = BackgroundTraffic::daemon("here.test")
+        .policy(PLAIN)
+        .tables(tables);
     world.start(daemon).await.unwrap();
-    let bystander = Bystander::beside(&mut world, "here.test").await.unwrap();
-    (world, bystander)
+    let background_traffic = BackgroundTraffic::beside(&mut world, "here.test")
+        .await
+        .unwrap();
+    (world, background_traffic)
 }
 
 fn door(world: &World) -> std::net::SocketAddr {
@@ -34,24 +38,24 @@ fn door(world: &World) -> std::net::SocketAddr {
 }
 
 async fn attached(world: &World) -> Wire {
-    attach(door(world), "here.test", SECRET, SOON)
+    attach(door(world), "here.test", SECRET, TIMEOUT)
         .await
         .unwrap()
 }
 
 /// A stream error, the end of the stream, the end of the connection; perhaps after a header.
 async fn is_refused(wire: &mut Wire) -> Condition {
-    let mut next = wire.next(SOON).await.unwrap();
+    let mut next = wire.next(TIMEOUT).await.unwrap();
     if matches!(next, Event::Header(_)) {
-        next = wire.next(SOON).await.unwrap();
+        next = wire.next(TIMEOUT).await.unwrap();
     }
     let Event::Element(error) = next else {
         panic!("no stream error but {next:?}");
     };
     let error = StreamError::from_element(&error).unwrap();
-    assert!(matches!(wire.next(SOON).await.unwrap(), Event::Footer));
+    assert!(matches!(wire.next(TIMEOUT).await.unwrap(), Event::Footer));
     let _ = wire.send("</stream:stream>").await;
-    assert!(matches!(wire.next(SOON).await.unwrap(), Event::Closed));
+    assert!(matches!(wire.next(TIMEOUT).await.unwrap(), Event::Closed));
     error.condition
 }
 
@@ -63,9 +67,9 @@ fn header(namespace: &str, to: &str) -> String {
 
 #[tokio::test]
 async fn who_does_not_know_the_secret_does_not_attach() {
-    let (world, mut bystander) = here("[[domain]]\nname = 'built.in.test'\n").await;
+    let (world, mut background_traffic) = here("[[domain]]\nname = 'built.in.test'\n").await;
     let refused = async |domain: &str, secret: &str| {
-        let error = attach(door(&world), domain, secret, SOON)
+        let error = attach(door(&world), domain, secret, TIMEOUT)
             .await
             .err()
             .unwrap();
@@ -82,14 +86,14 @@ async fn who_does_not_know_the_secret_does_not_attach() {
     ] {
         let error = refused(domain, secret).await;
         assert!(error.contains(condition), "{domain}: {error}");
-        bystander.is_well().await.unwrap();
+        background_traffic.is_well().await.unwrap();
     }
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
 async fn what_is_no_handshake_is_refused() {
-    let (world, mut bystander) = here("").await;
+    let (world, mut background_traffic) = here("").await;
     let component = header(ns::COMPONENT, "to='here.test'");
     let forged = "<message from='here.test' to='x@calm.test' id='forged'/>";
     for (text, condition) in [
@@ -128,17 +132,17 @@ async fn what_is_no_handshake_is_refused() {
             Condition::PolicyViolation,
         ),
     ] {
-        let mut wire = Wire::connect(door(&world), SOON).await.unwrap();
+        let mut wire = Wire::connect(door(&world), TIMEOUT).await.unwrap();
         let _ = wire.send(&text).await;
         assert_eq!(is_refused(&mut wire).await, condition, "{text:.300}");
-        bystander.is_well().await.unwrap();
+        background_traffic.is_well().await.unwrap();
     }
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_component_speaks_for_its_domain_only() {
-    let (world, mut bystander) = here("").await;
+    let (world, mut background_traffic) = here("").await;
     // A wrong `from` is refused alone; what cannot be read ends the stream.
     for (text, condition) in [
         ("<message></presence>", Condition::NotWellFormed),
@@ -155,7 +159,7 @@ async fn a_component_speaks_for_its_domain_only() {
             wire.send(format!("<message from='{from}' to='x@calm.test'/>"))
                 .await
                 .unwrap();
-            let Event::Element(error) = wire.next(SOON).await.unwrap() else {
+            let Event::Element(error) = wire.next(TIMEOUT).await.unwrap() else {
                 panic!("{from}: no error");
             };
             assert_eq!(error.type_attr().as_deref(), Some("error"), "{error:?}");
@@ -165,14 +169,14 @@ async fn a_component_speaks_for_its_domain_only() {
         }
         wire.send(text).await.unwrap();
         assert_eq!(is_refused(&mut wire).await, condition, "{text}");
-        bystander.is_well().await.unwrap();
+        background_traffic.is_well().await.unwrap();
     }
     // An address that is none is the stanza's own fault.
     let mut wire = attached(&world).await;
     for to in ["", "to=''", "to='@'", "to='a b@c d'"] {
         let text = format!("<message from='here.test' {to} id='1'/>");
         wire.send(text).await.unwrap();
-        let Event::Element(error) = wire.next(SOON).await.unwrap() else {
+        let Event::Element(error) = wire.next(TIMEOUT).await.unwrap() else {
             panic!("{to}: no error");
         };
         assert_eq!(
@@ -184,14 +188,14 @@ async fn a_component_speaks_for_its_domain_only() {
         let error = tree.elements().find(|child| child.name == "error").unwrap();
         assert!(error.child(ns::STANZA_ERRORS, "jid-malformed").is_some());
     }
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_second_connection_takes_the_place_of_the_first() {
-    let (mut world, bystander) = here("").await;
-    let neighbour = Neighbour::at(&mut world, "far.test").await.unwrap();
-    let mut peer = neighbour
+    let (mut world, background_traffic) = here("").await;
+    let fake_peer = FakePeer::at(&mut world, "far.test").await.unwrap();
+    let mut peer = fake_peer
         .proved(&world, "here.test", "here.test")
         .await
         .unwrap();
@@ -199,7 +203,7 @@ async fn a_second_connection_takes_the_place_of_the_first() {
     peer.send("<message from='far.test' to='here.test' id='1'/>")
         .await
         .unwrap();
-    let Event::Element(got) = first.next(SOON).await.unwrap() else {
+    let Event::Element(got) = first.next(TIMEOUT).await.unwrap() else {
         panic!("nothing came");
     };
     assert_eq!(got.id().as_deref(), Some("1"));
@@ -211,26 +215,26 @@ async fn a_second_connection_takes_the_place_of_the_first() {
         ))
         .await
         .unwrap();
-        let Event::Element(got) = second.next(SOON).await.unwrap() else {
+        let Event::Element(got) = second.next(TIMEOUT).await.unwrap() else {
             panic!("nothing came");
         };
         assert_eq!(got.id().as_deref(), Some(id));
     }
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
 async fn what_a_connection_had_on_the_way_when_another_took_its_place_arrives() {
     const ALL: usize = 100;
-    let (mut world, bystander) = here("").await;
-    let mut neighbour = Neighbour::at(&mut world, "far.test").await.unwrap();
+    let (mut world, background_traffic) = here("").await;
+    let mut fake_peer = FakePeer::at(&mut world, "far.test").await.unwrap();
     let mut first = attached(&world).await;
     let _second = attached(&world).await;
-    let Event::Element(error) = first.next(SOON).await.unwrap() else {
+    let Event::Element(error) = first.next(TIMEOUT).await.unwrap() else {
         panic!("no stream error");
     };
     assert!(error.is(ns::STREAMS, "error"), "{error:?}");
-    assert!(matches!(first.next(SOON).await.unwrap(), Event::Footer));
+    assert!(matches!(first.next(TIMEOUT).await.unwrap(), Event::Footer));
     for id in 0..ALL {
         // What is wrong with these is not answered any more.
         let text = format!(
@@ -240,18 +244,18 @@ async fn what_a_connection_had_on_the_way_when_another_took_its_place_arrives() 
     }
     first.send("</stream:stream>").await.unwrap();
     for id in 0..ALL {
-        let got = neighbour.next().await.unwrap().stanza;
+        let got = fake_peer.next().await.unwrap().stanza;
         assert_eq!(got.id().unwrap(), id.to_string());
     }
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_component_that_does_not_read_pauses_who_writes_to_it_and_nobody_else() {
     // The bystander's component has the same bounds.
-    let (mut world, mut bystander) = here("[queue]\nstanzas = 10\n").await;
-    let mut neighbour = Neighbour::at(&mut world, "far.test").await.unwrap();
-    let mut to_stuck = neighbour
+    let (mut world, mut background_traffic) = here("[queue]\nstanzas = 10\n").await;
+    let mut fake_peer = FakePeer::at(&mut world, "far.test").await.unwrap();
+    let mut to_stuck = fake_peer
         .proved(&world, "here.test", "here.test")
         .await
         .unwrap();
@@ -278,17 +282,17 @@ async fn a_component_that_does_not_read_pauses_who_writes_to_it_and_nobody_else(
     while let Ok(Ok(())) = timeout(Duration::from_millis(250), changes.changed()).await {}
     assert!(!writer.is_finished());
     // Nobody else does.
-    bystander.is_well().await.unwrap();
+    background_traffic.is_well().await.unwrap();
     // When the component reads again everything is there, in order.
     enough.store(true, Ordering::Release);
     let last = *written.borrow();
     for id in 0..=last {
-        match stuck.next(SOON).await.unwrap() {
+        match stuck.next(TIMEOUT).await.unwrap() {
             Event::Element(got) => assert_eq!(got.id().unwrap(), id.to_string()),
             other => panic!("{id}: {other:?}"),
         }
     }
     writer.await.unwrap();
-    assert!(neighbour.left().is_empty(), "something came back");
-    bystander.was_well().await.unwrap();
+    assert!(fake_peer.left().is_empty(), "something came back");
+    background_traffic.was_well().await.unwrap();
 }

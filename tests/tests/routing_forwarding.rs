@@ -3,35 +3,37 @@
 #![allow(clippy::unwrap_used)]
 
 use s2sd_tests::{
-    bystander::Bystander,
+    background_traffic::BackgroundTraffic,
     component::attach,
-    neighbour::Neighbour,
+    fake_peer::FakePeer,
     peer::{header_text, initial_header},
     wire::{Event, Wire},
-    world::{SECRET, SOON, World},
+    world::{SECRET, TIMEOUT, World},
 };
 use xmpp_stream::{Element, Node, Tree, ns};
 
 const PLAIN: &str = "tls = 'optional'\nauth = ['external', 'dialback']";
 
-async fn here(tables: &str) -> (World, Bystander) {
+async fn here(tables: &str) -> (World, BackgroundTraffic) {
     let mut world = World::new().unwrap();
-    let daemon = Bystander::daemon("here.test")
+    let daemon = BackgroundTraffic::daemon("here.test")
         .and("beside.here.test")
         .policy(PLAIN)
         .tables(tables);
     world.start(daemon).await.unwrap();
-    let bystander = Bystander::beside(&mut world, "here.test").await.unwrap();
-    (world, bystander)
+    let background_traffic = BackgroundTraffic::beside(&mut world, "here.test")
+        .await
+        .unwrap();
+    (world, background_traffic)
 }
 
 async fn attached(world: &World, domain: &str) -> Wire {
     let door = world.daemon("here.test").unwrap().components[0];
-    attach(door, domain, SECRET, SOON).await.unwrap()
+    attach(door, domain, SECRET, TIMEOUT).await.unwrap()
 }
 
 async fn next(wire: &mut Wire) -> Element {
-    match wire.next(SOON).await.unwrap() {
+    match wire.next(TIMEOUT).await.unwrap() {
         Event::Element(element) => element,
         other => panic!("no stanza but {other:?}"),
     }
@@ -61,8 +63,8 @@ fn neutral(tree: &mut Tree) {
 
 #[tokio::test]
 async fn a_stanza_means_the_same_on_every_stream() {
-    let (mut world, bystander) = here("").await;
-    let mut neighbour = Neighbour::at(&mut world, "far.test").await.unwrap();
+    let (mut world, background_traffic) = here("").await;
+    let mut fake_peer = FakePeer::at(&mut world, "far.test").await.unwrap();
     let mut component = attached(&world, "here.test").await;
     // Its stream declares a prefix and a language, and has a prefix for the content namespace too.
     let mut peer = world.connect("here.test").await.unwrap();
@@ -109,16 +111,16 @@ async fn a_stanza_means_the_same_on_every_stream() {
             .replacen("HERE", "to", 1);
         let sent = Element::parse(back.clone(), arrived.context()).unwrap();
         component.send(&back).await.unwrap();
-        let arrived = neighbour.next().await.unwrap().stanza;
+        let arrived = fake_peer.next().await.unwrap().stanza;
         assert_eq!(meaning(&arrived), meaning(&sent), "{back}");
         assert_eq!(arrived.to(), sent.to());
     }
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
 async fn served_domains_reach_each_other_without_a_socket() {
-    let (world, bystander) = here("[[domain]]\nname = 'built.in.test'\n").await;
+    let (world, background_traffic) = here("[[domain]]\nname = 'built.in.test'\n").await;
     let lanes = world.daemon("here.test").unwrap().lanes();
     let mut one = attached(&world, "here.test").await;
     let mut other = attached(&world, "beside.here.test").await;
@@ -151,15 +153,15 @@ async fn served_domains_reach_each_other_without_a_socket() {
         !asked.iter().any(|name| name.contains("here.test")),
         "{asked:?}"
     );
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_domain_without_a_component_answers_a_remote_server_by_itself() {
-    let (mut world, bystander) =
+    let (mut world, background_traffic) =
         here("[[domain]]\nname = 'built.in.test'\ncontact = ['mailto:a@built.in.test']\n").await;
-    let mut neighbour = Neighbour::at(&mut world, "far.test").await.unwrap();
-    let mut peer = neighbour
+    let mut fake_peer = FakePeer::at(&mut world, "far.test").await.unwrap();
+    let mut peer = fake_peer
         .proved(&world, "here.test", "built.in.test")
         .await
         .unwrap();
@@ -192,7 +194,7 @@ async fn a_domain_without_a_component_answers_a_remote_server_by_itself() {
         ))
         .await
         .unwrap();
-        let got = neighbour.next().await.unwrap().stanza;
+        let got = fake_peer.next().await.unwrap().stanza;
         assert_eq!(got.id().as_deref(), Some(id));
         assert_eq!(got.type_attr().as_deref(), Some("result"), "{got:?}");
         assert_eq!(got.to().as_deref(), Some("x@far.test/1"));
@@ -218,12 +220,12 @@ async fn a_domain_without_a_component_answers_a_remote_server_by_itself() {
         .await
         .unwrap();
         peer.send(stanza).await.unwrap();
-        let got = neighbour.next().await.unwrap().stanza;
+        let got = fake_peer.next().await.unwrap().stanza;
         assert_eq!(got.id().as_deref(), Some(id));
         assert_eq!(got.type_attr().as_deref(), Some("error"), "{got:?}");
         let tree = got.tree();
         let error = tree.elements().find(|child| child.name == "error").unwrap();
         assert!(error.child(ns::STANZA_ERRORS, "service-unavailable").is_some());
     }
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }

@@ -3,12 +3,12 @@
 #![allow(clippy::unwrap_used)]
 
 use s2sd_tests::{
-    bystander::Bystander,
-    neighbour::Neighbour,
-    party::Party,
+    background_traffic::BackgroundTraffic,
+    component_client::ComponentClient,
+    fake_peer::FakePeer,
     peer::Peer,
     wire::Event,
-    world::{Daemon, SECRET, SOON, World},
+    world::{Daemon, SECRET, TIMEOUT, World},
 };
 use xmpp_stream::{Condition, DialbackFeature, Element, Features, StanzaKind, StreamError, ns};
 
@@ -23,9 +23,12 @@ fn id_of(stanza: &Element) -> usize {
     stanza.id().unwrap().parse().unwrap()
 }
 
-async fn arrive_in_order(component: &mut Party, count: usize) {
+async fn arrive_in_order(component: &mut ComponentClient, count: usize) {
     for id in 0..count {
-        let got = component.expect("a message", SOON, |_| true).await.unwrap();
+        let got = component
+            .expect("a message", TIMEOUT, |_| true)
+            .await
+            .unwrap();
         assert_eq!(id_of(&got), id, "{got:?}");
     }
 }
@@ -34,10 +37,12 @@ async fn arrive_in_order(component: &mut Party, count: usize) {
 async fn what_was_sent_before_the_peer_is_up_arrives_in_order() {
     let mut world = World::new().unwrap();
     world
-        .start(Bystander::daemon("here.test").tables(SOON_AGAIN))
+        .start(BackgroundTraffic::daemon("here.test").tables(SOON_AGAIN))
         .await
         .unwrap();
-    let bystander = Bystander::beside(&mut world, "here.test").await.unwrap();
+    let background_traffic = BackgroundTraffic::beside(&mut world, "here.test")
+        .await
+        .unwrap();
     let mut component = world.component("here.test").await.unwrap();
     // There is nobody, but there will be.
     drop(world.listen("b.test").await.unwrap());
@@ -57,7 +62,7 @@ async fn what_was_sent_before_the_peer_is_up_arrives_in_order() {
     }
     arrive_in_order(&mut other, 1000).await;
     arrive_in_order(&mut component, 1000).await;
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 fn features() -> Features {
@@ -80,15 +85,17 @@ const VALID: &str = "<db:result from='b.test' to='here.test' type='valid'/>";
 #[tokio::test]
 async fn order_survives_attempts_that_fail_in_the_middle() {
     let mut world = World::new().unwrap();
-    let daemon = Bystander::daemon("here.test")
+    let daemon = BackgroundTraffic::daemon("here.test")
         .policy(PLAIN)
         .tables(SOON_AGAIN);
     world.start(daemon).await.unwrap();
-    let bystander = Bystander::beside(&mut world, "here.test").await.unwrap();
+    let background_traffic = BackgroundTraffic::beside(&mut world, "here.test")
+        .await
+        .unwrap();
     let mut component = world.component("here.test").await.unwrap();
     let server = world.listen("b.test").await.unwrap();
     let mut sent = 0;
-    let mut send = async |component: &mut Party| {
+    let mut send = async |component: &mut ComponentClient| {
         for _ in 0..50 {
             let message = message("here.test", "b.test", sent);
             component.send(message).await.unwrap();
@@ -121,7 +128,7 @@ async fn order_survives_attempts_that_fail_in_the_middle() {
         let got = peer.expect_stanza(StanzaKind::Message).await.unwrap();
         assert_eq!(id_of(&got), id);
     }
-    bystander.was_well().await.unwrap();
+    background_traffic.was_well().await.unwrap();
 }
 
 #[tokio::test]
@@ -141,7 +148,7 @@ async fn what_waits_for_a_peer_is_sent_before_the_daemon_stops() {
     // Answered by the daemon itself, after it took all that was sent before.
     let ping = "<iq type='get' from='here.test' to='built.in.test' id='p'><ping xmlns='urn:xmpp:ping'/></iq>";
     component.send(ping).await.unwrap();
-    let pong = component.expect("a pong", SOON, |_| true).await.unwrap();
+    let pong = component.expect("a pong", TIMEOUT, |_| true).await.unwrap();
     assert_eq!(pong.id().as_deref(), Some("p"));
     // Another server's stream, which ends as soon as the daemon is told to stop; components go last.
     let mut told = world.connect("here.test").await.unwrap();
@@ -166,7 +173,7 @@ async fn what_waits_for_a_peer_is_sent_before_the_daemon_stops() {
 async fn world_stops(world: &mut World, domain: &str) {
     let began = std::time::Instant::now();
     world.stop(domain).await.unwrap();
-    assert!(began.elapsed() < SOON, "it was stopped, not drained");
+    assert!(began.elapsed() < TIMEOUT, "it was stopped, not drained");
 }
 
 #[tokio::test]
@@ -176,13 +183,13 @@ async fn what_waits_for_a_component_is_written_before_the_daemon_stops() {
         .start(Daemon::serving("here.test").policy(PLAIN))
         .await
         .unwrap();
-    let neighbour = Neighbour::at(&mut world, "b.test").await.unwrap();
-    let mut peer = neighbour
+    let fake_peer = FakePeer::at(&mut world, "b.test").await.unwrap();
+    let mut peer = fake_peer
         .proved(&world, "here.test", "here.test")
         .await
         .unwrap();
     let addr = world.daemon("here.test").unwrap().components[0];
-    let mut component = s2sd_tests::component::attach(addr, "here.test", SECRET, SOON)
+    let mut component = s2sd_tests::component::attach(addr, "here.test", SECRET, TIMEOUT)
         .await
         .unwrap();
     // More than the sockets and our write buffer hold, so that some waits in the queue.
@@ -203,12 +210,12 @@ async fn what_waits_for_a_component_is_written_before_the_daemon_stops() {
         let error = peer.expect_stream_error().await.unwrap();
         assert_eq!(error.condition, xmpp_stream::Condition::SystemShutdown);
         for id in 0..500 {
-            match component.next(SOON).await.unwrap() {
+            match component.next(TIMEOUT).await.unwrap() {
                 Event::Element(got) if got.stanza_kind().is_some() => assert_eq!(id_of(&got), id),
                 other => panic!("{id}: {other:?}"),
             }
         }
-        let Event::Element(error) = component.next(SOON).await.unwrap() else {
+        let Event::Element(error) = component.next(TIMEOUT).await.unwrap() else {
             panic!("no stream error")
         };
         let error = xmpp_stream::StreamError::from_element(&error).unwrap();

@@ -8,7 +8,7 @@ use s2sd::demo::ca::{Issued, Leaf};
 use s2sd::tls::binding::{EXPORTER_LABEL, channel_bindings};
 use s2sd_tests::{
     second::{Account, Side, Stepped},
-    tls::{self, Identity},
+    tls::{self, TlsIdentity},
 };
 use sha2::{Digest as _, Sha256};
 use xmpp_sasl::{
@@ -48,7 +48,7 @@ fn connection(we: We) -> Ends {
     let shown = issued.chain().remove(0);
     let name = "montague.example".try_into().unwrap();
     let client = ClientConnection::new(tls::client(None, false).unwrap(), name).unwrap();
-    let server = ServerConnection::new(tls::server(&Identity::from(&issued)).unwrap()).unwrap();
+    let server = ServerConnection::new(tls::server(&TlsIdentity::from(&issued)).unwrap()).unwrap();
     let mut client = Connection::from(client);
     let mut server = Connection::from(server);
     while client.is_handshaking() || server.is_handshaking() {

@@ -6,7 +6,7 @@ use std::{collections::HashMap, net::IpAddr, time::Duration};
 use s2sd_tests::{
     checks::{self, Check, Finding, Other, Plan},
     socks::{Rules, Socks},
-    world::{Daemon, SOON, World},
+    world::{Daemon, TIMEOUT, World},
 };
 use tokio::{net::TcpListener, time::timeout};
 
@@ -17,17 +17,17 @@ async fn federate(world: &World, a: &str, b: &str) {
     let mut b = world.component(b).await.unwrap();
     let plan = Plan {
         checks: vec![Check::Message, Check::Ping],
-        within: SOON,
+        within: TIMEOUT,
         ..Plan::default()
     };
-    for finding in checks::run(&mut a, Other::Party(&mut b), &plan).await {
+    for finding in checks::run(&mut a, Other::ComponentClient(&mut b), &plan).await {
         assert_eq!(finding.outcome, Ok(()));
     }
 }
 
 async fn refused(world: &World, to: &str) -> Vec<Finding> {
     let mut a = world.component("a.test").await.unwrap();
-    let findings = checks::refused(&mut a, Other::Host(to), &[], SOON, GRACE).await;
+    let findings = checks::refused(&mut a, Other::Host(to), &[], TIMEOUT, GRACE).await;
     assert_eq!(findings.len(), 2);
     findings
 }
@@ -208,7 +208,7 @@ async fn connections_are_from_the_source_of_the_policy() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         world.lead("_xmpp-server", domain, addr);
-        let ping = checks::refused(&mut a, Other::Host(domain), &[], SOON, GRACE);
+        let ping = checks::refused(&mut a, Other::Host(domain), &[], TIMEOUT, GRACE);
         let from = async {
             let (_stream, from) = listener.accept().await.unwrap();
             from.ip()

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use xmpp_stream::{Element, StanzaError, StanzaKind, Writer, ns};
 
-use crate::{odd::Odd, party::Party};
+use crate::{component_client::ComponentClient, odd::Odd};
 
 /// One check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -115,13 +115,13 @@ impl Finding {
 #[derive(Debug)]
 pub enum Other<'a> {
     /// An attached end.
-    Party(&'a mut Party),
+    ComponentClient(&'a mut ComponentClient),
     /// A domain; it can only be pinged.
     Host(&'a str),
 }
 
 /// Runs the plan between two ends.
-pub async fn run(a: &mut Party, mut b: Other<'_>, plan: &Plan) -> Vec<Finding> {
+pub async fn run(a: &mut ComponentClient, mut b: Other<'_>, plan: &Plan) -> Vec<Finding> {
     let mut findings = Vec::new();
     for &check in &plan.checks {
         match &mut b {
@@ -129,7 +129,7 @@ pub async fn run(a: &mut Party, mut b: Other<'_>, plan: &Plan) -> Vec<Finding> {
                 findings.push(timed(check, "a", "b", ping(a, domain, plan.within)).await);
             }
             Other::Host(_) => {}
-            Other::Party(b) => {
+            Other::ComponentClient(b) => {
                 findings.push(timed(check, "a", "b", one(check, a, b, plan)).await);
                 if plan.both_ways {
                     findings.push(timed(check, "b", "a", one(check, b, a, plan)).await);
@@ -158,7 +158,12 @@ async fn timed(
     }
 }
 
-async fn one(check: Check, a: &mut Party, b: &mut Party, plan: &Plan) -> anyhow::Result<()> {
+async fn one(
+    check: Check,
+    a: &mut ComponentClient,
+    b: &mut ComponentClient,
+    plan: &Plan,
+) -> anyhow::Result<()> {
     match check {
         Check::Message => message(a, b, plan.within).await,
         Check::Ping => {
@@ -179,7 +184,11 @@ async fn one(check: Check, a: &mut Party, b: &mut Party, plan: &Plan) -> anyhow:
 /// Things that a careless relay would spoil.
 const TEXT: &str = "checked & <sent> 'so' \"it\" is\n\tgrün 你好 🦀";
 
-async fn message(a: &mut Party, b: &mut Party, within: Duration) -> anyhow::Result<()> {
+async fn message(
+    a: &mut ComponentClient,
+    b: &mut ComponentClient,
+    within: Duration,
+) -> anyhow::Result<()> {
     let token = token();
     let text = format!("{TEXT} {token}");
     a.send(chat(a.address(), b.address(), &token, &text))
@@ -199,8 +208,8 @@ async fn message(a: &mut Party, b: &mut Party, within: Duration) -> anyhow::Resu
 
 /// The message with this id gets from one end to the other, unless it comes back.
 async fn arrives(
-    from: &mut Party,
-    to: &mut Party,
+    from: &mut ComponentClient,
+    to: &mut ComponentClient,
     id: &str,
     within: Duration,
     as_sent: impl Fn(&Element) -> bool,
@@ -226,7 +235,7 @@ async fn arrives(
     Ok(())
 }
 
-async fn ping(a: &mut Party, target: &str, within: Duration) -> anyhow::Result<()> {
+async fn ping(a: &mut ComponentClient, target: &str, within: Duration) -> anyhow::Result<()> {
     let token = token();
     a.send(ping_request(a.address(), target, &token)).await?;
     let answer = a
@@ -244,7 +253,11 @@ async fn ping(a: &mut Party, target: &str, within: Duration) -> anyhow::Result<(
     }
 }
 
-async fn presence(a: &mut Party, b: &mut Party, within: Duration) -> anyhow::Result<()> {
+async fn presence(
+    a: &mut ComponentClient,
+    b: &mut ComponentClient,
+    within: Duration,
+) -> anyhow::Result<()> {
     let token = token();
     let stanza = |kind: Option<&str>| {
         Writer::new("presence")
@@ -275,8 +288,8 @@ async fn presence(a: &mut Party, b: &mut Party, within: Duration) -> anyhow::Res
 }
 
 async fn order(
-    a: &mut Party,
-    b: &mut Party,
+    a: &mut ComponentClient,
+    b: &mut ComponentClient,
     mut odd: Option<Odd>,
     plan: &Plan,
 ) -> anyhow::Result<()> {
@@ -335,7 +348,7 @@ async fn order(
 ///
 /// With `conditions`, the error must have one of them. `grace` is how long to wait for what must not come.
 pub async fn refused(
-    a: &mut Party,
+    a: &mut ComponentClient,
     b: Other<'_>,
     conditions: &[String],
     within: Duration,
@@ -344,7 +357,7 @@ pub async fn refused(
     let token = token();
     let (message_id, ping_id) = (format!("{token}-message"), format!("{token}-ping"));
     let (from, to) = match &b {
-        Other::Party(b) => (a.address().to_owned(), b.address().to_owned()),
+        Other::ComponentClient(b) => (a.address().to_owned(), b.address().to_owned()),
         Other::Host(domain) => (a.address().to_owned(), (*domain).to_owned()),
     };
     let mut findings = Vec::new();
@@ -390,7 +403,7 @@ pub async fn refused(
     }
     let again = a.collect(grace).await;
     let arrived = match b {
-        Other::Party(b) => b.collect(Duration::ZERO).await,
+        Other::ComponentClient(b) => b.collect(Duration::ZERO).await,
         Other::Host(_) => Vec::new(),
     };
     let ours = |stanza: &&Element| stanza.id().is_some_and(|id| id.starts_with(&token));
@@ -464,12 +477,16 @@ fn number(stanza: &Element, token: &str) -> Option<usize> {
 
 /// The error that comes back for a stanza whose id begins so. When none comes, it waits for ever: whoever waits for
 /// the stanza at the other end has the time limit.
-async fn bounce(party: &mut Party, id: &str, within: Duration) -> anyhow::Result<String> {
+async fn bounce(
+    component_client: &mut ComponentClient,
+    id: &str,
+    within: Duration,
+) -> anyhow::Result<String> {
     let is_it = |found: &Element| {
         found.type_attr().as_deref() == Some("error")
             && found.id().is_some_and(|it| it.starts_with(id))
     };
-    let found = party
+    let found = component_client
         .expect("an error", within.saturating_mul(2), is_it)
         .await?;
     Ok(describe(&found))

@@ -2,15 +2,17 @@ use xmpp_stream::{ContentNamespace, Context};
 
 use super::*;
 use crate::{
-    hub::{Fault, Hub},
-    party::Manner,
+    component_client::Behaviour,
+    relay_server::{Fault, RelayServer},
     wire::Wire,
 };
 
-const SOON: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
-async fn pair(hub: &Hub) -> (Party, Party) {
-    let attach = async |domain| Party::attach(&hub.end(domain), Manner::Quiet, SOON).await;
+async fn pair(relay_server: &RelayServer) -> (ComponentClient, ComponentClient) {
+    let attach = async |domain| {
+        ComponentClient::attach(&relay_server.end(domain), Behaviour::Quiet, TIMEOUT).await
+    };
     (
         attach("a.test").await.unwrap(),
         attach("b.test").await.unwrap(),
@@ -18,8 +20,8 @@ async fn pair(hub: &Hub) -> (Party, Party) {
 }
 
 async fn order_with(fault: Fault) -> String {
-    let hub = Hub::start(fault).await;
-    let (mut a, mut b) = pair(&hub).await;
+    let relay_server = RelayServer::start(fault).await;
+    let (mut a, mut b) = pair(&relay_server).await;
     let plan = Plan {
         checks: vec![Check::Order],
         both_ways: false,
@@ -27,19 +29,19 @@ async fn order_with(fault: Fault) -> String {
         within: Duration::from_millis(500),
         seed: None,
     };
-    let findings = run(&mut a, Other::Party(&mut b), &plan).await;
+    let findings = run(&mut a, Other::ComponentClient(&mut b), &plan).await;
     findings[0].outcome.clone().unwrap_err()
 }
 
 #[tokio::test]
 async fn a_good_server_passes_all_checks() {
-    let hub = Hub::start(|_, stanza| vec![stanza]).await;
-    let (mut a, mut b) = pair(&hub).await;
+    let relay_server = RelayServer::start(|_, stanza| vec![stanza]).await;
+    let (mut a, mut b) = pair(&relay_server).await;
     let plan = Plan {
-        within: SOON,
+        within: TIMEOUT,
         ..Plan::default()
     };
-    let findings = run(&mut a, Other::Party(&mut b), &plan).await;
+    let findings = run(&mut a, Other::ComponentClient(&mut b), &plan).await;
     let failed: Vec<_> = findings.iter().filter(|f| f.outcome.is_err()).collect();
     assert!(failed.is_empty(), "{failed:?}");
     assert_eq!(findings.len(), 8);
@@ -87,17 +89,17 @@ async fn silence_is_noticed() {
 
 #[tokio::test]
 async fn a_spoiled_message_is_noticed() {
-    let hub = Hub::start(|_, stanza| {
+    let relay_server = RelayServer::start(|_, stanza| {
         let text = String::from_utf8(stanza.to_vec()).unwrap();
         vec![text.replace("&lt;sent&gt;", "sent").into()]
     })
     .await;
-    let (mut a, mut b) = pair(&hub).await;
+    let (mut a, mut b) = pair(&relay_server).await;
     let plan = Plan {
         checks: vec![Check::Message],
         ..Plan::default()
     };
-    let findings = run(&mut a, Other::Party(&mut b), &plan).await;
+    let findings = run(&mut a, Other::ComponentClient(&mut b), &plan).await;
     assert!(
         findings[0]
             .outcome
@@ -109,11 +111,14 @@ async fn a_spoiled_message_is_noticed() {
 
 #[tokio::test]
 async fn a_message_that_comes_back_is_told_at_once() {
-    let hub = Hub::start(|_, stanza| vec![stanza]).await;
-    let (mut a, _) = pair(&hub).await;
+    let relay_server = RelayServer::start(|_, stanza| vec![stanza]).await;
+    let (mut a, _) = pair(&relay_server).await;
     let (near, _far) = tokio::io::duplex(64);
-    let mut c = Party::over(Wire::over(near), "c.test".to_owned(), Manner::Quiet);
-    let reason = message(&mut a, &mut c, SOON).await.unwrap_err().to_string();
+    let mut c = ComponentClient::over(Wire::over(near), "c.test".to_owned(), Behaviour::Quiet);
+    let reason = message(&mut a, &mut c, TIMEOUT)
+        .await
+        .unwrap_err()
+        .to_string();
     assert_eq!(
         reason,
         "the message came back: remote-server-not-found (nobody there)"
@@ -122,21 +127,21 @@ async fn a_message_that_comes_back_is_told_at_once() {
 
 #[tokio::test]
 async fn a_refusal_is_one_error_and_nothing_arrives() {
-    let hub = Hub::start(|_, stanza| vec![stanza]).await;
-    let (mut a, mut b) = pair(&hub).await;
+    let relay_server = RelayServer::start(|_, stanza| vec![stanza]).await;
+    let (mut a, mut b) = pair(&relay_server).await;
     let grace = Duration::from_millis(50);
     let not_found = ["remote-server-not-found".to_owned()];
     let nowhere = || Other::Host("c.test");
-    let findings = refused(&mut a, nowhere(), &not_found, SOON, grace).await;
+    let findings = refused(&mut a, nowhere(), &not_found, TIMEOUT, grace).await;
     assert!(findings.iter().all(|f| f.outcome.is_ok()), "{findings:?}");
     assert_eq!(findings[0].to_json()["text"], "nobody there");
     let other = ["remote-server-timeout".to_owned()];
-    let findings = refused(&mut a, nowhere(), &other, SOON, grace).await;
+    let findings = refused(&mut a, nowhere(), &other, TIMEOUT, grace).await;
     assert_eq!(
         findings[0].outcome,
         Err("the condition is remote-server-not-found".to_owned())
     );
-    let findings = refused(&mut a, Other::Party(&mut b), &[], grace, grace).await;
+    let findings = refused(&mut a, Other::ComponentClient(&mut b), &[], grace, grace).await;
     assert!(findings.iter().any(|f| f.outcome.is_err()), "{findings:?}");
 }
 

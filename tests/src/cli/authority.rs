@@ -7,7 +7,7 @@ use xmpp_dialback::{Secret, Verdict};
 use crate::authoritative::{Asked, Authoritative, Says};
 
 use super::{
-    Outcome, identity,
+    Exit, identity,
     run::{self, say},
 };
 
@@ -31,8 +31,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: SocketAddr,
     /// What to answer.
-    #[arg(long, value_enum, default_value_t = Answer::Secret)]
-    answer: Answer,
+    #[arg(long, value_enum, default_value_t = AuthorityAnswer::Secret)]
+    answer: AuthorityAnswer,
     /// The dialback secret (XEP-0185) for `--answer secret`.
     #[arg(long, default_value = "not the secret of anybody else")]
     secret: String,
@@ -45,7 +45,7 @@ pub(super) struct Args {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Answer {
+enum AuthorityAnswer {
     /// What the secret says.
     Secret,
     Valid,
@@ -56,13 +56,13 @@ enum Answer {
     Silence,
 }
 
-pub(super) async fn run(args: Args, end: run::End) -> anyhow::Result<Outcome> {
+pub(super) async fn run(args: Args, end: run::End) -> anyhow::Result<Exit> {
     let says = match args.answer {
-        Answer::Secret => Says::Secret(Secret::from_text(&args.secret)?),
-        Answer::Valid => Says::Valid,
-        Answer::Invalid => Says::Invalid,
-        Answer::Error => Says::Error,
-        Answer::Silence => Says::Silence,
+        AuthorityAnswer::Secret => Says::Secret(Secret::from_text(&args.secret)?),
+        AuthorityAnswer::Valid => Says::Valid,
+        AuthorityAnswer::Invalid => Says::Invalid,
+        AuthorityAnswer::Error => Says::Error,
+        AuthorityAnswer::Silence => Says::Silence,
     };
     let identity = identity(args.cert.as_ref(), args.key.as_ref())?;
     let server = Authoritative::start(args.listen, says, identity).await?;
@@ -73,7 +73,7 @@ pub(super) async fn run(args: Args, end: run::End) -> anyhow::Result<Outcome> {
     say("ready")?;
     loop {
         tokio::select! {
-            ended = &mut end => return ended.map(|()| Outcome::Well),
+            ended = &mut end => return ended.map(|()| Exit::Well),
             asked = questions.recv() => if let Ok(asked) = asked {
                 say(&line(&asked))?;
             }

@@ -11,7 +11,7 @@ use anyhow::{Context, ensure};
 use s2sd::demo::ca::{Authority, Issued, Leaf, Purpose, Validity};
 use sha2::{Digest as _, Sha256};
 
-use super::{Outcome, read, run::say};
+use super::{Exit, read, run::say};
 
 /// Makes a certificate authority and certificates.
 ///
@@ -117,7 +117,7 @@ impl Wanted {
     }
 }
 
-pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
+pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     let mut wanted = args.leaves.clone();
     if let Some(file) = &args.spec {
         for (at, line) in read(file)?.lines().enumerate() {
@@ -134,7 +134,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     for path in write_all(&args.dir, &wanted)? {
         say(&path.display().to_string())?;
     }
-    Ok(Outcome::Well)
+    Ok(Exit::Well)
 }
 
 fn write_all(dir: &Path, wanted: &[Wanted]) -> anyhow::Result<Vec<PathBuf>> {

@@ -6,11 +6,11 @@ use serde_json::json;
 
 use crate::{
     checks::{self, Check, Other, Plan},
+    component_client::{Behaviour, ComponentClient},
     endpoint::End,
-    party::{Manner, Party},
 };
 
-use super::{Outcome, Time, run::say};
+use super::{Exit, Time, run::say};
 
 /// Attaches two ends and checks that stanzas pass between them, both ways.
 ///
@@ -73,30 +73,30 @@ pub(super) struct Args {
     condition: Vec<String>,
 }
 
-pub(super) async fn run(args: Args) -> anyhow::Result<Outcome> {
+pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     let Time(within) = args.timeout;
     let findings = match exchange(&args, within).await {
         Ok(findings) => findings,
         Err(error) => {
             let report = json!({ "ok": false, "reason": format!("{error:#}"), "checks": [] });
             say(&report.to_string())?;
-            return Ok(Outcome::Failed);
+            return Ok(Exit::Failed);
         }
     };
     let ok = findings.iter().all(|finding| finding.outcome.is_ok());
     let checks: Vec<_> = findings.iter().map(checks::Finding::to_json).collect();
     say(&json!({ "ok": ok, "checks": checks }).to_string())?;
-    Ok(if ok { Outcome::Well } else { Outcome::Failed })
+    Ok(if ok { Exit::Well } else { Exit::Failed })
 }
 
 async fn exchange(args: &Args, within: Duration) -> anyhow::Result<Vec<checks::Finding>> {
-    let mut a = Party::attach(&args.a, Manner::Quiet, within).await?;
+    let mut a = ComponentClient::attach(&args.a, Behaviour::Quiet, within).await?;
     let mut attached;
     let b = match &args.b {
         End::Host { domain } => Other::Host(domain),
         end => {
-            attached = Party::attach(end, Manner::Quiet, within).await?;
-            Other::Party(&mut attached)
+            attached = ComponentClient::attach(end, Behaviour::Quiet, within).await?;
+            Other::ComponentClient(&mut attached)
         }
     };
     if args.refused {

@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 
 use crate::{
+    component_client::{Behaviour, ComponentClient},
     endpoint::End,
-    party::{Manner, Party},
 };
 
 use super::{
-    Outcome, Time,
+    Exit, Time,
     run::{self, say},
 };
 
@@ -36,7 +36,7 @@ pub(super) struct Args {
     timeout: Time,
 }
 
-pub(super) async fn run(args: Args, end: run::End) -> anyhow::Result<Outcome> {
+pub(super) async fn run(args: Args, end: run::End) -> anyhow::Result<Exit> {
     let Time(within) = args.timeout;
     let component = End::Component {
         addr: args.addr,
@@ -44,16 +44,16 @@ pub(super) async fn run(args: Args, end: run::End) -> anyhow::Result<Outcome> {
         secret: args.secret,
         node: None,
     };
-    let mut party = Party::attach(&component, Manner::Echo, within).await?;
+    let mut component_client = ComponentClient::attach(&component, Behaviour::Echo, within).await?;
     say(&format!("attached {}", args.domain))?;
     say("ready")?;
-    let mut stanzas = party.watch();
+    let mut stanzas = component_client.watch();
     let end = end.reached();
     tokio::pin!(end);
     loop {
         tokio::select! {
-            ended = &mut end => return ended.map(|()| Outcome::Well),
-            error = party.ended() => return Err(error),
+            ended = &mut end => return ended.map(|()| Exit::Well),
+            error = component_client.ended() => return Err(error),
             stanza = stanzas.recv(), if args.log => {
                 if let Ok(stanza) = stanza {
                     say(&format!("got {}", one_line(stanza.bytes())))?;

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::{
-    Outcome, read,
+    Exit, read,
     run::{End, say},
 };
 
@@ -55,7 +55,7 @@ pub(super) struct Args {
     log: bool,
 }
 
-pub(super) async fn run(args: Args, end: End) -> anyhow::Result<Outcome> {
+pub(super) async fn run(args: Args, end: End) -> anyhow::Result<Exit> {
     let mut reload = signal(SignalKind::hangup())?;
     let key = match &args.sign {
         Some(file) => {
@@ -73,7 +73,7 @@ pub(super) async fn run(args: Args, end: End) -> anyhow::Result<Outcome> {
     say("ready")?;
     loop {
         tokio::select! {
-            ended = &mut end => return ended.map(|()| Outcome::Well),
+            ended = &mut end => return ended.map(|()| Exit::Well),
             _ = reload.recv() => {
                 server.replace(load(&args, key.as_ref())?);
                 say("reloaded")?;
@@ -81,7 +81,7 @@ pub(super) async fn run(args: Args, end: End) -> anyhow::Result<Outcome> {
             question = questions.recv(), if args.log => match question {
                 Ok(question) => say(&format!("asked {question}"))?,
                 Err(RecvError::Lagged(lost)) => say(&format!("asked ({lost} more)"))?,
-                Err(RecvError::Closed) => return Ok(Outcome::Well),
+                Err(RecvError::Closed) => return Ok(Exit::Well),
             },
         }
     }

@@ -5,12 +5,12 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use serde_json::json;
 
 use crate::{
+    component_client::{Behaviour, ComponentClient},
     endpoint::End,
-    forge::{Answer, Encryption, Forge, STANZA_ID, Scenario},
-    party::{Manner, Party},
+    hostile_peer::{Encryption, HostilePeer, STANZA_ID, Scenario, ServerAnswer},
 };
 
-use super::{Outcome, Time, identity, run::say};
+use super::{Exit, Time, identity, run::say};
 
 /// Connects to a server as a peer that does what it must not do, and tells what the server answers.
 ///
@@ -70,11 +70,11 @@ pub(super) struct Args {
     timeout: Time,
 }
 
-pub(super) async fn run(args: Args) -> anyhow::Result<Outcome> {
+pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     let Time(within) = args.timeout;
     let identity = identity(args.cert.as_ref(), args.key.as_ref())?;
     let mut victim = match &args.victim {
-        Some(end) => Some(Party::attach(end, Manner::Quiet, within).await?),
+        Some(end) => Some(ComponentClient::attach(end, Behaviour::Quiet, within).await?),
         None => None,
     };
     let stanza_to = match (args.stanza_to, &victim) {
@@ -82,7 +82,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Outcome> {
         (None, Some(victim)) => victim.address().to_owned(),
         (None, None) => args.to.clone(),
     };
-    let forge = Forge {
+    let hostile_peer = HostilePeer {
         scenario: args.scenario,
         addr: args.addr,
         from: args.from,
@@ -96,7 +96,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Outcome> {
         stanza_to,
         within,
     };
-    let report = forge.run().await;
+    let report = hostile_peer.run().await;
     let mut arrived = Vec::new();
     if let Some(victim) = &mut victim {
         let stanzas = victim.collect(GRACE).await;
@@ -107,14 +107,14 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Outcome> {
     }
     // Some drop a stanza without proof and say nothing; then the victim is the proof.
     let dropped = args.scenario == Scenario::Unauthenticated
-        && report.answer == Answer::Nothing
+        && report.answer == ServerAnswer::Nothing
         && victim.is_some();
     let ok = (report.ok || dropped) && arrived.is_empty();
     let mut json = report.to_json(args.scenario);
     json["ok"] = json!(ok);
     json["arrived"] = json!(arrived);
     say(&json.to_string())?;
-    Ok(if ok { Outcome::Well } else { Outcome::Failed })
+    Ok(if ok { Exit::Well } else { Exit::Failed })
 }
 
 /// How long to wait for what must not arrive.

@@ -18,7 +18,7 @@ use std::{path::PathBuf, process::ExitCode, str::FromStr, time::Duration};
 
 use clap::{Parser, Subcommand};
 
-use crate::tls::Identity;
+use crate::tls::TlsIdentity;
 
 /// The lab of s2sd: a DNS server, a certificate authority, ends that exchange stanzas, peers that misbehave.
 #[derive(Debug, Parser)]
@@ -49,7 +49,7 @@ enum Command {
 
 /// What a command found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
+enum Exit {
     Well,
     Failed,
 }
@@ -85,8 +85,8 @@ pub fn main() -> ExitCode {
         }
     });
     match outcome {
-        Ok(Outcome::Well) => ExitCode::SUCCESS,
-        Ok(Outcome::Failed) => ExitCode::FAILURE,
+        Ok(Exit::Well) => ExitCode::SUCCESS,
+        Ok(Exit::Failed) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("lab: {error:#}");
             ExitCode::FAILURE
@@ -123,9 +123,9 @@ fn read(path: &PathBuf) -> anyhow::Result<String> {
 }
 
 /// The certificate chain and key of two files, which clap demands together.
-fn identity(cert: Option<&PathBuf>, key: Option<&PathBuf>) -> anyhow::Result<Option<Identity>> {
+fn identity(cert: Option<&PathBuf>, key: Option<&PathBuf>) -> anyhow::Result<Option<TlsIdentity>> {
     match (cert, key) {
-        (Some(cert), Some(key)) => Identity::from_pem(&read(cert)?, &read(key)?).map(Some),
+        (Some(cert), Some(key)) => TlsIdentity::from_pem(&read(cert)?, &read(key)?).map(Some),
         _ => Ok(None),
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 
 use crate::second::{self, Account, Side};
 
-use super::{Outcome, sasl::Binding};
+use super::{Exit, sasl::Binding};
 
 /// Plays one side of an exchange with the crate rsasl, in the lines of `gsasl`.
 ///
@@ -40,7 +40,7 @@ pub(super) struct Args {
     channel_binding: Option<Binding>,
 }
 
-pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
+pub(super) fn run(args: Args) -> anyhow::Result<Exit> {
     let name = args.mechanism.clone();
     let account = Account {
         mechanism: args.mechanism,
@@ -57,5 +57,5 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
         super::sasl::Side::Server => Side::server(account),
     };
     second::run(side?, &name, io::stdin().lock(), io::stdout().lock())?;
-    Ok(Outcome::Well)
+    Ok(Exit::Well)
 }

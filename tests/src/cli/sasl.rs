@@ -7,7 +7,7 @@ use xmpp_sasl::{ChannelBindingType, ChannelBindings, Password};
 
 use crate::sasl_tool::{self, Exchange, Prompt, Style, Tool};
 
-use super::{Outcome, Time, run::say};
+use super::{Exit, Time, run::say};
 
 /// Runs a program of another SASL implementation and is the other side.
 ///
@@ -99,7 +99,7 @@ impl FromStr for Binding {
     }
 }
 
-pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
+pub(super) fn run(args: Args) -> anyhow::Result<Exit> {
     let Time(within) = args.timeout;
     let exchange = Exchange {
         mechanism: args.mechanism,
@@ -128,7 +128,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
     let outcome = run(&exchange, &tool, Instant::now() + within)?;
     say(&outcome.to_json().to_string())?;
     Ok(match outcome.is_well() {
-        true => Outcome::Well,
-        false => Outcome::Failed,
+        true => Exit::Well,
+        false => Exit::Failed,
     })
 }

@@ -50,7 +50,7 @@ pub struct Tool {
 
 /// What came of an exchange.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct ToolOutcome {
     /// What we say.
     ours: Ours,
     /// The program's exit code; `None` if it did not end by itself.
@@ -85,7 +85,7 @@ impl fmt::Display for Ours {
     }
 }
 
-impl Outcome {
+impl ToolOutcome {
     /// Did both sides come to a good end?
     pub fn is_well(&self) -> bool {
         matches!(self.ours, Ours::LetIn(_) | Ours::Authenticated) && self.status == Some(0)
@@ -108,7 +108,7 @@ impl Outcome {
 }
 
 /// We prove ourselves to the program.
-pub fn prove(exchange: &Exchange, tool: &Tool, deadline: Instant) -> Result<Outcome> {
+pub fn prove(exchange: &Exchange, tool: &Tool, deadline: Instant) -> Result<ToolOutcome> {
     let credentials = ClientCredentials {
         username: Some(exchange.username.clone()),
         password: exchange.password.clone(),
@@ -127,7 +127,7 @@ pub fn prove(exchange: &Exchange, tool: &Tool, deadline: Instant) -> Result<Outc
 }
 
 /// The program proves itself to us.
-pub fn ask(exchange: &Exchange, tool: &Tool, deadline: Instant) -> Result<Outcome> {
+pub fn ask(exchange: &Exchange, tool: &Tool, deadline: Instant) -> Result<ToolOutcome> {
     let mut options = ServerOptions::new("xmpp", &exchange.host);
     options.gssapi = Some(gssapi::Acceptor::default());
     options.channel_bindings = exchange.channel_bindings.clone();
@@ -142,9 +142,9 @@ fn broken(error: &anyhow::Error) -> Ours {
     Ours::Broken(format!("{error:#}"))
 }
 
-fn ended(ours: Ours, dialect: Dialect) -> Outcome {
+fn ended(ours: Ours, dialect: Dialect) -> ToolOutcome {
     let (status, said) = dialect.close();
-    Outcome { ours, status, said }
+    ToolOutcome { ours, status, said }
 }
 
 fn log_in(client: Box<dyn Client>, dialect: &mut Dialect) -> Result<Ours> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 
-const SOON: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 fn plain(password: &str) -> Exchange {
     Exchange {
@@ -27,7 +27,7 @@ fn shell(style: Style, script: &str) -> Tool {
 }
 
 #[track_caller]
-fn check(outcome: &Outcome, ours: &str, status: Option<i32>) {
+fn check(outcome: &ToolOutcome, ours: &str, status: Option<i32>) {
     assert_eq!(
         (outcome.ours.to_string().as_str(), outcome.status),
         (ours, status)
@@ -43,10 +43,10 @@ fn a_client_with_the_password_comes_in_and_one_without_does_not() {
     // NUL alice NUL secret; then the line after the last step, at which it is content.
     let client = "echo PLAIN; echo AGFsaWNlAHNlY3JldA==; read last";
     let client = shell(Style::Gsasl, client);
-    let outcome = ask(&plain("secret"), &client, Instant::now() + SOON).unwrap();
+    let outcome = ask(&plain("secret"), &client, Instant::now() + TIMEOUT).unwrap();
     check(&outcome, "authenticated", Some(0));
     assert_eq!(outcome.to_json()["identity"], "alice");
-    let outcome = ask(&plain("other"), &client, Instant::now() + SOON).unwrap();
+    let outcome = ask(&plain("other"), &client, Instant::now() + TIMEOUT).unwrap();
     check(&outcome, "not-authorized", Some(1));
     assert!(outcome.to_json()["identity"].is_null());
 }
@@ -57,7 +57,7 @@ fn the_exit_code_of_a_server_is_its_answer() {
         |code| format!("echo PLAIN; echo; read proof; echo; read last; echo why >&2; exit {code}");
     let run = |script: &str| {
         let server = shell(Style::Gsasl, script);
-        prove(&plain("secret"), &server, Instant::now() + SOON).unwrap()
+        prove(&plain("secret"), &server, Instant::now() + TIMEOUT).unwrap()
     };
     check(&run(&server(0)), "authenticated", Some(0));
     let refused = run(&server(1));
@@ -68,10 +68,10 @@ fn the_exit_code_of_a_server_is_its_answer() {
 #[test]
 fn another_mechanism_than_the_one_asked_for_is_nothing() {
     let client = shell(Style::Gsasl, "echo LOGIN; read last; exit 0");
-    let outcome = ask(&plain("secret"), &client, Instant::now() + SOON).unwrap();
+    let outcome = ask(&plain("secret"), &client, Instant::now() + TIMEOUT).unwrap();
     assert!(!outcome.is_well());
     let server = shell(Style::Cyrus, "echo S: TE9HSU4=; read choice; exit 0");
-    let outcome = prove(&plain("secret"), &server, Instant::now() + SOON).unwrap();
+    let outcome = prove(&plain("secret"), &server, Instant::now() + TIMEOUT).unwrap();
     assert!(!outcome.is_well());
     assert!(outcome.ours.to_string().contains("it offers \"LOGIN\""));
 }
@@ -88,7 +88,7 @@ fn a_prompt_is_answered_when_it_is_there() {
         }),
         ..shell(Style::Cyrus, script)
     };
-    let outcome = ask(&plain("secret"), &client, Instant::now() + SOON).unwrap();
+    let outcome = ask(&plain("secret"), &client, Instant::now() + TIMEOUT).unwrap();
     check(&outcome, "authenticated", Some(0));
 }
 

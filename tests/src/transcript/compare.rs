@@ -9,7 +9,7 @@ use xmpp_stream::{
 };
 
 use super::{
-    names::{Names, Place},
+    names::{Enclosing, Names},
     print,
 };
 use crate::wire::Event;
@@ -50,7 +50,7 @@ pub(super) fn said(names: &mut Names, written: &str, event: &Event) -> anyhow::R
 pub(super) fn element(names: &mut Names, written: &Element, said: &Element) -> anyhow::Result<()> {
     let attribute =
         |value: Option<std::borrow::Cow<'_, str>>| value.unwrap_or_default().into_owned();
-    let place = Place {
+    let enclosing = Enclosing {
         element: said.name().to_owned(),
         from: attribute(said.from()),
         to: attribute(said.to()),
@@ -58,10 +58,15 @@ pub(super) fn element(names: &mut Names, written: &Element, said: &Element) -> a
             .id()
             .map_or_else(|| names.stream_id.clone(), std::borrow::Cow::into_owned),
     };
-    tree(names, &written.tree(), &said.tree(), &place)
+    tree(names, &written.tree(), &said.tree(), &enclosing)
 }
 
-fn tree(names: &mut Names, written: &Tree, said: &Tree, place: &Place) -> anyhow::Result<()> {
+fn tree(
+    names: &mut Names,
+    written: &Tree,
+    said: &Tree,
+    enclosing: &Enclosing,
+) -> anyhow::Result<()> {
     ensure!(
         written.name == said.name && written.namespace == said.namespace,
         "<{}/> of '{}' where <{}/> of '{}' is written",
@@ -81,14 +86,14 @@ fn tree(names: &mut Names, written: &Tree, said: &Tree, place: &Place) -> anyhow
         let found = find(said, namespace, name);
         let found = found.with_context(|| format!("<{}/> has no '{name}'", said.name))?;
         names
-            .fits(value, found, place)
+            .fits(value, found, enclosing)
             .with_context(|| format!("'{name}' of <{}/>", said.name))?;
     }
     let (written, children) = (worth(written), worth(said));
     for (written, said) in written.iter().zip(&children) {
         match (written, said) {
-            (Node::Element(written), Node::Element(said)) => tree(names, written, said, place)?,
-            (Node::Text(written), Node::Text(said)) => names.fits(written, said, place)?,
+            (Node::Element(written), Node::Element(said)) => tree(names, written, said, enclosing)?,
+            (Node::Text(written), Node::Text(said)) => names.fits(written, said, enclosing)?,
             (Node::Element(written), Node::Text(said)) => {
                 bail!("'{said}' where <{}/> is written", written.name)
             }
@@ -125,7 +130,7 @@ fn find<'a>(tree: &'a Tree, namespace: &str, name: &str) -> Option<&'a str> {
 }
 
 fn header(names: &mut Names, written: &StreamHeader, said: &StreamHeader) -> anyhow::Result<()> {
-    let place = Place::default();
+    let enclosing = Enclosing::default();
     let values = |header: &StreamHeader| {
         let version = header
             .version
@@ -142,7 +147,7 @@ fn header(names: &mut Names, written: &StreamHeader, said: &StreamHeader) -> any
     for ((name, written), (_, said)) in values(written).into_iter().zip(values(said)) {
         match (written, said) {
             (Some(written), Some(said)) => names
-                .fits(&written, &said, &place)
+                .fits(&written, &said, &enclosing)
                 .with_context(|| format!("'{name}' of the stream header"))?,
             (None, None) => {}
             (Some(_), None) => bail!("the stream header has no '{name}'"),

@@ -48,7 +48,7 @@ pub(super) struct Names {
 
 /// What stands round a text: the addresses of the element it is in.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Place {
+pub(super) struct Enclosing {
     pub(super) element: String,
     pub(super) from: String,
     pub(super) to: String,
@@ -85,17 +85,17 @@ impl Names {
 
     /// The text that a script says.
     pub(super) fn fill(&mut self, text: &str) -> anyhow::Result<Vec<u8>> {
-        let place = Place::of_text(text, &self.stream_id);
-        self.filled(text, &place)
+        let enclosing = Enclosing::of_text(text, &self.stream_id);
+        self.filled(text, &enclosing)
     }
 
-    fn filled(&mut self, text: &str, place: &Place) -> anyhow::Result<Vec<u8>> {
+    fn filled(&mut self, text: &str, enclosing: &Enclosing) -> anyhow::Result<Vec<u8>> {
         let mut out = Vec::new();
         for piece in pieces(text)? {
             match piece {
                 Piece::Text(text) => out.extend_from_slice(text.as_bytes()),
                 Piece::Name(name) => {
-                    let value = self.value(name, place, text)?;
+                    let value = self.value(name, enclosing, text)?;
                     out.extend(value.with_context(|| format!("nothing is known of {{{name}}}"))?);
                 }
             }
@@ -107,13 +107,13 @@ impl Names {
     fn value(
         &mut self,
         name: &str,
-        place: &Place,
+        enclosing: &Enclosing,
         around: &str,
     ) -> anyhow::Result<Option<Vec<u8>>> {
         let (word, rest) = name.split_once(' ').unwrap_or((name, ""));
         Ok(Some(match word {
             "base64" => {
-                let message = self.filled(rest, place)?;
+                let message = self.filled(rest, enclosing)?;
                 self.scram.said(&String::from_utf8_lossy(&message));
                 STANDARD.encode(message).into_bytes()
             }
@@ -123,9 +123,9 @@ impl Names {
                 .collect::<anyhow::Result<_>>()?,
             "repeat" => {
                 let (count, text) = rest.split_once(' ').context("{repeat N TEXT}")?;
-                self.filled(text, place)?.repeat(count.parse()?)
+                self.filled(text, enclosing)?.repeat(count.parse()?)
             }
-            "dialback-key" => place.key()?.into_bytes(),
+            "dialback-key" => enclosing.key()?.into_bytes(),
             "key" => match rest.split_whitespace().collect::<Vec<_>>()[..] {
                 [sender, target, id] => key(&Pair::new(sender, target), id).into_bytes(),
                 _ => bail!("{{key SENDER TARGET ID}}"),
@@ -133,13 +133,13 @@ impl Names {
             "digest-response" => {
                 // The rest of the message, with this one word left out, says what is to be proved.
                 let message = around.replace(&format!("{{{name}}}"), "");
-                let message = self.filled(&message, place)?;
+                let message = self.filled(&message, enclosing)?;
                 self.digest = directives(&String::from_utf8_lossy(&message));
                 digest(&self.digest, rest, "AUTHENTICATE:")?.into_bytes()
             }
             "scram-proof" => {
                 let message = around.replace(&format!("{{{name}}}"), "");
-                let message = self.filled(&message, place)?;
+                let message = self.filled(&message, enclosing)?;
                 let message = String::from_utf8_lossy(&message);
                 self.scram.proof(&message, rest)?.into_bytes()
             }
@@ -161,7 +161,12 @@ impl Names {
     }
 
     /// Is `said` what is written? A name that means nothing yet now means what stands in its place.
-    pub(super) fn fits(&mut self, written: &str, said: &str, place: &Place) -> anyhow::Result<()> {
+    pub(super) fn fits(
+        &mut self,
+        written: &str,
+        said: &str,
+        enclosing: &Enclosing,
+    ) -> anyhow::Result<()> {
         if !written.contains('{') {
             ensure!(written == said, "'{said}' where '{written}' is written");
             return Ok(());
@@ -186,7 +191,7 @@ impl Names {
                 None => rest.len(),
             };
             let (here, after) = rest.split_at(end);
-            self.name_fits(name, here, place, said)?;
+            self.name_fits(name, here, enclosing, said)?;
             rest = after;
         }
         ensure!(rest.is_empty(), "'{said}' where '{written}' is written");
@@ -197,7 +202,7 @@ impl Names {
         &mut self,
         name: &str,
         said: &str,
-        place: &Place,
+        enclosing: &Enclosing,
         around: &str,
     ) -> anyhow::Result<()> {
         if name == "any" {
@@ -210,7 +215,7 @@ impl Names {
         if let Some(text) = name.strip_prefix("base64 ") {
             let decoded = STANDARD.decode(said).context("not base64")?;
             let decoded = String::from_utf8(decoded).context("not UTF-8 within base64")?;
-            self.fits(text, &decoded, place)?;
+            self.fits(text, &decoded, enclosing)?;
             self.scram.said(&decoded);
             return Ok(());
         }
@@ -236,7 +241,7 @@ impl Names {
             ensure!(said == right, "response={said} where {right} is right");
             return Ok(());
         }
-        match self.value(name, place, around)? {
+        match self.value(name, enclosing, around)? {
             Some(value) => ensure!(
                 said.as_bytes() == value,
                 "'{said}' where {{{name}}} is '{}'",
@@ -255,7 +260,7 @@ impl Names {
     }
 }
 
-impl Place {
+impl Enclosing {
     /// From the text of an element as it stands in a script.
     fn of_text(text: &str, stream_id: &str) -> Self {
         let attribute = |name: &str| {
@@ -379,7 +384,7 @@ mod tests {
     use super::*;
 
     fn fits(names: &mut Names, written: &str, said: &str) -> anyhow::Result<()> {
-        names.fits(written, said, &Place::default())
+        names.fits(written, said, &Enclosing::default())
     }
 
     #[test]

@@ -18,7 +18,7 @@ use s2sd::{
 use xmpp_dialback::Secret;
 use xmpp_stream::Domain;
 
-use self::machines::{Dice, Line};
+use self::machines::{Line, SeededRandom};
 use super::{
     compare,
     names::{self, Names},
@@ -119,7 +119,7 @@ struct Player {
     /// Stanzas that go out once the stream is open.
     waiting: BTreeMap<Stream, String>,
     over: bool,
-    dice: Dice,
+    dice: SeededRandom,
 }
 
 impl Player {
@@ -138,7 +138,7 @@ impl Player {
             now: Instant::now(),
             waiting: BTreeMap::new(),
             over: false,
-            dice: Dice(1),
+            dice: SeededRandom(1),
             stage,
         };
         player.begin(Vec::new())?;

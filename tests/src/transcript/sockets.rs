@@ -17,12 +17,12 @@ use super::{
 };
 use crate::{
     component,
-    tls::{self, Identity},
+    tls::{self, TlsIdentity},
     wire::{Event, Wire},
 };
 
 /// How long anything may take.
-const SOON: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Plays a scene; an error says where it went another way.
 pub(super) fn play(stage: Stage) -> anyhow::Result<()> {
@@ -62,7 +62,7 @@ impl Player {
         let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
         let daemon = app::start(stage.config(listener.local_addr()?)?).await?;
         let door = daemon.components.first().context("no component listener")?;
-        let component = component::attach(*door, stage.local.as_str(), COMPONENT, SOON).await?;
+        let component = component::attach(*door, stage.local.as_str(), COMPONENT, TIMEOUT).await?;
         let mut player = Self {
             names: Names::default(),
             daemon: Some(daemon),
@@ -89,7 +89,7 @@ impl Player {
                 let daemon = self.daemon.as_ref().context("the daemon is stopped")?;
                 let doors = if direct { &daemon.s2s_tls } else { &daemon.s2s };
                 let door: SocketAddr = *doors.first().context("no such door")?;
-                let wire = Wire::connect(door, SOON).await?;
+                let wire = Wire::connect(door, TIMEOUT).await?;
                 self.lines.insert(Stream::Main, wire);
             }
             Role::Initiating => {
@@ -104,7 +104,7 @@ impl Player {
     }
 
     async fn accept(&mut self, stream: Stream) -> anyhow::Result<()> {
-        let accepted = tokio::time::timeout(SOON, self.listener.accept()).await;
+        let accepted = tokio::time::timeout(TIMEOUT, self.listener.accept()).await;
         let (socket, _): (TcpStream, _) = accepted.context("s2sd does not connect")??;
         socket.set_nodelay(true)?;
         self.lines.insert(stream, Wire::over(socket));
@@ -238,7 +238,7 @@ impl Player {
 
     async fn next(&mut self, stream: Stream) -> anyhow::Result<Event> {
         let line = self.line(stream)?;
-        line.next(SOON).await
+        line.next(TIMEOUT).await
     }
 
     async fn tls(&mut self, stream: Stream, direct: bool) -> anyhow::Result<()> {
@@ -249,21 +249,21 @@ impl Player {
         let line = line.context("there is no such connection")?;
         match (stream, self.stage.role) {
             (Stream::Main, Role::Receiving) => {
-                let identity = self.stage.identity.as_ref().map(Identity::from);
+                let identity = self.stage.identity.as_ref().map(TlsIdentity::from);
                 let config = tls::client(identity.as_ref(), direct)?;
-                line.tls_client(config, self.stage.local.ascii(), SOON)
+                line.tls_client(config, self.stage.local.ascii(), TIMEOUT)
                     .await
             }
             _ => {
-                let identity = Identity::from(&self.stage.server);
-                line.tls_server(tls::server(&identity)?, SOON).await
+                let identity = TlsIdentity::from(&self.stage.server);
+                line.tls_server(tls::server(&identity)?, TIMEOUT).await
             }
         }
     }
 
     /// What the component gets next.
     async fn delivered(&mut self) -> anyhow::Result<Element> {
-        match self.component.next(SOON).await? {
+        match self.component.next(TIMEOUT).await? {
             Event::Element(element) => Ok(element),
             other => bail!("nothing is delivered: {other:?}"),
         }

@@ -4,11 +4,11 @@ use std::{net::Ipv4Addr, pin::Pin, time::Duration};
 
 use anyhow::Context as _;
 use s2sd_tests::{
+    component_client::{Behaviour, ComponentClient},
     endpoint::End,
-    party::{Manner, Party},
     peer::{Peer, header_text, initial_header},
-    tls::Identity,
-    world::{Daemon, SECRET, SOON},
+    tls::TlsIdentity,
+    world::{Daemon, SECRET, TIMEOUT},
 };
 use tokio::{task::JoinSet, time::sleep};
 use xmpp_stream::{Features, ns};
@@ -232,13 +232,13 @@ fn key(from: &str) -> String {
 fn long_chain(stage: &mut Stage) -> Doing<'_> {
     Box::pin(async {
         let issued = chain("evil.test", 6, 7, 64_000);
-        let door = stage.door().showing(Identity::from(&issued));
+        let attacker = stage.attacker().showing(TlsIdentity::from(&issued));
         many(2, |nth| {
-            let door = door.clone();
+            let attacker = attacker.clone();
             async move {
-                let mut peer = door.tls("evil.test", nth, true).await?;
+                let mut peer = attacker.tls("evil.test", nth, true).await?;
                 peer.send_header(Some("evil.test"), HERE).await?;
-                hear(&mut peer, 2, SOON).await
+                hear(&mut peer, 2, TIMEOUT).await
             }
         })
         .await;
@@ -249,16 +249,16 @@ fn long_chain(stage: &mut Stage) -> Doing<'_> {
 fn chain_for_each_key(stage: &mut Stage) -> Doing<'_> {
     Box::pin(async {
         let issued = chain("evil.test", 4, 6, 32_000);
-        let door = stage.door().showing(Identity::from(&issued));
+        let attacker = stage.attacker().showing(TlsIdentity::from(&issued));
         many(1, |nth| {
-            let door = door.clone();
+            let attacker = attacker.clone();
             async move {
-                let mut peer = door.tls("evil.test", nth, true).await?;
+                let mut peer = attacker.tls("evil.test", nth, true).await?;
                 peer.send_header(None, HERE).await?;
                 for nth in 0..9 {
                     peer.send(key(&format!("k{nth}.evil.test"))).await?;
                 }
-                hear(&mut peer, 10, SOON).await
+                hear(&mut peer, 10, TIMEOUT).await
             }
         })
         .await;
@@ -268,11 +268,11 @@ fn chain_for_each_key(stage: &mut Stage) -> Doing<'_> {
 
 /// Connections without a certificate, which send so many keys each from domains below this one, and wait for answers.
 async fn keys(stage: &Stage, connections: usize, each: usize, above: &str, wait: Duration) {
-    let door = stage.door();
+    let attacker = stage.attacker();
     many(connections, |nth| {
-        let (door, above) = (door.clone(), above.to_owned());
+        let (attacker, above) = (attacker.clone(), above.to_owned());
         async move {
-            let mut peer = door.tls("evil.test", nth, false).await?;
+            let mut peer = attacker.tls("evil.test", nth, false).await?;
             peer.open("evil.test", HERE).await?;
             for key in 0..each {
                 peer.send(self::key(&format!("k{nth}-{key}.{above}")))
@@ -293,7 +293,7 @@ fn answers_kept(stage: &mut Stage) -> Doing<'_> {
             }
             zone.ttl(86_400)
         });
-        keys(stage, 20, 9, "big.test", SOON).await;
+        keys(stage, 20, 9, "big.test", TIMEOUT).await;
         Ok(())
     })
 }
@@ -325,10 +325,10 @@ fn many_addresses(stage: &mut Stage) -> Doing<'_> {
         let mut fewest = usize::MAX;
         for nth in 0..3 {
             let before = refused()?;
-            let mut peer = stage.door().tls("evil.test", 0, false).await?;
+            let mut peer = stage.attacker().tls("evil.test", 0, false).await?;
             peer.open("evil.test", HERE).await?;
             peer.send(key(&format!("k{nth}.many.test"))).await?;
-            hear(&mut peer, 1, SOON).await?;
+            hear(&mut peer, 1, TIMEOUT).await?;
             fewest = fewest.min(refused()? - before);
         }
         stage.seen_elsewhere(fewest);
@@ -353,7 +353,7 @@ fn inside(stage: &mut Stage) -> Doing<'_> {
             zone.a("localhost", Ipv4Addr::LOCALHOST)
                 .a("inside.evil.test", Ipv4Addr::LOCALHOST)
         });
-        let mut peer = stage.door().tls("evil.test", 0, false).await?;
+        let mut peer = stage.attacker().tls("evil.test", 0, false).await?;
         peer.open("evil.test", HERE).await?;
         for from in [
             "one.evil.test",
@@ -364,7 +364,7 @@ fn inside(stage: &mut Stage) -> Doing<'_> {
         ] {
             peer.send(key(from)).await?;
         }
-        hear(&mut peer, 5, SOON).await?;
+        hear(&mut peer, 5, TIMEOUT).await?;
         Ok(())
     })
 }
@@ -394,16 +394,16 @@ fn pings(stage: &mut Stage) -> Doing<'_> {
             .listens((Ipv4Addr::LOCALHOST, 0), Elsewhere::Silent)
             .await?;
         stage.lead_all("evil.test", silent);
-        let door = stage.door();
+        let attacker = stage.attacker();
         let held: Vec<Peer> = many(8, |nth| {
-            let door = door.clone();
+            let attacker = attacker.clone();
             async move {
-                let mut peer = door.proved(&format!("p{nth}.evil.test"), nth).await?;
+                let mut peer = attacker.proved(&format!("p{nth}.evil.test"), nth).await?;
                 for key in 0..30 {
                     peer.send(self::key(&format!("p{nth}-{key}.evil.test")))
                         .await?;
                 }
-                hear(&mut peer, 30, SOON).await?;
+                hear(&mut peer, 30, TIMEOUT).await?;
                 for key in 0..30 {
                     let ping = format!(
                         "<iq type='get' id='1' from='p{nth}-{key}.evil.test' to='{HERE}'>\
@@ -422,7 +422,7 @@ fn pings(stage: &mut Stage) -> Doing<'_> {
 }
 
 /// A server of the attacker's, which lets the daemon in and reads nothing then.
-async fn never_reads(mut peer: Peer, identity: Identity) -> anyhow::Result<Peer> {
+async fn never_reads(mut peer: Peer, identity: TlsIdentity) -> anyhow::Result<Peer> {
     let offer = Features {
         starttls: Some(true),
         ..Features::default()
@@ -457,12 +457,12 @@ fn unread(stage: &mut Stage) -> Doing<'_> {
                 }
             });
         }
-        let door = stage.door();
+        let attacker = stage.attacker();
         let held = many(DOMAINS, |nth| {
-            let door = door.clone();
+            let attacker = attacker.clone();
             async move {
                 let from = format!("u{nth}.evil.test");
-                let mut peer = door.proved(&from, nth).await?;
+                let mut peer = attacker.proved(&from, nth).await?;
                 let message = format!(
                     "<message from='{from}' to='{HERE}' id='{}'><body>x</body></message>",
                     "i".repeat(8_000)
@@ -482,12 +482,12 @@ fn unread(stage: &mut Stage) -> Doing<'_> {
 
 fn half_sent(stage: &mut Stage) -> Doing<'_> {
     Box::pin(async {
-        let door = stage.door();
+        let attacker = stage.attacker();
         let held = many(40, |nth| {
-            let door = door.clone();
+            let attacker = attacker.clone();
             async move {
                 let from = format!("h{nth}.evil.test");
-                let mut peer = door.proved(&from, nth).await?;
+                let mut peer = attacker.proved(&from, nth).await?;
                 let half = format!(
                     "<message from='{from}' to='{HERE}'><body>{}",
                     "x".repeat(500_000)
@@ -505,10 +505,10 @@ fn half_sent(stage: &mut Stage) -> Doing<'_> {
 
 fn one_domain(stage: &mut Stage) -> Doing<'_> {
     Box::pin(async {
-        let door = stage.door();
+        let attacker = stage.attacker();
         let held = many(100, |nth| {
-            let door = door.clone();
-            async move { door.proved("evil.test", nth).await }
+            let attacker = attacker.clone();
+            async move { attacker.proved("evil.test", nth).await }
         })
         .await;
         sleep(Duration::from_secs(1)).await;
@@ -519,10 +519,10 @@ fn one_domain(stage: &mut Stage) -> Doing<'_> {
 
 fn crowd(stage: &mut Stage) -> Doing<'_> {
     Box::pin(async {
-        let door = stage.door();
+        let attacker = stage.attacker();
         let held = many(500, |nth| {
-            let door = door.clone();
-            async move { door.open("evil.test", nth).await }
+            let attacker = attacker.clone();
+            async move { attacker.open("evil.test", nth).await }
         })
         .await;
         sleep(Duration::from_secs(2)).await;
@@ -533,11 +533,11 @@ fn crowd(stage: &mut Stage) -> Doing<'_> {
 
 fn come_and_go(stage: &mut Stage) -> Doing<'_> {
     Box::pin(async {
-        let door = stage.door();
+        let attacker = stage.attacker();
         many(500, |nth| {
-            let door = door.clone();
+            let attacker = attacker.clone();
             async move {
-                let mut peer = door.connect(nth).await?;
+                let mut peer = attacker.connect(nth).await?;
                 if nth % 2 == 0 {
                     peer.send("<stream:stream a='").await?;
                 }
@@ -551,11 +551,11 @@ fn come_and_go(stage: &mut Stage) -> Doing<'_> {
 
 fn texts(stage: &mut Stage) -> Doing<'_> {
     Box::pin(async {
-        let door = stage.door();
+        let attacker = stage.attacker();
         many(50, |nth| {
-            let door = door.clone();
+            let attacker = attacker.clone();
             async move {
-                let mut peer = door.open("evil.test", nth).await?;
+                let mut peer = attacker.open("evil.test", nth).await?;
                 let forged = "x\n2026-01-01T00:00:00.000000Z  INFO incoming stream authenticated";
                 let error = format!(
                     "<stream:error><undefined-condition xmlns='{0}'/><text xmlns='{0}'>{forged}{1}</text>\
@@ -564,7 +564,7 @@ fn texts(stage: &mut Stage) -> Doing<'_> {
                     "long ".repeat(2900)
                 );
                 peer.send(error).await?;
-                hear(&mut peer, 3, SOON).await
+                hear(&mut peer, 3, TIMEOUT).await
             }
         })
         .await;
@@ -580,20 +580,20 @@ fn prefixes(stage: &mut Stage) -> Doing<'_> {
             secret: SECRET.to_owned(),
             node: None,
         };
-        let component = Party::attach(&here, Manner::Quiet, SOON).await?;
-        let door = stage.door();
+        let component = ComponentClient::attach(&here, Behaviour::Quiet, TIMEOUT).await?;
+        let attacker = stage.attacker();
         let held = many(10, |nth| {
-            let door = door.clone();
+            let attacker = attacker.clone();
             async move {
                 let from = format!("x{nth}.evil.test");
-                let mut peer = door.succeeded(&from, nth).await?;
+                let mut peer = attacker.succeeded(&from, nth).await?;
                 let header = header_text(&initial_header(Some(&from), HERE));
                 let header = String::from_utf8(header.to_vec())?;
                 let long = "p".repeat(8000);
                 let all: String = (0..58).map(|n| format!(" xmlns:{long}{n}='u'")).collect();
                 peer.send(header.replacen(" to=", &format!("{all} to="), 1))
                     .await?;
-                hear(&mut peer, 1, SOON).await?;
+                hear(&mut peer, 1, TIMEOUT).await?;
                 for _ in 0..4 {
                     let message =
                         format!("<message from='{from}' to='{HERE}'><body>x</body></message>");
@@ -611,10 +611,10 @@ fn prefixes(stage: &mut Stage) -> Doing<'_> {
 
 fn handshakes(stage: &mut Stage) -> Doing<'_> {
     Box::pin(async {
-        let door = stage.door();
+        let attacker = stage.attacker();
         many(150, |nth| {
-            let door = door.clone();
-            async move { door.tls("evil.test", nth, true).await.map(drop) }
+            let attacker = attacker.clone();
+            async move { attacker.tls("evil.test", nth, true).await.map(drop) }
         })
         .await;
         Ok(())
@@ -623,12 +623,12 @@ fn handshakes(stage: &mut Stage) -> Doing<'_> {
 
 fn slow_headers(stage: &mut Stage) -> Doing<'_> {
     Box::pin(async {
-        let door = stage.door();
+        let attacker = stage.attacker();
         let mut all = JoinSet::new();
         for nth in 0..200 {
-            let door = door.clone();
+            let attacker = attacker.clone();
             all.spawn(async move {
-                let mut peer = door.connect(nth).await?;
+                let mut peer = attacker.connect(nth).await?;
                 let header = header_text(&initial_header(Some("evil.test"), HERE));
                 for byte in header.chunks(1).take(30) {
                     peer.send(byte).await?;

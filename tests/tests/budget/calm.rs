@@ -18,7 +18,7 @@ pub(crate) const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 77, 0, 1);
 /// How often it comes.
 const PACE: Duration = Duration::from_millis(20);
 /// It does not wait longer.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The peer, in a thread of its own, so that it does not wait for the attacker.
 pub(crate) struct Calm {
@@ -36,7 +36,7 @@ impl Calm {
             runtime.unwrap().block_on(async {
                 while !stopping.load(Ordering::Acquire) {
                     let began = Instant::now();
-                    let _ = timeout(PATIENCE, header(at)).await;
+                    let _ = timeout(TIMEOUT, header(at)).await;
                     let took = began.elapsed();
                     note(&found, took);
                     tokio::time::sleep(PACE.saturating_sub(took)).await;
@@ -92,7 +92,7 @@ async fn header(at: SocketAddr) -> anyhow::Result<()> {
     socket.bind((ADDRESS, 0).into())?;
     let stream = socket.connect(at).await?;
     stream.set_nodelay(true)?;
-    let mut peer = Peer::over(Wire::over(stream)).with_patience(PATIENCE);
+    let mut peer = Peer::over(Wire::over(stream)).with_timeout(TIMEOUT);
     peer.send_header(Some("calm.test"), crate::HERE).await?;
     match peer.next().await? {
         Event::Header(_) => Ok(()),

@@ -16,7 +16,7 @@ use s2sd::demo::ca::Leaf;
 use s2sd_tests::{
     peer::Peer,
     process::Process,
-    tls::Identity,
+    tls::TlsIdentity,
     wire::{Event, Wire},
     world::World,
 };
@@ -35,7 +35,7 @@ pub(crate) type Attack =
 pub(crate) struct Stage {
     pub(crate) world: World,
     pub(crate) process: Process,
-    identity: Arc<Identity>,
+    identity: Arc<TlsIdentity>,
     made: Arc<AtomicUsize>,
     elsewhere: Arc<AtomicUsize>,
     servers: Vec<JoinHandle<()>>,
@@ -43,9 +43,9 @@ pub(crate) struct Stage {
 
 /// What one connection of the attacker's needs.
 #[derive(Clone)]
-pub(crate) struct Door {
+pub(crate) struct Attacker {
     at: SocketAddr,
-    identity: Arc<Identity>,
+    identity: Arc<TlsIdentity>,
     made: Arc<AtomicUsize>,
 }
 
@@ -61,7 +61,7 @@ pub(crate) enum Elsewhere {
 impl Stage {
     pub(crate) fn new(world: World, process: Process) -> anyhow::Result<Self> {
         let leaf = Leaf::domain("evil.test").dns("*.evil.test");
-        let identity = Arc::new(Identity::from(&world.issue(&leaf)));
+        let identity = Arc::new(TlsIdentity::from(&world.issue(&leaf)));
         Ok(Self {
             world,
             process,
@@ -72,8 +72,8 @@ impl Stage {
         })
     }
 
-    pub(crate) fn door(&self) -> Door {
-        Door {
+    pub(crate) fn attacker(&self) -> Attacker {
+        Attacker {
             at: self.process.s2s,
             identity: Arc::clone(&self.identity),
             made: Arc::clone(&self.made),
@@ -96,9 +96,9 @@ impl Stage {
     }
 
     pub(crate) async fn warm_up(&mut self) -> anyhow::Result<()> {
-        let door = self.door();
+        let attacker = self.attacker();
         for n in 0..8 {
-            door.proved("evil.test", n).await?;
+            attacker.proved("evil.test", n).await?;
         }
         self.made.store(0, Ordering::Release);
         Ok(())
@@ -147,9 +147,9 @@ pub(crate) fn source(nth: usize) -> Ipv4Addr {
     Ipv4Addr::new(127, 66, 0, last + 1)
 }
 
-impl Door {
+impl Attacker {
     /// Another certificate.
-    pub(crate) fn showing(self, identity: Identity) -> Self {
+    pub(crate) fn showing(self, identity: TlsIdentity) -> Self {
         let identity = Arc::new(identity);
         Self { identity, ..self }
     }

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use s2sd_tests::{
-    attacked::{self, arrives, is_refused, log_in, message},
-    bystander::Bystander,
-    party::Party,
+    attack_setup::{self, arrives, is_refused, log_in, message},
+    background_traffic::BackgroundTraffic,
+    component_client::ComponentClient,
     peer::Peer,
     world::World,
 };
@@ -18,7 +18,7 @@ use crate::{A, B, keytab, within};
 const HERE: &str = "xmpp/here.test";
 
 /// A daemon that `a.test` and `b.test` may come to without TLS, and `secure.test` may not.
-async fn here(realm: &Path) -> (World, Bystander, Party) {
+async fn here(realm: &Path) -> (World, BackgroundTraffic, ComponentClient) {
     let keytab = keytab(realm, HERE);
     let entry = |domain: &str, tls: &str| {
         format!(
@@ -29,10 +29,10 @@ async fn here(realm: &Path) -> (World, Bystander, Party) {
     let tables = entry("a.test", "disabled")
         + &entry("b.test", "disabled")
         + &entry("secure.test", "required");
-    let daemon = attacked::daemon()
+    let daemon = attack_setup::daemon()
         .policy("tls = 'optional'\nauth = ['external', 'dialback']")
         .tables(&tables);
-    attacked::start(daemon).await.unwrap()
+    attack_setup::start(daemon).await.unwrap()
 }
 
 fn client(realm: &Path, principal: &str, authzid: Option<&str>) -> Box<dyn Client> {
@@ -49,7 +49,7 @@ fn client(realm: &Path, principal: &str, authzid: Option<&str>) -> Box<dyn Clien
 }
 
 async fn open(world: &World, from: Option<&str>) -> Peer {
-    attacked::offered(world, from, "GSSAPI").await.unwrap()
+    attack_setup::offered(world, from, "GSSAPI").await.unwrap()
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn a_ticket_proves_the_peer_whose_it_is_and_no_other() {
     let name = "hostile::a_ticket_proves_the_peer_whose_it_is_and_no_other";
     let principals = [A, B, HERE, "xmpp/secure.test", "host/a.test", "ali"];
     within(name, &principals, async |realm| {
-        let (world, bystander, mut component) = here(realm).await;
+        let (world, background_traffic, mut component) = here(realm).await;
         for (from, authzid) in [(None, None), (Some("a.test"), None), (None, Some("a.test"))] {
             let mut peer = open(&world, from).await;
             log_in(&mut peer, client(realm, A, authzid))
@@ -106,7 +106,7 @@ fn a_ticket_proves_the_peer_whose_it_is_and_no_other() {
                 peer.expect_end().await.unwrap();
             }
         }
-        bystander.was_well().await.unwrap();
+        background_traffic.was_well().await.unwrap();
     });
 }
 
@@ -130,13 +130,14 @@ fn a_principal_of_another_realm_is_believed_by_its_full_name_only() {
             (format!(", principals = ['{A}@{NAME}']"), false),
             (format!(", principals = ['{foreign}']"), true),
         ] {
-            let daemon = attacked::daemon()
+            let daemon = attack_setup::daemon()
                 .policy("tls = 'optional'\nauth = ['external', 'dialback']")
                 .tables(&format!(
                     "[[peer]]\ndomain = 'a.test'\ntls = 'disabled'\nauth = ['gssapi']\n\
                      accept = {{ gssapi = {{ keytab = '{keytab}' }}{listed} }}\n"
                 ));
-            let (world, bystander, _component) = attacked::start(daemon).await.unwrap();
+            let (world, background_traffic, _component) =
+                attack_setup::start(daemon).await.unwrap();
             for from in [None, Some("a.test")] {
                 let mut peer = open(&world, from).await;
                 let client = xmpp_sasl::client("GSSAPI", &credentials).unwrap();
@@ -157,7 +158,7 @@ fn a_principal_of_another_realm_is_believed_by_its_full_name_only() {
                     assert_eq!(own, Err(Failure::NotAuthorized));
                 }
             }
-            bystander.was_well().await.unwrap();
+            background_traffic.was_well().await.unwrap();
         }
     });
 }
@@ -166,7 +167,7 @@ fn a_principal_of_another_realm_is_believed_by_its_full_name_only() {
 fn what_was_heard_is_good_for_no_other_stream() {
     let name = "hostile::what_was_heard_is_good_for_no_other_stream";
     within(name, &[A, HERE], async |realm| {
-        let (world, bystander, mut component) = here(realm).await;
+        let (world, background_traffic, mut component) = here(realm).await;
         let mut peer = open(&world, Some("a.test")).await;
         log_in(&mut peer, client(realm, A, None))
             .await
@@ -217,7 +218,7 @@ fn what_was_heard_is_good_for_no_other_stream() {
         peer.expect_features().await.unwrap();
         peer.send(message("a.test", "the first")).await.unwrap();
         arrives(&mut component, "the first").await.unwrap();
-        bystander.was_well().await.unwrap();
+        background_traffic.was_well().await.unwrap();
     });
 }
 
@@ -225,7 +226,7 @@ fn what_was_heard_is_good_for_no_other_stream() {
 fn a_keytab_that_is_gone_is_a_failure_for_a_time() {
     let name = "hostile::a_keytab_that_is_gone_is_a_failure_for_a_time";
     within(name, &[A, HERE], async |realm| {
-        let (world, bystander, _component) = here(realm).await;
+        let (world, background_traffic, _component) = here(realm).await;
         let (there, away) = (realm.join(file_name(HERE)), realm.join("away"));
         std::fs::rename(&there, &away).unwrap();
         let mut peer = open(&world, Some("a.test")).await;
@@ -237,6 +238,6 @@ fn a_keytab_that_is_gone_is_a_failure_for_a_time() {
             .await
             .unwrap()
             .unwrap();
-        bystander.was_well().await.unwrap();
+        background_traffic.was_well().await.unwrap();
     });
 }

@@ -12,10 +12,10 @@ use std::{collections::HashSet, path::Path, time::Duration};
 use realm::{NAME, SILENT, file_name, old_file_name, silent_kdc, silent_keytab};
 use s2sd::demo::ca::Leaf;
 use s2sd_tests::{
-    agreed::{came_back, federate, start},
-    attacked::arrives,
+    attack_setup::arrives,
     checks::{self, Check, Other, Plan},
-    world::{Daemon, SOON},
+    daemon_pair::{came_back, federate, start},
+    world::{Daemon, TIMEOUT},
 };
 use tokio::{
     net::{TcpListener, UdpSocket},
@@ -108,7 +108,8 @@ fn a_principal_of_any_name_speaks_for_whom_it_is_listed() {
                 a.send(message).await.unwrap();
                 arrives(&mut b, "one").await.unwrap();
             } else {
-                let findings = checks::refused(&mut a, Other::Party(&mut b), &[], SOON, GRACE);
+                let findings =
+                    checks::refused(&mut a, Other::ComponentClient(&mut b), &[], TIMEOUT, GRACE);
                 came_back(&findings.await, "cancel", "GSSAPI (not-authorized)");
             }
         }
@@ -133,7 +134,7 @@ fn who_is_refused_hears_why() {
                 );
                 let [_, b] = daemons(realm, "");
                 let (_world, mut a, mut b) = start([Daemon::serving("a.test").tables(&a), b]).await;
-                checks::refused(&mut a, Other::Party(&mut b), &[], SOON, GRACE).await
+                checks::refused(&mut a, Other::ComponentClient(&mut b), &[], TIMEOUT, GRACE).await
             };
             let right = format!("keytab = '{}'", keytab(realm, A));
             // Another principal of the realm,
@@ -175,7 +176,8 @@ fn a_keytab_without_the_key_of_the_ticket_is_not_authorized() {
                  accept = {{ gssapi = {{ keytab = '{wrong}' }} }}\n"
             );
             let (_world, mut a, mut b) = start([a, Daemon::serving("b.test").tables(&b)]).await;
-            let findings = checks::refused(&mut a, Other::Party(&mut b), &[], SOON, GRACE).await;
+            let findings =
+                checks::refused(&mut a, Other::ComponentClient(&mut b), &[], TIMEOUT, GRACE).await;
             came_back(&findings, "cancel", "GSSAPI (not-authorized)");
         }
     });
@@ -239,15 +241,15 @@ fn a_kdc_that_does_not_answer_delays_no_other_peer() {
         // As many wait for it as there are processors.
         let mut asked = HashSet::new();
         while asked.len() < processors {
-            let question = timeout(SOON, questions.recv_from(&mut [0; 64])).await;
+            let question = timeout(TIMEOUT, questions.recv_from(&mut [0; 64])).await;
             asked.insert(question.expect("the KDC is asked").unwrap().1);
         }
         let plan = Plan {
             checks: vec![Check::Message],
-            within: SOON,
+            within: TIMEOUT,
             ..Plan::default()
         };
-        let findings = checks::run(&mut a, Other::Party(&mut b), &plan).await;
+        let findings = checks::run(&mut a, Other::ComponentClient(&mut b), &plan).await;
         let failed: Vec<_> = findings.iter().filter(|f| f.outcome.is_err()).collect();
         assert!(failed.is_empty(), "{failed:#?}");
     });

@@ -9,10 +9,10 @@ mod oracle;
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use oracle::{Certificate, Door, Outcome, Place, Proof, Refusal, Side, outcome};
+use oracle::{Certificate, Endpoint, Expectation, Proof, Refusal, Side, SrvRecord, outcome};
 use s2sd::demo::ca::{Authority, Leaf};
 use s2sd_tests::{
-    encounters::{Encounter, End, Meeting, Seen},
+    deliveries::{Delivery, End, Meeting, Seen},
     world::{Daemon, World},
 };
 
@@ -34,13 +34,13 @@ impl fmt::Display for Way {
 
 /// Where the DNS leads for it. Over direct TLS a receiving domain without a certificate has no listener; an initiating
 /// one, which is asked about its keys, is then found without TLS.
-fn door(way: Way, role: Role, side: Side) -> Door {
+fn srv(way: Way, role: Role, side: Side) -> SrvRecord {
     match (way, role, side.certificate) {
         (Way::StartTls, _, _) | (Way::Direct, Role::Initiating, Certificate::Missing) => {
-            Door::StartTls
+            SrvRecord::StartTls
         }
-        (Way::Direct, Role::Receiving, Certificate::Missing) => Door::Nowhere,
-        (Way::Direct, _, _) => Door::Direct,
+        (Way::Direct, Role::Receiving, Certificate::Missing) => SrvRecord::Nowhere,
+        (Way::Direct, _, _) => SrvRecord::Direct,
     }
 }
 
@@ -64,20 +64,20 @@ impl fmt::Display for Case {
 }
 
 impl Case {
-    fn encounter(&self) -> Encounter {
-        Encounter {
+    fn delivery(&self) -> Delivery {
+        Delivery {
             from: domain(self.way, Role::Initiating, self.from),
             to: domain(self.way, Role::Receiving, self.to),
         }
     }
 
-    fn expected(&self) -> Outcome {
-        let place = |role, side| Place {
+    fn expected(&self) -> Expectation {
+        let endpoint = |role, side| Endpoint {
             side,
-            door: door(self.way, role, side),
+            srv: srv(self.way, role, side),
         };
-        let from = place(Role::Initiating, self.from);
-        outcome(from, place(Role::Receiving, self.to))
+        let from = endpoint(Role::Initiating, self.from);
+        outcome(from, endpoint(Role::Receiving, self.to))
     }
 }
 
@@ -107,16 +107,16 @@ fn daemon(way: Way, role: Role, side: Side, nobody: &Authority) -> Daemon {
         Certificate::Invalid => daemon.certificate_from(nobody.issue(&Leaf::domain(&name))),
         Certificate::Valid => daemon,
     };
-    match door(way, role, side) {
-        Door::Direct => daemon.direct_tls(),
-        Door::StartTls | Door::Nowhere => daemon,
+    match srv(way, role, side) {
+        SrvRecord::Direct => daemon.direct_tls(),
+        SrvRecord::StartTls | SrvRecord::Nowhere => daemon,
     }
 }
 
 /// How a stream that federates is reported, and what becomes of a message where none does.
-fn check(expected: &Outcome, seen: &Seen) -> Result<(), String> {
+fn check(expected: &Expectation, seen: &Seen) -> Result<(), String> {
     let want = match expected {
-        Outcome::Federates { tls, proof } => {
+        Expectation::Federates { tls, proof } => {
             let method = match proof {
                 Proof::External => "EXTERNAL",
                 Proof::Dialback => "dialback",
@@ -134,7 +134,7 @@ fn check(expected: &Outcome, seen: &Seen) -> Result<(), String> {
             }
             want.to_string()
         }
-        Outcome::No(refusal) => {
+        Expectation::No(refusal) => {
             let (condition, kind, cause, words) = returned(refusal);
             let quiet = seen.outgoing.is_empty() && seen.incoming.is_empty() && !seen.asked;
             if let End::Returned(got) = &seen.end
@@ -217,10 +217,10 @@ fn returned(refusal: &Refusal) -> (&'static str, &'static str, &'static str, Vec
 }
 
 /// The kinds of ends that the cases are counted by.
-fn kind(outcome: &Outcome) -> &'static str {
+fn kind(outcome: &Expectation) -> &'static str {
     match outcome {
-        Outcome::No(_) => "no connection",
-        Outcome::Federates { tls, proof } => match (tls, proof) {
+        Expectation::No(_) => "no connection",
+        Expectation::Federates { tls, proof } => match (tls, proof) {
             (false, Proof::Dialback) => "plain + dialback",
             (true, Proof::Dialback) => "TLS + dialback",
             (true, Proof::External) => "TLS + EXTERNAL",
@@ -256,11 +256,11 @@ async fn matrix(way: Way) -> BTreeMap<&'static str, usize> {
             if !all.any(takes_part) {
                 continue;
             }
-            let door = door(way, role, side);
+            let srv = srv(way, role, side);
             let name = domain(way, role, side);
             world.start(daemon(way, role, side, &nobody)).await.unwrap();
             let plain = format!("_xmpp-server._tcp.{name}");
-            if door != Door::StartTls {
+            if srv != SrvRecord::StartTls {
                 world.change_zone(|zone| zone.without(&plain).service_absent(&plain));
             }
             meeting.attach(&world, &name).await.unwrap();
@@ -277,16 +277,16 @@ async fn matrix(way: Way) -> BTreeMap<&'static str, usize> {
             .map(|(&from, &to)| Case { way, from, to })
             .filter(wanted)
             .collect();
-        let encounters: Vec<Encounter> = cases.iter().map(Case::encounter).collect();
-        let seen = meeting.all(&encounters, ROUND).await.unwrap();
-        for ((case, encounter), seen) in cases.iter().zip(&encounters).zip(seen) {
+        let deliveries: Vec<Delivery> = cases.iter().map(Case::delivery).collect();
+        let seen = meeting.all(&deliveries, ROUND).await.unwrap();
+        for ((case, delivery), seen) in cases.iter().zip(&deliveries).zip(seen) {
             let expected = case.expected();
             *counts.entry(kind(&expected)).or_insert(0) += 1;
-            if let Outcome::Federates { .. } = expected {
-                arrived.push(encounter.clone());
+            if let Expectation::Federates { .. } = expected {
+                arrived.push(delivery.clone());
             }
             if let Err(why) = check(&expected, &seen) {
-                failed.push(format!("{case}: {why}\n{}", meeting.log(Some(encounter))));
+                failed.push(format!("{case}: {why}\n{}", meeting.log(Some(delivery))));
             }
         }
     }

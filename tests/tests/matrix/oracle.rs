@@ -94,7 +94,7 @@ impl fmt::Display for Side {
 
 /// Where the DNS leads for a domain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Door {
+pub(crate) enum SrvRecord {
     /// `_xmpp-server`.
     StartTls,
     /// `_xmpps-server`, and `_xmpp-server` says that there is no such service.
@@ -105,14 +105,14 @@ pub(crate) enum Door {
 
 /// A domain that can be federated with.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
+pub(crate) struct Endpoint {
     pub(crate) side: Side,
-    pub(crate) door: Door,
+    pub(crate) srv: SrvRecord,
 }
 
 /// What must come of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum Expectation {
     Federates { tls: bool, proof: Proof },
     No(Refusal),
 }
@@ -151,13 +151,13 @@ pub(crate) enum Refusal {
 }
 
 /// What a message from one to the other brings about.
-pub(crate) fn outcome(from: Place, to: Place) -> Outcome {
+pub(crate) fn outcome(from: Endpoint, to: Endpoint) -> Expectation {
     let tls = match stream(from, to) {
         Ok(tls) => tls,
-        Err(refusal) => return Outcome::No(refusal),
+        Err(refusal) => return Expectation::No(refusal),
     };
-    let refused = |refusal| Outcome::No(refusal);
-    let federates = |proof| Outcome::Federates { tls, proof };
+    let refused = |refusal| Expectation::No(refusal);
+    let federates = |proof| Expectation::Federates { tls, proof };
     if offers_external(from.side, to.side, tls) {
         return federates(Proof::External);
     }
@@ -175,7 +175,7 @@ pub(crate) fn outcome(from: Place, to: Place) -> Outcome {
 }
 
 /// A stream with features that leave something to do, over TLS or not.
-fn stream(from: Place, to: Place) -> Result<bool, Refusal> {
+fn stream(from: Endpoint, to: Endpoint) -> Result<bool, Refusal> {
     let tls = transport(from, to)?;
     let (from, to) = (from.side, to.side);
     if tls {
@@ -196,19 +196,21 @@ fn stream(from: Place, to: Place) -> Result<bool, Refusal> {
 }
 
 /// TLS or not.
-fn transport(from: Place, to: Place) -> Result<bool, Refusal> {
-    match (to.door, from.side.tls, to.side.tls) {
-        (Door::Nowhere, _, _) | (Door::Direct, Tls::Disabled, _) => Err(Refusal::NoService),
+fn transport(from: Endpoint, to: Endpoint) -> Result<bool, Refusal> {
+    match (to.srv, from.side.tls, to.side.tls) {
+        (SrvRecord::Nowhere, _, _) | (SrvRecord::Direct, Tls::Disabled, _) => {
+            Err(Refusal::NoService)
+        }
         // Whoever has a listener for TLS from the first byte takes it, also with `disabled`.
-        (Door::Direct, _, _) => Ok(true),
+        (SrvRecord::Direct, _, _) => Ok(true),
         // Without TLS and without dialback nothing is left, and the receiving side is the first to know.
-        (Door::StartTls, ..) if !offers_tls(to.side) && !to.side.dialback => {
+        (SrvRecord::StartTls, ..) if !offers_tls(to.side) && !to.side.dialback => {
             Err(Refusal::NothingWithoutTls)
         }
-        (Door::StartTls, Tls::Disabled, Tls::Required) => Err(Refusal::TlsDisabled),
-        (Door::StartTls, Tls::Disabled, _) => Ok(false),
-        (Door::StartTls, Tls::Optional, _) => Ok(offers_tls(to.side)),
-        (Door::StartTls, Tls::Required, _) => match offers_tls(to.side) {
+        (SrvRecord::StartTls, Tls::Disabled, Tls::Required) => Err(Refusal::TlsDisabled),
+        (SrvRecord::StartTls, Tls::Disabled, _) => Ok(false),
+        (SrvRecord::StartTls, Tls::Optional, _) => Ok(offers_tls(to.side)),
+        (SrvRecord::StartTls, Tls::Required, _) => match offers_tls(to.side) {
             true => Ok(true),
             false => Err(Refusal::TlsNotOffered),
         },

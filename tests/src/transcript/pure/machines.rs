@@ -513,16 +513,16 @@ fn proved(authorized: &Authorized, role: Role) -> Note {
 
 /// Numbers that never come twice, and are no secret.
 #[derive(Debug)]
-pub(super) struct Dice(pub(super) u64);
+pub(super) struct SeededRandom(pub(super) u64);
 
-impl Dice {
+impl SeededRandom {
     fn another(&mut self) -> Self {
         self.0 += 1 << 32;
         Self(self.0)
     }
 }
 
-impl Random for Dice {
+impl Random for SeededRandom {
     fn fill(&mut self, out: &mut [u8]) {
         for bytes in out.chunks_mut(8) {
             // SplitMix64.

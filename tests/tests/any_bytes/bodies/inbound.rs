@@ -11,11 +11,11 @@ use xmpp_stream::{Codec, ContentNamespace, Domain};
 
 use super::{
     Bytes, Reached,
-    rules::{Counting, HERE, PEERS, Rule, domain, judged, rules, secured},
+    rules::{Counting, HERE, PEERS, PolicyCase, domain, judged, rules, secured},
 };
 
 struct Driver<'r> {
-    rule: &'r Rule,
+    rule: &'r PolicyCase,
     machine: Option<Box<Inbound>>,
     codec: Codec,
     unread: BytesMut,

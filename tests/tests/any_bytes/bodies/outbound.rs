@@ -13,11 +13,11 @@ use xmpp_stream::{Codec, ContentNamespace};
 
 use super::{
     Bytes, Reached,
-    rules::{Counting, HERE, PEERS, Rule, domain, judged, rules, secured},
+    rules::{Counting, HERE, PEERS, PolicyCase, domain, judged, rules, secured},
 };
 
 struct Driver<'r> {
-    rule: &'r Rule,
+    rule: &'r PolicyCase,
     machine: Option<Box<Outbound>>,
     codec: Codec,
     unread: BytesMut,

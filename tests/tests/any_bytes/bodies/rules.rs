@@ -19,15 +19,15 @@ pub(super) const HERE: &str = "here.test";
 /// Peers.
 pub(super) const PEERS: [&str; 3] = ["evil.test", "other.test", "third.test"];
 
-pub(super) struct Rule {
+pub(super) struct PolicyCase {
     pub(super) house: Arc<House>,
     pub(super) tls_required: bool,
     pub(super) strict: bool,
 }
 
 /// Every policy that matters to the state of a stream.
-pub(super) fn rules() -> &'static [Rule] {
-    static RULES: OnceLock<Vec<Rule>> = OnceLock::new();
+pub(super) fn rules() -> &'static [PolicyCase] {
+    static RULES: OnceLock<Vec<PolicyCase>> = OnceLock::new();
     RULES.get_or_init(|| {
         let mut rules = Vec::new();
         for tls in ["optional", "required", "disabled"] {
@@ -46,7 +46,7 @@ pub(super) fn rules() -> &'static [Rule] {
                 };
                 let secret = Secret::new("only we know this");
                 let house = House::new(Arc::new(loaded.config), secret, |_| true);
-                rules.push(Rule {
+                rules.push(PolicyCase {
                     house: Arc::new(house),
                     tls_required: tls == "required",
                     strict: verify == "strict",

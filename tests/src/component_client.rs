@@ -27,8 +27,8 @@ use crate::{
 
 /// What a party does by itself, besides answering requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Manner {
-    /// Nothing: what comes is for [`Party::expect`].
+pub enum Behaviour {
+    /// Nothing: what comes is for [`ComponentClient::expect`].
     Quiet,
     /// Sends messages back, and answers presence with presence.
     Echo,
@@ -36,7 +36,7 @@ pub enum Manner {
 
 /// An attached end.
 #[derive(Debug)]
-pub struct Party {
+pub struct ComponentClient {
     address: String,
     is_component: bool,
     outgoing: mpsc::Sender<Bytes>,
@@ -48,13 +48,13 @@ pub struct Party {
     ended: Option<String>,
 }
 
-/// Stanzas that wait for [`Party::expect`]; when it is full, the party reads no further.
+/// Stanzas that wait for [`ComponentClient::expect`]; when it is full, the party reads no further.
 const INBOX: usize = 65_536;
 const OUTBOX: usize = 64;
 
-impl Party {
+impl ComponentClient {
     /// Attaches an end. A host has nothing to attach.
-    pub async fn attach(end: &End, manner: Manner, within: Duration) -> anyhow::Result<Self> {
+    pub async fn attach(end: &End, behaviour: Behaviour, within: Duration) -> anyhow::Result<Self> {
         let attached = async {
             match end {
                 End::Component {
@@ -81,20 +81,20 @@ impl Party {
         let (wire, address) = attached
             .await
             .with_context(|| format!("cannot attach {end:?}"))?;
-        let mut party = Self::over(wire, address, manner);
-        party.is_component = matches!(end, End::Component { .. });
-        Ok(party)
+        let mut component_client = Self::over(wire, address, behaviour);
+        component_client.is_component = matches!(end, End::Component { .. });
+        Ok(component_client)
     }
 
     /// A party over a connection that is authenticated already.
-    pub fn over(wire: Wire, address: String, manner: Manner) -> Self {
+    pub fn over(wire: Wire, address: String, behaviour: Behaviour) -> Self {
         let (outgoing, commands) = mpsc::channel(OUTBOX);
         let (arrived, inbox) = mpsc::channel(INBOX);
         let watch = broadcast::channel(1024).0;
         let serving = Serving {
             wire,
             address: address.clone(),
-            manner,
+            behaviour,
             watch: watch.clone(),
         };
         let task = tokio::spawn(serving.run(commands, arrived));
@@ -128,7 +128,7 @@ impl Party {
         }
     }
 
-    /// Waits for the stanza that is wanted. Others that come meanwhile are kept for [`Party::passed_over`].
+    /// Waits for the stanza that is wanted. Others that come meanwhile are kept for [`ComponentClient::passed_over`].
     pub async fn expect(
         &mut self,
         what: &str,
@@ -190,7 +190,7 @@ impl Party {
     }
 }
 
-impl Drop for Party {
+impl Drop for ComponentClient {
     /// The socket closes with the task.
     fn drop(&mut self) {
         self.task.abort();
@@ -200,7 +200,7 @@ impl Drop for Party {
 struct Serving {
     wire: Wire,
     address: String,
-    manner: Manner,
+    behaviour: Behaviour,
     watch: broadcast::Sender<Element>,
 }
 
@@ -236,9 +236,9 @@ impl Serving {
         }
         let element = adopted(element);
         let _ = self.watch.send(element.clone());
-        if let Some(answer) = answer(&element, &self.address, self.manner) {
+        if let Some(answer) = answer(&element, &self.address, self.behaviour) {
             self.wire.send(answer).await?;
-        } else if self.manner == Manner::Quiet {
+        } else if self.behaviour == Behaviour::Quiet {
             // Nobody takes it any more: the party is being dropped.
             let _ = arrived.send(element).await;
         }
@@ -258,13 +258,13 @@ fn adopted(element: Element) -> Element {
 }
 
 /// The answer that a party gives by itself.
-fn answer(stanza: &Element, address: &str, manner: Manner) -> Option<Bytes> {
+fn answer(stanza: &Element, address: &str, behaviour: Behaviour) -> Option<Bytes> {
     let kind = stanza.type_attr();
     match (stanza.stanza_kind()?, kind.as_deref()) {
         (StanzaKind::Iq, Some("get" | "set")) => Some(answer_request(stanza, address)),
         (StanzaKind::Message, Some("error")) => None,
-        (StanzaKind::Message, _) if manner == Manner::Echo => Some(echo(stanza)),
-        (StanzaKind::Presence, None | Some("probe")) if manner == Manner::Echo => {
+        (StanzaKind::Message, _) if behaviour == Behaviour::Echo => Some(echo(stanza)),
+        (StanzaKind::Presence, None | Some("probe")) if behaviour == Behaviour::Echo => {
             Some(back(stanza, "presence").finish())
         }
         _ => None,
@@ -339,17 +339,17 @@ fn answer_request(iq: &Element, address: &str) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hub::Hub;
+    use crate::relay_server::RelayServer;
 
-    const SOON: Duration = Duration::from_secs(5);
+    const TIMEOUT: Duration = Duration::from_secs(5);
 
     #[tokio::test]
     async fn an_echo_sends_messages_back_and_answers_presence_and_pings() {
-        let hub = Hub::start(|_, stanza| vec![stanza]).await;
-        let mut a = Party::attach(&hub.end("a.test"), Manner::Quiet, SOON)
+        let relay_server = RelayServer::start(|_, stanza| vec![stanza]).await;
+        let mut a = ComponentClient::attach(&relay_server.end("a.test"), Behaviour::Quiet, TIMEOUT)
             .await
             .unwrap();
-        let _b = Party::attach(&hub.end("b.test"), Manner::Echo, SOON)
+        let _b = ComponentClient::attach(&relay_server.end("b.test"), Behaviour::Echo, TIMEOUT)
             .await
             .unwrap();
         let table = [
@@ -370,34 +370,34 @@ mod tests {
         ];
         for (sent, wanted) in table {
             a.send(sent).await.unwrap();
-            let found = a.expect("an answer", SOON, |_| true).await.unwrap();
+            let found = a.expect("an answer", TIMEOUT, |_| true).await.unwrap();
             assert_eq!(String::from_utf8_lossy(found.bytes()), wanted);
         }
         a.send("<iq from='x@a.test' to='b.test' id='3' type='get'><q xmlns='urn:q'/></iq>")
             .await
             .unwrap();
-        let found = a.expect("an error", SOON, |_| true).await.unwrap();
+        let found = a.expect("an error", TIMEOUT, |_| true).await.unwrap();
         let error = StanzaError::from_element(&found).unwrap();
         assert_eq!(error.condition, StanzaCondition::ServiceUnavailable);
     }
 
     #[tokio::test]
     async fn stanzas_in_the_namespace_of_clients_are_stanzas() {
-        let hub = Hub::start(|_, stanza| {
+        let relay_server = RelayServer::start(|_, stanza| {
             let text = String::from_utf8_lossy(&stanza).replacen(' ', " xmlns='jabber:client' ", 1);
             vec![text.into()]
         })
         .await;
-        let mut a = Party::attach(&hub.end("a.test"), Manner::Quiet, SOON)
+        let mut a = ComponentClient::attach(&relay_server.end("a.test"), Behaviour::Quiet, TIMEOUT)
             .await
             .unwrap();
-        let _b = Party::attach(&hub.end("b.test"), Manner::Echo, SOON)
+        let _b = ComponentClient::attach(&relay_server.end("b.test"), Behaviour::Echo, TIMEOUT)
             .await
             .unwrap();
         a.send("<message from='a.test' to='b.test' id='1'><body>a</body></message>")
             .await
             .unwrap();
-        let found = a.expect("an answer", SOON, |_| true).await.unwrap();
+        let found = a.expect("an answer", TIMEOUT, |_| true).await.unwrap();
         assert_eq!(found.stanza_kind(), Some(StanzaKind::Message));
         assert_eq!(
             found
@@ -412,10 +412,14 @@ mod tests {
     #[tokio::test]
     async fn the_end_of_the_stream_is_told_each_time() {
         let (near, far) = tokio::io::duplex(64);
-        let mut party = Party::over(Wire::over(near), "a.test".to_owned(), Manner::Quiet);
+        let mut component_client =
+            ComponentClient::over(Wire::over(near), "a.test".to_owned(), Behaviour::Quiet);
         drop(far);
         for _ in 0..2 {
-            let error = party.expect("a stanza", SOON, |_| true).await.unwrap_err();
+            let error = component_client
+                .expect("a stanza", TIMEOUT, |_| true)
+                .await
+                .unwrap_err();
             assert!(
                 format!("{error:#}").contains("closed the stream"),
                 "{error:#}"

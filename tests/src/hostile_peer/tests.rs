@@ -9,7 +9,7 @@ async fn against<F: Future<Output = anyhow::Result<()>>>(
     server: impl FnOnce(Peer) -> F,
 ) -> Report {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let forge = Forge {
+    let hostile_peer = HostilePeer {
         scenario,
         addr: listener.local_addr().unwrap(),
         from: "a.test".to_owned(),
@@ -20,7 +20,7 @@ async fn against<F: Future<Output = anyhow::Result<()>>>(
         within: Duration::from_millis(1500),
     };
     let serve = async { server(Peer::accept(&listener).await?).await };
-    let (report, served) = tokio::join!(forge.run(), serve);
+    let (report, served) = tokio::join!(hostile_peer.run(), serve);
     served.unwrap();
     report
 }
@@ -46,7 +46,7 @@ async fn a_server_that_believes_a_forged_key_is_caught() {
     assert!(!report.ok);
     assert_eq!(
         report.answer,
-        Answer::Dialback("valid".to_owned(), None, None)
+        ServerAnswer::Dialback("valid".to_owned(), None, None)
     );
 
     let invalid = result("invalid");
@@ -62,7 +62,7 @@ async fn a_server_that_believes_a_forged_key_is_caught() {
     assert!(report.ok, "{report:?}");
     assert_eq!(
         report.then,
-        Some(Answer::StreamError("not-authorized".to_owned(), None))
+        Some(ServerAnswer::StreamError("not-authorized".to_owned(), None))
     );
 }
 
@@ -94,7 +94,7 @@ async fn an_unauthenticated_stanza_must_end_the_stream() {
         peer.next().await.map(|_| ())
     })
     .await;
-    assert_eq!((report.ok, report.answer), (true, Answer::Closed));
+    assert_eq!((report.ok, report.answer), (true, ServerAnswer::Closed));
     assert_eq!(report.features, ["EXTERNAL"]);
     let report = against(Scenario::Unauthenticated, async |mut peer| {
         peer.answer_open("1", &external()).await?;
@@ -102,7 +102,7 @@ async fn an_unauthenticated_stanza_must_end_the_stream() {
         peer.expect_closed().await
     })
     .await;
-    assert_eq!((report.ok, report.answer), (false, Answer::Nothing));
+    assert_eq!((report.ok, report.answer), (false, ServerAnswer::Nothing));
 }
 
 #[tokio::test]
@@ -128,7 +128,7 @@ async fn external_with_a_wrong_certificate_must_fail() {
         peer.next().await.map(|_| ())
     })
     .await;
-    assert_eq!((report.ok, report.answer), (true, Answer::NotOffered));
+    assert_eq!((report.ok, report.answer), (true, ServerAnswer::NotOffered));
 }
 
 #[tokio::test]

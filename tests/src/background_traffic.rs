@@ -19,10 +19,10 @@ use tokio::{
 
 use crate::{
     component,
-    neighbour::Neighbour,
+    fake_peer::FakePeer,
     peer::Peer,
     wire::{Event, Wire},
-    world::{Daemon, SECRET, SOON, World},
+    world::{Daemon, SECRET, TIMEOUT, World},
 };
 
 /// The well-behaved peer's domain.
@@ -33,15 +33,15 @@ pub const HERE: &str = "calm.here.test";
 /// How often a message goes round.
 const PACE: Duration = Duration::from_millis(5);
 
-/// Messages that go round, until [`Bystander::is_well`] or the drop.
+/// Messages that go round, until [`BackgroundTraffic::is_well`] or the drop.
 #[derive(Debug)]
-pub struct Bystander {
+pub struct BackgroundTraffic {
     task: JoinHandle<anyhow::Result<()>>,
     rounds: watch::Receiver<u64>,
     stop: Arc<AtomicBool>,
 }
 
-impl Bystander {
+impl BackgroundTraffic {
     /// A daemon that serves this domain, and one for a bystander, whose peer proves itself by plain dialback.
     pub fn daemon(domain: &str) -> Daemon {
         Daemon::serving(domain).and(HERE).tables(&format!(
@@ -49,22 +49,22 @@ impl Bystander {
         ))
     }
 
-    /// Begins beside the daemon, which [`Bystander::daemon`] described. One round is done when this returns.
+    /// Begins beside the daemon, which [`BackgroundTraffic::daemon`] described. One round is done when this returns.
     pub async fn beside(world: &mut World, daemon: &str) -> anyhow::Result<Self> {
-        let neighbour = Neighbour::at(world, PEER).await?;
-        let incoming = neighbour.proved(world, daemon, HERE).await?;
+        let fake_peer = FakePeer::at(world, PEER).await?;
+        let incoming = fake_peer.proved(world, daemon, HERE).await?;
         let addr = *world
             .daemon(daemon)?
             .components
             .first()
             .context("no component listener")?;
-        let component = component::attach(addr, HERE, SECRET, SOON).await?;
+        let component = component::attach(addr, HERE, SECRET, TIMEOUT).await?;
         let (told, rounds) = watch::channel(0);
         let stop = Arc::new(AtomicBool::new(false));
         let going = Round {
             incoming,
             component,
-            neighbour,
+            fake_peer,
             connection: None,
         };
         let stopping = Arc::clone(&stop);
@@ -88,7 +88,7 @@ impl Bystander {
 
     async fn more(&mut self, rounds: u64) -> anyhow::Result<()> {
         let now = *self.rounds.borrow_and_update();
-        let waited = timeout(SOON, self.rounds.wait_for(|done| *done >= now + rounds)).await;
+        let waited = timeout(TIMEOUT, self.rounds.wait_for(|done| *done >= now + rounds)).await;
         if !matches!(waited, Ok(Ok(_))) {
             if self.task.is_finished() {
                 (&mut self.task).await??;
@@ -99,7 +99,7 @@ impl Bystander {
     }
 }
 
-impl Drop for Bystander {
+impl Drop for BackgroundTraffic {
     fn drop(&mut self) {
         self.task.abort();
     }
@@ -109,7 +109,7 @@ struct Round {
     /// From the peer to the daemon.
     incoming: Peer,
     component: Wire,
-    neighbour: Neighbour,
+    fake_peer: FakePeer,
     connection: Option<usize>,
 }
 
@@ -141,7 +141,7 @@ impl Round {
                 "<message from='x@{PEER}' to='y@{HERE}' id='{id}'><body>there</body></message>"
             ))
             .await?;
-        match self.component.next(SOON).await? {
+        match self.component.next(TIMEOUT).await? {
             Event::Element(got) if got.id().as_deref() == Some(&id) => {}
             other => bail!("message {id} did not arrive, but {other:?}"),
         }
@@ -150,7 +150,7 @@ impl Round {
                 "<message from='y@{HERE}' to='x@{PEER}' id='{id}'><body>and back</body></message>"
             ))
             .await?;
-        let got = self.neighbour.next().await?;
+        let got = self.fake_peer.next().await?;
         ensure!(
             got.stanza.id().as_deref() == Some(&id),
             "not message {id}, but {got:?}"

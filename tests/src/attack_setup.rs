@@ -5,12 +5,12 @@ use xmpp_sasl::{Client, ClientInput, ClientStep, Failure, wire::Nonza};
 use xmpp_stream::{Condition, Element};
 
 use crate::{
-    bystander::Bystander,
-    neighbour::Neighbour,
-    party::Party,
+    background_traffic::BackgroundTraffic,
+    component_client::ComponentClient,
+    fake_peer::FakePeer,
     peer::Peer,
     wire::Event,
-    world::{Daemon, SOON, World},
+    world::{Daemon, TIMEOUT, World},
 };
 
 /// The domain that is attacked.
@@ -18,16 +18,16 @@ pub const HERE: &str = "here.test";
 
 /// A daemon for [`HERE`], to be described further.
 pub fn daemon() -> Daemon {
-    Bystander::daemon(HERE)
+    BackgroundTraffic::daemon(HERE)
 }
 
 /// The daemon in its world, with a bystander, and its component.
-pub async fn start(daemon: Daemon) -> anyhow::Result<(World, Bystander, Party)> {
+pub async fn start(daemon: Daemon) -> anyhow::Result<(World, BackgroundTraffic, ComponentClient)> {
     let mut world = World::new()?;
     world.start(daemon).await?;
-    let bystander = Bystander::beside(&mut world, HERE).await?;
+    let background_traffic = BackgroundTraffic::beside(&mut world, HERE).await?;
     let component = world.component(HERE).await?;
-    Ok((world, bystander, component))
+    Ok((world, background_traffic, component))
 }
 
 /// The attacker's stream, after the features.
@@ -57,16 +57,19 @@ pub fn message(from: &str, id: &str) -> String {
 }
 
 /// What arrives next at the component is this, so nothing did before it.
-pub async fn arrives(component: &mut Party, id: &str) -> anyhow::Result<Element> {
-    let next = component.expect("a stanza", SOON, |_| true).await?;
+pub async fn arrives(component: &mut ComponentClient, id: &str) -> anyhow::Result<Element> {
+    let next = component.expect("a stanza", TIMEOUT, |_| true).await?;
     ensure!(next.id().as_deref() == Some(id), "not {id} but {next:?}");
     Ok(next)
 }
 
 /// Nothing that was not proved arrived: the message of a peer that proves itself is the first. It does so in clear, so
 /// the daemon has to allow that.
-pub async fn nothing_arrived(world: &mut World, component: &mut Party) -> anyhow::Result<()> {
-    let good = Neighbour::at(world, "good.test").await?;
+pub async fn nothing_arrived(
+    world: &mut World,
+    component: &mut ComponentClient,
+) -> anyhow::Result<()> {
+    let good = FakePeer::at(world, "good.test").await?;
     let mut peer = good.proved(world, HERE, HERE).await?;
     peer.send(message("good.test", "the first")).await?;
     arrives(component, "the first").await.map(drop)

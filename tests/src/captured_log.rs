@@ -66,7 +66,7 @@ impl fmt::Display for Line {
 
 /// The lines so far.
 #[derive(Clone, Debug, Default)]
-pub struct Journal(Arc<Mutex<Written>>);
+pub struct CapturedLog(Arc<Mutex<Written>>);
 
 #[derive(Debug, Default)]
 struct Written {
@@ -75,23 +75,23 @@ struct Written {
     names: HashMap<String, BTreeSet<u64>>,
 }
 
-impl Journal {
+impl CapturedLog {
     /// That of this process. The first call begins it, and fails where somebody else writes the log already.
     pub fn of_this_process() -> Self {
-        static JOURNAL: OnceLock<Journal> = OnceLock::new();
-        let journal = JOURNAL.get_or_init(|| {
-            let journal = Self::default();
+        static CAPTURED_LOG: OnceLock<CapturedLog> = OnceLock::new();
+        let captured_log = CAPTURED_LOG.get_or_init(|| {
+            let captured_log = Self::default();
             let ours = Targets::new().with_target("s2sd", LevelFilter::TRACE);
             let ours = ours.with_target("s2sd_tests", LevelFilter::OFF);
             // A component writes to everybody.
             let ours = ours.with_target("s2sd::component", LevelFilter::OFF);
             Registry::default()
                 .with(ours)
-                .with(Keeper(journal.clone()))
+                .with(Keeper(captured_log.clone()))
                 .init();
-            journal
+            captured_log
         });
-        journal.clone()
+        captured_log.clone()
     }
 
     /// What was said on streams between these two domains, in either direction, stream by stream.
@@ -128,7 +128,7 @@ impl Journal {
 }
 
 /// The layer that writes it.
-struct Keeper(Journal);
+struct Keeper(CapturedLog);
 
 /// What is known of a span.
 struct Around {
@@ -209,8 +209,8 @@ mod tests {
 
     #[test]
     fn lines_are_found_by_the_domains_that_their_stream_is_between() {
-        let journal = Journal::default();
-        let subscriber = Registry::default().with(Keeper(journal.clone()));
+        let captured_log = CapturedLog::default();
+        let subscriber = Registry::default().with(Keeper(captured_log.clone()));
         with_default(subscriber, || {
             info!("outside, of a.test and b.test");
             for (one, other) in [("a.test", "b.test"), ("a.test", "x.b.test")] {
@@ -221,13 +221,13 @@ mod tests {
                 info!("a line without names");
             }
         });
-        let lines = journal.between("b.test", "a.test");
+        let lines = captured_log.between("b.test", "a.test");
         let [header, other] = lines.as_slice() else {
             panic!("{lines:?}");
         };
         assert_eq!(header.field("peer"), Some("2"));
         assert_eq!(other.message, "a line without names");
         assert_eq!(other.fields.len(), 2, "{other}");
-        assert_eq!(journal.between("a.test", "c.test").len(), 0);
+        assert_eq!(captured_log.between("a.test", "c.test").len(), 0);
     }
 }

@@ -11,14 +11,14 @@ use tokio::{
 use xmpp_stream::{Element, StanzaError, Writer, ns};
 
 use crate::{
-    journal::{Journal, Line},
-    party::Party,
+    captured_log::{CapturedLog, Line},
+    component_client::ComponentClient,
     world::World,
 };
 
 /// One domain writes to another.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Encounter {
+pub struct Delivery {
     /// Who writes.
     pub from: String,
     /// To whom.
@@ -83,8 +83,8 @@ impl fmt::Display for Seen {
 /// Daemons of a world with a component on each.
 #[derive(Debug)]
 pub struct Meeting {
-    journal: Journal,
-    parties: BTreeMap<String, Party>,
+    captured_log: CapturedLog,
+    component_clients: BTreeMap<String, ComponentClient>,
     heard: UnboundedReceiver<(String, Element)>,
     hears: UnboundedSender<(String, Element)>,
 }
@@ -93,8 +93,8 @@ impl Default for Meeting {
     fn default() -> Self {
         let (hears, heard) = unbounded_channel();
         Self {
-            journal: Journal::of_this_process(),
-            parties: BTreeMap::new(),
+            captured_log: CapturedLog::of_this_process(),
+            component_clients: BTreeMap::new(),
             heard,
             hears,
         }
@@ -104,8 +104,8 @@ impl Default for Meeting {
 impl Meeting {
     /// A component on the daemon of this domain takes part.
     pub async fn attach(&mut self, world: &World, domain: &str) -> anyhow::Result<()> {
-        let party = world.component(domain).await?;
-        let (mut stanzas, hears) = (party.watch(), self.hears.clone());
+        let component_client = world.component(domain).await?;
+        let (mut stanzas, hears) = (component_client.watch(), self.hears.clone());
         let name = domain.to_owned();
         tokio::spawn(async move {
             while let Ok(stanza) = stanzas.recv().await {
@@ -114,31 +114,33 @@ impl Meeting {
                 }
             }
         });
-        self.parties.insert(domain.to_owned(), party);
+        self.component_clients
+            .insert(domain.to_owned(), component_client);
         Ok(())
     }
 
     /// All of these at once. Ends when each message has ended; an error where that takes longer than it may.
     pub async fn all(
         &mut self,
-        encounters: &[Encounter],
+        deliveries: &[Delivery],
         within: Duration,
     ) -> anyhow::Result<Vec<Seen>> {
-        let mut ends: BTreeMap<Encounter, End> = BTreeMap::new();
-        for Encounter { from, to } in encounters {
-            let party = self.parties.get_mut(from);
-            let party = party.with_context(|| format!("{from} does not take part"))?;
+        let mut ends: BTreeMap<Delivery, End> = BTreeMap::new();
+        for Delivery { from, to } in deliveries {
+            let component_client = self.component_clients.get_mut(from);
+            let component_client =
+                component_client.with_context(|| format!("{from} does not take part"))?;
             let message = Writer::new("message")
                 .attr("from", from)
                 .attr("to", to)
                 .attr("id", "encounter")
                 .child(Writer::new("body").text("met?"));
-            party.send(message.finish()).await?;
+            component_client.send(message.finish()).await?;
         }
         let deadline = Instant::now() + within;
-        while ends.len() < encounters.len() {
+        while ends.len() < deliveries.len() {
             let Ok(Some((who, stanza))) = timeout_at(deadline, self.heard.recv()).await else {
-                let open: Vec<_> = encounters
+                let open: Vec<_> = deliveries
                     .iter()
                     .filter(|one| !ends.contains_key(one))
                     .collect();
@@ -147,24 +149,24 @@ impl Meeting {
                     self.log(open.first().copied())
                 );
             };
-            let (encounter, end) = ended(&who, &stanza)?;
+            let (delivery, end) = ended(&who, &stanza)?;
             ensure!(
-                encounters.contains(&encounter),
+                deliveries.contains(&delivery),
                 "nobody sent this now: {stanza:?}"
             );
-            if let Some(before) = ends.insert(encounter, end) {
+            if let Some(before) = ends.insert(delivery, end) {
                 bail!("ended twice, first {before:?}: {stanza:?}");
             }
         }
-        let seen = encounters.iter().filter_map(|encounter| {
-            let end = ends.remove(encounter)?;
-            Some(self.seen(encounter, end))
+        let seen = deliveries.iter().filter_map(|delivery| {
+            let end = ends.remove(delivery)?;
+            Some(self.seen(delivery, end))
         });
         Ok(seen.collect())
     }
 
-    fn seen(&self, Encounter { from, to }: &Encounter, end: End) -> Seen {
-        let lines = self.journal.between(from, to);
+    fn seen(&self, Delivery { from, to }: &Delivery, end: End) -> Seen {
+        let lines = self.captured_log.between(from, to);
         let authenticated = |message: &str, local: &str, remote: &str| {
             let of_pair = |line: &&Line| {
                 line.message == message
@@ -190,24 +192,24 @@ impl Meeting {
     }
 
     /// Everything that was said on the way.
-    pub fn log(&self, encounter: Option<&Encounter>) -> String {
-        let Some(Encounter { from, to }) = encounter else {
+    pub fn log(&self, delivery: Option<&Delivery>) -> String {
+        let Some(Delivery { from, to }) = delivery else {
             return String::new();
         };
-        let lines = self.journal.between(from, to);
+        let lines = self.captured_log.between(from, to);
         lines.iter().map(|line| format!("    {line}\n")).collect()
     }
 
     /// Every daemon stops in good order, and with it whatever could still deliver. Who got a message from whom, once
     /// for each: now nothing more can come.
-    pub async fn end(mut self, world: &mut World) -> anyhow::Result<Vec<Encounter>> {
+    pub async fn end(mut self, world: &mut World) -> anyhow::Result<Vec<Delivery>> {
         world.stop_all().await;
         let mut arrived = Vec::new();
-        for (domain, party) in &mut self.parties {
+        for (domain, component_client) in &mut self.component_clients {
             // The stream is closed, so this waits for nobody.
-            for stanza in party.collect(crate::world::SOON).await {
-                if let (encounter, End::Arrived) = ended(domain, &stanza)? {
-                    arrived.push(encounter);
+            for stanza in component_client.collect(crate::world::TIMEOUT).await {
+                if let (delivery, End::Arrived) = ended(domain, &stanza)? {
+                    arrived.push(delivery);
                 }
             }
         }
@@ -217,14 +219,14 @@ impl Meeting {
 }
 
 /// What a stanza that came to `who` says about an encounter.
-fn ended(who: &str, stanza: &Element) -> anyhow::Result<(Encounter, End)> {
+fn ended(who: &str, stanza: &Element) -> anyhow::Result<(Delivery, End)> {
     let other = stanza.from().context("no `from`")?.into_owned();
     if stanza.type_attr().as_deref() != Some("error") {
-        let encounter = Encounter {
+        let delivery = Delivery {
             from: other,
             to: who.to_owned(),
         };
-        return Ok((encounter, End::Arrived));
+        return Ok((delivery, End::Arrived));
     }
     let error = StanzaError::from_element(stanza).context("an error without its element")?;
     let tree = stanza.tree();
@@ -244,9 +246,9 @@ fn ended(who: &str, stanza: &Element) -> anyhow::Result<(Encounter, End)> {
             .to_owned(),
         text: text.map(|text| text.text()).unwrap_or_default(),
     };
-    let encounter = Encounter {
+    let delivery = Delivery {
         from: who.to_owned(),
         to: other,
     };
-    Ok((encounter, End::Returned(returned)))
+    Ok((delivery, End::Returned(returned)))
 }

@@ -12,11 +12,11 @@ use xmpp_stream::{Features, StreamHeader, Writer, ns};
 
 use crate::{
     peer::{Peer, dialback_request, header_text, initial_header},
-    tls::Identity,
+    tls::TlsIdentity,
     wire::{Event, Wire},
 };
 
-pub use answer::Answer;
+pub use answer::ServerAnswer;
 use answer::judge;
 
 /// What the peer does.
@@ -60,7 +60,7 @@ pub enum Encryption {
 
 /// A scenario and its parameters.
 #[derive(Clone, Debug)]
-pub struct Forge {
+pub struct HostilePeer {
     /// What to do.
     pub scenario: Scenario,
     /// The server.
@@ -72,7 +72,7 @@ pub struct Forge {
     /// How it encrypts.
     pub encryption: Encryption,
     /// The certificate that it shows.
-    pub identity: Option<Identity>,
+    pub identity: Option<TlsIdentity>,
     /// To whom the stanza is sent.
     pub stanza_to: String,
     /// How long to wait for an answer.
@@ -83,9 +83,9 @@ pub struct Forge {
 #[derive(Clone, Debug)]
 pub struct Report {
     /// The first answer that matters.
-    pub answer: Answer,
+    pub answer: ServerAnswer,
     /// What the server said to the stanza that was sent after that, if one was.
-    pub then: Option<Answer>,
+    pub then: Option<ServerAnswer>,
     /// Is this as it should be?
     pub ok: bool,
     /// The names of the features seen last: `starttls`, `dialback`, and mechanisms.
@@ -105,7 +105,7 @@ impl Report {
             "scenario": scenario.name(),
             "ok": self.ok,
             "answer": self.answer.to_json(),
-            "then": self.then.as_ref().map(Answer::to_json),
+            "then": self.then.as_ref().map(ServerAnswer::to_json),
             "features": self.features,
             "tls": self.tls,
             "reason": self.reason,
@@ -114,11 +114,11 @@ impl Report {
     }
 }
 
-impl Forge {
+impl HostilePeer {
     /// Plays it.
     pub async fn run(&self) -> Report {
         let mut report = Report {
-            answer: Answer::Nothing,
+            answer: ServerAnswer::Nothing,
             then: None,
             ok: false,
             features: Vec::new(),
@@ -127,7 +127,7 @@ impl Forge {
             transcript: Vec::new(),
         };
         let mut peer = match Wire::connect(self.addr, self.within).await {
-            Ok(wire) => Peer::over(wire).with_patience(self.within),
+            Ok(wire) => Peer::over(wire).with_timeout(self.within),
             Err(error) => {
                 report.reason = Some(format!("{error:#}"));
                 return report;
@@ -136,14 +136,14 @@ impl Forge {
         match self.play(&mut peer, &mut report).await {
             Ok(answer) => {
                 report.ok = match self.scenario {
-                    Scenario::NoVersion => answer == Answer::Accepted,
+                    Scenario::NoVersion => answer == ServerAnswer::Accepted,
                     _ => answer.refuses(),
                 };
                 report.answer = answer;
             }
             Err(error) => report.reason = Some(format!("{error:#}")),
         }
-        if report.then == Some(Answer::Accepted) {
+        if report.then == Some(ServerAnswer::Accepted) {
             report.ok = false;
         }
         report.tls = peer.tls().map(str::to_owned);
@@ -151,11 +151,11 @@ impl Forge {
         report
     }
 
-    async fn play(&self, peer: &mut Peer, report: &mut Report) -> anyhow::Result<Answer> {
+    async fn play(&self, peer: &mut Peer, report: &mut Report) -> anyhow::Result<ServerAnswer> {
         if self.encryption == Encryption::Direct
             && let Err(error) = peer.direct_tls(&self.to, self.identity.as_ref()).await
         {
-            return Ok(Answer::TlsFailed(format!("{error:#}")));
+            return Ok(ServerAnswer::TlsFailed(format!("{error:#}")));
         }
         if let Some(answer) = self.open(peer, report).await? {
             return Ok(answer);
@@ -165,7 +165,7 @@ impl Forge {
                 anyhow::bail!("STARTTLS is not offered");
             }
             if let Err(error) = peer.starttls(&self.to, self.identity.as_ref()).await {
-                return Ok(Answer::TlsFailed(format!("{error:#}")));
+                return Ok(ServerAnswer::TlsFailed(format!("{error:#}")));
             }
             if let Some(answer) = self.open(peer, report).await? {
                 return Ok(answer);
@@ -183,12 +183,16 @@ impl Forge {
                 self.answer(peer, self.within).await
             }
             Scenario::WrongCertificate => self.wrong_certificate(peer, report).await,
-            Scenario::NoVersion => Ok(Answer::Accepted),
+            Scenario::NoVersion => Ok(ServerAnswer::Accepted),
         }
     }
 
     /// Opens a stream. `Some`: that is how it ends already.
-    async fn open(&self, peer: &mut Peer, report: &mut Report) -> anyhow::Result<Option<Answer>> {
+    async fn open(
+        &self,
+        peer: &mut Peer,
+        report: &mut Report,
+    ) -> anyhow::Result<Option<ServerAnswer>> {
         let mut header = initial_header(Some(&self.from), &self.to);
         if self.scenario == Scenario::NoVersion {
             header.version = None;
@@ -220,11 +224,11 @@ impl Forge {
         &self,
         peer: &mut Peer,
         header: &StreamHeader,
-    ) -> anyhow::Result<Option<Answer>> {
+    ) -> anyhow::Result<Option<ServerAnswer>> {
         anyhow::ensure!(header.version.is_none(), "the answer has a version");
         anyhow::ensure!(header.declares_dialback(), "the answer has no xmlns:db");
         match peer.next_within(BRIEFLY).await? {
-            Event::Nothing => Ok(Some(Answer::Accepted)),
+            Event::Nothing => Ok(Some(ServerAnswer::Accepted)),
             Event::Element(element) if Features::from_element(&element).is_some() => {
                 anyhow::bail!("features came after a header without version")
             }
@@ -232,10 +236,14 @@ impl Forge {
         }
     }
 
-    async fn forged_key(&self, peer: &mut Peer, report: &mut Report) -> anyhow::Result<Answer> {
+    async fn forged_key(
+        &self,
+        peer: &mut Peer,
+        report: &mut Report,
+    ) -> anyhow::Result<ServerAnswer> {
         peer.send(self.forged_request()).await?;
         let answer = self.answer(peer, self.within).await?;
-        if matches!(answer, Answer::Dialback(..) | Answer::Nothing) {
+        if matches!(answer, ServerAnswer::Dialback(..) | ServerAnswer::Nothing) {
             report.then = Some(self.stanza_all_the_same(peer).await);
         }
         Ok(answer)
@@ -245,7 +253,7 @@ impl Forge {
         &self,
         peer: &mut Peer,
         report: &mut Report,
-    ) -> anyhow::Result<Answer> {
+    ) -> anyhow::Result<ServerAnswer> {
         let answer = if report.features.iter().any(|name| name == "EXTERNAL") {
             let auth = Writer::new("auth")
                 .xmlns(ns::SASL)
@@ -254,23 +262,29 @@ impl Forge {
             peer.send(auth.text(&authzid).finish()).await?;
             self.answer(peer, self.within).await?
         } else {
-            Answer::NotOffered
+            ServerAnswer::NotOffered
         };
-        if matches!(answer, Answer::NotOffered | Answer::SaslFailure(..)) {
+        if matches!(
+            answer,
+            ServerAnswer::NotOffered | ServerAnswer::SaslFailure(..)
+        ) {
             report.then = Some(self.stanza_all_the_same(peer).await);
         }
         Ok(answer)
     }
 
     /// A stanza where it cannot be welcome. An answer of nothing is well: some servers drop it in silence.
-    async fn stanza_all_the_same(&self, peer: &mut Peer) -> Answer {
+    async fn stanza_all_the_same(&self, peer: &mut Peer) -> ServerAnswer {
         match peer.send(self.stanza()).await {
-            Ok(()) => self.answer(peer, BRIEFLY).await.unwrap_or(Answer::Closed),
-            Err(_) => Answer::Closed,
+            Ok(()) => self
+                .answer(peer, BRIEFLY)
+                .await
+                .unwrap_or(ServerAnswer::Closed),
+            Err(_) => ServerAnswer::Closed,
         }
     }
 
-    async fn answer(&self, peer: &mut Peer, within: Duration) -> anyhow::Result<Answer> {
+    async fn answer(&self, peer: &mut Peer, within: Duration) -> anyhow::Result<ServerAnswer> {
         Ok(judge(peer.next_within(within).await?))
     }
 

@@ -7,7 +7,7 @@ use crate::wire::Event;
 
 /// What the server said.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum ServerAnswer {
     /// `db:result` with a type, and the error's condition and text if there is one.
     Dialback(String, Option<String>, Option<String>),
     /// A stream error: condition, text.
@@ -26,7 +26,7 @@ pub enum Answer {
     Accepted,
 }
 
-impl Answer {
+impl ServerAnswer {
     pub(super) fn refuses(&self) -> bool {
         match self {
             Self::Dialback(kind, ..) => kind == "invalid" || kind == "error",
@@ -57,24 +57,27 @@ impl Answer {
     }
 }
 
-pub(super) fn judge(event: Event) -> Answer {
+pub(super) fn judge(event: Event) -> ServerAnswer {
     match event {
         Event::Element(element) => judge_element(&element),
-        Event::Header(_) => Answer::Accepted,
-        Event::Footer | Event::Closed => Answer::Closed,
-        Event::Nothing => Answer::Nothing,
+        Event::Header(_) => ServerAnswer::Accepted,
+        Event::Footer | Event::Closed => ServerAnswer::Closed,
+        Event::Nothing => ServerAnswer::Nothing,
     }
 }
 
-fn judge_element(element: &Element) -> Answer {
+fn judge_element(element: &Element) -> ServerAnswer {
     if let Some(error) = StreamError::from_element(element) {
-        return Answer::StreamError(error.condition.name().to_owned(), error.text);
+        return ServerAnswer::StreamError(error.condition.name().to_owned(), error.text);
     }
     let tree = element.tree();
     if element.is(ns::SASL, "failure") {
         let text = tree.child(ns::SASL, "text").map(Tree::text);
         let condition = tree.elements().find(|child| child.name != "text");
-        return Answer::SaslFailure(condition.map(|c| c.name.clone()).unwrap_or_default(), text);
+        return ServerAnswer::SaslFailure(
+            condition.map(|c| c.name.clone()).unwrap_or_default(),
+            text,
+        );
     }
     if element.is(ns::DIALBACK, "result") {
         let error = tree.elements().find(|child| child.name == "error");
@@ -82,11 +85,11 @@ fn judge_element(element: &Element) -> Answer {
             let mut children = error?.elements();
             children.find(|child| (child.name == "text") == is_text)
         };
-        return Answer::Dialback(
+        return ServerAnswer::Dialback(
             element.type_attr().unwrap_or_default().into_owned(),
             of_error(false).map(|condition| condition.name.clone()),
             of_error(true).map(Tree::text),
         );
     }
-    Answer::Accepted
+    ServerAnswer::Accepted
 }

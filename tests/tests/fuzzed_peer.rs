@@ -6,12 +6,12 @@ use std::time::{Duration, SystemTime};
 
 use s2sd_tests::{
     checks::{self, Check, Other, Plan},
-    neighbour::{Neighbour, believing},
+    component_client::ComponentClient,
+    fake_peer::{FakePeer, believing},
     odd::Odd,
-    party::Party,
     peer::Peer,
     wire::Event,
-    world::{Daemon, RawServer, SOON, World},
+    world::{Daemon, RawServer, TIMEOUT, World},
 };
 use tokio::sync::mpsc;
 use xmpp_stream::{DialbackFeature, Element, Features};
@@ -28,7 +28,7 @@ fn seeds() -> Vec<u64> {
     vec![1, 2, 3, u64::from(now.unwrap().subsec_nanos())]
 }
 
-async fn two_daemons() -> (World, Party, Party) {
+async fn two_daemons() -> (World, ComponentClient, ComponentClient) {
     let mut world = World::new().unwrap();
     for domain in ["a.test", "b.test"] {
         let daemon = Daemon::serving(domain).without_tls();
@@ -39,7 +39,7 @@ async fn two_daemons() -> (World, Party, Party) {
     (world, a, b)
 }
 
-async fn all_arrive(a: &mut Party, b: &mut Party, check: Check, seed: u64) {
+async fn all_arrive(a: &mut ComponentClient, b: &mut ComponentClient, check: Check, seed: u64) {
     let plan = Plan {
         checks: vec![check],
         count: COUNT,
@@ -47,7 +47,7 @@ async fn all_arrive(a: &mut Party, b: &mut Party, check: Check, seed: u64) {
         seed: Some(seed),
         ..Plan::default()
     };
-    let findings = checks::run(a, Other::Party(b), &plan).await;
+    let findings = checks::run(a, Other::ComponentClient(b), &plan).await;
     let failed: Vec<_> = findings.iter().filter(|f| f.outcome.is_err()).collect();
     assert!(failed.is_empty(), "seed {seed}: {failed:#?}");
 }
@@ -66,12 +66,12 @@ async fn an_odd_user_takes_the_way_from_no_other_of_its_component() {
 async fn a_third_server_that_says_anything_is_felt_by_nobody() {
     for seed in seeds() {
         let (mut world, mut a, mut b) = two_daemons().await;
-        let neighbour = Neighbour::at(&mut world, "c.test").await.unwrap();
+        let fake_peer = FakePeer::at(&mut world, "c.test").await.unwrap();
         let mut odd = Odd::new(seed, "c.test", "a.test");
         let attack = async {
             loop {
                 let peer = match odd.one_in(2) {
-                    true => neighbour.proved(&world, "a.test", "a.test").await,
+                    true => fake_peer.proved(&world, "a.test", "a.test").await,
                     false => world.connect("a.test").await,
                 };
                 let Ok(mut peer) = peer else { continue };
@@ -186,7 +186,7 @@ async fn speak(world: &World, mut odd: Odd) {
 }
 
 async fn proved(world: &World) -> Peer {
-    let mut peer = world.connect("a.test").await.unwrap().with_patience(SOON);
+    let mut peer = world.connect("a.test").await.unwrap().with_timeout(TIMEOUT);
     peer.open("c.test", "a.test").await.unwrap();
     let verdict = peer.dialback("c.test", "a.test", "a key").await.unwrap();
     assert_eq!(verdict, "valid");

@@ -21,12 +21,12 @@ pub(crate) const SECRET: &str = "hub's secret";
 /// What it does with the stanzas it gets, by their number.
 pub(crate) type Fault = fn(usize, Bytes) -> Vec<Bytes>;
 
-pub(crate) struct Hub {
+pub(crate) struct RelayServer {
     pub(crate) addr: SocketAddr,
     task: JoinHandle<()>,
 }
 
-impl Drop for Hub {
+impl Drop for RelayServer {
     fn drop(&mut self) {
         self.task.abort();
     }
@@ -34,7 +34,7 @@ impl Drop for Hub {
 
 type Links = Arc<Mutex<HashMap<String, mpsc::UnboundedSender<Bytes>>>>;
 
-impl Hub {
+impl RelayServer {
     pub(crate) async fn start(fault: Fault) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();

@@ -15,12 +15,12 @@ use xmpp_stream::{DialbackFeature, Element, Features};
 use crate::{
     peer::Peer,
     wire::Event,
-    world::{RawServer, SOON, World},
+    world::{RawServer, TIMEOUT, World},
 };
 
 /// The neighbour. Its server stops when it is dropped.
 #[derive(Debug)]
-pub struct Neighbour {
+pub struct FakePeer {
     domain: String,
     inbox: mpsc::Receiver<Arrived>,
     serving: JoinHandle<()>,
@@ -38,7 +38,7 @@ pub struct Arrived {
 /// Stanzas that nobody asked for yet; beyond these the neighbour reads no further.
 const INBOX: usize = 65_536;
 
-impl Neighbour {
+impl FakePeer {
     /// Listens for its domain, where the zone then leads.
     pub async fn at(world: &mut World, domain: &str) -> anyhow::Result<Self> {
         let server = world.listen(domain).await?;
@@ -57,7 +57,7 @@ impl Neighbour {
 
     /// A stream to a daemon, in clear, on which the neighbour is proved to `to`.
     pub async fn proved(&self, world: &World, daemon: &str, to: &str) -> anyhow::Result<Peer> {
-        let mut peer = world.connect(daemon).await?.with_patience(SOON);
+        let mut peer = world.connect(daemon).await?.with_timeout(TIMEOUT);
         peer.open(&self.domain, to).await?;
         let verdict = peer.dialback(&self.domain, to, "a good key").await?;
         ensure!(
@@ -69,7 +69,7 @@ impl Neighbour {
 
     /// The next stanza that comes.
     pub async fn next(&mut self) -> anyhow::Result<Arrived> {
-        match timeout(SOON, self.inbox.recv()).await {
+        match timeout(TIMEOUT, self.inbox.recv()).await {
             Ok(Some(arrived)) => Ok(arrived),
             _ => bail!("nothing comes to {}", self.domain),
         }
@@ -83,7 +83,7 @@ impl Neighbour {
     }
 }
 
-impl Drop for Neighbour {
+impl Drop for FakePeer {
     fn drop(&mut self) {
         self.serving.abort();
     }

@@ -4,8 +4,8 @@
 
 use crate::{
     checks::{self, Finding, Other, Plan},
-    party::Party,
-    world::{Daemon, SOON, World},
+    component_client::ComponentClient,
+    world::{Daemon, TIMEOUT, World},
 };
 
 /// Starts both, with a component each.
@@ -13,7 +13,7 @@ use crate::{
 /// # Panics
 ///
 /// They do not start.
-pub async fn start(daemons: [Daemon; 2]) -> (World, Party, Party) {
+pub async fn start(daemons: [Daemon; 2]) -> (World, ComponentClient, ComponentClient) {
     let tried = async {
         let mut world = World::new()?;
         for daemon in daemons {
@@ -34,10 +34,10 @@ pub async fn start(daemons: [Daemon; 2]) -> (World, Party, Party) {
 pub async fn federate(daemons: [Daemon; 2]) {
     let (_world, mut a, mut b) = start(daemons).await;
     let plan = Plan {
-        within: SOON,
+        within: TIMEOUT,
         ..Plan::default()
     };
-    let findings = checks::run(&mut a, Other::Party(&mut b), &plan).await;
+    let findings = checks::run(&mut a, Other::ComponentClient(&mut b), &plan).await;
     let failed: Vec<_> = findings.iter().filter(|f| f.outcome.is_err()).collect();
     assert!(failed.is_empty(), "{failed:#?}");
 }
