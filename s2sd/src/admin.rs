@@ -43,12 +43,12 @@ const NAMED: usize = 100;
 /// The text format's own name.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-type Answer = Response<Full<Bytes>>;
+type HttpResponse = Response<Full<Bytes>>;
 
 /// Answers until the server stops.
 pub(crate) async fn serve(router: Arc<Router>, listener: TcpListener) {
     let turns = Arc::new(Semaphore::new(AT_ONCE));
-    let stop = router.means().stop.clone();
+    let stop = router.shared().stop.clone();
     let answering = async {
         loop {
             let Ok(turn) = Arc::clone(&turns).acquire_owned().await else {
@@ -139,7 +139,7 @@ fn wanted(query: &str) -> Option<Option<Domain>> {
 }
 
 /// How many pairs had failed, and the first of them.
-fn retried(pairs: &[DomainPair]) -> Answer {
+fn retried(pairs: &[DomainPair]) -> HttpResponse {
     let named = pairs.iter().take(NAMED);
     let named = named.map(|pair| [pair.local.as_str(), pair.remote.as_str()]);
     let said = json!({ "retried": pairs.len(), "pairs": named.collect::<Vec<_>>() });
@@ -149,13 +149,13 @@ fn retried(pairs: &[DomainPair]) -> Answer {
     answer
 }
 
-fn plain(status: StatusCode, text: &'static str) -> Answer {
+fn plain(status: StatusCode, text: &'static str) -> HttpResponse {
     let mut answer = Response::new(Full::from(text));
     *answer.status_mut() = status;
     answer
 }
 
-fn answer(router: &Router, method: &Method, uri: &Uri) -> Answer {
+fn answer(router: &Router, method: &Method, uri: &Uri) -> HttpResponse {
     match (method, uri.path()) {
         (&Method::GET, "/metrics") => {
             let mut answer = Response::new(Full::from(metrics(router)));
@@ -195,7 +195,7 @@ fn metrics(router: &Router) -> String {
     let expiry = Family::<Vec<(&str, String)>, Gauge>::default();
     let text = "When the certificate shown for a served domain runs out, in seconds since 1970";
     registry.register("certificate_expiry_timestamp_seconds", text, expiry.clone());
-    for own in router.means().tls.own_certificates(UnixTime::now()) {
+    for own in router.shared().tls.own_certificates(UnixTime::now()) {
         let seconds = i64::try_from(own.not_after.as_secs()).unwrap_or(i64::MAX);
         let labels = vec![("domain", own.domain.as_str().to_owned())];
         expiry.get_or_create(&labels).set(seconds);
@@ -205,7 +205,7 @@ fn metrics(router: &Router) -> String {
     registry.register("lanes", "Pairs of domains with a queue or a stream", lanes);
     connections(router, &mut registry);
     let (counted, limit) = (Gauge::<i64>::default(), Gauge::<i64>::default());
-    let memory = &router.means().memory;
+    let memory = &router.shared().memory;
     counted.set(i64::try_from(memory.used()).unwrap_or(i64::MAX));
     limit.set(i64::try_from(memory.total()).unwrap_or(i64::MAX));
     let text =
@@ -221,7 +221,7 @@ fn metrics(router: &Router) -> String {
     let text = "File descriptors of connections, and of attempts to make one";
     registry.register("descriptors", text, descriptors.clone());
     for share in Share::ALL {
-        let taken = router.means().descriptors.taken(share);
+        let taken = router.shared().descriptors.taken(share);
         let labels = vec![("share", share.name())];
         let gauge = descriptors.get_or_create(&labels);
         gauge.set(i64::try_from(taken).unwrap_or(i64::MAX));
@@ -237,9 +237,11 @@ fn metrics(router: &Router) -> String {
 fn connections(router: &Router, registry: &mut Registry) {
     let open = Family::<Vec<(&str, &str)>, Gauge>::default();
     let refused = Family::<Vec<(&str, &str)>, Counter>::default();
-    let means = router.means();
-    for (listener, guests) in [("s2s", &means.servers), ("components", &means.components)] {
-        let (authenticated, unauthenticated) = guests.numbers();
+    let shared = router.shared();
+    for (listener, connection_limit) in
+        [("s2s", &shared.servers), ("components", &shared.components)]
+    {
+        let (authenticated, unauthenticated) = connection_limit.numbers();
         for (state, number) in [
             ("authenticated", authenticated),
             ("unauthenticated", unauthenticated),
@@ -248,7 +250,7 @@ fn connections(router: &Router, registry: &mut Registry) {
             let number = i64::try_from(number).unwrap_or(i64::MAX);
             open.get_or_create(&labels).set(number);
         }
-        for (refusal, number) in guests.refused().iter() {
+        for (refusal, number) in connection_limit.refused().iter() {
             let labels = vec![("listener", listener), ("reason", refusal.name())];
             refused.get_or_create(&labels).inc_by(number);
         }

@@ -22,16 +22,16 @@ use tracing::{debug, error, info, warn};
 pub(crate) use self::secret::dialback_secret;
 use self::secret::own_secret;
 use crate::admin;
+use crate::admission::ConnectionLimit;
 use crate::config::{Config, Limits};
 use crate::descriptors;
-use crate::guests::Guests;
-use crate::listen::{self, Door};
-use crate::means::Means;
-use crate::negotiate::House;
+use crate::listen::{self, ListenerKind};
+use crate::negotiate::Snapshot;
 use crate::resolve::Dns;
 use crate::router::Router;
+use crate::shared::Shared;
 use crate::tally::Counts;
-use crate::tls::{Reloaded, Tls, Trouble};
+use crate::tls::{Reloaded, Tls, TlsWarning};
 
 /// Why the server does not start, or a reload is not taken.
 #[derive(Debug, thiserror::Error)]
@@ -84,8 +84,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let tls = Tls::load(&config).map_err(StartError::Tls)?;
     let look_ups = descriptors::look_ups(&config.limits);
     let dns = Dns::with_look_ups(&config.dns, look_ups).map_err(StartError::Dns)?;
-    let house = house(config, &tls)?;
-    let router = Router::new(Arc::new(Means::new(Arc::new(house), tls, dns)));
+    let snapshot = snapshot(config, &tls)?;
+    let router = Router::new(Arc::new(Shared::new(Arc::new(snapshot), tls, dns)));
     let mut running = Running {
         router,
         tasks: TaskTracker::new(),
@@ -95,20 +95,27 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         components: Vec::new(),
         admin: Vec::new(),
     };
-    let addresses = running.router.means().house().config.listen.clone();
-    let means = Arc::clone(running.router.means());
-    for (listener, guests) in [("s2s", &means.servers), ("components", &means.components)] {
-        let (guests, stop) = (Arc::clone(guests), means.stop.clone());
-        let telling = async move { guests.tell(listener, stop).await };
+    let addresses = running.router.shared().snapshot().config.listen.clone();
+    let shared = Arc::clone(running.router.shared());
+    for (listener, connection_limit) in
+        [("s2s", &shared.servers), ("components", &shared.components)]
+    {
+        let (connection_limit, stop) = (Arc::clone(connection_limit), shared.stop.clone());
+        let telling = async move { connection_limit.tell(listener, stop).await };
         running.tasks.spawn(telling);
     }
-    running.s2s = running.open(&addresses.s2s, Door::S2s, "s2s", &means.servers)?;
-    running.s2s_tls = running.open(&addresses.s2s_tls, Door::S2sTls, "s2s_tls", &means.servers)?;
+    running.s2s = running.open(&addresses.s2s, ListenerKind::S2s, "s2s", &shared.servers)?;
+    running.s2s_tls = running.open(
+        &addresses.s2s_tls,
+        ListenerKind::S2sTls,
+        "s2s_tls",
+        &shared.servers,
+    )?;
     running.components = running.open(
         &addresses.components,
-        Door::Components,
+        ListenerKind::Components,
         "components",
-        &means.components,
+        &shared.components,
     )?;
     running.admin = running.bind(&addresses.admin, "admin", |running, listener| {
         running
@@ -119,12 +126,12 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     Ok(running)
 }
 
-fn house(config: Config, tls: &Tls) -> Result<House, StartError> {
+fn snapshot(config: Config, tls: &Tls) -> Result<Snapshot, StartError> {
     let secret = match dialback_secret(&config)? {
         Some(secret) => secret,
         None => own_secret(&config.data_dir)?,
     };
-    Ok(House::new(Arc::new(config), secret, |domain| {
+    Ok(Snapshot::new(Arc::new(config), secret, |domain| {
         tls.has_certificate(domain)
     }))
 }
@@ -155,7 +162,7 @@ pub fn raise_file_limit(limits: &Limits) {
 /// What was not taken is for somebody to see to.
 pub(crate) fn tell(reloaded: &Reloaded) {
     match reloaded {
-        Reloaded::Changed(_) | Reloaded::Trust(_) => info!("{reloaded}"),
+        Reloaded::Changed(_) | Reloaded::TrustStore(_) => info!("{reloaded}"),
         Reloaded::Kept(_) => warn!("{reloaded}"),
     }
 }
@@ -169,19 +176,24 @@ impl Running {
     fn open(
         &self,
         addresses: &[SocketAddr],
-        door: Door,
+        kind: ListenerKind,
         what: &'static str,
-        guests: &Arc<Guests>,
+        connection_limit: &Arc<ConnectionLimit>,
     ) -> Result<Vec<SocketAddr>, StartError> {
         self.bind(addresses, what, |running, listener| {
-            let (router, guests) = (Arc::clone(&running.router), Arc::clone(guests));
-            let tasks = match door {
-                Door::S2s | Door::S2sTls => running.tasks.clone(),
-                Door::Components => running.component_tasks.clone(),
+            let (router, connection_limit) =
+                (Arc::clone(&running.router), Arc::clone(connection_limit));
+            let tasks = match kind {
+                ListenerKind::S2s | ListenerKind::S2sTls => running.tasks.clone(),
+                ListenerKind::Components => running.component_tasks.clone(),
             };
-            running
-                .tasks
-                .spawn(listen::serve(router, listener, door, guests, tasks));
+            running.tasks.spawn(listen::serve(
+                router,
+                listener,
+                kind,
+                connection_limit,
+                tasks,
+            ));
         })
     }
 
@@ -194,8 +206,8 @@ impl Running {
     ) -> Result<Vec<SocketAddr>, StartError> {
         let unsaid = self
             .router
-            .means()
-            .house()
+            .shared()
+            .snapshot()
             .config
             .listen
             .unsaid
@@ -211,12 +223,12 @@ impl Running {
                 listen::bind_or_default(address, unsaid, listen::bind).map_err(fail)?;
             if instead {
                 warn!(
-                    door = what,
+                    listener = what,
                     "this machine has no IPv6: listening for IPv4 alone"
                 );
             }
             let local = listener.local_addr().map_err(fail)?;
-            info!(address = %local, door = what, "listening");
+            info!(address = %local, listener = what, "listening");
             bound.push(local);
             serve(self, listener);
         }
@@ -227,8 +239,8 @@ impl Running {
     /// as they are, but for the streams of domains that are not admitted any more, and those whose certificate is not good
     /// any more. What changed and what could not be taken is said line by line.
     pub fn reload(&self, config: Config) -> Result<Vec<Reloaded>, StartError> {
-        let means = self.router.means();
-        let old = means.house();
+        let shared = self.router.shared();
+        let old = shared.snapshot();
         let mut said = Vec::new();
         if config.listen != old.config.listen {
             said.push(needs_restart("[listen]"));
@@ -239,9 +251,9 @@ impl Running {
         if config.limits.descriptors != old.config.limits.descriptors {
             said.push(needs_restart("`descriptors` in [limits]"));
         }
-        said.extend(means.tls.reconfigure(&config).map_err(StartError::Tls)?);
-        let house = house(config, &means.tls)?;
-        means.replace_house(house);
+        said.extend(shared.tls.reconfigure(&config).map_err(StartError::Tls)?);
+        let snapshot = snapshot(config, &shared.tls)?;
+        shared.replace_snapshot(snapshot);
         // By the new rules what failed may go.
         self.router.retry(None);
         self.warn_of_certificates();
@@ -251,10 +263,10 @@ impl Running {
     /// Says what somebody should look at: certificates that run out. To be called every day; a start and a reload
     /// say it too.
     pub fn warn_of_certificates(&self) {
-        for trouble in self.router.means().tls.troubles(UnixTime::now()) {
-            match trouble {
-                Trouble::Now(text) => error!("{text}"),
-                Trouble::Soon(text) => warn!("{text}"),
+        for warning in self.router.shared().tls.warnings(UnixTime::now()) {
+            match warning {
+                TlsWarning::Now(text) => error!("{text}"),
+                TlsWarning::Soon(text) => warn!("{text}"),
             }
         }
     }
@@ -263,20 +275,23 @@ impl Running {
     /// name servers now.
     pub fn look_at_files(&self) {
         self.look_at_certificates();
-        if self.router.means().dns.has_changed() {
+        if self.router.shared().dns.has_changed() {
             self.router.retry(None);
         }
     }
 
     /// Reloads certificates whose files have changed.
     pub fn look_at_certificates(&self) {
-        let tls = &self.router.means().tls;
+        let tls = &self.router.shared().tls;
         if !tls.has_changed() {
             return;
         }
         let reloaded = tls.reload();
         reloaded.iter().for_each(tell);
-        if reloaded.iter().any(|one| matches!(one, Reloaded::Trust(_))) {
+        if reloaded
+            .iter()
+            .any(|one| matches!(one, Reloaded::TrustStore(_)))
+        {
             self.judge_again();
         }
         if reloaded.iter().any(|one| !matches!(one, Reloaded::Kept(_))) {
@@ -287,14 +302,14 @@ impl Running {
 
     /// How much memory what waits and what is half read takes, as far as it is counted, and how much it may.
     pub fn memory(&self) -> (usize, usize) {
-        let memory = &self.router.means().memory;
+        let memory = &self.router.shared().memory;
         (memory.used(), memory.total())
     }
 
     /// Has the certificates judged again on which open streams rest, since they may have expired or been taken back
     /// (RFC 6120 §13.7.2.3). To be called every day; a reload, and a changed list or set of authorities, do it too.
     pub fn judge_again(&self) {
-        self.router.means().reloads.send_replace(());
+        self.router.shared().reloads.send_replace(());
     }
 
     /// How many lanes are busy: for tests and the status.
@@ -305,26 +320,26 @@ impl Running {
     /// Drains, in order and within `limits.drain`. Nothing more is accepted, and incoming streams end, but what the peers
     /// have on the way is still taken. Lanes send what waits. What is left goes back to components, which are let go last.
     pub async fn stop(self) {
-        let means = self.router.means();
+        let shared = self.router.shared();
         let before = self.router.tally().counts();
-        let _ = means.stopped_at.set(Instant::now());
-        means.stop.cancel();
+        let _ = shared.stopped_at.set(Instant::now());
+        shared.stop.cancel();
         self.tasks.close();
         self.component_tasks.close();
-        let at = |eighths| tokio::time::Instant::from_std(means.drained(eighths));
+        let at = |eighths| tokio::time::Instant::from_std(shared.drained(eighths));
         let lanes = self.router.lanes();
         let flushed = async {
             self.tasks.wait().await;
             until(|| lanes.waiting() == 0).await;
         };
         let _ = timeout_at(at(FLUSHED), flushed).await;
-        means.last_call.cancel();
+        shared.last_call.cancel();
         let gone = async {
             self.tasks.wait().await;
             until(|| lanes.len() == 0).await;
         };
         let _ = timeout_at(at(RETURNED), gone).await;
-        means.stop_components.cancel();
+        shared.stop_components.cancel();
         let over = async {
             self.component_tasks.wait().await;
             self.tasks.wait().await;

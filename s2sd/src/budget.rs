@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use xmpp_stream::Domain;
 
-use crate::guests::network::Network;
+use crate::admission::network::Network;
 
 /// A part of what is free.
 #[derive(Clone, Copy, Debug)]
@@ -102,7 +102,7 @@ pub(crate) struct Charge {
 }
 
 /// Accounts are looked through for unused ones from here on.
-const MANY: usize = 256;
+const SWEEP_FROM: usize = 256;
 
 impl Budget {
     /// So much in all. Peers and networks have the share `peers`, components `components`.
@@ -150,7 +150,7 @@ impl Nodes {
         if let Some(node) = self.known.get(&owner).and_then(Weak::upgrade) {
             return node;
         }
-        if self.known.len() >= self.look.max(MANY) {
+        if self.known.len() >= self.look.max(SWEEP_FROM) {
             self.known.retain(|_, node| node.strong_count() > 0);
             self.known.shrink_to(self.known.len() * 2);
             self.look = self.known.len() * 2;

@@ -18,22 +18,22 @@ use xmpp_stream::{
 };
 
 use self::faults::Faults;
+use crate::admission::{Admission, Throttle};
 use crate::budget::{Account, Owner};
 use crate::closed::{By, Cause, Closed};
 use crate::conn::{self, Conn, Io, Progress};
 use crate::fate::Fate;
-use crate::guests::{Admission, Throttle};
 use crate::lane::{pop_front_if, release};
-use crate::means::{Dice, Means};
-use crate::negotiate::{Attach, Attached, Attaching, House};
+use crate::negotiate::{Attach, Attached, Attaching, Snapshot};
 use crate::peer_text::PeerText;
 use crate::queue::{self, Bound, Receiver};
 use crate::router::{Link, Router};
+use crate::shared::{OsRandom, Shared};
 use crate::stanza::{Origin, Stanza};
 
 /// A component that takes nothing for this long is gone.
 const STALLED: Duration = Duration::from_secs(60);
-const LAST_WORDS: Duration = Duration::from_secs(5);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A newer connection waits so long for what is left over of the one before.
 const HANDOVER: Duration = Duration::from_secs(5);
 const BATCH: usize = 256;
@@ -47,27 +47,27 @@ pub(crate) async fn serve(router: Arc<Router>, tcp: TcpStream, admission: Admiss
     let _ = tcp.set_nodelay(true);
     let span = info_span!("component", %peer);
     async move {
-        let house = router.means().house();
-        let codec = Codec::new(house.limits_for_strangers())
+        let snapshot = router.shared().snapshot();
+        let codec = Codec::new(snapshot.limits_before_authentication())
             .with_content_namespace(ContentNamespace::Component);
-        let memory = &router.means().memory;
+        let memory = &router.shared().memory;
         let Some(charge) = conn::admit(&memory.account(Owner::at(peer.ip()))) else {
             info!("component refused: {}", Cause::Memory);
             return;
         };
         let mut conn = Conn::new(Io::Plain(tcp), peer, codec, charge);
-        match attach(&mut conn, &house, router.means(), peer.ip()).await {
+        match attach(&mut conn, &snapshot, router.shared(), peer.ip()).await {
             Ok((attached, limits)) => {
                 admission.attached();
                 conn.set_limits(limits);
                 let payer = memory.account(Owner::Component(attached.domain().clone()));
                 // Its own connection is not what it is refused for.
                 conn.belongs_to(&payer);
-                run(&router, &house, conn, attached, payer).await;
+                run(&router, &snapshot, conn, attached, payer).await;
             }
             Err((last, closed)) => {
                 conn.send(&last);
-                conn.close(LAST_WORDS).await;
+                conn.close(CLOSE_TIMEOUT).await;
                 not_attached(&closed);
             }
         }
@@ -96,26 +96,26 @@ fn not_attached(closed: &Closed) {
 
 async fn attach(
     conn: &mut Conn,
-    house: &Arc<House>,
-    means: &Means,
+    snapshot: &Arc<Snapshot>,
+    shared: &Shared,
     address: IpAddr,
 ) -> Result<(Attached, XmlLimits), (bytes::Bytes, Closed)> {
-    let stop = &means.stop;
-    let mut attach = Attach::new(Arc::clone(house));
-    let deadline = Instant::now() + house.config.limits.negotiation;
+    let stop = &shared.stop;
+    let mut attach = Attach::new(Arc::clone(snapshot));
+    let deadline = Instant::now() + snapshot.config.limits.negotiation;
     loop {
         match conn.frame() {
             Ok(Some(frame)) => {
                 let domain = attach.domain();
                 let proof = domain.filter(|_| matches!(frame, Frame::Element(_)));
                 if let Some(domain) = &proof
-                    && let Err((condition, cause)) = turn(means, address, domain, deadline).await
+                    && let Err((condition, cause)) = turn(shared, address, domain, deadline).await
                 {
                     return Err(attach.give_up(condition, cause));
                 }
-                let attaching = attach.frame(frame, &mut Dice);
+                let attaching = attach.frame(frame, &mut OsRandom);
                 if let Some(domain) = &proof {
-                    note(means, address, domain, attaching.is_ok());
+                    note(shared, address, domain, attaching.is_ok());
                 }
                 match attaching? {
                     Attaching::Next(next, bytes) => {
@@ -164,35 +164,35 @@ async fn attach(
 
 /// Waits as long as earlier failures want it, before a proof is looked at.
 async fn turn(
-    means: &Means,
+    shared: &Shared,
     address: IpAddr,
     domain: &Domain,
     deadline: Instant,
 ) -> Result<(), (Condition, Cause)> {
     let now = Instant::now();
-    let turn = throttle(means).attempt(address, domain, now, deadline);
+    let turn = throttle(shared).attempt(address, domain, now, deadline);
     match turn {
         None => Err((Condition::PolicyViolation, Cause::TooManyFailures)),
         Some(at) if at <= now => Ok(()),
         Some(at) => tokio::select! {
             () = sleep_until(at.into()) => Ok(()),
-            () = means.stop.cancelled() => Err((Condition::SystemShutdown, Cause::Shutdown)),
+            () = shared.stop.cancelled() => Err((Condition::SystemShutdown, Cause::Shutdown)),
         },
     }
 }
 
 /// What came of a proof.
-fn note(means: &Means, address: IpAddr, domain: &Domain, is_good: bool) {
+fn note(shared: &Shared, address: IpAddr, domain: &Domain, is_good: bool) {
     if is_good {
-        throttle(means).succeeded(address, domain);
+        throttle(shared).succeeded(address, domain);
         return;
     }
-    let (failures, pause) = throttle(means).failed(address, domain, Instant::now());
+    let (failures, pause) = throttle(shared).failed(address, domain, Instant::now());
     warn!(unproved = Empty, %domain, failures, next_after = ?pause, "component handshake failed");
 }
 
-fn throttle(means: &Means) -> MutexGuard<'_, Throttle> {
-    means
+fn throttle(shared: &Shared) -> MutexGuard<'_, Throttle> {
+    shared
         .throttle
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
@@ -200,7 +200,7 @@ fn throttle(means: &Means) -> MutexGuard<'_, Throttle> {
 
 struct Serving<'a> {
     router: &'a Arc<Router>,
-    house: &'a House,
+    snapshot: &'a Snapshot,
     conn: Conn,
     origin: Origin,
     attached: Attached,
@@ -228,9 +228,15 @@ struct Unwritten {
     stanza: Stanza,
 }
 
-async fn run(router: &Arc<Router>, house: &House, conn: Conn, attached: Attached, payer: Account) {
+async fn run(
+    router: &Arc<Router>,
+    snapshot: &Snapshot,
+    conn: Conn,
+    attached: Attached,
+    payer: Account,
+) {
     let domain = attached.domain().clone();
-    let own = &house.config.queue;
+    let own = &snapshot.config.queue;
     let (sender, queue) = queue::bounded(Bound {
         stanzas: own.stanzas,
         bytes: own.bytes,
@@ -251,7 +257,7 @@ async fn run(router: &Arc<Router>, house: &House, conn: Conn, attached: Attached
     }
     let mut serving = Serving {
         router,
-        house,
+        snapshot,
         conn,
         origin: Origin::Component(attached.clone()),
         attached,
@@ -290,8 +296,10 @@ impl Serving<'_> {
             } else {
                 Some(self.moved + STALLED)
             };
-            let keepalive = self.moved + self.house.config.limits.keepalive;
-            let late = self.conn.whole_until(self.house.config.limits.stanza_time);
+            let keepalive = self.moved + self.snapshot.config.limits.keepalive;
+            let late = self
+                .conn
+                .whole_until(self.snapshot.config.limits.stanza_time);
             let progress = tokio::select! {
                 progress = self.conn.progress(true) => progress,
                 () = sleep_until(late.unwrap_or_else(Instant::now).into()), if late.is_some() => {
@@ -311,8 +319,8 @@ impl Serving<'_> {
                     continue;
                 }
                 () = replaced.cancelled() => return Closed { by: By::Us, cause: Cause::Replaced },
-                () = self.router.means().stop_components.cancelled(), if until.is_none() => {
-                    until = Some(self.router.means().drained(8));
+                () = self.router.shared().stop_components.cancelled(), if until.is_none() => {
+                    until = Some(self.router.shared().drained(8));
                     continue;
                 }
                 () = sleep_until(until.unwrap_or_else(Instant::now).into()), if until.is_some() => continue,
@@ -470,7 +478,7 @@ impl Serving<'_> {
             self.moved = Instant::now();
             count += 1;
         }
-        let patience = self.house.config.limits.stall;
+        let patience = self.snapshot.config.limits.stall;
         self.fate.took(Instant::now(), count, patience);
         self.router.tally().to_components(count);
         release(&mut self.unwritten);

@@ -25,7 +25,7 @@ use xmpp_stream::{Boundary, Codec, DecodeError, Frame, XmlLimits};
 /// How much is read at once.
 const READ: usize = 32 * 1024;
 /// So much of what a peer still says is listened to when a stream is over.
-pub(crate) const HEAR_OUT: usize = 16 * 1024 * 1024;
+pub(crate) const MAX_DISCARD: usize = 16 * 1024 * 1024;
 /// From here on nothing more is taken from a queue until the socket took some: the bound of the write buffer, give or
 /// take one stanza.
 const ENOUGH_TO_WRITE: usize = 256 * 1024;
@@ -432,7 +432,7 @@ impl Conn {
             while !is_over && let Poll::Ready(read) = self.io.poll_skip(cx, &mut rest) {
                 let read = read.unwrap_or(0);
                 heard += read;
-                is_over = read == 0 || heard >= HEAR_OUT;
+                is_over = read == 0 || heard >= MAX_DISCARD;
             }
             match is_shut && is_over {
                 true => Poll::Ready(()),

@@ -16,33 +16,33 @@ use tracing::{Instrument, debug, field::Empty, info, info_span, trace, warn};
 use xmpp_sasl::Failure;
 use xmpp_stream::{Codec, ContentNamespace, Domain, Frame};
 
+use crate::admission::Admission;
 use crate::budget::{Charge, Owner};
 use crate::closed::{By, Cause, Closed};
 use crate::config::TlsFloor;
 use crate::conn::{self, Conn, Io, Progress};
-use crate::guests::Admission;
-use crate::means::{Dice, Means};
+use crate::evidence::{Direction, shown};
 use crate::negotiate::{
-    Authorized, House, Inbound, InboundEffect, InboundEvent, Secured, Transport,
+    Authorized, Inbound, InboundEffect, InboundEvent, Secured, Snapshot, Transport,
 };
 use crate::outbound::{self, NoRoom};
-use crate::pace::Kept;
 use crate::peer_text::PeerText;
+use crate::rate_limit::StreamBuckets;
 use crate::router::Router;
+use crate::shared::{OsRandom, Shared};
 use crate::stanza::{Origin, Stanza};
 use crate::strays::{Stray, Strays};
 use crate::tls::{self, PeerChain};
-use crate::witness::{Which, shown};
 
 /// A connection that sends nothing of its own any more gets this long to take our last words.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// So many eighths of `limits.drain` peers are still heard.
 const HEARING: u32 = 5;
 
 struct Driver {
     router: Arc<Router>,
-    house: Arc<House>,
+    snapshot: Arc<Snapshot>,
     conn: Conn,
     /// What the peer showed, and what was found out about it: once for the connection.
     chain: Option<PeerChain>,
@@ -59,7 +59,7 @@ struct Driver {
     heard: Instant,
     reloads: watch::Receiver<()>,
     /// How fast the domains proved here may send.
-    paces: Kept,
+    buckets: StreamBuckets,
     strays: Strays,
     /// Until then nothing more is read, and what was read already is not decoded.
     held: Option<Instant>,
@@ -81,12 +81,12 @@ pub(crate) async fn serve(
     let Ok(peer) = tcp.peer_addr() else { return };
     let span = info_span!("in", %peer, tls = direct_tls);
     async move {
-        let house = router.means().house();
+        let snapshot = router.shared().snapshot();
         let began = Instant::now();
-        match accept(&router, &house, tcp, peer, direct_tls, began).await {
+        match accept(&router, &snapshot, tcp, peer, direct_tls, began).await {
             Ok((conn, transport)) => {
                 let driver = Driver {
-                    reloads: router.means().reloads.subscribe(),
+                    reloads: router.shared().reloads.subscribe(),
                     questions: JoinSet::new(),
                     router,
                     conn,
@@ -96,15 +96,15 @@ pub(crate) async fn serve(
                     effects: Vec::new(),
                     began,
                     heard: began,
-                    paces: Kept::default(),
+                    buckets: StreamBuckets::default(),
                     strays: Strays::default(),
                     held: None,
                     proved: false,
                     is_ending: false,
                     heard_out: None,
-                    house: Arc::clone(&house),
+                    snapshot: Arc::clone(&snapshot),
                 };
-                let inbound = Inbound::new(house, Box::new(Dice), transport, began)
+                let inbound = Inbound::new(snapshot, Box::new(OsRandom), transport, began)
                     .with_quota(Box::new(admission));
                 driver.run(inbound).await;
             }
@@ -117,28 +117,28 @@ pub(crate) async fn serve(
 
 async fn accept(
     router: &Router,
-    house: &House,
+    snapshot: &Snapshot,
     tcp: TcpStream,
     peer: SocketAddr,
     direct_tls: bool,
     began: Instant,
 ) -> Result<(Conn, Transport), Closed> {
     let _ = tcp.set_nodelay(true);
-    let charge = admit(router.means(), peer)?;
-    let codec =
-        Codec::new(house.limits_for_strangers()).with_content_namespace(ContentNamespace::Server);
+    let charge = admit(router.shared(), peer)?;
+    let codec = Codec::new(snapshot.limits_before_authentication())
+        .with_content_namespace(ContentNamespace::Server);
     if !direct_tls {
         let conn = Conn::new(Io::Plain(tcp), peer, codec, charge);
         return Ok((conn, Transport::Plain));
     }
-    let deadline = began + house.config.limits.negotiation;
+    let deadline = began + snapshot.config.limits.negotiation;
     let (conn, secured) = handshake(
-        router.means(),
+        router.shared(),
         (tcp, peer),
         codec,
         charge,
         // Who it is, is not said yet.
-        (None, house.config.policy.tls_floor()),
+        (None, snapshot.config.policy.tls_floor()),
         deadline,
     )
     .await?;
@@ -146,8 +146,8 @@ async fn accept(
 }
 
 /// Until it is known who it is, a connection is on the account of the network that it comes from.
-fn admit(means: &Means, peer: SocketAddr) -> Result<Charge, Closed> {
-    let network = means.memory.account(Owner::at(peer.ip()));
+fn admit(shared: &Shared, peer: SocketAddr) -> Result<Charge, Closed> {
+    let network = shared.memory.account(Owner::at(peer.ip()));
     conn::admit(&network).ok_or(Closed {
         by: By::Us,
         cause: Cause::Memory,
@@ -155,22 +155,22 @@ fn admit(means: &Means, peer: SocketAddr) -> Result<Charge, Closed> {
 }
 
 async fn handshake(
-    means: &Means,
+    shared: &Shared,
     (tcp, peer): (TcpStream, SocketAddr),
     codec: Codec,
     charge: Charge,
     (fallback, floor): (Option<&Domain>, TlsFloor),
     deadline: Instant,
 ) -> Result<(Conn, Option<Secured>), Closed> {
-    let (config, own) = means.tls.accepting(fallback, floor);
+    let (config, own) = shared.tls.accepting(fallback, floor);
     let accepting = async {
         // Who says nothing waits for no turn.
         tcp.readable().await?;
         let accepting = TlsAcceptor::from(config).accept(tcp);
-        means.handshakes.drive(peer.ip(), accepting).await
+        shared.handshakes.drive(peer.ip(), accepting).await
     };
     let in_time = timeout_at(deadline.into(), accepting);
-    let Some(tls) = means.stop.run_until_cancelled(in_time).await else {
+    let Some(tls) = shared.stop.run_until_cancelled(in_time).await else {
         return Err(Closed {
             by: By::Us,
             cause: Cause::Shutdown,
@@ -179,7 +179,7 @@ async fn handshake(
     match tls {
         Ok(Ok(tls)) => {
             let conn = Conn::new(Io::Tls(Box::new(tls.into())), peer, codec, charge);
-            let secured = Means::secured(&conn, floor, Some(&own));
+            let secured = Shared::secured(&conn, floor, Some(&own));
             Ok((conn, secured))
         }
         Ok(Err(error)) => Err(Closed {
@@ -216,7 +216,7 @@ impl Driver {
         // Nobody waits for an answer any more, and what questions hold is given back.
         self.questions = JoinSet::new();
         // What the machine said last is still to be written.
-        self.conn.close(LAST_WORDS).await;
+        self.conn.close(CLOSE_TIMEOUT).await;
         report(&closed, self.proved);
     }
 
@@ -226,11 +226,11 @@ impl Driver {
         deadline: Option<Instant>,
         listens: bool,
     ) -> Option<InboundEvent> {
-        let limits = &self.house.config.limits;
+        let limits = &self.snapshot.config.limits;
         let pause = self.held;
         // Who is not listened to is not idle.
         let idle = match self.is_ending {
-            true => LAST_WORDS,
+            true => CLOSE_TIMEOUT,
             false => limits.idle,
         };
         let idle = pause.unwrap_or(self.heard).max(self.heard) + idle;
@@ -263,20 +263,20 @@ impl Driver {
                 })
             }
             () = self.admission.replaced(), if !self.is_ending => Some(InboundEvent::Replaced),
-            Ok(()) = self.reloads.changed() => Some(InboundEvent::Reloaded(self.router.means().house())),
-            () = self.router.means().stop.cancelled(), if !self.is_ending => {
+            Ok(()) = self.reloads.changed() => Some(InboundEvent::Reloaded(self.router.shared().snapshot())),
+            () = self.router.shared().stop.cancelled(), if !self.is_ending => {
                 // What it has on the way is taken as fast as it comes: there is no later.
-                self.paces = Kept::default();
+                self.buckets = StreamBuckets::default();
                 self.held = None;
                 Some(InboundEvent::Shutdown)
             }
-            () = self.router.means().until_drained(HEARING), if self.is_ending => Some(InboundEvent::Shutdown),
+            () = self.router.shared().until_drained(HEARING), if self.is_ending => Some(InboundEvent::Shutdown),
         }
     }
 
     fn on_read(&mut self, before: u64) {
-        if self.paces.is_any() {
-            self.paces
+        if self.buckets.is_any() {
+            self.buckets
                 .bytes(self.conn.received() - before, Instant::now());
         }
     }
@@ -289,8 +289,8 @@ impl Driver {
 
     /// Whoever sent more than its pace is not listened to until then.
     fn pause(&self) -> Option<Instant> {
-        match self.paces.is_any() {
-            true => self.paces.pause(Instant::now()),
+        match self.buckets.is_any() {
+            true => self.buckets.pause(Instant::now()),
             false => None,
         }
     }
@@ -307,7 +307,7 @@ impl Driver {
             // What was read before a reload is heard under the new rules, as far as they say who may federate.
             let event = if self.reloads.has_changed().unwrap_or(false) {
                 self.reloads.mark_unchanged();
-                InboundEvent::Reloaded(self.router.means().house())
+                InboundEvent::Reloaded(self.router.shared().snapshot())
             } else {
                 match self.conn.frame() {
                     Ok(Some(frame)) => {
@@ -353,7 +353,7 @@ impl Driver {
             if !self.is_ending && result.as_ref().is_ok_and(|inbound| inbound.is_ending()) {
                 self.is_ending = true;
                 self.heard = Instant::now();
-                self.heard_out = Some(self.heard + self.house.config.limits.drain);
+                self.heard_out = Some(self.heard + self.snapshot.config.limits.drain);
             }
             match (result, answers.is_empty()) {
                 (Ok(next), false) => result = next.handle(answers.remove(0), &mut effects),
@@ -386,12 +386,12 @@ impl Driver {
                 .await
                 .map(Some),
             InboundEffect::Judge(domain) => {
-                let means = Arc::clone(self.router.means());
+                let shared = Arc::clone(self.router.shared());
                 let source = self.conn.peer().ip();
                 self.chain = self.chain.take().or_else(|| shown(&self.conn));
                 let chain = self.chain.clone();
                 let judge = async move {
-                    let judged = means.judge(chain, domain, Which::Calling, source);
+                    let judged = shared.judge(chain, domain, Direction::Incoming, source);
                     InboundEvent::Judged(judged.await)
                 };
                 self.questions.spawn(judge.in_current_span());
@@ -410,13 +410,13 @@ impl Driver {
                 self.questions.spawn(ask.in_current_span());
                 Ok(None)
             }
-            InboundEffect::Compute(computation) => {
-                let deadline = self.began + self.house.config.limits.negotiation;
-                let means = self.router.means();
+            InboundEffect::RunSasl(sasl_step) => {
+                let deadline = self.began + self.snapshot.config.limits.negotiation;
+                let shared = self.router.shared();
                 let source = self.conn.peer().ip();
-                let computed = means.compute(false, source, || computation.run());
-                Ok(Some(match timeout_at(deadline.into(), computed).await {
-                    Ok(Some(computed)) => InboundEvent::Computed(computed),
+                let done = shared.compute(false, source, || sasl_step.run());
+                Ok(Some(match timeout_at(deadline.into(), done).await {
+                    Ok(Some(done)) => InboundEvent::SaslStepDone(done),
                     Ok(None) => InboundEvent::Shutdown,
                     Err(_) => InboundEvent::Tick,
                 }))
@@ -472,30 +472,31 @@ impl Driver {
                 let remote = &authorized.pair().remote;
                 // The first that is proved pays, however many follow.
                 if !matches!(self.conn.payer().owner(), Owner::Peer(_)) {
-                    let payer = self.router.means().payer(remote);
+                    let payer = self.router.shared().payer(remote);
                     if !self.conn.pass_to(&payer) {
                         return Ok(Some(InboundEvent::Overfull));
                     }
                 }
-                let policy = self.house.policy(remote);
-                let paces = &self.router.means().paces;
-                self.paces.add(paces, remote, &policy, Instant::now());
+                let policy = self.snapshot.policy(remote);
+                let rate_limiter = &self.router.shared().rate_limiter;
+                self.buckets
+                    .add(rate_limiter, remote, &policy, Instant::now());
                 self.remotes.push(remote.clone());
                 self.router.peer_alive(authorized.pair());
                 Ok(None)
             }
             InboundEffect::Deliver(stanza, authorized) => {
-                if self.paces.is_any() {
+                if self.buckets.is_any() {
                     let remote = &authorized.pair().remote;
-                    self.paces.stanza(remote, Instant::now());
+                    self.buckets.stanza(remote, Instant::now());
                 }
                 self.deliver(stanza, authorized).await;
                 Ok(None)
             }
             InboundEffect::Bounce(stanza, error, authorized) => {
-                if self.paces.is_any() {
+                if self.buckets.is_any() {
                     let remote = &authorized.pair().remote;
-                    self.paces.stanza(remote, Instant::now());
+                    self.buckets.stanza(remote, Instant::now());
                 }
                 debug!(from = %stanza.sender(), to = %stanza.target(),
                     condition = error.condition.name(), "a stanza is refused, the stream goes on");
@@ -540,22 +541,22 @@ impl Driver {
         self.remotes.clear();
         // What was asked in clear is forgotten with it; its answer must not be taken for one to a later question.
         self.questions = JoinSet::new();
-        self.paces = Kept::default();
+        self.buckets = StreamBuckets::default();
         self.conn.send(proceed);
         self.conn.flush().await.map_err(broken)?;
         let Some(tcp) = self.conn.take_tcp(clean) else {
             return Ok(InboundEvent::TlsFailed("TLS within TLS".to_owned()));
         };
-        let charge = admit(self.router.means(), tcp.1)?;
-        let codec = Codec::new(self.house.limits_for_strangers())
+        let charge = admit(self.router.shared(), tcp.1)?;
+        let codec = Codec::new(self.snapshot.limits_before_authentication())
             .with_content_namespace(ContentNamespace::Server);
         let (conn, secured) = handshake(
-            self.router.means(),
+            self.router.shared(),
             tcp,
             codec,
             charge,
             chosen,
-            self.began + self.house.config.limits.negotiation,
+            self.began + self.snapshot.config.limits.negotiation,
         )
         .await?;
         self.conn = conn;
@@ -571,20 +572,20 @@ impl Driver {
         let mut stanza = stanza;
         let remote = authorized.pair().remote.clone();
         let origin = Origin::Peer(authorized);
-        let until = Instant::now() + self.house.config.queue.give_up;
+        let until = Instant::now() + self.snapshot.config.queue.give_up;
         loop {
             let Err(undelivered) = self.router.deliver(stanza, &origin, self.conn.payer()) else {
                 return;
             };
             stanza = undelivered.stanza;
             self.admission.busy();
-            let means = self.router.means();
+            let shared = self.router.shared();
             // The stream itself is told of the reload afterwards.
-            let denied = denied(means, self.reloads.clone(), &remote, &self.remotes);
+            let denied = denied(shared, self.reloads.clone(), &remote, &self.remotes);
             let cause = tokio::select! {
                 biased;
                 cause = denied => Some(cause),
-                () = means.until_drained(HEARING) => Some(Cause::Shutdown),
+                () = shared.until_drained(HEARING) => Some(Cause::Shutdown),
                 () = sleep_until(until.into()) => Some(Cause::Timeout("the component does not read")),
                 () = undelivered.wait_for.room() => None,
             };
@@ -600,17 +601,20 @@ impl Driver {
 
 /// Ends when a reload denies a domain of the stream, which then ends: why a stanza of `remote` goes no further.
 async fn denied(
-    means: &Means,
+    shared: &Shared,
     mut reloads: watch::Receiver<()>,
     remote: &Domain,
     remotes: &[Domain],
 ) -> Cause {
     loop {
-        let house = means.house();
-        if let Err(denied) = house.admits(remote) {
+        let snapshot = shared.snapshot();
+        if let Err(denied) = snapshot.admits(remote) {
             return Cause::denied(remote, &denied);
         }
-        if remotes.iter().any(|remote| house.admits(remote).is_err()) {
+        if remotes
+            .iter()
+            .any(|remote| snapshot.admits(remote).is_err())
+        {
             return Cause::Lost("another domain of its stream is denied".into());
         }
         if reloads.changed().await.is_err() {

@@ -12,7 +12,7 @@ use crate::stanza::Stanza;
 
 /// What a lane is allowed.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
+pub struct Backoff {
     /// A stanza older than this is bounced.
     pub give_up: Duration,
     /// The first pause after a failure,
@@ -24,7 +24,7 @@ pub struct Patience {
 /// A lane.
 #[derive(Debug)]
 pub struct Lane {
-    patience: Patience,
+    backoff: Backoff,
     state: State,
     waiting: VecDeque<Waiting>,
     failures: u32,
@@ -107,7 +107,7 @@ pub enum LaneEffect {
 }
 
 /// A stream that lived this long was a good one: its end starts the back-off anew.
-const GOOD: Duration = Duration::from_secs(60);
+const STABLE_AFTER: Duration = Duration::from_secs(60);
 /// A peer that had a stream with us within this time may be starting up when it refuses the pair,
 const WORKED_LATELY: Duration = Duration::from_secs(10 * 60);
 /// unless it still does after this time.
@@ -121,9 +121,9 @@ const LASTING_STEPS: u32 = 4;
 
 impl Lane {
     /// An idle lane.
-    pub fn new(patience: Patience) -> Self {
+    pub fn new(backoff: Backoff) -> Self {
         Self {
-            patience,
+            backoff,
             state: State::Idle { forget: None },
             waiting: VecDeque::new(),
             failures: 0,
@@ -211,7 +211,7 @@ impl Lane {
         let oldest = self
             .waiting
             .front()
-            .map(|waiting| waiting.since + self.patience.give_up);
+            .map(|waiting| waiting.since + self.backoff.give_up);
         match &self.state {
             State::Up { .. } => None,
             State::Idle { forget } => *forget,
@@ -269,7 +269,7 @@ impl Lane {
 
     fn on_end(&mut self, now: Instant, cause: Cause, dice: u32, out: &mut Vec<LaneEffect>) {
         if let State::Up { since } = self.state
-            && now.duration_since(since) >= GOOD
+            && now.duration_since(since) >= STABLE_AFTER
         {
             self.failures = 0;
         }
@@ -328,12 +328,10 @@ impl Lane {
         };
         let doubled = |steps: u32| {
             let factor = 1_u32.checked_shl(steps).unwrap_or(u32::MAX);
-            self.patience.first.saturating_mul(factor)
+            self.backoff.first.saturating_mul(factor)
         };
-        let pause = steps
-            .checked_sub(1)
-            .map_or(self.patience.first / 4, doubled);
-        let pause = pause.min(self.patience.max);
+        let pause = steps.checked_sub(1).map_or(self.backoff.first / 4, doubled);
+        let pause = pause.min(self.backoff.max);
         // Jitter: up to a quarter less, so that many lanes to one lost server do not return together.
         let jitter = pause.mul_f64(f64::from(dice) / f64::from(u32::MAX) / 4.0);
         self.failures = self.failures.saturating_add(1);
@@ -345,7 +343,7 @@ impl Lane {
     }
 
     fn wake(&mut self, now: Instant, out: &mut Vec<LaneEffect>) {
-        let forget = (self.failures > 0).then(|| now + self.patience.max);
+        let forget = (self.failures > 0).then(|| now + self.backoff.max);
         let last = match std::mem::replace(&mut self.state, State::Idle { forget }) {
             State::Resting { cause, .. } => Some(cause),
             _ => None,
@@ -379,7 +377,7 @@ impl Lane {
             }
             State::Resting { cause, .. } => cause.clone(),
         };
-        let give_up = self.patience.give_up;
+        let give_up = self.backoff.give_up;
         let is_old = |first: &Waiting| now.duration_since(first.since) >= give_up;
         while let Some(old) = pop_front_if(&mut self.waiting, is_old) {
             out.push(LaneEffect::Bounce(old.stanza, cause.clone()));

@@ -10,16 +10,17 @@
 //! | layer | modules | what |
 //! |---|---|---|
 //! | 0 words | `config`, `closed`, `peer_text` | what is configured; why a stream ended; what strangers say |
-//! | 1 pure | `negotiate`, `budget`, `fate`, `stanza`, `strays`, `lane`, `pace`, `services`, `guests::connections`, `guests::known`, `guests::network`, `guests::refusals`, `guests::rotation`, `guests::throttle`, `tls::alert`, `tls::chain`, `tls::dane`, `tls::facts`, `tls::identity`, `tls::judgement`, `tls::posh`, `tls::revocation`, `tls::roots`, `tls::strict`, `tls::trust`, `resolve::plan`, `resolve::special`, `probe::findings`, `probe::trouble`, `probe::verdict` | decisions: no tokio, no clock, no file |
-//! | 2 io | `conn`, `descriptors`, `machine`, `sockets`, `tls`, `resolve`, `queue`, `guests`, `means`, `witness` | bytes, certificates, the DNS |
+//! | 1 pure | `negotiate`, `budget`, `fate`, `stanza`, `strays`, `lane`, `rate_limit`, `services`, `admission::connections`, `admission::known`, `admission::network`, `admission::refusals`, `admission::rotation`, `admission::throttle`, `tls::alert`, `tls::chain`, `tls::dane`, `tls::facts`, `tls::certificate_name`, `tls::judgement`, `tls::posh`, `tls::revocation`, `tls::roots`, `tls::strict`, `tls::trust`, `resolve::plan`, `resolve::special`, `probe::findings`, `probe::trouble`, `probe::verdict` | decisions: no tokio, no clock, no file |
+//! | 2 io | `conn`, `descriptors`, `machine`, `sockets`, `tls`, `resolve`, `queue`, `admission`, `shared`, `evidence` | bytes, certificates, the DNS |
 //! | 3 flow | `router`, `tally`, `inbound`, `outbound`, `component`, `listen` | who passes what to whom |
-//! | 4 house | `admin`, `app`, `logging`, `probe`, `cli`, `demo` | the assembly and its commands |
+//! | 4 app | `admin`, `app`, `logging`, `probe`, `cli`, `demo` | the assembly and its commands |
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 // `println!` and `eprintln!` panic where nobody reads any more.
 #![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
 
 mod admin;
+mod admission;
 pub mod app;
 mod budget;
 pub mod cli;
@@ -30,26 +31,25 @@ mod conn;
 #[cfg(feature = "demo")]
 pub mod demo;
 mod descriptors;
+mod evidence;
 mod fate;
-mod guests;
 mod inbound;
 pub mod lane;
 mod listen;
 pub mod logging;
 mod machine;
-mod means;
 pub mod negotiate;
 mod outbound;
-mod pace;
 pub mod peer_text;
 pub mod probe;
 mod queue;
+mod rate_limit;
 pub mod resolve;
 mod router;
 pub mod services;
+mod shared;
 mod sockets;
 pub mod stanza;
 mod strays;
 mod tally;
 pub mod tls;
-mod witness;

@@ -11,16 +11,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::TaskTracker;
 use tracing::{field::Empty, warn};
 
+use crate::admission::{Bounds, ConnectionLimit};
 use crate::component;
 use crate::descriptors::{Permit, Share, is_exhausted};
-use crate::guests::{Bounds, Guests};
 use crate::inbound;
 use crate::router::Router;
 use crate::sockets::notice_death;
 
 /// What a listener is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Door {
+pub(crate) enum ListenerKind {
     /// Server-to-server, STARTTLS.
     S2s,
     /// Server-to-server, TLS from the first byte (XEP-0368).
@@ -29,7 +29,7 @@ pub(crate) enum Door {
     Components,
 }
 
-impl Door {
+impl ListenerKind {
     fn share(self) -> Share {
         match self {
             Self::S2s | Self::S2sTls => Share::Servers,
@@ -110,23 +110,23 @@ pub(crate) fn why_not(address: SocketAddr, error: &io::Error) -> String {
 pub(crate) async fn serve(
     router: Arc<Router>,
     listener: TcpListener,
-    door: Door,
-    guests: Arc<Guests>,
+    kind: ListenerKind,
+    connection_limit: Arc<ConnectionLimit>,
     tasks: TaskTracker,
 ) {
-    let descriptors = &router.means().descriptors;
+    let descriptors = &router.shared().descriptors;
     let accept = async || {
         // Where there is none, the kernel holds those that come.
-        let permit = descriptors.wait(door.share()).await;
+        let permit = descriptors.wait(kind.share()).await;
         (listener.accept().await, permit)
     };
     loop {
         let (accepted, permit) = tokio::select! {
             accepted = accept() => accepted,
-            () = router.means().stop.cancelled() => return,
+            () = router.shared().stop.cancelled() => return,
         };
         match accepted {
-            Ok((tcp, peer)) => admit(&router, tcp, peer, permit, door, &guests, &tasks),
+            Ok((tcp, peer)) => admit(&router, tcp, peer, permit, kind, &connection_limit, &tasks),
             Err(error) => {
                 if is_exhausted(&error) {
                     descriptors.tell("a connection could not be accepted");
@@ -145,30 +145,30 @@ fn admit(
     tcp: TcpStream,
     peer: SocketAddr,
     permit: Permit,
-    door: Door,
-    guests: &Arc<Guests>,
+    kind: ListenerKind,
+    connection_limit: &Arc<ConnectionLimit>,
     tasks: &TaskTracker,
 ) {
-    let house = router.means().house.load();
-    let (limits, served) = (&house.config.limits, house.config.domains.len());
+    let snapshot = router.shared().snapshot.load();
+    let (limits, served) = (&snapshot.config.limits, snapshot.config.domains.len());
     notice_death(&tcp, limits);
-    let bounds = match door {
-        Door::S2s | Door::S2sTls => {
-            let places = router.means().descriptors.servers();
+    let bounds = match kind {
+        ListenerKind::S2s | ListenerKind::S2sTls => {
+            let places = router.shared().descriptors.servers();
             Bounds::servers(limits, served, places)
         }
-        Door::Components => Bounds::components(limits),
+        ListenerKind::Components => Bounds::components(limits),
     };
     // Who is refused is counted there.
-    let Ok(admission) = guests.admit(peer.ip(), bounds) else {
+    let Ok(admission) = connection_limit.admit(peer.ip(), bounds) else {
         return;
     };
     let router = Arc::clone(router);
     tasks.spawn(async move {
-        match door {
-            Door::S2s => inbound::serve(router, tcp, false, admission).await,
-            Door::S2sTls => inbound::serve(router, tcp, true, admission).await,
-            Door::Components => component::serve(router, tcp, admission).await,
+        match kind {
+            ListenerKind::S2s => inbound::serve(router, tcp, false, admission).await,
+            ListenerKind::S2sTls => inbound::serve(router, tcp, true, admission).await,
+            ListenerKind::Components => component::serve(router, tcp, admission).await,
         }
         drop(permit);
     });

@@ -53,12 +53,12 @@ const OURS: [&str; 4] = ["s2sd", "xmpp_dialback", "xmpp_sasl", "xmpp_stream"];
 pub struct Logging {
     filter: reload::Handle<Targets, Registry>,
     format: LogFormat,
-    limiter: Limits,
+    limiter: SharedLimiter,
     queue: Queue,
 }
 
 /// What others may cause, by the place in the code that says it.
-type Limits = Arc<Mutex<Limiter<Identifier>>>;
+type SharedLimiter = Arc<Mutex<Limiter<Identifier>>>;
 
 /// There is no log.
 #[derive(Debug, thiserror::Error)]
@@ -147,7 +147,7 @@ where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let (filter, handle) = reload::Layer::new(filter(log));
-    let limiter = Limits::default();
+    let limiter = SharedLimiter::default();
     let format = format().with_ansi(look.colours);
     let bounded = |is_json| Bounded {
         inner: (),
@@ -189,14 +189,14 @@ where
 /// How long a line may be, in bytes and with its end;
 const LONGEST: usize = 16 << 10;
 /// and one that is caused by who has proved nothing.
-const LONGEST_OF_A_STRANGER: usize = 512;
+const LONGEST_UNAUTHENTICATED: usize = 512;
 
 /// Writes an event as one line, if there may be one more of its kind.
 struct Bounded<F> {
     inner: F,
     is_json: bool,
     colours: bool,
-    limiter: Limits,
+    limiter: SharedLimiter,
 }
 
 impl Bounded<()> {
@@ -246,7 +246,7 @@ where
             (more, false) => format!(" (and {more} more like it)"),
         };
         let most = match by {
-            Some(By::Stranger) => LONGEST_OF_A_STRANGER,
+            Some(By::Unauthenticated) => LONGEST_UNAUTHENTICATED,
             Some(By::Peer) | None => LONGEST,
         };
         let most = most - more.len() - 1;
@@ -272,7 +272,7 @@ fn by(metadata: &Metadata<'_>) -> Option<By> {
     if *metadata.level() > Level::INFO {
         None
     } else if fields.field("unproved").is_some() || !OURS.iter().any(ours) {
-        Some(By::Stranger)
+        Some(By::Unauthenticated)
     } else {
         fields.field("proved").map(|_| By::Peer)
     }

@@ -24,11 +24,11 @@ pub(crate) struct Bound {
 
 /// The router's end.
 #[derive(Clone, Debug)]
-pub(crate) struct Sender(Arc<Shared>);
+pub(crate) struct Sender(Arc<Channel>);
 
 /// The end of the lane or the link. A queue that it is gone from takes no more.
 #[derive(Debug)]
-pub(crate) struct Receiver(Arc<Shared>);
+pub(crate) struct Receiver(Arc<Channel>);
 
 /// Why a stanza was not taken; it comes back.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ pub(crate) enum Rejected {
 
 /// Not a channel of tokio's: that has room for 32 stanzas before one is there, and most lanes hold one.
 #[derive(Debug)]
-struct Shared {
+struct Channel {
     waiting: Mutex<Waiting>,
     came: Notify,
     load: Load,
@@ -65,7 +65,7 @@ struct Load {
 
 /// A queue. What bounds it is the load, until the stanza has *left* its receiver.
 pub(crate) fn bounded(bound: Bound) -> (Sender, Receiver) {
-    let shared = Arc::new(Shared {
+    let shared = Arc::new(Channel {
         waiting: Mutex::default(),
         came: Notify::new(),
         load: Load {
@@ -78,7 +78,7 @@ pub(crate) fn bounded(bound: Bound) -> (Sender, Receiver) {
     (Sender(Arc::clone(&shared)), Receiver(shared))
 }
 
-impl Shared {
+impl Channel {
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -18,18 +18,18 @@ use xmpp_stream::{
 
 use crate::budget::Account;
 use crate::closed::{Cause, cause_element};
-use crate::means::Means;
 use crate::negotiate::DomainPair;
 use crate::outbound::{Lanes, Questions};
 use crate::queue::{Rejected, Sender};
 use crate::services;
+use crate::shared::Shared;
 use crate::stanza::{Origin, Stanza};
 use crate::tally::{self, Tally};
 
 /// The router.
 #[derive(Debug)]
 pub(crate) struct Router {
-    means: Arc<Means>,
+    shared: Arc<Shared>,
     components: Mutex<HashMap<Domain, Link>>,
     lanes: Lanes,
     tally: Tally,
@@ -93,19 +93,19 @@ impl Wait {
 
 impl Router {
     /// A router without components and lanes.
-    pub(crate) fn new(means: Arc<Means>) -> Arc<Self> {
+    pub(crate) fn new(shared: Arc<Shared>) -> Arc<Self> {
         Arc::new(Self {
-            lanes: Lanes::new(means.house.load().config.queue.lanes),
+            lanes: Lanes::new(shared.snapshot.load().config.queue.lanes),
             questions: Questions::default(),
             components: Mutex::default(),
             tally: Tally::default(),
-            means,
+            shared,
         })
     }
 
     /// What streams need.
-    pub(crate) fn means(&self) -> &Arc<Means> {
-        &self.means
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// The questions to authoritative servers.
@@ -131,8 +131,8 @@ impl Router {
         origin: &Origin,
         payer: &Account,
     ) -> Result<(), Undelivered> {
-        let house = self.means.house.load();
-        let Some(served) = house.served(stanza.target()) else {
+        let snapshot = self.shared.snapshot.load();
+        let Some(served) = snapshot.served(stanza.target()) else {
             self.to_lane(stanza, origin, payer);
             return Ok(());
         };
@@ -171,10 +171,10 @@ impl Router {
             return Ok(());
         }
         match services::answer(stanza.element(), &served.contact, SystemTime::now()) {
-            services::Answer::Reply(bytes) => {
+            services::ServiceReply::Reply(bytes) => {
                 self.send_own(bytes, stanza.element().context().content(), payer)
             }
-            services::Answer::Drop => {}
+            services::ServiceReply::Drop => {}
         }
         Ok(())
     }
@@ -196,7 +196,7 @@ impl Router {
             return;
         }
         // At once, and without a lane: nobody is looked up, nobody is connected to.
-        if let Err(denied) = self.means.house.load().admits(stanza.target()) {
+        if let Err(denied) = self.shared.snapshot.load().admits(stanza.target()) {
             let cause = Cause::denied(stanza.target(), &denied);
             self.bounce(&stanza, &cause.stanza_error(), payer);
             return;
@@ -206,7 +206,7 @@ impl Router {
             remote: stanza.target().clone(),
         };
         let own = matches!(origin, Origin::Own);
-        let (stanza, error) = if self.means.last_call.is_cancelled() {
+        let (stanza, error) = if self.shared.last_call.is_cancelled() {
             (stanza, Cause::Shutdown.stanza_error())
         } else {
             match self.lanes.send(self, pair, stanza, own, payer) {
@@ -281,13 +281,13 @@ impl Router {
         }
         let router = Arc::downgrade(self);
         tokio::spawn(async move {
-            sleep(tally::SOON).await;
+            sleep(tally::FIRST_REPORT_AFTER).await;
             while let Some(router) = router.upgrade() {
                 if !router.tally.tell() {
                     break;
                 }
                 drop(router);
-                sleep(tally::LATER).await;
+                sleep(tally::REPORT_EVERY).await;
             }
         });
     }
@@ -311,7 +311,7 @@ impl Router {
             return;
         };
         // What a component hears of its own stanzas has room as long as its queue has.
-        let stanza = match self.means.house.load().serves(stanza.target()) {
+        let stanza = match self.shared.snapshot.load().serves(stanza.target()) {
             true => stanza.compact().paid_by(payer.force(0)),
             false => stanza,
         };
@@ -322,9 +322,9 @@ impl Router {
     /// Something changed, or somebody mended something: what failed on the way to a domain, or to all, counts no more, and
     /// what waits is tried at once. The pairs that had failed.
     pub(crate) fn retry(&self, remote: Option<&Domain>) -> Vec<DomainPair> {
-        let means = self.means();
-        means.dns.look_again();
-        means.places.forget();
+        let shared = self.shared();
+        shared.dns.look_again();
+        shared.recent_failures.forget();
         self.lanes.retry(remote)
     }
 

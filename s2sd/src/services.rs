@@ -12,7 +12,7 @@ use xmpp_stream::{
 
 /// What becomes of a stanza that no component takes.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Answer {
+pub enum ServiceReply {
     /// A stanza back to its sender, in the content namespace of the stanza answered.
     Reply(Bytes),
     /// Nothing: presence, and what must not be answered (RFC 6120 §8.2.3, §8.3.1).
@@ -23,7 +23,7 @@ pub enum Answer {
 ///
 /// `contacts` are the domain's contact addresses, as URIs. That `to` names the domain and `from` its sender
 /// has been checked before.
-pub fn answer(stanza: &Element, contacts: &[String], now: SystemTime) -> Answer {
+pub fn answer(stanza: &Element, contacts: &[String], now: SystemTime) -> ServiceReply {
     match stanza.stanza_kind() {
         Some(StanzaKind::Iq) => match stanza.type_attr().as_deref() {
             Some("get") => get(stanza, contacts, now),
@@ -32,7 +32,7 @@ pub fn answer(stanza: &Element, contacts: &[String], now: SystemTime) -> Answer 
                 ErrorType::Cancel,
                 StanzaCondition::ServiceUnavailable,
             ),
-            Some("result" | "error") => Answer::Drop,
+            Some("result" | "error") => ServiceReply::Drop,
             // RFC 6120 §8.2.3 rule 2.
             _ => refuse(stanza, ErrorType::Modify, StanzaCondition::BadRequest),
         },
@@ -43,7 +43,7 @@ pub fn answer(stanza: &Element, contacts: &[String], now: SystemTime) -> Answer 
             StanzaCondition::ServiceUnavailable,
         ),
         // RFC 6120 §10.5.3.1: "the server SHOULD ignore the stanza".
-        Some(StanzaKind::Presence) | None => Answer::Drop,
+        Some(StanzaKind::Presence) | None => ServiceReply::Drop,
     }
 }
 
@@ -62,15 +62,15 @@ pub fn answer_for_absent(stanza: &Element, contacts: &[String], now: SystemTime)
         (Some(query), None) if !has_node(query) => {
             let payload = known(query, contacts, now)?;
             match result(stanza, payload) {
-                Answer::Reply(reply) => Some(reply),
-                Answer::Drop => None,
+                ServiceReply::Reply(reply) => Some(reply),
+                ServiceReply::Drop => None,
             }
         }
         _ => None,
     }
 }
 
-fn get(iq: &Element, contacts: &[String], now: SystemTime) -> Answer {
+fn get(iq: &Element, contacts: &[String], now: SystemTime) -> ServiceReply {
     let tree = iq.tree();
     // RFC 6120 §8.2.3 rule 5: exactly one child element.
     let mut children = tree.elements();
@@ -114,9 +114,9 @@ fn has_node(query: &Tree) -> bool {
     query.attr("node").is_some_and(|node| !node.is_empty())
 }
 
-fn result(iq: &Element, payload: Option<Writer>) -> Answer {
+fn result(iq: &Element, payload: Option<Writer>) -> ServiceReply {
     let Some(sender) = iq.from() else {
-        return Answer::Drop;
+        return ServiceReply::Drop;
     };
     let mut reply = Writer::new("iq")
         .attr("type", "result")
@@ -126,13 +126,13 @@ fn result(iq: &Element, payload: Option<Writer>) -> Answer {
     if let Some(payload) = payload {
         reply = reply.child(payload);
     }
-    Answer::Reply(reply.finish())
+    ServiceReply::Reply(reply.finish())
 }
 
-fn refuse(stanza: &Element, kind: ErrorType, condition: StanzaCondition) -> Answer {
+fn refuse(stanza: &Element, kind: ErrorType, condition: StanzaCondition) -> ServiceReply {
     match error_reply(stanza, &StanzaError::new(kind, condition)) {
-        Some(reply) => Answer::Reply(reply),
-        None => Answer::Drop,
+        Some(reply) => ServiceReply::Reply(reply),
+        None => ServiceReply::Drop,
     }
 }
 
@@ -234,7 +234,7 @@ mod tests {
         Element::parse(xml.to_owned(), &Context::new(ContentNamespace::Server)).unwrap()
     }
 
-    fn ask(xml: &str, contacts: &[&str]) -> Answer {
+    fn ask(xml: &str, contacts: &[&str]) -> ServiceReply {
         let contacts: Vec<String> = contacts.iter().map(|&contact| contact.to_owned()).collect();
         answer(&parse(xml), &contacts, at(1_166_551_115))
     }
@@ -242,18 +242,18 @@ mod tests {
     #[track_caller]
     fn replies(xml: &str, want: &str) {
         match ask(xml, &[]) {
-            Answer::Reply(reply) => {
+            ServiceReply::Reply(reply) => {
                 assert_eq!(std::str::from_utf8(&reply).unwrap(), want);
                 // It is one stanza for the stream it goes to.
                 assert!(parse(want).stanza_kind().is_some());
             }
-            Answer::Drop => panic!("dropped {xml}"),
+            ServiceReply::Drop => panic!("dropped {xml}"),
         }
     }
 
     #[track_caller]
     fn refuses(xml: &str, kind: &str, condition: &str) {
-        let Answer::Reply(reply) = ask(xml, &["mailto:a@b"]) else {
+        let ServiceReply::Reply(reply) = ask(xml, &["mailto:a@b"]) else {
             panic!("dropped {xml}");
         };
         let (asked, reply) = (parse(xml), parse(std::str::from_utf8(&reply).unwrap()));
@@ -271,7 +271,7 @@ mod tests {
 
     #[track_caller]
     fn drops(xml: &str) {
-        assert_eq!(ask(xml, &["mailto:a@b"]), Answer::Drop, "{xml}");
+        assert_eq!(ask(xml, &["mailto:a@b"]), ServiceReply::Drop, "{xml}");
     }
 
     fn iq(payload: &str) -> String {
@@ -326,7 +326,7 @@ mod tests {
 
     #[test]
     fn every_feature_listed_is_answered() {
-        let Answer::Reply(reply) = ask(
+        let ServiceReply::Reply(reply) = ask(
             &iq("<query xmlns='http://jabber.org/protocol/disco#info'/>"),
             &[],
         ) else {
@@ -345,7 +345,7 @@ mod tests {
                 ns::TIME => "time",
                 _ => "query",
             };
-            let Answer::Reply(reply) = ask(&iq(&format!("<{name} xmlns='{feature}'/>")), &[])
+            let ServiceReply::Reply(reply) = ask(&iq(&format!("<{name} xmlns='{feature}'/>")), &[])
             else {
                 panic!("dropped {feature}");
             };
@@ -363,7 +363,7 @@ mod tests {
             "<query xmlns='http://jabber.org/protocol/disco#info'/>",
             "<query xmlns='http://jabber.org/protocol/disco#items'/>",
         ] {
-            let Answer::Reply(reply) = answer(&parse(&iq(payload)), &[], at(0)) else {
+            let ServiceReply::Reply(reply) = answer(&parse(&iq(payload)), &[], at(0)) else {
                 panic!("dropped {payload}");
             };
             assert_eq!(absent(&iq(payload)), Some(reply), "{payload}");
@@ -391,7 +391,7 @@ mod tests {
     fn contact_addresses_are_a_form_of_xep_0157() {
         let contacts = ["mailto:abuse@montague.lit", "https://montague.lit/?a&b"];
         let info = iq("<query xmlns='http://jabber.org/protocol/disco#info'/>");
-        let Answer::Reply(reply) = ask(&info, &contacts) else {
+        let ServiceReply::Reply(reply) = ask(&info, &contacts) else {
             panic!("dropped");
         };
         let tree = parse(std::str::from_utf8(&reply).unwrap()).tree();

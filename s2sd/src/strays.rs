@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 /// The time over which strays are counted.
 const MINUTE: Duration = Duration::from_secs(60);
 /// So many elements that mean nothing are put up with in a minute.
-const MOST: u32 = 10;
+const MAX_PER_MINUTE: u32 = 10;
 
 /// How many strays came.
 #[derive(Debug, Default)]
@@ -44,7 +44,7 @@ impl Strays {
         }
         self.count = self.count.saturating_add(1);
         self.meaningless += u32::from(!is_stanza);
-        match self.meaningless > MOST {
+        match self.meaningless > MAX_PER_MINUTE {
             true => Stray::TooMany,
             false => Stray::PassOver,
         }
@@ -63,7 +63,7 @@ mod tests {
             assert_eq!(strays.note(start, true), Stray::PassOver);
         }
         assert_eq!(strays.note(start + MINUTE, false), Stray::Say(1000));
-        for _ in 1..MOST {
+        for _ in 1..MAX_PER_MINUTE {
             assert_eq!(strays.note(start + MINUTE, false), Stray::PassOver);
         }
         assert_eq!(strays.note(start + MINUTE, false), Stray::TooMany);

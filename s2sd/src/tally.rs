@@ -10,11 +10,11 @@ use tracing::warn;
 use xmpp_stream::Domain;
 
 /// The first that are dropped are said so long after.
-pub(crate) const SOON: Duration = Duration::from_secs(1);
+pub(crate) const FIRST_REPORT_AFTER: Duration = Duration::from_secs(1);
 /// And so long after what comes later.
-pub(crate) const LATER: Duration = Duration::from_secs(60);
+pub(crate) const REPORT_EVERY: Duration = Duration::from_secs(60);
 /// So many domains are told apart.
-const MOST: usize = 16;
+const MAX_DOMAINS: usize = 16;
 
 /// The counts since the start.
 #[derive(Debug, Default)]
@@ -81,11 +81,11 @@ impl Tally {
     }
 
     /// What was for this domain is dropped. `true`: the caller has to see to it that [`Tally::tell`] is called, after
-    /// [`SOON`], and then every [`LATER`] until it says that there was nothing.
+    /// [`FIRST_REPORT_AFTER`], and then every [`REPORT_EVERY`] until it says that there was nothing.
     pub(crate) fn dropped(&self, domain: &Domain) -> bool {
         self.dropped.fetch_add(1, Ordering::Relaxed);
         let mut lost = self.lost();
-        let has_room = lost.domains.len() < MOST;
+        let has_room = lost.domains.len() < MAX_DOMAINS;
         match lost.domains.get_mut(domain) {
             Some(count) => *count += 1,
             None if has_room => {
@@ -172,19 +172,19 @@ mod tests {
         let tally = Tally::default();
         let domain = |number: usize| Domain::parse(&format!("{number}.test")).unwrap();
         assert!(tally.dropped(&domain(0)));
-        for number in 0..2 * MOST {
+        for number in 0..2 * MAX_DOMAINS {
             assert!(!tally.dropped(&domain(number)), "one tells of all");
         }
         let lost = tally.lost();
-        assert_eq!(lost.domains.len(), MOST);
+        assert_eq!(lost.domains.len(), MAX_DOMAINS);
         assert_eq!(lost.domains[&domain(0)], 2);
-        assert_eq!(lost.others, MOST as u64);
+        assert_eq!(lost.others, MAX_DOMAINS as u64);
         drop(lost);
         assert!(tally.tell());
         assert!(!tally.dropped(&domain(1)));
         assert!(tally.tell());
         assert!(!tally.tell());
         assert!(tally.dropped(&domain(1)), "it begins anew");
-        assert_eq!(tally.counts().dropped, 2 * MOST as u64 + 3);
+        assert_eq!(tally.counts().dropped, 2 * MAX_DOMAINS as u64 + 3);
     }
 }

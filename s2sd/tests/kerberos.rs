@@ -111,8 +111,8 @@ fn offers_gssapi(listener: TcpListener) {
 }
 
 /// A component that sends one message.
-fn write_to_the_peer(door: &str) -> TcpStream {
-    let mut wire = TcpStream::connect(door).unwrap();
+fn write_to_the_peer(listener: &str) -> TcpStream {
+    let mut wire = TcpStream::connect(listener).unwrap();
     wire.set_read_timeout(Some(TIMEOUT)).unwrap();
     let header = format!("<stream:stream xmlns='jabber:component:accept' {STREAM} to='a.example'>");
     wire.write_all(header.as_bytes()).unwrap();

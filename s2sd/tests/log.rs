@@ -45,11 +45,11 @@ impl Daemon {
             .spawn()
             .unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
-        let mut listens = |door: &str| loop {
+        let mut listens = |listener: &str| loop {
             let mut line = String::new();
             log.read_line(&mut line).unwrap();
             let line: serde_json::Value = serde_json::from_str(&line).unwrap();
-            if line["door"] == door {
+            if line["listener"] == listener {
                 return line["address"].as_str().unwrap().parse().unwrap();
             }
         };

@@ -242,9 +242,9 @@ async fn addresses(
         };
         let line = String::from_utf8_lossy(&line).into_owned();
         if let Some((_, rest)) = line.split_once("listening address=")
-            && let Some((address, door)) = rest.split_once(" door=")
+            && let Some((address, listener)) = rest.split_once(" listener=")
         {
-            match door {
+            match listener {
                 "\"s2s\"" => found[0] = Some(address.parse()?),
                 "\"components\"" => found[1] = Some(address.parse()?),
                 _ => {}

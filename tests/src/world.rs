@@ -455,8 +455,8 @@ impl World {
 
     /// The same at the door with direct TLS.
     pub async fn connect_direct(&self, daemon: &str) -> anyhow::Result<Peer> {
-        let doors = &self.daemon(daemon)?.s2s_tls;
-        Peer::connect(*doors.first().context("no direct TLS")?).await
+        let listeners = &self.daemon(daemon)?.s2s_tls;
+        Peer::connect(*listeners.first().context("no direct TLS")?).await
     }
 
     /// A raw peer listens for a domain, where the zone then leads.

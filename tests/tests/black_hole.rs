@@ -49,8 +49,8 @@ fn far_neighbour(networks: &Networks, world: &mut World, domain: &str) -> FakePe
 
 /// A component in the far network.
 async fn far_component(networks: &Networks, world: &World, domain: &str) -> ComponentClient {
-    let door = world.daemon(domain).unwrap().components[0];
-    let wire = Wire::over(networks.connect(door.port()).unwrap());
+    let listener = world.daemon(domain).unwrap().components[0];
+    let wire = Wire::over(networks.connect(listener.port()).unwrap());
     let wire = component::attach_over(wire, domain, SECRET, TIMEOUT).await;
     ComponentClient::over(wire.unwrap(), domain.to_owned(), Behaviour::Quiet)
 }
@@ -94,8 +94,8 @@ async fn what_a_vanished_peer_did_not_take_arrives_by_the_next_stream_and_the_re
         world.start(daemon(domain)).await.unwrap();
         let far = format!("far-{domain}");
         let mut there = far_neighbour(&networks, &mut world, &far);
-        let door = world.daemon(domain).unwrap().components[0];
-        let wire = component::attach(door, domain, SECRET, TIMEOUT)
+        let listener = world.daemon(domain).unwrap().components[0];
+        let wire = component::attach(listener, domain, SECRET, TIMEOUT)
             .await
             .unwrap();
         let mut here = ComponentClient::over(wire, domain.to_owned(), Behaviour::Quiet);
@@ -161,8 +161,8 @@ async fn what_a_vanished_component_did_not_take_goes_back_and_the_rest_is_counte
         let near = format!("near-{domain}");
         world.start(daemon(domain).and(&near)).await.unwrap();
         let mut far = far_component(&networks, &world, domain).await;
-        let door = world.daemon(domain).unwrap().components[0];
-        let wire = component::attach(door, &near, SECRET, TIMEOUT)
+        let listener = world.daemon(domain).unwrap().components[0];
+        let wire = component::attach(listener, &near, SECRET, TIMEOUT)
             .await
             .unwrap();
         let mut here = ComponentClient::over(wire, near.clone(), Behaviour::Quiet);
@@ -228,8 +228,8 @@ async fn who_vanishes_while_nothing_is_said_is_noticed_on_every_kind_of_connecti
         .await
         .unwrap();
     there.next().await.unwrap();
-    let door = world.daemon("quiet.test").unwrap().s2s[0];
-    let mut peer = Peer::over(Wire::over(networks.connect(door.port()).unwrap()));
+    let listener = world.daemon("quiet.test").unwrap().s2s[0];
+    let mut peer = Peer::over(Wire::over(networks.connect(listener.port()).unwrap()));
     peer.open("silent.test", "quiet.test").await.unwrap();
     let verdict = peer.dialback("silent.test", "quiet.test", "a key").await;
     assert_eq!(verdict.unwrap(), "valid");

@@ -149,8 +149,8 @@ async fn a_components_address_reaches_the_peer_as_it_is_prepared_or_comes_back()
         .unwrap();
     let background_traffic = BackgroundTraffic::beside(&mut world, HERE).await.unwrap();
     let mut fake_peer = FakePeer::at(&mut world, "far.test").await.unwrap();
-    let door = world.daemon(HERE).unwrap().components[0];
-    let mut component = attach(door, HERE, SECRET, TIMEOUT).await.unwrap();
+    let listener = world.daemon(HERE).unwrap().components[0];
+    let mut component = attach(listener, HERE, SECRET, TIMEOUT).await.unwrap();
     for (to, prepared) in SPELT {
         let from = to.replace("far", "here").replace("FAR", "HERE");
         let text = format!("<message from='{from}' to='{to}'><body>U@FAR.Test</body></message>");

@@ -119,8 +119,8 @@ async fn a_component_that_goes_on_writing_hears_all_that_comes_back_to_it() {
     // Its kernel takes little, so that most waits in ours.
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
-    let door = world.daemon("here.test").unwrap().components[0];
-    let mut component = Wire::over(socket.connect(door).await.unwrap());
+    let listener = world.daemon("here.test").unwrap().components[0];
+    let mut component = Wire::over(socket.connect(listener).await.unwrap());
     let (connecting, header) = Connecting::new("here.test", SECRET);
     let mut text = BytesMut::new();
     header.write(&mut text);

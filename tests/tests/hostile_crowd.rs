@@ -54,8 +54,8 @@ async fn open_soon(addr: SocketAddr) -> Peer {
 
 /// The connection of a component up to the daemon's header; `None`: closed before a word.
 async fn component(world: &World) -> Option<Wire> {
-    let door = world.daemon("here.test").unwrap().components[0];
-    let mut wire = Wire::connect(door, TIMEOUT).await.unwrap();
+    let listener = world.daemon("here.test").unwrap().components[0];
+    let mut wire = Wire::connect(listener, TIMEOUT).await.unwrap();
     let header = "<stream:stream xmlns:stream='http://etherx.jabber.org/streams' \
          xmlns='jabber:component:accept' to='here.test'>";
     let _ = wire.send(header).await;

@@ -67,8 +67,8 @@ async fn nobody(world: &World) -> Peer {
 }
 
 async fn nobody_from(world: &World, source: Ipv4Addr) -> Peer {
-    let door = world.daemon("here.test").unwrap().s2s[0];
-    let mut peer = Peer::connect_from(source, door).await.unwrap();
+    let listener = world.daemon("here.test").unwrap().s2s[0];
+    let mut peer = Peer::connect_from(source, listener).await.unwrap();
     peer.send_header(None, "here.test").await.unwrap();
     peer.expect_header().await.unwrap();
     peer.expect_features().await.unwrap();
@@ -123,7 +123,7 @@ async fn large_answers_of_the_dns_leave_little_in_memory() {
 }
 
 /// A listener on every address of loopback that takes connections and closes them, and counts.
-async fn doors() -> (u16, Arc<AtomicUsize>) {
+async fn listeners() -> (u16, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let count = Arc::new(AtomicUsize::new(0));
@@ -141,7 +141,7 @@ async fn doors() -> (u16, Arc<AtomicUsize>) {
 async fn one_key_makes_sixteen_connections_at_most() {
     let _alone = alone().await;
     let mut world = here("").await;
-    let (port, knocks) = doors().await;
+    let (port, knocks) = listeners().await;
     world.change_zone(|mut zone| {
         for host in 0..24u8 {
             let name = format!("host{host}.evil.test");
@@ -204,7 +204,7 @@ async fn comes_back(world: &World, to: &str) -> (String, String) {
 async fn nobodys_dns_leads_to_our_inside() {
     let _alone = alone().await;
     let mut world = here("addresses = 'public'").await;
-    let (port, knocks) = doors().await;
+    let (port, knocks) = listeners().await;
     for (domain, host, address, kind) in [
         ("a.evil.test", "x.a.evil.test", "127.0.0.1", "loopback"),
         (
@@ -248,7 +248,7 @@ async fn an_address_or_localhost_in_an_srv_record_is_no_place_even_where_all_add
 {
     let _alone = alone().await;
     let mut world = here("addresses = 'any'").await;
-    let (port, knocks) = doors().await;
+    let (port, knocks) = listeners().await;
     for (n, target) in ["127.0.0.1", "localhost", "x.localhost"]
         .into_iter()
         .enumerate()
@@ -419,10 +419,10 @@ async fn where_there_are_few_descriptors_there_are_few_look_ups_at_one_time() {
     let mut here = world.component("here.test").await.unwrap();
     let mut watch = world.dns().watch();
     let mut streams = Vec::new();
-    let door = world.daemon("here.test").unwrap().s2s[0];
+    let listener = world.daemon("here.test").unwrap().s2s[0];
     for n in 0..12 {
         let source = Ipv4Addr::new(127, n, 7, 1);
-        let mut peer = Peer::connect_from(source, door).await.unwrap();
+        let mut peer = Peer::connect_from(source, listener).await.unwrap();
         let from = format!("d.evil{n}.test");
         peer.open(&from, "here.test").await.unwrap();
         streams.push((peer, from));

@@ -195,8 +195,8 @@ async fn a_components_stanza_that_does_not_cross_comes_back_and_the_others_arriv
     world.start(daemon).await.unwrap();
     let background_traffic = BackgroundTraffic::beside(&mut world, HERE).await.unwrap();
     let mut fake_peer = FakePeer::at(&mut world, "far.test").await.unwrap();
-    let door = world.daemon(HERE).unwrap().components[0];
-    let mut component = attach(door, HERE, SECRET, TIMEOUT).await.unwrap();
+    let listener = world.daemon(HERE).unwrap().components[0];
+    let mut component = attach(listener, HERE, SECRET, TIMEOUT).await.unwrap();
     for (number, (within, condition)) in refused().into_iter().enumerate() {
         let stanza = |id: &str, within: &str| {
             format!("<message from='b@here.test' to='a@far.test' id='{id}'>{within}</message>")

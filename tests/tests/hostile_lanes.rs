@@ -26,9 +26,13 @@ async fn here(tables: &str) -> (World, BackgroundTraffic, [Wire; 2]) {
     let background_traffic = BackgroundTraffic::beside(&mut world, "here.test")
         .await
         .unwrap();
-    let door = world.daemon("here.test").unwrap().components[0];
-    let here = attach(door, "here.test", SECRET, TIMEOUT).await.unwrap();
-    let other = attach(door, "other.test", SECRET, TIMEOUT).await.unwrap();
+    let listener = world.daemon("here.test").unwrap().components[0];
+    let here = attach(listener, "here.test", SECRET, TIMEOUT)
+        .await
+        .unwrap();
+    let other = attach(listener, "other.test", SECRET, TIMEOUT)
+        .await
+        .unwrap();
     (world, background_traffic, [here, other])
 }
 

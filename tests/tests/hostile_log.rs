@@ -171,10 +171,10 @@ async fn nothing_that_proves_somebody_is_in_the_log_at_any_level() {
         assert!(findings.iter().all(|f| f.outcome.is_ok()), "{findings:?}");
     }
     // A component's proof.
-    let door = tap(world.daemon("a.test").unwrap().components[0], &heard).await;
-    drop(attach(door, "a.test", SECRET, TIMEOUT).await.unwrap());
+    let listener = tap(world.daemon("a.test").unwrap().components[0], &heard).await;
+    drop(attach(listener, "a.test", SECRET, TIMEOUT).await.unwrap());
     assert!(
-        attach(door, "a.test", "open sesame three", TIMEOUT)
+        attach(listener, "a.test", "open sesame three", TIMEOUT)
             .await
             .is_err()
     );
@@ -182,7 +182,7 @@ async fn nothing_that_proves_somebody_is_in_the_log_at_any_level() {
     let _silent = world
         .authoritative("evil.plain.test", Says::Invalid, None)
         .await;
-    let door = tap(world.daemon("a.test").unwrap().s2s[0], &heard).await;
+    let listener = tap(world.daemon("a.test").unwrap().s2s[0], &heard).await;
     let sasl = "xmlns='urn:ietf:params:xml:ns:xmpp-sasl'";
     let s_asl = "xmlns:s='urn:ietf:params:xml:ns:xmpp-sasl'";
     for text in [
@@ -198,7 +198,7 @@ async fn nothing_that_proves_somebody_is_in_the_log_at_any_level() {
             .to_owned(),
         "<db:x>a forged key five</db:x>".to_owned(),
     ] {
-        let mut peer = Peer::connect(door).await.unwrap();
+        let mut peer = Peer::connect(listener).await.unwrap();
         peer.open("evil.plain.test", "a.test").await.unwrap();
         peer.send(text + "</stream:stream>").await.unwrap();
         while matches!(
@@ -249,8 +249,8 @@ async fn a_refusal_is_a_line_that_says_who_and_why() {
             "invalid-from",
         ),
     ] {
-        let door = world.daemon("refusing.test").unwrap().s2s[0];
-        let stream = TcpStream::connect(door).await.unwrap();
+        let listener = world.daemon("refusing.test").unwrap().s2s[0];
+        let stream = TcpStream::connect(listener).await.unwrap();
         let from = stream.local_addr().unwrap().to_string();
         let mut peer = Peer::over(s2sd_tests::wire::Wire::over(stream));
         peer.open("evil.test", "refusing.test").await.unwrap();

@@ -260,8 +260,8 @@ async fn what_a_known_peer_or_a_component_does_not_take_is_bounded() {
     asking.abort();
 
     // A component that does not read what a peer writes: 2 MiB wait for it.
-    let door = world.daemon("here.test").unwrap().components[0];
-    let stuck = attach(door, "stuck.here.test", SECRET, TIMEOUT)
+    let listener = world.daemon("here.test").unwrap().components[0];
+    let stuck = attach(listener, "stuck.here.test", SECRET, TIMEOUT)
         .await
         .unwrap();
     let peer = fake_peer
@@ -279,7 +279,9 @@ async fn what_a_known_peer_or_a_component_does_not_take_is_bounded() {
 
     // A component that writes to a peer who does not answer: 2 MiB wait, the rest comes back.
     let silent = world.listen("silent.test").await.unwrap();
-    let mut component = attach(door, "here.test", SECRET, TIMEOUT).await.unwrap();
+    let mut component = attach(listener, "here.test", SECRET, TIMEOUT)
+        .await
+        .unwrap();
     let writes = async {
         let message = format!(
             "<message from='here.test' to='silent.test'><body>{}</body></message>",
@@ -418,8 +420,10 @@ async fn what_a_component_sends_to_dead_domains_has_its_share_and_all_of_it_come
     for name in &dead {
         world.lead("_xmpp-server", name, silent.addr().unwrap());
     }
-    let door = world.daemon("here.test").unwrap().components[0];
-    let mut component = attach(door, "here.test", SECRET, TIMEOUT).await.unwrap();
+    let listener = world.daemon("here.test").unwrap().components[0];
+    let mut component = attach(listener, "here.test", SECRET, TIMEOUT)
+        .await
+        .unwrap();
     let body = "x".repeat(10_000);
     let (mut sent, mut back) = (0, 0);
     let writes = async {
@@ -454,8 +458,10 @@ async fn what_is_counted_is_what_it_costs() {
     let tables = "[limits]\nmemory = '512MiB'\n[queue]\nstanzas = 100000\nbytes = '256MiB'\n";
     let (mut world, background_traffic, _alone) = here_with(tables).await;
     let _silent = world.listen("silent.test").await.unwrap();
-    let door = world.daemon("here.test").unwrap().components[0];
-    let mut component = attach(door, "here.test", SECRET, TIMEOUT).await.unwrap();
+    let listener = world.daemon("here.test").unwrap().components[0];
+    let mut component = attach(listener, "here.test", SECRET, TIMEOUT)
+        .await
+        .unwrap();
     for (what, count, size) in [
         ("small stanzas", 60_000_i64, 100_i64),
         ("stanzas", 10_000, 3_000),

@@ -135,9 +135,9 @@ async fn encrypted(old: &Old, from: &str) -> Peer {
 #[tokio::test]
 async fn who_calls_needs_the_extended_master_secret_unless_its_own_rule_does_without() {
     let world = here(daemon().tables(OLD)).await;
-    let door = world.daemon("here.test").unwrap().s2s[0];
+    let listener = world.daemon("here.test").unwrap().s2s[0];
     let shown = world.issue(&Leaf::domain("old.test"));
-    let Some(old) = Old::before(&world, door, ["client", "yes"], &shown) else {
+    let Some(old) = Old::before(&world, listener, ["client", "yes"], &shown) else {
         return;
     };
     // Anybody.
@@ -227,9 +227,9 @@ const PASSWORD: &str = "auth = ['scram']\n\
 #[tokio::test]
 async fn the_exporter_is_offered_as_a_binding_only_where_it_binds() {
     let world = here(daemon().tables(&format!("{OLD}{PASSWORD}"))).await;
-    let door = world.daemon("here.test").unwrap().s2s[0];
+    let listener = world.daemon("here.test").unwrap().s2s[0];
     let shown = world.issue(&Leaf::domain("old.test"));
-    let Some(old) = Old::before(&world, door, ["client", "yes"], &shown) else {
+    let Some(old) = Old::before(&world, listener, ["client", "yes"], &shown) else {
         return;
     };
     let mut peer = encrypted(&old, "old.test").await;

@@ -50,8 +50,8 @@ fn begin() -> bytes::Bytes {
 }
 
 async fn open(world: &World, source: Ipv4Addr) -> Peer {
-    let door = world.daemon("here.test").unwrap().s2s[0];
-    let mut peer = Peer::connect_from(source, door).await.unwrap();
+    let listener = world.daemon("here.test").unwrap().s2s[0];
+    let mut peer = Peer::connect_from(source, listener).await.unwrap();
     peer.open("a.test", "here.test").await.unwrap();
     peer.with_timeout(TIMEOUT * 6)
 }

@@ -74,16 +74,16 @@ async fn result(peer: &mut Peer) -> Told {
 
 /// A stream from an address, after the features, of a peer that says it is this domain.
 async fn open_from(world: &World, address: [u8; 4], from: &str) -> Peer {
-    let door = world.daemon("here.test").unwrap().s2s[0];
-    let mut peer = Peer::over(Wire::over(connect(door, address).await));
+    let listener = world.daemon("here.test").unwrap().s2s[0];
+    let mut peer = Peer::over(Wire::over(connect(listener, address).await));
     peer.open(from, "here.test").await.unwrap();
     peer
 }
 
-async fn connect(door: SocketAddr, from: [u8; 4]) -> TcpStream {
+async fn connect(listener: SocketAddr, from: [u8; 4]) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind((Ipv4Addr::from(from), 0).into()).unwrap();
-    socket.connect(door).await.unwrap()
+    socket.connect(listener).await.unwrap()
 }
 
 /// The next question.
@@ -126,8 +126,8 @@ async fn next(connections: &mut mpsc::UnboundedReceiver<Peer>) -> Peer {
 
 /// A number of the daemon's `/metrics`.
 async fn metric(world: &World, name: &str) -> usize {
-    let door = world.daemon("here.test").unwrap().admin[0];
-    let mut tcp = TcpStream::connect(door).await.unwrap();
+    let listener = world.daemon("here.test").unwrap().admin[0];
+    let mut tcp = TcpStream::connect(listener).await.unwrap();
     tcp.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
         .await
         .unwrap();
@@ -647,8 +647,8 @@ async fn when_descriptors_run_out_our_own_goes_on_and_who_leaves_makes_room() {
 
 /// A stream from there, unless it was closed without a word.
 async fn enter(world: &World, address: [u8; 4]) -> Option<Peer> {
-    let door = world.daemon("here.test").unwrap().s2s[0];
-    let mut peer = Peer::over(Wire::over(connect(door, address).await));
+    let listener = world.daemon("here.test").unwrap().s2s[0];
+    let mut peer = Peer::over(Wire::over(connect(listener, address).await));
     // It may be closed by now.
     let _ = peer.send_header(Some("evil.test"), "here.test").await;
     peer.expect_header().await.is_ok().then_some(peer)

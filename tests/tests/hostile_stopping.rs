@@ -155,8 +155,10 @@ async fn what_a_component_sends_when_nothing_can_become_of_it_is_counted() {
     let log = log::log();
     let mut world = World::new().unwrap();
     world.start(daemon("")).await.unwrap();
-    let door = world.daemon("here.test").unwrap().components[0];
-    let mut component = attach(door, "here.test", SECRET, TIMEOUT).await.unwrap();
+    let listener = world.daemon("here.test").unwrap().components[0];
+    let mut component = attach(listener, "here.test", SECRET, TIMEOUT)
+        .await
+        .unwrap();
     let goes_on = async {
         let Event::Element(error) = component.next(TIMEOUT).await.unwrap() else {
             panic!("no stream error");

@@ -138,10 +138,10 @@ async fn every_way_to_be_slow_has_an_end() {
     peer.direct_tls("here.test", None).await.unwrap();
     peer.send(&header[..header.len() / 2]).await.unwrap();
     go("sends half a header within direct TLS", peer, "", true);
-    let door = world.daemon("here.test").unwrap().components[0];
-    let door = async || Peer::over(Wire::connect(door, TIMEOUT).await.unwrap());
-    go("connects as a component", door().await, " ", true);
-    let mut peer = door().await;
+    let listener = world.daemon("here.test").unwrap().components[0];
+    let listener = async || Peer::over(Wire::connect(listener, TIMEOUT).await.unwrap());
+    go("connects as a component", listener().await, " ", true);
+    let mut peer = listener().await;
     peer.send(
         "<stream:stream xmlns:stream='http://etherx.jabber.org/streams' \
          xmlns='jabber:component:accept' to='here.test'>",
@@ -240,8 +240,8 @@ async fn who_is_slow_does_not_hold_up_the_stop() {
         .unwrap();
     peer.expect(ns::TLS, "proceed").await.unwrap();
     held.push(peer);
-    let door = world.daemon("here.test").unwrap().components[0];
-    held.push(Peer::over(Wire::connect(door, TIMEOUT).await.unwrap()));
+    let listener = world.daemon("here.test").unwrap().components[0];
+    held.push(Peer::over(Wire::connect(listener, TIMEOUT).await.unwrap()));
     let began = Instant::now();
     world.stop("here.test").await.unwrap();
     assert!(began.elapsed() < LATE, "{:?}", began.elapsed());
@@ -263,7 +263,7 @@ async fn an_element_has_so_much_time_whoever_sends_it() {
         .await
         .unwrap();
     let fake_peer = FakePeer::at(&mut world, "known.test").await.unwrap();
-    let door = world.daemon("here.test").unwrap().components[0];
+    let listener = world.daemon("here.test").unwrap().components[0];
     let mut running = JoinSet::new();
     for rest in ["", "x"] {
         let proved = fake_peer.proved(&world, "here.test", "here.test").await;
@@ -273,7 +273,9 @@ async fn an_element_has_so_much_time_whoever_sends_it() {
             .unwrap();
         running.spawn(until_the_end(peer, rest));
     }
-    let component = attach(door, "here.test", SECRET, TIMEOUT).await.unwrap();
+    let component = attach(listener, "here.test", SECRET, TIMEOUT)
+        .await
+        .unwrap();
     let mut component = Peer::over(component);
     // As the one who connects.
     let server = world.listen("called.test").await.unwrap();

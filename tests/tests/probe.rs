@@ -5,7 +5,7 @@
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 use s2sd::{
-    config::{Addresses, Config, Trust},
+    config::{Addresses, Config, TrustStore},
     demo::ca::{Authority, Issued, Leaf, Validity},
     probe::{
         Question, Report, probe,
@@ -396,7 +396,7 @@ fn nobodys(world: &World, from: Option<&str>) -> Question {
     let mut config = Config::default();
     config.dns.servers = vec![world.dns().addr()];
     let policy = Arc::make_mut(&mut config.policy);
-    policy.trust = Trust::Files(vec![world.path("nobody").join("ca.pem")]);
+    policy.trust = TrustStore::Files(vec![world.path("nobody").join("ca.pem")]);
     policy.addresses = Addresses::Any;
     Question {
         domain: "b.test".parse().unwrap(),

@@ -11,7 +11,7 @@ use rustls::{
 };
 use s2sd::{
     demo::ca::{Authority, Issued, Leaf},
-    probe::{Report, findings::Outcome, verdict::Side},
+    probe::{Report, findings::ProofOutcome, verdict::Side},
 };
 use s2sd_tests::{
     authoritative::Says,
@@ -260,7 +260,7 @@ async fn dialback_where_the_dns_leads_to_another_server_of_ours() {
     let words = ["does not know our key", "`secret` in [dialback]"];
     faulty(&report, "dialback-invalid", Side::Us, &words);
     let proofs = &report.findings.places[0].attempts[0].proofs;
-    assert_eq!(proofs[0].outcome, Outcome::Invalid);
+    assert_eq!(proofs[0].outcome, ProofOutcome::Invalid);
 }
 
 #[tokio::test]

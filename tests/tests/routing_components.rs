@@ -33,12 +33,12 @@ async fn here(tables: &str) -> (World, BackgroundTraffic) {
     (world, background_traffic)
 }
 
-fn door(world: &World) -> std::net::SocketAddr {
+fn listener(world: &World) -> std::net::SocketAddr {
     world.daemon("here.test").unwrap().components[0]
 }
 
 async fn attached(world: &World) -> Wire {
-    attach(door(world), "here.test", SECRET, TIMEOUT)
+    attach(listener(world), "here.test", SECRET, TIMEOUT)
         .await
         .unwrap()
 }
@@ -69,7 +69,7 @@ fn header(namespace: &str, to: &str) -> String {
 async fn who_does_not_know_the_secret_does_not_attach() {
     let (world, mut background_traffic) = here("[[domain]]\nname = 'built.in.test'\n").await;
     let refused = async |domain: &str, secret: &str| {
-        let error = attach(door(&world), domain, secret, TIMEOUT)
+        let error = attach(listener(&world), domain, secret, TIMEOUT)
             .await
             .err()
             .unwrap();
@@ -132,7 +132,7 @@ async fn what_is_no_handshake_is_refused() {
             Condition::PolicyViolation,
         ),
     ] {
-        let mut wire = Wire::connect(door(&world), TIMEOUT).await.unwrap();
+        let mut wire = Wire::connect(listener(&world), TIMEOUT).await.unwrap();
         let _ = wire.send(&text).await;
         assert_eq!(is_refused(&mut wire).await, condition, "{text:.300}");
         background_traffic.is_well().await.unwrap();

@@ -28,8 +28,8 @@ async fn here(tables: &str) -> (World, BackgroundTraffic) {
 }
 
 async fn attached(world: &World, domain: &str) -> Wire {
-    let door = world.daemon("here.test").unwrap().components[0];
-    attach(door, domain, SECRET, TIMEOUT).await.unwrap()
+    let listener = world.daemon("here.test").unwrap().components[0];
+    attach(listener, domain, SECRET, TIMEOUT).await.unwrap()
 }
 
 async fn next(wire: &mut Wire) -> Element {

@@ -1,4 +1,4 @@
-//! `cargo xtask`: the house's own tools. It depends on none of our crates; it builds and runs them.
+//! `cargo xtask`: the project's own tools. It depends on none of our crates; it builds and runs them.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

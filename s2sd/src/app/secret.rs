@@ -10,7 +10,7 @@ use xmpp_sasl::Random as _;
 
 use super::StartError;
 use crate::config::{Config, DIALBACK_SECRET};
-use crate::means::Dice;
+use crate::shared::OsRandom;
 
 /// The secret that dialback keys are made from, if there is one already: the configuration's, or the one made at an
 /// earlier start.
@@ -58,7 +58,7 @@ fn no_secret(path: &Path, error: io::Error) -> StartError {
 pub(super) fn own_secret(data_dir: &Path) -> Result<Secret, StartError> {
     let path = secret_path(data_dir);
     let mut bytes = [0; 32];
-    Dice.fill(&mut bytes);
+    OsRandom.fill(&mut bytes);
     let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     let written = fs::create_dir_all(data_dir)
         .and_then(|()| write_private(&path, |file| writeln!(file, "{text}")));

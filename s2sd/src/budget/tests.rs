@@ -77,7 +77,7 @@ fn an_account_is_one_as_long_as_anybody_has_it_and_forgotten_after() {
         budget.account(peer(&format!("n{n}.test")));
     }
     let nodes = budget.0.nodes.lock().unwrap();
-    assert!(nodes.known.len() <= MANY, "{}", nodes.known.len());
+    assert!(nodes.known.len() <= SWEEP_FROM, "{}", nodes.known.len());
 }
 
 #[test]

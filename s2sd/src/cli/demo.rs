@@ -2,24 +2,24 @@
 
 use std::{error::Error, io};
 
-use super::{Outcome, complain};
+use super::{Exit, complain};
 use crate::demo::{self, Scenario};
 use crate::logging;
 
-pub(super) fn demo(scenario: Option<Scenario>) -> Outcome {
+pub(super) fn demo(scenario: Option<Scenario>) -> Exit {
     let colours = logging::colours(&io::stdout());
     match demo::run(scenario, &mut io::stdout(), colours) {
-        Ok(()) => Outcome::Well,
+        Ok(()) => Exit::Well,
         // Nobody reads any more, as with `s2sd demo | head`: who has seen enough has missed nothing.
-        Err(trouble) if is_unread(&*trouble) => Outcome::Well,
-        Err(trouble) => {
-            complain(format_args!("s2sd demo: {trouble}\n"));
-            Outcome::Fault
+        Err(error) if is_unread(&*error) => Exit::Well,
+        Err(error) => {
+            complain(format_args!("s2sd demo: {error}\n"));
+            Exit::Fault
         }
     }
 }
 
-fn is_unread(trouble: &(dyn Error + 'static)) -> bool {
-    let written = trouble.downcast_ref::<io::Error>();
+fn is_unread(error: &(dyn Error + 'static)) -> bool {
+    let written = error.downcast_ref::<io::Error>();
     written.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }

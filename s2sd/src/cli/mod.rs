@@ -23,19 +23,19 @@ use xmpp_stream::Domain;
 
 /// How a command ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Outcome {
+enum Exit {
     Well,
     Fault,
     /// It was called wrongly, as only showed when the configuration was read.
     Misused,
 }
 
-impl From<Outcome> for ExitCode {
-    fn from(outcome: Outcome) -> Self {
+impl From<Exit> for ExitCode {
+    fn from(outcome: Exit) -> Self {
         match outcome {
-            Outcome::Well => Self::SUCCESS,
-            Outcome::Fault => Self::FAILURE,
-            Outcome::Misused => Self::from(2),
+            Exit::Well => Self::SUCCESS,
+            Exit::Fault => Self::FAILURE,
+            Exit::Misused => Self::from(2),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::{runtime, sync::watch, time};
 
-use super::{Outcome, Probe, complain};
+use super::{Exit, Probe, complain};
 use crate::{
     config::{Config, Dnssec},
     logging,
@@ -15,9 +15,9 @@ use crate::{
 };
 
 /// Who waits longer wants to know for what.
-const PATIENCE: Duration = Duration::from_secs(1);
+const NOTICE_AFTER: Duration = Duration::from_secs(1);
 
-pub(super) fn probe(asked: Probe) -> Outcome {
+pub(super) fn probe(asked: Probe) -> Exit {
     let config = match asked.config.as_deref().map(Config::load).transpose() {
         Ok(loaded) => loaded.map_or_else(nobodys, |loaded| loaded.config),
         Err(faults) => {
@@ -25,7 +25,7 @@ pub(super) fn probe(asked: Probe) -> Outcome {
                 "{}",
                 faults.render(logging::colours(&io::stderr()))
             ));
-            return Outcome::Fault;
+            return Exit::Fault;
         }
     };
     let question = Question {
@@ -38,7 +38,7 @@ pub(super) fn probe(asked: Probe) -> Outcome {
         Ok(runtime) => runtime,
         Err(why) => {
             complain(format_args!("s2sd: no threads to work with: {why}\n"));
-            return Outcome::Fault;
+            return Exit::Fault;
         }
     };
     let answer = runtime.block_on(ask(question));
@@ -49,8 +49,8 @@ pub(super) fn probe(asked: Probe) -> Outcome {
         Err(why) => {
             complain(format_args!("s2sd probe: {why}\n"));
             return match why {
-                Unasked::Senseless(_) => Outcome::Misused,
-                Unasked::Unusable(_) => Outcome::Fault,
+                Unasked::Senseless(_) => Exit::Misused,
+                Unasked::Unusable(_) => Exit::Fault,
             };
         }
     };
@@ -62,8 +62,8 @@ pub(super) fn probe(asked: Probe) -> Outcome {
     // Nobody may be reading any more; the outcome stays what it is.
     let _ = stdout.lock().write_all(text.as_bytes());
     match report.is_well() {
-        true => Outcome::Well,
-        false => Outcome::Fault,
+        true => Exit::Well,
+        false => Exit::Fault,
     }
 }
 
@@ -78,7 +78,7 @@ async fn ask(question: Question) -> Result<Report, Unasked> {
     let (progress, mut doing) = watch::channel(String::new());
     let answer = probe::probe(question, &progress);
     let mut answer = std::pin::pin!(answer);
-    if let Ok(answer) = time::timeout(PATIENCE, &mut answer).await {
+    if let Ok(answer) = time::timeout(NOTICE_AFTER, &mut answer).await {
         return answer;
     }
     let told = io::stderr().is_terminal();

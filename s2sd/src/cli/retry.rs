@@ -9,21 +9,21 @@ use std::{
 use serde_json::Value;
 use xmpp_stream::Domain;
 
-use super::{Outcome, Retry, complain};
+use super::{Exit, Retry, complain};
 use crate::{config::Config, logging, peer_text::PeerText};
 
 /// For each step.
-const PATIENCE: Duration = Duration::from_secs(10);
+const STEP_TIMEOUT: Duration = Duration::from_secs(10);
 /// No answer is longer.
-const MOST: u64 = 1 << 20;
+const MAX_ANSWER: u64 = 1 << 20;
 
-pub(super) fn retry(asked: Retry) -> Outcome {
+pub(super) fn retry(asked: Retry) -> Exit {
     let config = match Config::load(&asked.configuration.config) {
         Ok(loaded) => loaded.config,
         Err(faults) => {
             let colours = logging::colours(&io::stderr());
             complain(format_args!("{}", faults.render(colours)));
-            return Outcome::Fault;
+            return Exit::Fault;
         }
     };
     match ask(&config.listen.admin, asked.domain.as_ref()) {
@@ -34,11 +34,11 @@ pub(super) fn retry(asked: Retry) -> Outcome {
             };
             // Nobody may be reading any more.
             let _ = io::stdout().write_all(text.as_bytes());
-            Outcome::Well
+            Exit::Well
         }
         Err(why) => {
             complain(format_args!("s2sd retry: {why}\n"));
-            Outcome::Fault
+            Exit::Fault
         }
     }
 }
@@ -52,13 +52,13 @@ fn ask(admin: &[SocketAddr], domain: Option<&Domain>) -> Result<Value, String> {
         );
     };
     let broke = |error: io::Error| format!("no answer from {addr}: {error}");
-    let mut tcp = TcpStream::connect_timeout(addr, PATIENCE).map_err(|error| {
+    let mut tcp = TcpStream::connect_timeout(addr, STEP_TIMEOUT).map_err(|error| {
         format!(
             "no s2sd answers at {addr} ({error}): it does not run, or with another configuration"
         )
     })?;
-    tcp.set_read_timeout(Some(PATIENCE)).map_err(broke)?;
-    tcp.set_write_timeout(Some(PATIENCE)).map_err(broke)?;
+    tcp.set_read_timeout(Some(STEP_TIMEOUT)).map_err(broke)?;
+    tcp.set_write_timeout(Some(STEP_TIMEOUT)).map_err(broke)?;
     let query = domain.map_or("all".to_owned(), |domain| {
         let domain = domain.ascii().replace('[', "%5B").replace(']', "%5D");
         format!("domain={}", domain.replace(':', "%3A"))
@@ -68,7 +68,9 @@ fn ask(admin: &[SocketAddr], domain: Option<&Domain>) -> Result<Value, String> {
     );
     tcp.write_all(request.as_bytes()).map_err(broke)?;
     let mut answer = Vec::new();
-    tcp.take(MOST).read_to_end(&mut answer).map_err(broke)?;
+    tcp.take(MAX_ANSWER)
+        .read_to_end(&mut answer)
+        .map_err(broke)?;
     understood(&String::from_utf8_lossy(&answer)).ok_or_else(|| {
         format!("what answers at {addr} is no s2sd that knows `retry`; is it an older one?")
     })

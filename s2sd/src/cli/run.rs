@@ -11,10 +11,10 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-use super::{Outcome, complain};
+use super::{Exit, complain};
 use crate::{
     app::{self, Running},
-    config::{Config, Findings, Loaded},
+    config::{Config, Diagnostics, Loaded},
     logging::{self, Logging},
 };
 
@@ -23,7 +23,7 @@ const LOOK: Duration = Duration::from_secs(60);
 /// How often certificates that run out are told of.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-pub(super) fn run(file: &Path) -> Outcome {
+pub(super) fn run(file: &Path) -> Exit {
     let Loaded { config, warnings } = match Config::load(file) {
         Ok(loaded) => loaded,
         Err(faults) => {
@@ -32,14 +32,14 @@ pub(super) fn run(file: &Path) -> Outcome {
                 "{}",
                 faults.render(logging::colours(&io::stderr()))
             ));
-            return Outcome::Fault;
+            return Exit::Fault;
         }
     };
     let logging = match logging::start(&config.log) {
         Ok(logging) => logging,
         Err(why) => {
             complain(format_args!("s2sd: {why}\n"));
-            return Outcome::Fault;
+            return Exit::Fault;
         }
     };
     warn_of(&warnings);
@@ -48,12 +48,12 @@ pub(super) fn run(file: &Path) -> Outcome {
     outcome
 }
 
-fn run_with(file: &Path, config: Config, logging: &Logging) -> Outcome {
+fn run_with(file: &Path, config: Config, logging: &Logging) -> Exit {
     let runtime = match runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(why) => {
             error!("no threads to work with: {why}");
-            return Outcome::Fault;
+            return Exit::Fault;
         }
     };
     let outcome = runtime.block_on(serve(file, config, logging));
@@ -62,13 +62,13 @@ fn run_with(file: &Path, config: Config, logging: &Logging) -> Outcome {
     outcome
 }
 
-async fn serve(file: &Path, config: Config, logging: &Logging) -> Outcome {
+async fn serve(file: &Path, config: Config, logging: &Logging) -> Exit {
     // Before anything is started, so that no signal falls between.
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
         Err(why) => {
             error!("signals cannot be received: {why}");
-            return Outcome::Fault;
+            return Exit::Fault;
         }
     };
     warn_of_root();
@@ -78,7 +78,7 @@ async fn serve(file: &Path, config: Config, logging: &Logging) -> Outcome {
         Ok(running) => running,
         Err(why) => {
             why.to_string().lines().for_each(|line| error!("{line}"));
-            return Outcome::Fault;
+            return Exit::Fault;
         }
     };
     info!(version = env!("CARGO_PKG_VERSION"), "serving {domains}");
@@ -88,7 +88,7 @@ async fn serve(file: &Path, config: Config, logging: &Logging) -> Outcome {
         () = running.stop() => info!("stopped"),
         () = signals.stop() => warn!("asked to stop again: not waiting any longer"),
     }
-    Outcome::Well
+    Exit::Well
 }
 
 async fn until_stop(file: &Path, running: &Running, logging: &Logging, signals: &mut Signals) {
@@ -145,7 +145,7 @@ fn warn_of_root() {
     }
 }
 
-fn warn_of(warnings: &Findings) {
+fn warn_of(warnings: &Diagnostics) {
     warnings.lines().for_each(|line| warn!("{line}"));
 }
 

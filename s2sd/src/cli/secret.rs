@@ -11,8 +11,8 @@ use clap::{Args, Subcommand, ValueEnum};
 use xmpp_sasl::{BadScramKeys, IterationBounds, Password, Random as _, ScramHash, ScramKeys};
 use zeroize::Zeroizing;
 
-use super::{Outcome, complain};
-use crate::means::Dice;
+use super::{Exit, complain};
+use crate::shared::OsRandom;
 
 /// In bytes; what PostgreSQL and GNU SASL use.
 const SALT: usize = 16;
@@ -86,7 +86,7 @@ impl From<Hash> for ScramHash {
 
 /// Why there are no keys. Nothing of the password is in it.
 #[derive(Debug)]
-enum Trouble {
+enum SecretError {
     /// It cannot be read.
     Unread(io::Error),
     /// Nothing but white space.
@@ -105,7 +105,7 @@ enum Trouble {
     Unwritten(io::Error),
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for SecretError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unread(why) => write!(f, "the password cannot be read: {why}"),
@@ -125,7 +125,7 @@ impl fmt::Display for Trouble {
     }
 }
 
-pub(super) fn secret(arguments: &SecretArguments) -> Outcome {
+pub(super) fn secret(arguments: &SecretArguments) -> Exit {
     let Kind::Scram(scram) = &arguments.kind;
     let made = entered::password().and_then(|password| keys(scram, &password));
     let written = made.and_then(|text| {
@@ -133,19 +133,19 @@ pub(super) fn secret(arguments: &SecretArguments) -> Outcome {
         let written = stdout.write_all(text.as_bytes());
         written
             .and_then(|()| stdout.flush())
-            .map_err(Trouble::Unwritten)
+            .map_err(SecretError::Unwritten)
     });
     match written {
-        Ok(()) => Outcome::Well,
-        Err(trouble) => {
-            complain(format_args!("s2sd secret scram: {trouble}\n"));
-            Outcome::Fault
+        Ok(()) => Exit::Well,
+        Err(error) => {
+            complain(format_args!("s2sd secret scram: {error}\n"));
+            Exit::Fault
         }
     }
 }
 
 /// A line for each hash function, in the order in which they were named.
-fn keys(scram: &Scram, password: &Password) -> Result<Zeroizing<String>, Trouble> {
+fn keys(scram: &Scram, password: &Password) -> Result<Zeroizing<String>, SecretError> {
     let mut text = Zeroizing::new(String::with_capacity(scram.hash.len().saturating_mul(512)));
     let mut done = Vec::new();
     for &hash in &scram.hash {
@@ -154,9 +154,9 @@ fn keys(scram: &Scram, password: &Password) -> Result<Zeroizing<String>, Trouble
         }
         done.push(hash);
         let mut salt = [0; SALT];
-        Dice.fill(&mut salt);
+        OsRandom.fill(&mut salt);
         let keys = ScramKeys::derive(hash.into(), password, &salt, scram.iterations);
-        text.push_str(&keys.map_err(Trouble::Keys)?.to_text());
+        text.push_str(&keys.map_err(SecretError::Keys)?.to_text());
         text.push('\n');
     }
     Ok(text)

@@ -6,9 +6,9 @@ use tokio::time::timeout_at;
 use tracing::{info, warn};
 use xmpp_stream::{Condition, Element, Frame, StreamError};
 
-use super::{BATCH, LAST_WORDS, Serving, faults};
+use super::{BATCH, CLOSE_TIMEOUT, Serving, faults};
 use crate::closed::{By, Cause, Closed};
-use crate::conn::{HEAR_OUT, Progress};
+use crate::conn::{MAX_DISCARD, Progress};
 use crate::router::Link;
 use crate::stanza::Stanza;
 
@@ -41,10 +41,10 @@ impl Serving<'_> {
                 match closed.cause {
                     // It may go on writing until it has read what came back to it.
                     Cause::Shutdown => {
-                        let within = LAST_WORDS.min(self.house.config.limits.drain / 8);
+                        let within = CLOSE_TIMEOUT.min(self.snapshot.config.limits.drain / 8);
                         self.hear_out(within, Self::too_late).await;
                     }
-                    _ => self.conn.close(LAST_WORDS).await,
+                    _ => self.conn.close(CLOSE_TIMEOUT).await,
                 }
             };
             tokio::select! {
@@ -86,7 +86,7 @@ impl Serving<'_> {
             }
             // And what this one had on the way goes where it would have gone (RFC 6120 §4.4).
             self.is_ending = true;
-            self.hear_out(LAST_WORDS, |this, element| {
+            self.hear_out(CLOSE_TIMEOUT, |this, element| {
                 // Its stream ends in any case.
                 let _ = this.element(element);
             })
@@ -97,7 +97,7 @@ impl Serving<'_> {
     /// Ends our direction, and takes what the component still sends until it ends its own.
     async fn hear_out(&mut self, within: Duration, heard: impl Fn(&mut Self, Element)) {
         let until = Instant::now() + within;
-        let most = self.conn.received() + HEAR_OUT as u64;
+        let most = self.conn.received() + MAX_DISCARD as u64;
         let mut is_shut = false;
         loop {
             match self.conn.frame() {
@@ -131,7 +131,7 @@ impl Serving<'_> {
     /// How many stanzas the component may not have: none where it closed the connection itself, since the kernel ends one
     /// that has unread data with a reset.
     fn unknown(&mut self, closed: &Closed) -> u64 {
-        let patience = self.house.config.limits.stall;
+        let patience = self.snapshot.config.limits.stall;
         match (closed.by, &closed.cause) {
             (By::World, Cause::Lost(_)) | (By::Us, Cause::Timeout(_)) => {
                 self.fate.unknown(Instant::now(), patience)
@@ -158,7 +158,7 @@ impl Serving<'_> {
             info!(%domain, by, cause, left, "component left: {told}");
         }
         if unknown > 0 {
-            let seconds = self.house.config.limits.stall.as_secs();
+            let seconds = self.snapshot.config.limits.stall.as_secs();
             warn!(
                 %domain,
                 unknown,

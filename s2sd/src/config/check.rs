@@ -7,7 +7,7 @@ use xmpp_sasl::Password;
 use super::{
     Access, Account, Agreement, Dane, Dnssec, Known, KnownAccount, Method, Over, Pattern, Peer,
     PeerAccept, Policy, ServedDomain, TlsMode, Verify,
-    findings::Finding,
+    diagnostics::Diagnostic,
     kerberos,
     reader::Reader,
     values::{METHODS, word},
@@ -24,7 +24,7 @@ pub(super) fn policy(table: Option<&Reader<'_>>, policy: &Policy) {
         };
         let title = format!("\"{}\" in `auth` of [policy]: {what}", method.word());
         table.sink.add(
-            Finding::fault(table.span_of("auth"), title).help("put it in `auth` of a [[peer]]"),
+            Diagnostic::fault(table.span_of("auth"), title).help("put it in `auth` of a [[peer]]"),
         );
     }
     proof(table, policy);
@@ -34,7 +34,9 @@ pub(super) fn policy(table: Option<&Reader<'_>>, policy: &Policy) {
 pub(super) fn access(table: Option<&Reader<'_>>, access: &Access) {
     let Some(table) = table else { return };
     let warn = |key: &str, title: String| {
-        table.sink.add(Finding::warning(table.span_of(key), title));
+        table
+            .sink
+            .add(Diagnostic::warning(table.span_of(key), title));
     };
     if access.allow.is_empty() {
         warn(
@@ -102,7 +104,7 @@ fn one_domain(table: &Reader<'_>, pattern: &Pattern, accept: &PeerAccept) {
         return;
     };
     let title = format!("`accept` for \"{pattern}\": {what}");
-    let finding = Finding::fault(table.span_of("accept"), title);
+    let finding = Diagnostic::fault(table.span_of("accept"), title);
     table.sink.add(finding.help(help));
 }
 
@@ -114,7 +116,7 @@ fn proof(table: &Reader<'_>, policy: &Policy) {
             .or(Some(table.span()))
     };
     if policy.auth.is_empty() {
-        let finding = Finding::fault(
+        let finding = Diagnostic::fault(
             at(&["auth"]),
             "`auth` is empty: nothing would count as proof",
         );
@@ -138,11 +140,13 @@ fn proof(table: &Reader<'_>, policy: &Policy) {
             all => ("need", all.join(", ")),
         };
         let title = format!("`auth` has only {words}, which {need} TLS, and `tls` is \"disabled\"");
-        table.sink.add(Finding::fault(at(&["tls", "auth"]), title));
+        table
+            .sink
+            .add(Diagnostic::fault(at(&["tls", "auth"]), title));
     }
     if policy.verify == Verify::Dialback && !policy.allows(Method::Dialback) {
         let title = "`verify` is \"dialback\", but `auth` has no \"dialback\"";
-        let finding = Finding::fault(at(&["verify", "auth"]), title);
+        let finding = Diagnostic::fault(at(&["verify", "auth"]), title);
         table
             .sink
             .add(finding.help("add \"dialback\" to `auth`, or write verify = \"strict\""));
@@ -175,7 +179,7 @@ fn passwords(table: &Reader<'_>, policy: &Policy) {
         } else {
             format!("`{key}` in [[peer]], but `auth` has no mechanism that its keys are for")
         };
-        let finding = Finding::fault(table.span_of(key), title);
+        let finding = Diagnostic::fault(table.span_of(key), title);
         table
             .sink
             .add(finding.help("add \"scram\" to `auth` of this entry"));
@@ -191,7 +195,7 @@ fn passwords(table: &Reader<'_>, policy: &Policy) {
         );
         let help =
             "add `credentials` (what we say), `accept` (what we want to hear), or both".to_owned();
-        let finding = Finding::fault(table.span_of("auth"), title);
+        let finding = Diagnostic::fault(table.span_of("auth"), title);
         table.sink.add(finding.help(help));
         return;
     }
@@ -212,7 +216,7 @@ fn useless(table: &Reader<'_>, heard: &KnownAccount) {
                 "\"{}\" in `auth` of [[peer]], but `scram_file` has no keys for it",
                 method.word()
             );
-            table.sink.add(Finding::fault(Some(span), title));
+            table.sink.add(Diagnostic::fault(Some(span), title));
         }
     }
 }
@@ -240,7 +244,7 @@ fn unpreparable(
             "the password in `{key}` of [[peer]] has characters that SASLprep (RFC 4013) does not allow: \"{}\" cannot use it",
             method.word()
         );
-        let finding = Finding::fault(table.span_of(key), title);
+        let finding = Diagnostic::fault(table.span_of(key), title);
         table
             .sink
             .add(finding.help(
@@ -254,7 +258,7 @@ fn in_clear(table: &Reader<'_>, policy: &Policy) {
     let agreed = policy.credentials.is_some() || policy.accept.is_some();
     if policy.allows(Method::Plain) && agreed {
         let title = "\"plain\" in `auth`, and `tls` is \"disabled\": the password itself would be sent in clear";
-        let finding = Finding::fault(table.span_of("auth"), title);
+        let finding = Diagnostic::fault(table.span_of("auth"), title);
         table.sink.add(finding.help("write \"scram\""));
         return;
     }
@@ -267,11 +271,11 @@ fn in_clear(table: &Reader<'_>, policy: &Policy) {
     };
     let name = method.word();
     table.sink.add(match table.span_of("tls") {
-        Some(span) => Finding::warning(
+        Some(span) => Diagnostic::warning(
             Some(span),
             format!("\"{name}\" without TLS: whoever is on the way hears everything"),
         ),
-        None => Finding::fault(
+        None => Diagnostic::fault(
             table.span_of("auth"),
             format!("\"{name}\" without TLS, which [policy] disables"),
         )
@@ -285,7 +289,7 @@ fn places_in_clear(table: &Reader<'_>, policy: &Policy) {
         return;
     };
     let title = format!("{place} in `connect` is a place for TLS, and `tls` is \"disabled\"");
-    let finding = Finding::fault(table.span_of("connect"), title);
+    let finding = Diagnostic::fault(table.span_of("connect"), title);
     let help = "write it without tls://, or tls = \"optional\"";
     table.sink.add(finding.help(help));
 }
@@ -320,7 +324,7 @@ pub(super) fn certificates(
             continue;
         }
         let title = format!("{} has no certificate, but TLS is required", served.name);
-        let mut finding = Finding::fault(domain.span_of("name"), title)
+        let mut finding = Diagnostic::fault(domain.span_of("name"), title)
             .help("give it `certificate` and `key`, or write tls = \"optional\" in [policy]");
         finding = match &place {
             Some(span) => finding.other(span.clone(), why),
@@ -353,7 +357,7 @@ pub(super) fn dane(
             let title = format!("`dane` is \"require\", {title}");
             table
                 .sink
-                .add(Finding::fault(span.clone(), title).help(help));
+                .add(Diagnostic::fault(span.clone(), title).help(help));
         };
         if dnssec == Dnssec::Off && table.span_of("dane").is_some() {
             fault(
@@ -384,7 +388,7 @@ pub(super) fn order(peers: &[(Reader<'_>, Peer)]) {
                 "[[peer]] {} is never used: an earlier entry matches first",
                 peer.pattern
             );
-            let finding = Finding::fault(table.span_of("domain"), title);
+            let finding = Diagnostic::fault(table.span_of("domain"), title);
             let finding = if winner.pattern == peer.pattern {
                 finding
             } else {
@@ -410,7 +414,7 @@ pub(super) fn usernames(peers: &[(Reader<'_>, Peer)]) {
             .find(|(_, earlier)| username(earlier) == Some(name))
         {
             let title = format!("two peers have the username {name:?}: which one is it?");
-            let finding = Finding::fault(table.span_of("accept"), title);
+            let finding = Diagnostic::fault(table.span_of("accept"), title);
             table
                 .sink
                 .add(finding.other(first.span_of("accept").unwrap_or(first.span()), "the other"));

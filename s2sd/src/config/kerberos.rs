@@ -12,7 +12,7 @@ use xmpp_sasl::{
 
 use super::{
     Method, Pattern, Peer, PeerAccept, PeerCredentials, Policy, ServedDomain, Tickets,
-    findings::Finding,
+    diagnostics::Diagnostic,
     reader::Reader,
     secret::{read_text, reason, warn_if_public},
     values::{self, Wrong},
@@ -52,7 +52,7 @@ pub(super) fn tickets(accept: &Reader<'_>, whole: bool) -> Option<Tickets> {
     let table = accept.table("gssapi", "peer.accept.gssapi");
     if let (Some(span), None) = (accept.span_of("principals"), accept.span_of("gssapi")) {
         let title = format!("`principals` in {} without `gssapi`", accept.name());
-        let finding = Finding::fault(Some(span), title);
+        let finding = Diagnostic::fault(Some(span), title);
         accept.sink.add(finding.help(
             "add gssapi = { keytab = \"…\" }: what the tickets of these principals are judged with",
         ));
@@ -62,7 +62,7 @@ pub(super) fn tickets(accept: &Reader<'_>, whole: bool) -> Option<Tickets> {
             "`principals` in {} is empty: nobody would be believed",
             accept.name()
         );
-        let finding = Finding::fault(accept.span_of("principals"), title);
+        let finding = Diagnostic::fault(accept.span_of("principals"), title);
         accept
             .sink
             .add(finding.help("leave it out, or name a principal"));
@@ -99,7 +99,7 @@ fn keytab(table: &Reader<'_>, whole: bool) -> Option<PathBuf> {
         });
     if let Err(why) = checked {
         let title = format!("{}: {why}", path.display());
-        table.sink.add(Finding::fault(span, title));
+        table.sink.add(Diagnostic::fault(span, title));
         return None;
     }
     warn_if_public(&path, span, table.sink);
@@ -117,12 +117,12 @@ pub(super) fn keys(table: &Reader<'_>, whole: bool) -> Option<Keys> {
         Ok(keys) if !keys.is_empty() => Some(keys),
         Ok(_) => {
             let title = format!("{}: has no key", path.display());
-            table.sink.add(Finding::fault(Some(span), title));
+            table.sink.add(Diagnostic::fault(Some(span), title));
             None
         }
         Err(why) => {
             let title = format!("{}, {why}", path.display());
-            table.sink.add(Finding::fault(Some(span), title));
+            table.sink.add(Diagnostic::fault(Some(span), title));
             None
         }
     }
@@ -131,7 +131,7 @@ pub(super) fn keys(table: &Reader<'_>, whole: bool) -> Option<Keys> {
 fn file(table: &Reader<'_>, key: &str, whole: bool) -> Option<PathBuf> {
     if whole && table.value(key).is_none() {
         let title = format!("`{key}` is missing in {}", table.name());
-        table.sink.add(Finding::fault(Some(table.span()), title));
+        table.sink.add(Diagnostic::fault(Some(table.span()), title));
     }
     let name = table.get(key, values::path)?;
     Some(table.sink.base.join(name))
@@ -153,14 +153,14 @@ pub(super) fn check(table: &Reader<'_>, pattern: &Pattern, policy: &Policy) {
                 let place = if said { "credentials" } else { "accept" };
                 let title =
                     format!("`{key}` in `{place}` of [[peer]], but `auth` has no \"{key}\"");
-                let finding = Finding::fault(table.span_of(place), title);
+                let finding = Diagnostic::fault(table.span_of(place), title);
                 table
                     .sink
                     .add(finding.help(format!("add \"{key}\" to `auth` of this entry")));
             }
             (true, false) => {
                 let title = format!("\"{key}\" in `auth` of [[peer]], but there is no key for it");
-                let finding = Finding::fault(auth, title);
+                let finding = Diagnostic::fault(auth, title);
                 table.sink.add(finding.help(format!(
                     "add `{key}` to `credentials` (what we say), `accept` (what we want to hear), or both"
                 )));
@@ -175,7 +175,7 @@ fn usable(table: &Reader<'_>, pattern: &Pattern, policy: &Policy, method: Method
     let auth = table.span_of("auth");
     if let Some(how) = method.mechanism().and_then(built_without) {
         let title = format!("\"{}\" in `auth` cannot be used", method.word());
-        table.sink.add(Finding::fault(auth, title).help(how));
+        table.sink.add(Diagnostic::fault(auth, title).help(how));
         return;
     }
     if method != Method::KerberosV4 {
@@ -183,7 +183,7 @@ fn usable(table: &Reader<'_>, pattern: &Pattern, policy: &Policy, method: Method
     }
     let title = "\"kerberos-v4\" is historic, and breakable: its DES keys are found in hours from one exchange";
     table.sink.add(
-        Finding::warning(auth, title)
+        Diagnostic::warning(auth, title)
             .help("only for a peer that has nothing else, on a wire that you trust otherwise"),
     );
     let keys = policy
@@ -200,7 +200,7 @@ fn usable(table: &Reader<'_>, pattern: &Pattern, policy: &Policy, method: Method
         );
         table
             .sink
-            .add(Finding::fault(table.span_of("credentials"), title));
+            .add(Diagnostic::fault(table.span_of("credentials"), title));
     }
 }
 
@@ -227,7 +227,7 @@ pub(super) fn clients(peers: &[(Reader<'_>, Peer)], domains: &[ServedDomain]) {
                 "`key_file` in `accept` has no key for a domain served here (a service {})",
                 services.join(" or ")
             );
-            table.sink.add(Finding::fault(span(), title));
+            table.sink.add(Diagnostic::fault(span(), title));
         }
         for key in ours {
             let same = |(_, earlier): &&(Reader<'_>, Peer)| {
@@ -241,13 +241,13 @@ pub(super) fn clients(peers: &[(Reader<'_>, Peer)], domains: &[ServedDomain]) {
                     key.client
                 );
                 let other = first.span_of("accept").unwrap_or(first.span());
-                let finding = Finding::fault(span(), title);
+                let finding = Diagnostic::fault(span(), title);
                 table.sink.add(finding.other(other, "the other"));
                 return;
             }
             if let Err(why) = all.add(key.clone()) {
                 let title = format!("`key_file` in `accept`, with those of other entries: {why}");
-                table.sink.add(Finding::fault(span(), title));
+                table.sink.add(Diagnostic::fault(span(), title));
                 return;
             }
         }

@@ -5,18 +5,18 @@
 //! itself was refused. The keys are described in `docs/config.md`.
 
 mod access;
+mod addresses;
 mod check;
-mod findings;
-mod house;
+mod diagnostics;
 mod kerberos;
 mod keys;
 mod method;
-mod places;
 mod policy;
 mod proxy;
 mod read;
 mod reader;
 mod secret;
+mod server;
 mod values;
 
 use std::{
@@ -32,16 +32,16 @@ use xmpp_stream::Domain;
 use self::secret::Exposure;
 pub use self::{
     access::{Access, Denied},
-    findings::{Finding, Findings, Severity},
-    house::{Dialback, Dns, Dnssec, Limits, Listen, Log, LogFormat, LogLevel, Queue},
+    diagnostics::{Diagnostic, Diagnostics, Severity},
     keys::{KEYS, Key},
     method::{Agreement, Method, Over},
     policy::{
         Account, Addresses, Connect, Dane, Known, KnownAccount, MinTls, Pattern, Peer, PeerAccept,
-        PeerCredentials, Policy, Tickets, TlsFloor, TlsMode, Trust, Verify,
+        PeerCredentials, Policy, Tickets, TlsFloor, TlsMode, TrustStore, Verify,
     },
     proxy::{Login, Proxy},
     secret::Secret,
+    server::{Dialback, Dns, Dnssec, Limits, Listen, Log, LogFormat, LogLevel, Queue},
 };
 pub(crate) use self::{
     secret::DIALBACK_SECRET,
@@ -100,23 +100,23 @@ pub struct Loaded {
     /// It can be used.
     pub config: Config,
     /// But look.
-    pub warnings: Findings,
+    pub warnings: Diagnostics,
 }
 
 impl Config {
     /// Reads a file. Every mistake in it is reported, not only the first.
-    pub fn load(path: &Path) -> Result<Loaded, Findings> {
+    pub fn load(path: &Path) -> Result<Loaded, Diagnostics> {
         let name = path.display().to_string();
         let text = fs::read_to_string(path).map_err(|why| {
             let title = format!("cannot be read: {}", secret::reason(&why));
-            Findings::new(&name, "", &[], vec![Finding::fault(None, title)])
+            Diagnostics::new(&name, "", &[], vec![Diagnostic::fault(None, title)])
         })?;
         let base = path.parent().unwrap_or(Path::new(""));
         Self::read(&text, &name, base, secret::exposure(path))
     }
 
     /// Reads a text that is called `name` in messages; relative names of files in it are below `base`.
-    pub fn from_toml(text: &str, name: &str, base: &Path) -> Result<Loaded, Findings> {
+    pub fn from_toml(text: &str, name: &str, base: &Path) -> Result<Loaded, Diagnostics> {
         Self::read(text, name, base, None)
     }
 
@@ -125,18 +125,18 @@ impl Config {
         name: &str,
         base: &Path,
         public: Option<Exposure>,
-    ) -> Result<Loaded, Findings> {
+    ) -> Result<Loaded, Diagnostics> {
         let (document, mistakes) = DeTable::parse_recoverable(text);
         let sink = reader::Sink::new(base, public);
         let whole = mistakes.is_empty();
         for mistake in mistakes {
-            sink.add(Finding::fault(mistake.span(), mistake.message()));
+            sink.add(Diagnostic::fault(mistake.span(), mistake.message()));
         }
         let config = read::config(&read::root(&document, &sink), whole);
         let mut hidden = Vec::new();
         read::secret_spans(&DeValue::Table(document.get_ref().clone()), &mut hidden);
         let usable = sink.faults() == 0;
-        let findings = Findings::new(name, text, &hidden, sink.into_list());
+        let findings = Diagnostics::new(name, text, &hidden, sink.into_list());
         if usable {
             Ok(Loaded {
                 config,

@@ -32,7 +32,7 @@ pub struct Policy {
     /// Whether what a domain publishes about certificates by HTTPS counts.
     pub posh: bool,
     /// Whom we believe when they sign a certificate.
-    pub trust: Trust,
+    pub trust: TrustStore,
     /// Files with lists of what these took back.
     pub crl: Vec<PathBuf>,
     /// Bytes of the largest stanza taken from this peer.
@@ -67,7 +67,7 @@ impl Default for Policy {
             verify: Verify::Strict,
             dane: Dane::Use,
             posh: false,
-            trust: Trust::System,
+            trust: TrustStore::System,
             crl: Vec::new(),
             max_stanza: Limits::default().max_stanza,
             stanzas_per_second: 0,
@@ -235,7 +235,7 @@ impl Addresses {
 
 /// Whose signature under a certificate is believed.
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]
-pub enum Trust {
+pub enum TrustStore {
     /// The authorities the operating system trusts.
     System,
     /// Those in these PEM files, and no others.

@@ -8,9 +8,9 @@ use toml::de::DeValue;
 
 use super::{
     CertificateFiles, ComponentAccount, Config, Dialback, Dns, Dnssec, Limits, Listen, Log, Policy,
-    Queue, Secret, ServedDomain, check,
-    findings::Finding,
-    kerberos, places,
+    Queue, Secret, ServedDomain, addresses, check,
+    diagnostics::Diagnostic,
+    kerberos,
     reader::{Reader, Sink},
     secret::{DIALBACK_SECRET, read_secret_file, warn_if_public},
     values::{self, DNSSEC_MODES, LOG_FORMATS, LOG_LEVELS, Wrong},
@@ -24,7 +24,7 @@ const SHORT_SECRET: usize = 16;
 /// With less there is hardly room for a connection and a stanza.
 const LEAST_MEMORY: usize = 4 << 20;
 /// More of anything is a slip of the pen.
-const MANY: usize = 1_000_000_000;
+const MAX_COUNT: usize = 1_000_000_000;
 
 /// Reads everything. `whole` is false if the file has mistakes of syntax: then nothing is said about what is missing.
 pub(super) fn config(root: &Reader<'_>, whole: bool) -> Config {
@@ -98,7 +98,7 @@ fn listen(table: &Reader<'_>) -> Listen {
     let mut taken: HashMap<std::net::SocketAddr, Range<usize>> = HashMap::new();
     let mut unsaid = Vec::new();
     let mut addresses = |key: &'static str, default| {
-        let Some(list) = table.list(key, places::listen_address) else {
+        let Some(list) = table.list(key, addresses::listen_address) else {
             unsaid.push(key);
             return default;
         };
@@ -107,7 +107,7 @@ fn listen(table: &Reader<'_>) -> Listen {
                 .insert(*address, span.clone())
                 .filter(|_| address.port() != 0)
             {
-                let finding = Finding::fault(
+                let finding = Diagnostic::fault(
                     Some(span.clone()),
                     format!("{address} is in [listen] twice"),
                 );
@@ -120,7 +120,7 @@ fn listen(table: &Reader<'_>) -> Listen {
     let admin = addresses("admin", default.admin);
     if let Some(open) = admin.iter().find(|address| !address.ip().is_loopback()) {
         let title = format!("{open} in `admin` can be reached from elsewhere");
-        let finding = Finding::fault(table.span_of("admin"), title);
+        let finding = Diagnostic::fault(table.span_of("admin"), title);
         let help = "nobody is asked who he is there: take an address of this machine, such as \"127.0.0.1:5280\"";
         table.sink.add(finding.help(help));
     }
@@ -132,7 +132,7 @@ fn listen(table: &Reader<'_>) -> Listen {
         .find(|address| !address.ip().is_loopback())
     {
         let title = format!("{open} in `components` can be reached from elsewhere");
-        let finding = Finding::warning(table.span_of("components"), title);
+        let finding = Diagnostic::warning(table.span_of("components"), title);
         let help = "components are not encrypted, and who knows a secret speaks for its domain: keep them on this \
                     machine, or on a network of their own";
         table.sink.add(finding.help(help));
@@ -148,7 +148,7 @@ fn listen(table: &Reader<'_>) -> Listen {
 
 fn limits(table: &Reader<'_>) -> Limits {
     let mut limits = Limits::default();
-    let many = |least| values::number(least, MANY);
+    let many = |least| values::number(least, MAX_COUNT);
     table.set(
         "max_stanza",
         &mut limits.max_stanza,
@@ -220,9 +220,9 @@ fn limits(table: &Reader<'_>) -> Limits {
 
 fn queue(table: &Reader<'_>) -> Queue {
     let mut queue = Queue::default();
-    table.set("stanzas", &mut queue.stanzas, values::number(1, MANY));
+    table.set("stanzas", &mut queue.stanzas, values::number(1, MAX_COUNT));
     table.set("bytes", &mut queue.bytes, values::size(LEAST_STANZA));
-    table.set("lanes", &mut queue.lanes, values::number(1, MANY));
+    table.set("lanes", &mut queue.lanes, values::number(1, MAX_COUNT));
     table.set("give_up", &mut queue.give_up, values::duration(SECOND));
     if let Some(backoff) = table.table("backoff", "queue.backoff") {
         let least = Duration::from_millis(10);
@@ -230,7 +230,7 @@ fn queue(table: &Reader<'_>) -> Queue {
         backoff.set("max", &mut queue.backoff_max, values::duration(least));
         if queue.backoff_first > queue.backoff_max {
             let span = backoff.span_of("max").or_else(|| backoff.span_of("first"));
-            backoff.sink.add(Finding::fault(
+            backoff.sink.add(Diagnostic::fault(
                 span,
                 "`max` of the back-off is shorter than `first`",
             ));
@@ -241,7 +241,7 @@ fn queue(table: &Reader<'_>) -> Queue {
 
 fn dns(table: &Reader<'_>) -> Dns {
     let servers = table
-        .list("servers", places::name_server)
+        .list("servers", addresses::name_server)
         .unwrap_or_default();
     let mut dns = Dns {
         servers: servers.into_iter().map(|(_, server)| server).collect(),
@@ -251,7 +251,7 @@ fn dns(table: &Reader<'_>) -> Dns {
         dns.resolv_conf = table.sink.base.join(named);
         if !dns.servers.is_empty() {
             let title = "`resolv_conf` is of no use where `servers` names the name servers";
-            let finding = Finding::warning(table.span_of("resolv_conf"), title);
+            let finding = Diagnostic::warning(table.span_of("resolv_conf"), title);
             table.sink.add(finding.help("leave out one of them"));
         }
     }
@@ -266,7 +266,7 @@ fn dns(table: &Reader<'_>) -> Dns {
     }
     if dns.trust_anchor.is_some() && dns.dnssec == Dnssec::Off {
         let title = "`trust_anchor` is of no use while nothing is validated";
-        let finding = Finding::warning(table.span_of("trust_anchor"), title);
+        let finding = Diagnostic::warning(table.span_of("trust_anchor"), title);
         table.sink.add(finding.help("`dnssec = \"use\"`"));
     }
     dns
@@ -313,7 +313,7 @@ fn domains<'a>(
             .is_some_and(|list| list.is_empty())
     });
     if none && whole {
-        let finding = Finding::fault(None, "no domain is served");
+        let finding = Diagnostic::fault(None, "no domain is served");
         root.sink
             .add(finding.help("add [[domain]] with its `name`"));
     }
@@ -321,13 +321,14 @@ fn domains<'a>(
         let certificate = certificate(&table, whole);
         let component = table.table("component", "domain.component");
         let component = component.and_then(|table| account(&table, max_stanza));
-        let contact = table.list("contact", places::uri).unwrap_or_default();
+        let contact = table.list("contact", addresses::uri).unwrap_or_default();
         let contact = contact.into_iter().map(|(_, uri)| uri).collect();
-        let Some(name) = required(&table, "name", whole, places::domain) else {
+        let Some(name) = required(&table, "name", whole, addresses::domain) else {
             continue;
         };
         if let Some((first, _)) = served.iter().find(|(_, other)| other.name == name) {
-            let finding = Finding::fault(table.span_of("name"), format!("{name} is served twice"));
+            let finding =
+                Diagnostic::fault(table.span_of("name"), format!("{name} is served twice"));
             root.sink
                 .add(finding.other(first.span_of("name").unwrap_or(first.span()), "here first"));
             continue;
@@ -374,7 +375,7 @@ fn warn_if_short(secret: &Secret, whose: &str, why: &str, table: &Reader<'_>) {
         .span_of("secret")
         .or_else(|| table.span_of("secret_file"));
     let help = format!("take at least {SHORT_SECRET}, made by chance: {why}");
-    let finding = Finding::warning(span, title);
+    let finding = Diagnostic::warning(span, title);
     table.sink.add(finding.help(help));
 }
 
@@ -388,7 +389,9 @@ fn certificate(table: &Reader<'_>, whole: bool) -> Option<CertificateFiles> {
     for (given, missing) in [("certificate", "key"), ("key", "certificate")] {
         if whole && table.span_of(given).is_some() && table.span_of(missing).is_none() {
             let title = format!("`{given}` in [[domain]] without `{missing}`");
-            table.sink.add(Finding::fault(table.span_of(given), title));
+            table
+                .sink
+                .add(Diagnostic::fault(table.span_of(given), title));
         }
     }
     if let Some(key) = &key {
@@ -404,7 +407,7 @@ fn certificate(table: &Reader<'_>, whole: bool) -> Option<CertificateFiles> {
 fn warn_if_seen(inline: &str, file: &str, span: Range<usize>, table: &Reader<'_>) {
     if let Some(exposure) = table.sink.public {
         let title = format!("`{inline}` stands in a file that can be {exposure}");
-        let finding = Finding::warning(Some(span), title);
+        let finding = Diagnostic::warning(Some(span), title);
         table.sink.add(finding.help(format!(
             "chmod {}, or put it in a file of its own and name it by `{file}`",
             exposure.remedy()
@@ -419,7 +422,7 @@ fn required<T>(
     kind: impl Fn(&DeValue<'_>) -> Result<T, Wrong>,
 ) -> Option<T> {
     if whole && table.value(key).is_none() {
-        table.sink.add(Finding::fault(
+        table.sink.add(Diagnostic::fault(
             Some(table.span()),
             format!("`{key}` is missing in {}", table.name()),
         ));
@@ -436,12 +439,12 @@ fn secret(table: &Reader<'_>, inline: &str, file: &str) -> Option<Secret> {
             let title = format!("`{inline}` and `{file}` in {}: which one?", table.name());
             table
                 .sink
-                .add(Finding::fault(Some(span), title).other(other, "the other"));
+                .add(Diagnostic::fault(Some(span), title).other(other, "the other"));
             None
         }
         (None, None) => {
             let title = format!("`{inline}` or `{file}` is missing in {}", table.name());
-            table.sink.add(Finding::fault(Some(table.span()), title));
+            table.sink.add(Diagnostic::fault(Some(table.span()), title));
             None
         }
         (Some(span), None) => {

@@ -11,7 +11,7 @@ use toml::{
 };
 
 use super::{
-    findings::{Finding, Severity},
+    diagnostics::{Diagnostic, Severity},
     keys::{advice, keys_of, place, spelled},
     secret::Exposure,
     values::Wrong,
@@ -20,7 +20,7 @@ use super::{
 /// Everything found so far, and where files are looked for.
 #[derive(Debug)]
 pub(super) struct Sink<'p> {
-    list: RefCell<Vec<Finding>>,
+    list: RefCell<Vec<Diagnostic>>,
     /// Relative names of files are below this directory.
     pub(super) base: &'p Path,
     /// What everybody may do with the configuration itself, and so with a secret in it.
@@ -36,7 +36,7 @@ impl<'p> Sink<'p> {
         }
     }
 
-    pub(super) fn add(&self, finding: Finding) {
+    pub(super) fn add(&self, finding: Diagnostic) {
         self.list.borrow_mut().push(finding);
     }
 
@@ -49,7 +49,7 @@ impl<'p> Sink<'p> {
             .count()
     }
 
-    pub(super) fn into_list(self) -> Vec<Finding> {
+    pub(super) fn into_list(self) -> Vec<Diagnostic> {
         self.list.into_inner()
     }
 }
@@ -76,7 +76,7 @@ impl<'a> Reader<'a> {
             let name: &str = key.get_ref();
             if !keys_of(path).any(|known| known.name == name) {
                 let title = format!("unknown key `{name}` {}", place(path));
-                sink.add(Finding::fault(Some(key.span()), title).help(advice(path, name)));
+                sink.add(Diagnostic::fault(Some(key.span()), title).help(advice(path, name)));
             }
         }
         Self {
@@ -230,16 +230,16 @@ impl<'a> Reader<'a> {
             .ok()
     }
 
-    fn wrong(&self, key: &str, value: &Spanned<DeValue<'_>>, wrong: Wrong) -> Finding {
+    fn wrong(&self, key: &str, value: &Spanned<DeValue<'_>>, wrong: Wrong) -> Diagnostic {
         let place = if self.path.is_empty() {
             String::new()
         } else {
             format!(" in {}", spelled(self.path))
         };
         let title = format!("`{key}`{place} must be {}", wrong.must_be);
-        Finding {
+        Diagnostic {
             help: wrong.help,
-            ..Finding::fault(Some(value.span()), title).label(wrong.found)
+            ..Diagnostic::fault(Some(value.span()), title).label(wrong.found)
         }
     }
 }

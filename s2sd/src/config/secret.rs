@@ -4,7 +4,7 @@ use std::{fmt, fs, io, ops::Range, path::Path};
 
 use zeroize::Zeroizing;
 
-use super::{findings::Finding, reader::Sink};
+use super::{diagnostics::Diagnostic, reader::Sink};
 
 /// The file below `data_dir` with the dialback secret that the daemon makes.
 pub(crate) const DIALBACK_SECRET: &str = "dialback.secret";
@@ -38,7 +38,7 @@ pub(super) fn read_secret_file(path: &Path, span: Range<usize>, sink: &Sink<'_>)
     let line = line.strip_suffix('\r').unwrap_or(line);
     if line.contains('\n') {
         let title = format!("{}: has more than one line", path.display());
-        sink.add(Finding::fault(Some(span), title));
+        sink.add(Diagnostic::fault(Some(span), title));
         return None;
     }
     warn_if_public(path, Some(span), sink);
@@ -75,7 +75,7 @@ pub(super) fn read_text(
         Err(why) => format!("cannot be read: {}", reason(&why)),
     };
     let title = format!("{}: {why}", path.display());
-    sink.add(Finding::fault(Some(span.clone()), title));
+    sink.add(Diagnostic::fault(Some(span.clone()), title));
     None
 }
 
@@ -84,7 +84,7 @@ pub(super) fn warn_if_public(path: &Path, span: Option<Range<usize>>, sink: &Sin
     if let Some(exposure) = exposure(path) {
         let title = format!("{} can be {exposure}", path.display());
         let help = format!("chmod {} {}", exposure.remedy(), path.display());
-        sink.add(Finding::warning(span, title).help(help));
+        sink.add(Diagnostic::warning(span, title).help(help));
     }
 }
 

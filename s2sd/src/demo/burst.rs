@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::component::{Ear, Mouth};
 use super::stage::{Plan, Stage};
-use super::{Show, Trouble, walk};
+use super::{DemoError, Show, walk};
 
 const STANZAS: usize = 20_000;
 /// At most so many are on their way: half of what a lane takes before it answers that it is full.
@@ -20,7 +20,7 @@ const WAITING: Duration = Duration::from_secs(30);
 /// How many are written at once.
 const BATCH: usize = 50;
 
-pub(super) async fn play(show: &mut Show<'_>) -> Result<(), Trouble> {
+pub(super) async fn play(show: &mut Show<'_>) -> Result<(), DemoError> {
     show.page.heading("A burst")?;
     show.page.text(&format!(
         "{STANZAS} messages from romeo to juliet, over TLS, with nothing between the daemons this time. Two daemons and two \
@@ -63,7 +63,7 @@ struct Burst {
     took: Duration,
 }
 
-async fn measure(mouth: &mut Mouth, ear: &mut Ear) -> Result<Burst, Trouble> {
+async fn measure(mouth: &mut Mouth, ear: &mut Ear) -> Result<Burst, DemoError> {
     // The stream is made by the first stanza; it is not what is measured.
     mouth.say(&stanza(0)).await?;
     arrival(ear, 0).await?;
@@ -81,7 +81,7 @@ async fn measure(mouth: &mut Mouth, ear: &mut Ear) -> Result<Burst, Trouble> {
 }
 
 /// Sends them, and then one that says that there are no more; how many bytes it was.
-async fn send(mouth: &mut Mouth, mut arrived: watch::Receiver<usize>) -> Result<usize, Trouble> {
+async fn send(mouth: &mut Mouth, mut arrived: watch::Receiver<usize>) -> Result<usize, DemoError> {
     let until = Instant::now() + SENDING;
     let (mut bytes, mut number) = (0, 0);
     while number < STANZAS {
@@ -106,7 +106,7 @@ async fn send(mouth: &mut Mouth, mut arrived: watch::Receiver<usize>) -> Result<
 }
 
 /// Counts them, and sees to it that none is missing and none comes before its time.
-async fn hear(ear: &mut Ear, arrived: &watch::Sender<usize>) -> Result<usize, Trouble> {
+async fn hear(ear: &mut Ear, arrived: &watch::Sender<usize>) -> Result<usize, DemoError> {
     let mut count = 0;
     while arrival(ear, count + 1).await? {
         count += 1;
@@ -118,7 +118,7 @@ async fn hear(ear: &mut Ear, arrived: &watch::Sender<usize>) -> Result<usize, Tr
 }
 
 /// The next stanza is this one; or, with `false`, it is the one that ends it all.
-async fn arrival(ear: &mut Ear, number: usize) -> Result<bool, Trouble> {
+async fn arrival(ear: &mut Ear, number: usize) -> Result<bool, DemoError> {
     let stanza = timeout(WAITING, ear.hear())
         .await
         .map_err(|_| format!("stanza {number} did not arrive"))??

@@ -12,9 +12,9 @@ use tokio_util::codec::Decoder as _;
 use xmpp_stream::component::Connecting;
 use xmpp_stream::{Codec, ContentNamespace, Element, Frame, XmlLimits};
 
-use super::Trouble;
+use super::DemoError;
 
-const SOON: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What it says goes in here.
 pub(super) struct Mouth(OwnedWriteHalf);
@@ -31,7 +31,7 @@ pub(super) async fn attach(
     daemon: SocketAddr,
     domain: &str,
     secret: &str,
-) -> Result<(Mouth, Ear), Trouble> {
+) -> Result<(Mouth, Ear), DemoError> {
     let tcp = TcpStream::connect(daemon).await?;
     tcp.set_nodelay(true)?;
     let (read, write) = tcp.into_split();
@@ -46,13 +46,13 @@ pub(super) async fn attach(
     let mut bytes = BytesMut::new();
     header.write(&mut bytes);
     mouth.say(&bytes).await?;
-    let Some(Frame::Header(header)) = timeout(SOON, ear.frame()).await?? else {
+    let Some(Frame::Header(header)) = timeout(TIMEOUT, ear.frame()).await?? else {
         return Err("the component was not answered".into());
     };
     let refused = |error| format!("the component was refused: {error:?}");
     let (accepted, handshake) = connecting.header(&header).map_err(refused)?;
     mouth.say(&handshake).await?;
-    match timeout(SOON, ear.frame()).await?? {
+    match timeout(TIMEOUT, ear.frame()).await?? {
         Some(Frame::Element(element)) => accepted.element(&element).map_err(refused)?,
         _ => return Err("the component was not let in".into()),
     }
@@ -61,14 +61,14 @@ pub(super) async fn attach(
 
 impl Mouth {
     /// Sends bytes: whole stanzas.
-    pub(super) async fn say(&mut self, bytes: &[u8]) -> Result<(), Trouble> {
+    pub(super) async fn say(&mut self, bytes: &[u8]) -> Result<(), DemoError> {
         Ok(self.0.write_all(bytes).await?)
     }
 }
 
 impl Ear {
     /// The next stanza; `None` when the daemon closes the stream.
-    pub(super) async fn hear(&mut self) -> Result<Option<Element>, Trouble> {
+    pub(super) async fn hear(&mut self) -> Result<Option<Element>, DemoError> {
         loop {
             match self.frame().await? {
                 Some(Frame::Element(element)) => return Ok(Some(element)),
@@ -78,7 +78,7 @@ impl Ear {
         }
     }
 
-    async fn frame(&mut self) -> Result<Option<Frame>, Trouble> {
+    async fn frame(&mut self) -> Result<Option<Frame>, DemoError> {
         loop {
             if let Some(frame) = self.codec.decode(&mut self.unread)? {
                 return Ok(Some(frame));

@@ -50,7 +50,7 @@ pub enum Scenario {
 }
 
 /// Why a scenario did not reach its end.
-type Trouble = Box<dyn Error + Send + Sync>;
+type DemoError = Box<dyn Error + Send + Sync>;
 
 /// The two domains of the demo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,7 +164,7 @@ struct Show<'a> {
 }
 
 impl Show<'_> {
-    async fn all(&mut self, only: Option<Scenario>) -> Result<(), Trouble> {
+    async fn all(&mut self, only: Option<Scenario>) -> Result<(), DemoError> {
         let began = Instant::now();
         self.opening()?;
         let mut failed = Vec::new();
@@ -173,9 +173,9 @@ impl Show<'_> {
             if only.is_some_and(|only| only != scenario) {
                 continue;
             }
-            if let Err(trouble) = self.one(scenario).await {
+            if let Err(error) = self.one(scenario).await {
                 self.page
-                    .fault(&format!("This did not reach its end: {trouble}."))?;
+                    .fault(&format!("This did not reach its end: {error}."))?;
                 failed.push(name(scenario));
             }
             // What the daemons said while they stopped belongs to nobody's scene.
@@ -187,7 +187,7 @@ impl Show<'_> {
         self.closing(only, began)
     }
 
-    async fn one(&mut self, scenario: Scenario) -> Result<(), Trouble> {
+    async fn one(&mut self, scenario: Scenario) -> Result<(), DemoError> {
         match scenario {
             Scenario::Dialback => walk::dialback::play(self).await,
             Scenario::DigestMd5 => walk::digest_md5::play(self).await,
@@ -196,7 +196,7 @@ impl Show<'_> {
         }
     }
 
-    fn opening(&mut self) -> Result<(), Trouble> {
+    fn opening(&mut self) -> Result<(), DemoError> {
         self.page.title("s2sd demo: two XMPP servers federate")?;
         self.page.text(
             "Two s2sd daemons run in this process and meet over loopback. Beside them are a DNS server, a certificate \
@@ -213,7 +213,7 @@ impl Show<'_> {
         Ok(())
     }
 
-    fn closing(&mut self, only: Option<Scenario>, began: Instant) -> Result<(), Trouble> {
+    fn closing(&mut self, only: Option<Scenario>, began: Instant) -> Result<(), DemoError> {
         self.page.heading("That was all")?;
         self.page.text(&format!(
             "Everything reached its end, in {:.1} s. Nothing was written but to a temporary directory, and that is \

@@ -42,7 +42,7 @@ impl Wire {
 #[derive(Debug)]
 pub(super) enum Said {
     /// The connection was made; to whom it is made, it comes from this address.
-    Called(SocketAddr),
+    Dialled(SocketAddr),
     /// Something of XMPP, and the bytes it was.
     Frame(Frame, Bytes),
     /// How TLS begins, with the name the client asks for (RFC 6066 §3).
@@ -99,7 +99,7 @@ async fn carry(near: TcpStream, daemon: SocketAddr, tap: Tap) -> io::Result<()> 
     near.set_nodelay(true)?;
     far.set_nodelay(true)?;
     let caller = tap.caller;
-    tap.tell(caller, Said::Called(far.local_addr()?));
+    tap.tell(caller, Said::Dialled(far.local_addr()?));
     let tap = Mutex::new(tap);
     let ((from_near, to_near), (from_far, to_far)) = (near.into_split(), far.into_split());
     tokio::try_join!(
@@ -273,7 +273,7 @@ pub(super) mod tests {
             let (caller, tap) = &mut taps[connection - 1];
             let tap = tap.get_or_insert_with(|| {
                 let tap = Tap::new(*connection, *caller, events.clone());
-                tap.tell(*caller, Said::Called(([127, 0, 0, 1], 1).into()));
+                tap.tell(*caller, Said::Dialled(([127, 0, 0, 1], 1).into()));
                 tap
             });
             for part in text.as_bytes().chunks(size) {

@@ -10,7 +10,7 @@ use tracing_subscriber::fmt::{MakeWriter, layer};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use super::{Event, Events, Side, Trouble};
+use super::{DemoError, Event, Events, Side};
 
 /// One line of a log.
 #[derive(Clone, Debug)]
@@ -92,7 +92,7 @@ impl Report {
 }
 
 /// From now on every line is an event.
-pub(super) fn collect(events: Events) -> Result<(), Trouble> {
+pub(super) fn collect(events: Events) -> Result<(), DemoError> {
     let ours = Targets::new()
         .with_default(LevelFilter::OFF)
         .with_target("s2sd", LevelFilter::DEBUG);

@@ -14,7 +14,7 @@ use super::ca::{Authority, Leaf};
 use super::component::{self, Ear, Mouth};
 use super::relay::Relay;
 use super::zone::{Zone, ZoneServer};
-use super::{Event, Events, Side, Trouble};
+use super::{DemoError, Event, Events, Side};
 use crate::app::{self, Running};
 use crate::config::Config;
 
@@ -50,14 +50,14 @@ struct Stand {
 }
 
 impl Stage {
-    pub(super) async fn set(plan: &Plan<'_>, events: &Events) -> Result<Self, Trouble> {
+    pub(super) async fn set(plan: &Plan<'_>, events: &Events) -> Result<Self, DemoError> {
         let directory = Directory::new()?;
         if plan.certificates {
             directory.certify()?;
         }
         let dns = ZoneServer::start((Ipv4Addr::LOCALHOST, 0).into(), Zone::new())?;
         let mut warnings = Vec::new();
-        let mut start = async |side: Side, rules: &str| -> Result<Running, Trouble> {
+        let mut start = async |side: Side, rules: &str| -> Result<Running, DemoError> {
             let text = configuration(side, rules, dns.addr(), plan.certificates);
             let base = directory.of(side)?;
             let loaded = Config::from_toml(&text, "s2sd.toml", &base)?;
@@ -88,7 +88,7 @@ impl Stage {
     }
 
     /// The component of that domain sends a stanza.
-    pub(super) async fn say(&mut self, side: Side, stanza: &str) -> Result<(), Trouble> {
+    pub(super) async fn say(&mut self, side: Side, stanza: &str) -> Result<(), DemoError> {
         self.stand(side).mouth.say(stanza.as_bytes()).await
     }
 
@@ -148,7 +148,7 @@ impl Stand {
         relays: bool,
         count: &Arc<AtomicUsize>,
         events: &Events,
-    ) -> Result<(Self, SocketAddr), Trouble> {
+    ) -> Result<(Self, SocketAddr), DemoError> {
         let mut at = *daemon.s2s.first().ok_or("the daemon does not listen")?;
         let mut relay = None;
         if relays {
@@ -156,8 +156,8 @@ impl Stand {
             at = before.address();
             relay = Some(before);
         }
-        let door = *daemon.components.first().ok_or("no door for components")?;
-        let (mouth, ear) = component::attach(door, side.domain(), COMPONENT_SECRET).await?;
+        let listener = *daemon.components.first().ok_or("no door for components")?;
+        let (mouth, ear) = component::attach(listener, side.domain(), COMPONENT_SECRET).await?;
         let stand = Self {
             daemon,
             _relay: relay,

@@ -7,7 +7,7 @@ use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-const PATIENCE: Patience = Patience {
+const BACKOFF: Backoff = Backoff {
     give_up: Duration::from_secs(120),
     first: Duration::from_secs(1),
     max: Duration::from_secs(300),
@@ -35,7 +35,7 @@ struct Script {
 impl Script {
     fn new() -> Self {
         Self {
-            lane: Lane::new(PATIENCE),
+            lane: Lane::new(BACKOFF),
             now: Instant::now(),
             connects: 0,
             bounced: Vec::new(),
@@ -210,7 +210,7 @@ fn failures_are_remembered_although_nothing_waits() {
         assert!(!script.lane.is_done(), "the lane is kept to remember");
     }
     assert_eq!(pauses, [250, 1000, 2000, 4000]);
-    script.pass(PATIENCE.max);
+    script.pass(BACKOFF.max);
     assert!(script.lane.is_done(), "and forgotten in the end");
 }
 
@@ -467,7 +467,7 @@ fn what_is_told_to_try_again_forgets_why_it_failed() {
     // The pause is that of a first failure.
     script.fail(Cause::Connect("refused".into()));
     let pause = script.lane.deadline().unwrap() - script.now;
-    assert!(pause <= PATIENCE.first, "{pause:?}");
+    assert!(pause <= BACKOFF.first, "{pause:?}");
     // A lasting one holds nobody up any more, either.
     script.fail(Cause::NoService);
     script.send("3");

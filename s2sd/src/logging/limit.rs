@@ -24,7 +24,7 @@ const MAX_SOURCES: usize = 1024;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum By {
     /// Somebody who has proved nothing.
-    Stranger,
+    Unauthenticated,
     /// A peer that has; its lines are too many only when it comes and goes.
     Peer,
 }
@@ -33,7 +33,7 @@ impl By {
     /// How many lines may come at once.
     fn at_once(self) -> u32 {
         match self {
-            Self::Stranger => 1,
+            Self::Unauthenticated => 1,
             Self::Peer => 100,
         }
     }
@@ -128,7 +128,7 @@ impl<K: Clone + Eq + Hash> Limiter<K> {
         });
         let here = next(told.until, now, SECOND, by.at_once());
         let anywhere = match by {
-            By::Stranger => next(known.until, now, ANYWHERE, ANYWHERE_AT_ONCE),
+            By::Unauthenticated => next(known.until, now, ANYWHERE, ANYWHERE_AT_ONCE),
             By::Peer => Some(known.until),
         };
         match (here, anywhere) {
@@ -222,7 +222,7 @@ mod tests {
             (9_002, 1, "2001:db8:2::1", Some(0)),
         ] {
             let now = start + Duration::from_millis(at);
-            let got = admit(&mut limiter, kind, from, By::Stranger, now);
+            let got = admit(&mut limiter, kind, from, By::Unauthenticated, now);
             assert_eq!(got, want, "{at} {kind} {from}");
         }
     }
@@ -235,7 +235,7 @@ mod tests {
         for at in 0..10_000_u32 {
             let now = start + Duration::from_millis(at.into());
             let from = format!("10.{}.{}.1", at / 256, at % 256);
-            written += u32::from(admit(&mut limiter, 1, &from, By::Stranger, now).is_some());
+            written += u32::from(admit(&mut limiter, 1, &from, By::Unauthenticated, now).is_some());
             if at % 1_000 == 0 {
                 limiter.due(now);
             }
@@ -263,7 +263,7 @@ mod tests {
         for at in 0..5_000_u32 {
             let from = format!("10.{}.{}.1", at / 256, at % 256);
             for _ in 0..2 {
-                let more = admit(&mut limiter, 1, &from, By::Stranger, start);
+                let more = admit(&mut limiter, 1, &from, By::Unauthenticated, start);
                 written += more.map_or(0, |more| more + 1);
             }
         }

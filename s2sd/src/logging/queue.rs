@@ -20,10 +20,10 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// Where lines are put; clones put them into the same queue.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Queue(Arc<Shared>);
+pub(super) struct Queue(Arc<LogChannel>);
 
 #[derive(Debug, Default)]
-struct Shared {
+struct LogChannel {
     state: Mutex<State>,
     filled: Condvar,
     emptied: Condvar,

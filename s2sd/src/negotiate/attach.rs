@@ -9,7 +9,7 @@ use xmpp_stream::{
     Condition, ContentNamespace, DecodeError, Domain, Frame, StreamError, StreamHeader, XmlLimits,
 };
 
-use super::House;
+use super::Snapshot;
 use super::fresh_id;
 use crate::closed::{By, Cause, Closed};
 use crate::peer_text::PeerText;
@@ -29,7 +29,7 @@ impl Attached {
 
 /// A component that is attaching.
 pub struct Attach {
-    house: Arc<House>,
+    snapshot: Arc<Snapshot>,
     stage: Stage,
 }
 
@@ -48,9 +48,9 @@ pub enum Attaching {
 
 impl Attach {
     /// A connection was accepted.
-    pub fn new(house: Arc<House>) -> Self {
+    pub fn new(snapshot: Arc<Snapshot>) -> Self {
         Self {
-            house,
+            snapshot,
             stage: Stage::ExpectHeader(Accepting::new()),
         }
     }
@@ -72,7 +72,7 @@ impl Attach {
         match (self.stage, frame) {
             (stage, Frame::Whitespace) => Ok(Attaching::Next(
                 Self {
-                    house: self.house,
+                    snapshot: self.snapshot,
                     stage,
                 },
                 Bytes::new(),
@@ -83,7 +83,7 @@ impl Attach {
                     .header(&header, id.clone())
                     .map_err(|error| refuse(&error, true))?;
                 let served = Domain::parse(await_handshake.domain()).is_ok_and(|domain| {
-                    self.house
+                    self.snapshot
                         .served(&domain)
                         .is_some_and(|served| served.component.is_some())
                 });
@@ -95,7 +95,7 @@ impl Attach {
                 let stage = Stage::ExpectHandshake(await_handshake);
                 Ok(Attaching::Next(
                     Self {
-                        house: self.house,
+                        snapshot: self.snapshot,
                         stage,
                     },
                     header_bytes(&answer),
@@ -105,7 +105,7 @@ impl Attach {
                 let account = Domain::parse(await_handshake.domain())
                     .ok()
                     .and_then(|domain| {
-                        let account = self.house.served(&domain)?.component.clone()?;
+                        let account = self.snapshot.served(&domain)?.component.clone()?;
                         Some((domain, account))
                     });
                 let Some((domain, account)) = account else {
@@ -116,7 +116,7 @@ impl Attach {
                     .map_err(|error| refuse(&error, false))?;
                 let limits = XmlLimits {
                     element_bytes: account.max_stanza,
-                    ..self.house.limits_for_open_streams()
+                    ..self.snapshot.limits_for_open_streams()
                 };
                 Ok(Attaching::Done(Attached { domain }, answer, limits))
             }

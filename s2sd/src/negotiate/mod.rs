@@ -6,22 +6,23 @@
 
 mod attach;
 mod authorized;
-mod house;
 mod inbound;
 mod offer;
 mod outbound;
 mod quota;
 mod seeded;
+mod snapshot;
 
 pub use crate::config::Method;
 pub use attach::{Attach, Attached, Attaching};
 pub use authorized::{Authorized, DomainPair};
-pub use house::House;
-pub use inbound::{Computation, Computed, Inbound, InboundEffect, InboundEvent};
+pub use inbound::{Inbound, InboundEffect, InboundEvent, InboundSaslStep, InboundSaslStepDone};
 pub use outbound::{
-    Awaits, Calculated, Calculation, Call, Outbound, OutboundEffect, OutboundEvent, Purpose, spend,
+    Awaits, Call, Outbound, OutboundEffect, OutboundEvent, OutboundSaslStep, OutboundSaslStepDone,
+    Purpose, exclude,
 };
 pub use quota::{Quota, Unlimited};
+pub use snapshot::Snapshot;
 
 use crate::config::{MinTls, Policy};
 use crate::peer_text::PeerText;

@@ -11,7 +11,7 @@ use xmpp_stream::{DialbackFeature, Domain, Features, StreamLimits};
 use xmpp_sasl::ChannelBindingType;
 
 use super::inbound::kerberos;
-use super::{House, Method, Transport};
+use super::{Method, Snapshot, Transport};
 use crate::config::{Agreement, Config, Policy, TlsMode, Verify};
 use crate::tls::judgement::Judgement;
 use crate::tls::trust::BadCertificate;
@@ -30,7 +30,7 @@ pub(super) struct Offer {
 
 /// What an offer depends on.
 pub(super) struct Asked<'a> {
-    pub(super) house: &'a House,
+    pub(super) snapshot: &'a Snapshot,
     pub(super) local: Option<&'a Domain>,
     pub(super) remote: Option<&'a Domain>,
     pub(super) policy: &'a Policy,
@@ -65,7 +65,7 @@ pub(super) fn offer(asked: &Asked<'_>) -> Result<Offer, NoOffer> {
     let tls = asked.transport.is_tls();
     let can_tls = asked
         .local
-        .is_some_and(|local| asked.house.has_certificate(local));
+        .is_some_and(|local| asked.snapshot.has_certificate(local));
     let starttls = !tls && can_tls && policy.tls != TlsMode::Disabled;
     if !tls && policy.tls == TlsMode::Required {
         return if starttls {
@@ -94,8 +94,8 @@ pub(super) fn offer(asked: &Asked<'_>) -> Result<Offer, NoOffer> {
     };
     let host = asked.local.map(Domain::ascii).unwrap_or_default();
     let provided = |method: &Method| match method.agreement() {
-        Some(Agreement::Realm) => kerberos::acceptor(asked.house, asked.remote).is_some(),
-        Some(Agreement::Key) => kerberos::keys(asked.house, asked.remote, host).is_some(),
+        Some(Agreement::Realm) => kerberos::acceptor(asked.snapshot, asked.remote).is_some(),
+        Some(Agreement::Key) => kerberos::keys(asked.snapshot, asked.remote, host).is_some(),
         Some(Agreement::Password) => !method.is_plus() || !bindings.is_empty(),
         None => false,
     };
@@ -105,7 +105,7 @@ pub(super) fn offer(asked: &Asked<'_>) -> Result<Offer, NoOffer> {
                 // Without `from` the username or the principal will say whose rules they are.
                 || asked.remote.is_none()
                     && asked
-                        .house
+                        .snapshot
                         .config
                         .accepting()
                         .any(|(_, policy)| policy.accepts_over(*method, tls)))
@@ -113,7 +113,7 @@ pub(super) fn offer(asked: &Asked<'_>) -> Result<Offer, NoOffer> {
     let own = policy.auth.iter().copied();
     let methods = match asked.remote {
         Some(_) => own.collect(),
-        None => in_order(own, &asked.house.config),
+        None => in_order(own, &asked.snapshot.config),
     };
     let mechanisms: Vec<&'static str> = methods
         .into_iter()

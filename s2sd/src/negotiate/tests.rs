@@ -36,7 +36,7 @@ impl Random for Counting {
     }
 }
 
-fn house(served: &str, peers: &str) -> Arc<House> {
+fn snapshot(served: &str, peers: &str) -> Arc<Snapshot> {
     let base = std::env::temp_dir();
     let toml = format!("[[domain]]\nname = '{served}'\n[policy]\ntls = 'optional'\n{peers}");
     let loaded = match Config::from_toml(&toml, "s2sd.toml", &base) {
@@ -44,7 +44,7 @@ fn house(served: &str, peers: &str) -> Arc<House> {
         Err(faults) => panic!("{faults}"),
     };
     let secret = Secret::new(served);
-    Arc::new(House::new(Arc::new(loaded.config), secret, |_| false))
+    Arc::new(Snapshot::new(Arc::new(loaded.config), secret, |_| false))
 }
 
 fn tls(exported: &[u8]) -> Transport {
@@ -100,13 +100,13 @@ struct Ends {
 }
 
 /// `a.test` makes a stream to `b.test`, each with its own transport: a man in the middle has two.
-fn federate(a: &Arc<House>, b: &Arc<House>, transports: [Transport; 2]) -> Ends {
+fn federate(a: &Arc<Snapshot>, b: &Arc<Snapshot>, transports: [Transport; 2]) -> Ends {
     federate_through(a, b, transports, |said| said)
 }
 
 fn federate_through(
-    a: &Arc<House>,
-    b: &Arc<House>,
+    a: &Arc<Snapshot>,
+    b: &Arc<Snapshot>,
     transports: [Transport; 2],
     on_the_way: fn(String) -> String,
 ) -> Ends {
@@ -124,10 +124,10 @@ fn federate_through(
     };
     let call = Call {
         encrypt: false,
-        house: Arc::clone(a),
+        snapshot: Arc::clone(a),
         pair,
         purpose: Purpose::Deliver,
-        tried: Vec::new(),
+        excluded: Vec::new(),
     };
     let mut effects = Vec::new();
     let mut outbound = Some(Outbound::start(
@@ -158,8 +158,8 @@ fn federate_through(
                         identity: None,
                     }));
                 }
-                OutboundEffect::Calculate(calculation) => {
-                    answer = Some(OutboundEvent::Calculated(calculation.run()));
+                OutboundEffect::RunSasl(sasl_step) => {
+                    answer = Some(OutboundEvent::SaslStepDone(sasl_step.run()));
                 }
                 OutboundEffect::Restart(_) => ends.initiating.codec.restart(),
                 OutboundEffect::Established(authorized) => {
@@ -219,8 +219,8 @@ fn receive(mut machine: Box<Inbound>, ends: &mut Ends) -> Option<Box<Inbound>> {
                     let heard = (ends.on_the_way)(said.into_owned());
                     ends.initiating.heard.extend_from_slice(heard.as_bytes());
                 }
-                InboundEffect::Compute(computation) => {
-                    answer = Some(InboundEvent::Computed(computation.run()));
+                InboundEffect::RunSasl(sasl_step) => {
+                    answer = Some(InboundEvent::SaslStepDone(sasl_step.run()));
                 }
                 InboundEffect::Restart(_) => ends.receiving.codec.restart(),
                 InboundEffect::Proved(authorized) => {
@@ -239,24 +239,24 @@ fn receive(mut machine: Box<Inbound>, ends: &mut Ends) -> Option<Box<Inbound>> {
     }
 }
 
-fn says(auth: &str, rest: &str) -> Arc<House> {
+fn says(auth: &str, rest: &str) -> Arc<Snapshot> {
     says_as("a.test", "correct horse", auth, rest)
 }
 
-fn says_as(username: &str, password: &str, auth: &str, rest: &str) -> Arc<House> {
+fn says_as(username: &str, password: &str, auth: &str, rest: &str) -> Arc<Snapshot> {
     let entry = format!(
         "[[peer]]\ndomain = 'b.test'\nauth = [{auth}]\n{rest}\n\
          credentials = {{ username = '{username}', password = '{password}' }}\n"
     );
-    house("a.test", &entry)
+    snapshot("a.test", &entry)
 }
 
-fn hears(auth: &str, rest: &str) -> Arc<House> {
+fn hears(auth: &str, rest: &str) -> Arc<Snapshot> {
     let entry = format!(
         "[[peer]]\ndomain = 'a.test'\nauth = [{auth}]\n{rest}\n\
          accept = {{ username = 'a.test', password = 'correct horse' }}\n"
     );
-    house("b.test", &entry)
+    snapshot("b.test", &entry)
 }
 
 const CLEAR: &str = "tls = 'disabled'";
@@ -369,7 +369,7 @@ fn after_a_wrong_password_dialback_may_follow() {
 fn a_domain_is_no_other_domain() {
     let entry = "[[peer]]\ndomain = 'b.test'\nauth = ['scram-sha-256']\n\
          credentials = { username = 'a.test', password = 'correct horse', authzid = 'c.test' }\n";
-    let a = house("a.test", entry);
+    let a = snapshot("a.test", entry);
     let ends = federate(
         &a,
         &hears("'scram-sha-256'", ""),
@@ -397,7 +397,7 @@ fn the_password_itself_is_never_asked_for_without_tls() {
 }
 
 /// A house whose keys of `a.test` are for one hash function.
-fn keeps(name: &str, auth: &str) -> Arc<House> {
+fn keeps(name: &str, auth: &str) -> Arc<Snapshot> {
     let password = Password::new("correct horse");
     let keys = ScramKeys::derive(ScramHash::Sha256, &password, b"0123456789abcdef", 4096).unwrap();
     let file = std::env::temp_dir().join(format!("s2sd-{name}-{}", std::process::id()));
@@ -406,9 +406,9 @@ fn keeps(name: &str, auth: &str) -> Arc<House> {
         "[[peer]]\ndomain = 'a.test'\nauth = [{auth}]\n\
          accept = {{ username = 'a.test', scram_file = {file:?} }}\n"
     );
-    let house = house("b.test", &entry);
+    let snapshot = snapshot("b.test", &entry);
     std::fs::remove_file(file).unwrap();
-    house
+    snapshot
 }
 
 #[test]
@@ -425,7 +425,12 @@ fn stored_keys_do_for_scram_of_their_hash_and_for_plain() {
 }
 
 /// What comes of these words of a peer over TLS.
-fn said_to(house: &Arc<House>, transport: Transport, judged: Option<&str>, words: &[&str]) -> Ends {
+fn said_to(
+    snapshot: &Arc<Snapshot>,
+    transport: Transport,
+    judged: Option<&str>,
+    words: &[&str],
+) -> Ends {
     let mut ends = Ends {
         initiating: Side::new(),
         receiving: Side::new(),
@@ -433,7 +438,7 @@ fn said_to(house: &Arc<House>, transport: Transport, judged: Option<&str>, words
         on_the_way: |said| said,
     };
     let mut inbound = Inbound::new(
-        Arc::clone(house),
+        Arc::clone(snapshot),
         Box::new(Counting(3)),
         transport,
         Instant::now(),
@@ -488,10 +493,10 @@ fn a_server_whose_certificate_the_dns_names_gets_nothing_without_tls() {
         };
         let call = Call {
             encrypt,
-            house: house("a.test", ""),
+            snapshot: snapshot("a.test", ""),
             pair,
             purpose: Purpose::Deliver,
-            tried: Vec::new(),
+            excluded: Vec::new(),
         };
         let mut effects = Vec::new();
         let dice = Box::new(Counting(1));
@@ -542,7 +547,7 @@ fn auth(mechanism: &str, message: &str) -> String {
 
 #[test]
 fn a_name_that_was_only_said_is_not_kept_for_the_next_mechanism() {
-    let house = hears("'external', 'scram-sha-256'", "");
+    let snapshot = hears("'external', 'scram-sha-256'", "");
     let Transport::Tls(secured) = tls(b"one") else {
         unreachable!()
     };
@@ -555,7 +560,7 @@ fn a_name_that_was_only_said_is_not_kept_for_the_next_mechanism() {
     let scram = auth("SCRAM-SHA-256", "n,,n=a.test,r=nonce");
     let external = "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='EXTERNAL'>=</auth>";
     let ends = said_to(
-        &house,
+        &snapshot,
         shown(),
         Some("evil.test"),
         &[HEADER, &scram, external],
@@ -563,7 +568,7 @@ fn a_name_that_was_only_said_is_not_kept_for_the_next_mechanism() {
     assert!(ends.said.contains("<success"), "{}", ends.said);
     // It is in, as itself.
     let ends = said_to(
-        &house,
+        &snapshot,
         shown(),
         Some("evil.test"),
         &[HEADER, &scram, &auth("EXTERNAL", "a.test")],
@@ -578,24 +583,24 @@ fn a_username_without_from_is_held_to_its_own_entry() {
          accept = { username = 'a', password = 'correct horse' }\n\
          [[peer]]\ndomain = 'c.test'\nauth = ['plain']\n\
          accept = { username = 'c', password = 'correct horse' }\n";
-    let house = house("b.test", entries);
+    let snapshot = snapshot("b.test", entries);
     let plain = |name: &str| auth("PLAIN", &format!("\0{name}\0correct horse"));
-    let ends = said_to(&house, tls(b"one"), None, &[HEADER, &plain("a")]);
+    let ends = said_to(&snapshot, tls(b"one"), None, &[HEADER, &plain("a")]);
     assert!(
         ends.said.contains("<mechanism>PLAIN</mechanism>"),
         "{}",
         ends.said
     );
     assert!(ends.said.contains("<not-authorized"), "{}", ends.said);
-    let ends = said_to(&house, tls(b"one"), None, &[HEADER, &plain("c")]);
+    let ends = said_to(&snapshot, tls(b"one"), None, &[HEADER, &plain("c")]);
     assert_eq!(ends.receiving.proved, Some(Method::Plain));
 }
 
 #[test]
 fn a_name_that_nobody_has_looks_like_one_that_somebody_has() {
-    let challenge = |house: &Arc<House>, name: &str| {
+    let challenge = |snapshot: &Arc<Snapshot>, name: &str| {
         let message = auth("SCRAM-SHA-256", &format!("n,,n={name},r=nonce"));
-        let ends = said_to(house, tls(b"one"), None, &[HEADER, &message]);
+        let ends = said_to(snapshot, tls(b"one"), None, &[HEADER, &message]);
         let (_, rest) = ends.said.split_once("</stream:features>").unwrap();
         let context = Context::new(ContentNamespace::Server);
         let element = Element::parse(rest.to_owned(), &context).unwrap();
@@ -606,13 +611,16 @@ fn a_name_that_nobody_has_looks_like_one_that_somebody_has() {
         let parts: Vec<&str> = text.split(',').collect();
         (parts[1].to_owned(), parts[2].to_owned())
     };
-    for house in [
+    for snapshot in [
         hears("'scram-sha-256'", ""),
         keeps("alike", "'scram-sha-256'"),
     ] {
-        let (salt, count) = challenge(&house, "nobody");
-        assert_eq!(challenge(&house, "nobody"), (salt.clone(), count.clone()));
-        assert_ne!(challenge(&house, "somebody").0, salt);
-        assert_eq!(challenge(&house, "a.test").1, count);
+        let (salt, count) = challenge(&snapshot, "nobody");
+        assert_eq!(
+            challenge(&snapshot, "nobody"),
+            (salt.clone(), count.clone())
+        );
+        assert_ne!(challenge(&snapshot, "somebody").0, salt);
+        assert_eq!(challenge(&snapshot, "a.test").1, count);
     }
 }

@@ -16,29 +16,31 @@ use crate::closed::{Cause, Closed};
 use crate::config::{Policy, TlsMode};
 use crate::conn::{self, Conn, Io, Progress};
 use crate::descriptors::Permit;
-use crate::means::{Dice, Means};
+use crate::evidence::{Direction, shown, target_evidence};
 use crate::negotiate::{
-    Authorized, Call, DomainPair, House, Method, Outbound, OutboundEffect, OutboundEvent, Purpose,
-    Transport, spend,
+    Authorized, Call, DomainPair, Method, Outbound, OutboundEffect, OutboundEvent, Purpose,
+    Snapshot, Transport, exclude,
 };
 use crate::peer_text::PeerText;
-use crate::resolve::{self, Asker, Attempts, Dialed, Dns, Host, ResolveError, Target, Unreached};
+use crate::resolve::{
+    self, Asker, Attempts, ConnectError, Dialed, Dns, Host, ResolveError, Target,
+};
+use crate::shared::{OsRandom, Shared};
 use crate::sockets::notice_death;
-use crate::tls::{self, PeerChain, Place};
-use crate::witness::{Which, place, shown};
+use crate::tls::{self, PeerChain, TargetEvidence};
 
 use super::clock::{Clock, Share};
-use super::onlooker::{Onlooker, Sight};
+use super::observer::{Observation, Observer};
 
 /// So often a server may send us elsewhere in one attempt: "at least 2 but no more than 5" (RFC 6120 §4.9.3.19).
 const REDIRECTS: usize = 3;
 
 /// What came of it.
-pub(crate) enum Outcome {
+pub(crate) enum Connected {
     /// A stream for the pair.
     Ready(Box<Ready>),
     /// A stream for questions.
-    Asking(Box<Asking>),
+    QuestionStream(Box<QuestionStream>),
 }
 
 /// A negotiated stream.
@@ -47,13 +49,13 @@ pub(crate) struct Ready {
     pub(crate) outbound: Box<Outbound>,
     pub(crate) authorized: Authorized,
     /// What the DNS proved about the server.
-    pub(crate) place: Option<Place>,
+    pub(crate) target_evidence: Option<TargetEvidence>,
     /// For its descriptor.
     pub(crate) permit: Permit,
 }
 
 /// A stream to an authoritative server, which was asked nothing yet.
-pub(crate) struct Asking {
+pub(crate) struct QuestionStream {
     pub(crate) conn: Conn,
     pub(crate) outbound: Box<Outbound>,
     /// For its descriptor.
@@ -63,32 +65,32 @@ pub(crate) struct Asking {
 /// Tries the domain's targets in order. The error is the one that says most: the furthest any target got. `source` is where
 /// a stranger is who makes us do it.
 pub(super) async fn connect(
-    means: &Means,
-    house: &Arc<House>,
+    shared: &Shared,
+    snapshot: &Arc<Snapshot>,
     pair: &DomainPair,
     purpose: &Purpose,
     source: Option<IpAddr>,
-) -> Result<Outcome, Cause> {
-    if let Err(denied) = house.admits(&pair.remote) {
+) -> Result<Connected, Cause> {
+    if let Err(denied) = snapshot.admits(&pair.remote) {
         return Err(Cause::denied(&pair.remote, &denied));
     }
-    let policy = house.policy(&pair.remote);
+    let policy = snapshot.policy(&pair.remote);
     let asker = asker(source);
-    let dns = means.dns_for(asker, source);
-    let limits = &house.config.limits;
+    let dns = shared.dns_for(asker, source);
+    let limits = &snapshot.config.limits;
     let within = match purpose {
-        Purpose::Deliver | Purpose::Look { .. } => house.config.queue.give_up,
+        Purpose::Deliver | Purpose::Look { .. } => snapshot.config.queue.give_up,
         Purpose::Verify => limits.dialback,
     };
     let clock = Clock::new(limits, within, Instant::now());
     let (mut targets, unanswered) = targets(&dns, pair, &policy).await?;
-    means.places.sort(Instant::now(), &mut targets);
+    shared.recent_failures.sort(Instant::now(), &mut targets);
     let mut worst: Option<Cause> = None;
     let mut attempts = Attempts::default();
     let mut targets = VecDeque::from(targets);
     let mut redirects = 0;
     while let Some(target) = targets.pop_front() {
-        let mut tried = Vec::new();
+        let mut excluded = Vec::new();
         let now = Instant::now();
         if clock.is_over(now) {
             break;
@@ -97,24 +99,24 @@ pub(super) async fn connect(
         while !attempts.are_over() {
             debug!(remote = %pair.remote, place = %target, "connecting");
             let attempt = Attempt {
-                means,
-                house,
+                shared,
+                snapshot,
                 pair,
                 policy: &policy,
                 target: &target,
                 share,
                 source,
-                onlooker: &(),
+                observer: &(),
             };
-            let made = attempt.make(purpose, tried.clone(), &mut attempts).await;
+            let made = attempt.make(purpose, excluded.clone(), &mut attempts).await;
             match made {
                 Ok(outcome) => {
-                    means.places.answered(&target);
+                    shared.recent_failures.answered(&target);
                     return Ok(outcome);
                 }
                 Err(Failed {
                     cause,
-                    tried: now_tried,
+                    excluded: now_excluded,
                     other_host,
                 }) => {
                     debug!(remote = %pair.remote, place = %target, cause = cause.name(), "failed: {cause}");
@@ -122,7 +124,9 @@ pub(super) async fn connect(
                         return Err(cause);
                     }
                     if cause.is_of_the_place() && policy.proxy.is_none() {
-                        means.places.failed(Instant::now(), &target, asker);
+                        shared
+                            .recent_failures
+                            .failed(Instant::now(), &target, asker);
                     }
                     if let Some(text) = other_host
                         && redirects < REDIRECTS
@@ -133,7 +137,8 @@ pub(super) async fn connect(
                             targets.push_front(other);
                         }
                     }
-                    let again = is_worth_another(&cause, tried.len(), now_tried.len(), &policy);
+                    let again =
+                        is_worth_another(&cause, excluded.len(), now_excluded.len(), &policy);
                     if worst
                         .as_ref()
                         .is_none_or(|worst| cause.says_more_than(worst))
@@ -143,7 +148,7 @@ pub(super) async fn connect(
                     if !again {
                         break;
                     }
-                    tried = now_tried;
+                    excluded = now_excluded;
                 }
             }
         }
@@ -159,7 +164,7 @@ pub(super) async fn connect(
 /// Where a server says to go instead: the same domain is meant there, and the same rules hold (RFC 6120 §4.9.3.19). Nothing
 /// proves it, and nobody here wrote it down.
 async fn others(dns: &Dns, text: &PeerText, policy: &Policy) -> Vec<Target> {
-    let place = |host, port| Target {
+    let target_at = |host, port| Target {
         host,
         port,
         direct_tls: false,
@@ -167,9 +172,9 @@ async fn others(dns: &Dns, text: &PeerText, policy: &Policy) -> Vec<Target> {
         configured: false,
     };
     match resolve::other_host(text) {
-        Some((host, Some(port))) => vec![place(host, port)],
+        Some((host, Some(port))) => vec![target_at(host, port)],
         Some((Host::Address(address), None)) => {
-            vec![place(Host::Address(address), resolve::DEFAULT_PORT)]
+            vec![target_at(Host::Address(address), resolve::DEFAULT_PORT)]
         }
         Some((Host::Name(name), None)) => {
             let Ok(domain) = Domain::parse(&name) else {
@@ -198,7 +203,7 @@ pub(crate) fn is_worth_another(cause: &Cause, before: usize, now: usize, policy:
 fn asker(source: Option<IpAddr>) -> Asker {
     match source {
         None => Asker::Us,
-        Some(_) => Asker::Stranger,
+        Some(_) => Asker::Unauthenticated,
     }
 }
 
@@ -240,22 +245,22 @@ enum Opened {
 
 /// One connection to one place.
 pub(crate) struct Attempt<'a> {
-    pub(crate) means: &'a Means,
-    pub(crate) house: &'a Arc<House>,
+    pub(crate) shared: &'a Shared,
+    pub(crate) snapshot: &'a Arc<Snapshot>,
     pub(crate) pair: &'a DomainPair,
     pub(crate) policy: &'a Policy,
     pub(crate) target: &'a Target,
     pub(crate) share: Share,
     /// Where a stranger is who makes us do it.
     pub(crate) source: Option<IpAddr>,
-    pub(crate) onlooker: &'a dyn Onlooker,
+    pub(crate) observer: &'a dyn Observer,
 }
 
 /// Nothing came of it.
 pub(crate) struct Failed {
     pub(crate) cause: Cause,
     /// The methods that were tried.
-    pub(crate) tried: Vec<Method>,
+    pub(crate) excluded: Vec<Method>,
     /// Where the server says to go instead.
     pub(crate) other_host: Option<PeerText>,
 }
@@ -264,7 +269,7 @@ impl From<Cause> for Failed {
     fn from(cause: Cause) -> Self {
         Self {
             cause,
-            tried: Vec::new(),
+            excluded: Vec::new(),
             other_host: None,
         }
     }
@@ -274,31 +279,36 @@ impl Attempt<'_> {
     async fn make(
         &self,
         purpose: &Purpose,
-        tried: Vec<Method>,
+        excluded: Vec<Method>,
         attempts: &mut Attempts,
-    ) -> Result<Outcome, Failed> {
-        let dns = self.means.dns_for(asker(self.source), self.source);
+    ) -> Result<Connected, Failed> {
+        let dns = self.shared.dns_for(asker(self.source), self.source);
         let until = self.share.step(Instant::now());
-        let place = place(&dns, self.house, self.target, self.policy);
-        let place = timeout_at(until.into(), place).await;
-        let place = place.map_err(|_| Cause::NameServer("none in time".into()))?;
-        let place = place.map_err(unresolved)?;
+        let target_evidence = target_evidence(&dns, self.snapshot, self.target, self.policy);
+        let target_evidence = timeout_at(until.into(), target_evidence).await;
+        let target_evidence =
+            target_evidence.map_err(|_| Cause::NameServer("none in time".into()))?;
+        let target_evidence = target_evidence.map_err(unresolved)?;
         let now = Instant::now();
         let within = self.share.step(now).saturating_duration_since(now);
         let dialed = resolve::connect(&dns, self.target, self.policy, attempts, within).await;
         let dialed = dialed.map_err(|why| match why {
             why if why.is_ours() => Cause::Descriptors,
             why if why.is_stuck() => Cause::Network(format!("{}: {why}", self.target).into()),
-            Unreached::Resolve(why) => unresolved(why),
-            Unreached::LeftOut(what) => Cause::NotPublic(format!("{}: {what}", self.target).into()),
-            Unreached::Connect(error) => Cause::Connect(format!("{}: {error}", self.target).into()),
+            ConnectError::Resolve(why) => unresolved(why),
+            ConnectError::LeftOut(what) => {
+                Cause::NotPublic(format!("{}: {what}", self.target).into())
+            }
+            ConnectError::Connect(error) => {
+                Cause::Connect(format!("{}: {error}", self.target).into())
+            }
         });
         let Dialed { tcp, permit } = dialed?;
-        notice_death(&tcp, &self.house.config.limits);
-        let mut outcome = self.over(tcp, place, purpose, tried).await?;
+        notice_death(&tcp, &self.snapshot.config.limits);
+        let mut outcome = self.over(tcp, target_evidence, purpose, excluded).await?;
         match &mut outcome {
-            Outcome::Ready(ready) => ready.permit = permit,
-            Outcome::Asking(asking) => asking.permit = permit,
+            Connected::Ready(ready) => ready.permit = permit,
+            Connected::QuestionStream(asking) => asking.permit = permit,
         }
         Ok(outcome)
     }
@@ -307,15 +317,17 @@ impl Attempt<'_> {
     pub(crate) async fn over(
         &self,
         tcp: TcpStream,
-        place: Option<Place>,
+        target_evidence: Option<TargetEvidence>,
         purpose: &Purpose,
-        tried: Vec<Method>,
-    ) -> Result<Outcome, Failed> {
-        let made = self.made_over(tcp, place, purpose, tried.clone()).await;
+        excluded: Vec<Method>,
+    ) -> Result<Connected, Failed> {
+        let made = self
+            .made_over(tcp, target_evidence, purpose, excluded.clone())
+            .await;
         made.map_err(|failed| match failed.cause {
             // Whatever else was tried within, a certificate that broke the connection is not shown again.
-            Cause::CertificateRefused(_) if self.shows(&tried) => Failed {
-                tried: tried.into_iter().chain([Method::External]).collect(),
+            Cause::CertificateRefused(_) if self.shows(&excluded) => Failed {
+                excluded: excluded.into_iter().chain([Method::External]).collect(),
                 ..failed
             },
             _ => failed,
@@ -324,17 +336,17 @@ impl Attempt<'_> {
 
     /// Whether our certificate is shown: only where it may still prove something. There are servers that break off
     /// because of one that they do not believe, although they would take dialback.
-    fn shows(&self, tried: &[Method]) -> bool {
-        self.policy.allows_over(Method::External, true) && !tried.contains(&Method::External)
+    fn shows(&self, excluded: &[Method]) -> bool {
+        self.policy.allows_over(Method::External, true) && !excluded.contains(&Method::External)
     }
 
     async fn made_over(
         &self,
         tcp: TcpStream,
-        place: Option<Place>,
+        target_evidence: Option<TargetEvidence>,
         purpose: &Purpose,
-        tried: Vec<Method>,
-    ) -> Result<Outcome, Failed> {
+        excluded: Vec<Method>,
+    ) -> Result<Connected, Failed> {
         let peer = tcp
             .peer_addr()
             .map_err(|error| Cause::Connect(error.to_string().into()))?;
@@ -344,22 +356,23 @@ impl Attempt<'_> {
                     Cause::Policy("encryption is switched off for this domain".into()).into(),
                 );
             }
-            self.handshake(tcp, true, self.shows(&tried)).await?
+            self.handshake(tcp, true, self.shows(&excluded)).await?
         } else {
             Conn::new(Io::Plain(tcp), peer, self.codec(), self.charge()?)
         };
-        let transport = Means::secured(&conn, self.policy.tls_floor(), None)
+        let transport = Shared::secured(&conn, self.policy.tls_floor(), None)
             .map_or(Transport::Plain, Transport::Tls);
-        self.negotiate(conn, transport, purpose, tried, place).await
+        self.negotiate(conn, transport, purpose, excluded, target_evidence)
+            .await
     }
 
     /// What the connection costs is on the account of the domain that we call.
     fn charge(&self) -> Result<Charge, Cause> {
-        conn::admit(&self.means.payer(&self.pair.remote)).ok_or(Cause::Memory)
+        conn::admit(&self.shared.payer(&self.pair.remote)).ok_or(Cause::Memory)
     }
 
     fn codec(&self) -> Codec {
-        Codec::new(self.house.limits_for_strangers())
+        Codec::new(self.snapshot.limits_before_authentication())
             .with_content_namespace(ContentNamespace::Server)
     }
 
@@ -368,7 +381,7 @@ impl Attempt<'_> {
         let peer = tcp
             .peer_addr()
             .map_err(|error| Cause::Lost(error.to_string().into()))?;
-        let (config, if_asked) = self.means.tls.calling(
+        let (config, if_asked) = self.shared.tls.calling(
             shows.then_some(&self.pair.local),
             self.policy.tls_floor(),
             direct,
@@ -383,13 +396,14 @@ impl Attempt<'_> {
                 let facts = tls::describe(session);
                 let chain = PeerChain::of(session);
                 let own = if_asked.client_auth();
-                self.onlooker.saw(Sight::Secured(facts, chain, own));
+                self.observer
+                    .observe(Observation::Secured(facts, chain, own));
                 let io = Io::Tls(Box::new(tls.into()));
                 Ok(Conn::new(io, peer, self.codec(), charge))
             }
             Ok(Err(error)) => {
                 let own = if_asked.client_auth();
-                self.onlooker.saw(Sight::NoTls(&error, own));
+                self.observer.observe(Observation::NoTls(&error, own));
                 Err(match tls::is_about_certificate(&error) {
                     true => Cause::CertificateRefused(error.to_string().into()),
                     false => Cause::Tls(tls::in_words(&error).into()),
@@ -404,26 +418,28 @@ impl Attempt<'_> {
         mut conn: Conn,
         transport: Transport,
         purpose: &Purpose,
-        tried: Vec<Method>,
-        place: Option<Place>,
-    ) -> Result<Outcome, Failed> {
-        let published = place.as_ref().map(|place| &place.tlsa);
-        let shows = self.shows(&tried);
+        excluded: Vec<Method>,
+        target_evidence: Option<TargetEvidence>,
+    ) -> Result<Connected, Failed> {
+        let published = target_evidence
+            .as_ref()
+            .map(|target_evidence| &target_evidence.tlsa);
+        let shows = self.shows(&excluded);
         let mut effects = Vec::new();
         let mut outbound = Outbound::start(
             Call {
-                house: Arc::clone(self.house),
+                snapshot: Arc::clone(self.snapshot),
                 pair: self.pair.clone(),
                 purpose: purpose.clone(),
-                tried,
+                excluded,
                 encrypt: matches!(published, Some(Ok(Some(_)))),
             },
-            Box::new(Dice),
+            Box::new(OsRandom),
             transport,
             Instant::now(),
             &mut effects,
         );
-        let mut tried = outbound.tried().to_vec();
+        let mut excluded = outbound.excluded().to_vec();
         // Other places have their share, too.
         let (word, end) = (self.share.word(Instant::now()), self.share.end());
         let mut heard = false;
@@ -438,25 +454,28 @@ impl Attempt<'_> {
                         answer = Some(self.start_tls(&mut conn, shows).await?)
                     }
                     OutboundEffect::Judge(domain) => {
-                        let which = Which::Called(place.clone(), asker(self.source));
+                        let direction =
+                            Direction::Outgoing(target_evidence.clone(), asker(self.source));
                         let source = conn.peer().ip();
-                        let judged = self.means.judge(shown(&conn), Some(domain), which, source);
+                        let judged =
+                            self.shared
+                                .judge(shown(&conn), Some(domain), direction, source);
                         let deadline = outbound.deadline().unwrap_or_else(Instant::now).min(end);
                         answer = Some(match timeout_at(deadline.into(), judged).await {
                             Ok(judged) => {
-                                self.onlooker.saw(Sight::Judged(&judged));
+                                self.observer.observe(Observation::Judged(&judged));
                                 OutboundEvent::Judged(judged)
                             }
                             Err(_) => OutboundEvent::Tick,
                         });
                     }
-                    OutboundEffect::Calculate(calculation) => {
-                        let waits = calculation.waits();
+                    OutboundEffect::RunSasl(sasl_step) => {
+                        let waits = sasl_step.waits();
                         let server = conn.peer().ip();
-                        let calculated = self.means.compute(waits, server, || calculation.run());
+                        let done = self.shared.compute(waits, server, || sasl_step.run());
                         let deadline = outbound.deadline().unwrap_or_else(Instant::now).min(end);
-                        answer = Some(match timeout_at(deadline.into(), calculated).await {
-                            Ok(Some(calculated)) => OutboundEvent::Calculated(calculated),
+                        answer = Some(match timeout_at(deadline.into(), done).await {
+                            Ok(Some(done)) => OutboundEvent::SaslStepDone(done),
                             Ok(None) => OutboundEvent::Shutdown,
                             Err(_) => OutboundEvent::Tick,
                         });
@@ -477,16 +496,16 @@ impl Attempt<'_> {
             let permit = Permit::default();
             match outcome {
                 Some(Opened::For(authorized)) => {
-                    return Ok(Outcome::Ready(Box::new(Ready {
+                    return Ok(Connected::Ready(Box::new(Ready {
                         conn,
                         outbound,
                         authorized,
-                        place,
+                        target_evidence,
                         permit,
                     })));
                 }
                 Some(Opened::ToAsk) => {
-                    return Ok(Outcome::Asking(Box::new(Asking {
+                    return Ok(Connected::QuestionStream(Box::new(QuestionStream {
                         conn,
                         outbound,
                         permit,
@@ -499,12 +518,12 @@ impl Attempt<'_> {
                 None => {
                     let ours = if heard { end } else { word };
                     let deadline = outbound.deadline().map_or(ours, |theirs| theirs.min(ours));
-                    next_event(&mut conn, Some(deadline), self.onlooker).await
+                    next_event(&mut conn, Some(deadline), self.observer).await
                 }
             };
             heard |= matches!(event, OutboundEvent::Frame(_));
             trace!(?event, "received");
-            self.onlooker.saw(Sight::Event(&event));
+            self.observer.observe(Observation::Event(&event));
             self.note(&event);
             // Where the DNS says which certificates a place has, another place has none of these.
             let other_host = match published {
@@ -515,13 +534,14 @@ impl Attempt<'_> {
             match step {
                 Ok(next) => {
                     outbound = next;
-                    self.onlooker.saw(Sight::Awaits(outbound.awaits()));
-                    tried.clear();
-                    tried.extend_from_slice(outbound.tried());
+                    self.observer
+                        .observe(Observation::Awaits(outbound.awaits()));
+                    excluded.clear();
+                    excluded.extend_from_slice(outbound.excluded());
                 }
                 Err(closed) => {
-                    self.onlooker.saw(Sight::Closed(&closed));
-                    let failed = self.finish(conn, effects, closed, tried).await;
+                    self.observer.observe(Observation::Closed(&closed));
+                    let failed = self.finish(conn, effects, closed, excluded).await;
                     return Err(Failed {
                         other_host,
                         ..failed
@@ -552,7 +572,7 @@ impl Attempt<'_> {
             return Ok(OutboundEvent::TlsFailed("TLS within TLS".to_owned()));
         };
         *conn = self.handshake(tcp, false, shows).await?;
-        Ok(match Means::secured(conn, self.policy.tls_floor(), None) {
+        Ok(match Shared::secured(conn, self.policy.tls_floor(), None) {
             Some(secured) => OutboundEvent::TlsReady(secured),
             None => OutboundEvent::TlsFailed("no session".to_owned()),
         })
@@ -564,22 +584,22 @@ impl Attempt<'_> {
         mut conn: Conn,
         effects: Vec<OutboundEffect>,
         closed: Closed,
-        mut tried: Vec<Method>,
+        mut excluded: Vec<Method>,
     ) -> Failed {
         for effect in effects {
             if let OutboundEffect::Send(bytes) = effect {
                 conn.send(&bytes);
             }
         }
-        let _ = timeout(super::drive::LAST_WORDS, conn.shut()).await;
+        let _ = timeout(super::drive::CLOSE_TIMEOUT, conn.shut()).await;
         if let Cause::Refused { mechanism, failure } = &closed.cause
             && let Some(method) = Method::of_mechanism(mechanism)
         {
-            spend(&mut tried, &self.policy.auth, method, *failure);
+            exclude(&mut excluded, &self.policy.auth, method, *failure);
         }
         Failed {
             cause: closed.cause,
-            tried,
+            excluded,
             other_host: None,
         }
     }
@@ -602,7 +622,7 @@ fn other_host(event: &OutboundEvent) -> Option<PeerText> {
 pub(crate) async fn next_event(
     conn: &mut Conn,
     deadline: Option<Instant>,
-    onlooker: &dyn Onlooker,
+    observer: &dyn Observer,
 ) -> OutboundEvent {
     loop {
         match conn.frame() {
@@ -613,12 +633,12 @@ pub(crate) async fn next_event(
         let deadline = deadline.unwrap_or_else(Instant::now);
         tokio::select! {
             progress = conn.progress(true) => match progress {
-                Ok(Progress::Read) => onlooker.saw(Sight::Bytes(conn.unread())),
+                Ok(Progress::Read) => observer.observe(Observation::Bytes(conn.unread())),
                 Ok(Progress::Written) => {}
                 Ok(Progress::Overfull) => return OutboundEvent::Overfull,
                 Ok(Progress::End) => return OutboundEvent::Lost("the other server closed the connection".to_owned()),
                 Err(error) => {
-                    onlooker.saw(Sight::Broken(&error));
+                    observer.observe(Observation::Broken(&error));
                     return match tls::is_about_certificate(&error) {
                         true => OutboundEvent::CertificateRefused(error.to_string()),
                         false => OutboundEvent::Lost(error.to_string()),
@@ -633,7 +653,7 @@ pub(crate) async fn next_event(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Config, Trust};
+    use crate::config::{Config, TrustStore};
     use crate::demo::zone::{Zone, ZoneServer};
     use xmpp_dialback::Secret;
 
@@ -654,7 +674,7 @@ mod tests {
         let config = Config::from_toml(&toml, "s2sd.toml", std::path::Path::new("."));
         let mut config = config.unwrap().config;
         config.policy = Arc::new(Policy {
-            trust: Trust::Files(Vec::new()),
+            trust: TrustStore::Files(Vec::new()),
             ..(*config.policy).clone()
         });
         let (tls, dns) = (
@@ -662,13 +682,13 @@ mod tests {
             resolve::Dns::new(&config.dns).unwrap(),
         );
         let config = Arc::new(config);
-        let house = House::new(config, Secret::new("of this test"), |_| false);
-        let house = Arc::new(house);
-        let means = Means::new(Arc::clone(&house), tls, dns);
+        let snapshot = Snapshot::new(config, Secret::new("of this test"), |_| false);
+        let snapshot = Arc::new(snapshot);
+        let shared = Shared::new(Arc::clone(&snapshot), tls, dns);
         let [local, remote] = ["a.test", "b.test"].map(|name| Domain::parse(name).unwrap());
         let pair = DomainPair { local, remote };
         for purpose in [Purpose::Deliver, Purpose::Verify] {
-            let outcome = connect(&means, &house, &pair, &purpose, None).await;
+            let outcome = connect(&shared, &snapshot, &pair, &purpose, None).await;
             let Err(Cause::Policy(text)) = outcome else {
                 panic!("not refused");
             };

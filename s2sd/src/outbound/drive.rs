@@ -15,29 +15,29 @@ use tracing::{Instrument, debug, field::Empty, info, info_span, trace, warn};
 use xmpp_stream::{ContentNamespace, Context, Element, ErrorType, StanzaCondition, StanzaError};
 
 use super::carried::Carried;
-use super::connector::{self, Outcome, Ready};
+use super::connector::{self, Connected, Ready};
 use super::lanes::{Lanes, Signs};
 use super::stall::Stall;
 use crate::closed::{By, Cause, Closed, cause_element};
 use crate::conn::{Conn, Progress};
 use crate::descriptors::Permit;
 use crate::fate::Fate;
-use crate::lane::{Lane, LaneEffect, LaneEvent, Patience, Waiting, pop_front_if, release};
-use crate::means::Dice;
+use crate::lane::{Backoff, Lane, LaneEffect, LaneEvent, Waiting, pop_front_if, release};
 use crate::negotiate::{
-    DomainPair, House, Judged, Outbound, OutboundEffect, OutboundEvent, Purpose,
+    DomainPair, Judged, Outbound, OutboundEffect, OutboundEvent, Purpose, Snapshot,
 };
 use crate::peer_text::PeerText;
 use crate::queue::Receiver;
 use crate::router::{Router, Wait};
+use crate::shared::OsRandom;
 use crate::stanza::Stanza;
 use crate::strays::{Stray, Strays};
-use crate::tls::Place;
+use crate::tls::TargetEvidence;
 
 mod judging;
 
 /// A closing stream gets this long to take our last words.
-pub(super) const LAST_WORDS: Duration = Duration::from_secs(5);
+pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// From where those come who have us answer: nowhere in particular.
 const ANSWERS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 /// At most so many stanzas move from the queue to the lane at once.
@@ -49,17 +49,17 @@ const ONLY_ANSWERS_IN_ALL: u32 = 6;
 
 pub(super) struct LaneTask {
     router: Arc<Router>,
-    house: Arc<House>,
+    snapshot: Arc<Snapshot>,
     pair: DomainPair,
     queue: Receiver,
     signs: Arc<Signs>,
     lane: Lane,
-    connecting: Option<JoinHandle<Result<Outcome, Cause>>>,
+    connecting: Option<JoinHandle<Result<Connected, Cause>>>,
     stream: Option<Box<Stream>>,
     /// What the kernel took of it, and may not have delivered.
     fate: Fate,
     /// What the DNS proved about the stream's server.
-    place: Option<Place>,
+    target_evidence: Option<TargetEvidence>,
     /// The stream's certificate, which is judged again.
     judging: Option<JoinHandle<Judged>>,
     /// It has to be, as soon as there is a stream.
@@ -107,7 +107,7 @@ struct Unwritten {
 
 enum Happened {
     Queue,
-    Connected(Result<Outcome, Cause>),
+    Connected(Result<Connected, Cause>),
     Stream(Result<Progress, std::io::Error>),
     KeepAlive,
     Idle,
@@ -131,32 +131,32 @@ impl LaneTask {
         queue: Receiver,
         signs: Arc<Signs>,
     ) -> Self {
-        let house = router.means().house();
-        let own = &house.config.queue;
-        let patience = Patience {
+        let snapshot = router.shared().snapshot();
+        let own = &snapshot.config.queue;
+        let stall_limit = Backoff {
             give_up: own.give_up,
             first: own.backoff_first,
             max: own.backoff_max,
         };
-        let reloads = router.means().reloads.subscribe();
+        let reloads = router.shared().reloads.subscribe();
         Self {
             reloads,
             router,
             pair,
             queue,
             signs,
-            lane: Lane::new(patience),
+            lane: Lane::new(stall_limit),
             connecting: None,
             stream: None,
             fate: Fate::default(),
-            place: None,
+            target_evidence: None,
             judging: None,
             stale: false,
             returning: VecDeque::new(),
             room: None,
             is_last_call: false,
             strays: Vec::new(),
-            house,
+            snapshot,
         }
     }
 
@@ -237,7 +237,7 @@ impl LaneTask {
     }
 
     async fn next(&mut self, batch: &mut Vec<Stanza>) -> Happened {
-        let limits = &self.house.config.limits;
+        let limits = &self.snapshot.config.limits;
         let deadline = self.lane.deadline();
         let only_answers = self.signs.only_answers();
         let (keepalive, idle, stall, late) = match &mut self.stream {
@@ -277,8 +277,8 @@ impl LaneTask {
             () = self.signs.let_go.cancelled() => Happened::LetGo,
             Ok(()) = self.reloads.changed() => Happened::Reloaded,
             () = room(self.room.as_ref()) => Happened::Room,
-            () = self.router.means().last_call.cancelled(), if !is_last_call => Happened::LastCall,
-            () = self.router.means().stop_components.cancelled(), if is_last_call => Happened::Over,
+            () = self.router.shared().last_call.cancelled(), if !is_last_call => Happened::LastCall,
+            () = self.router.shared().stop_components.cancelled(), if is_last_call => Happened::Over,
         }
     }
 
@@ -336,8 +336,8 @@ impl LaneTask {
 
     /// A domain that is not admitted any more gets nothing more: neither what waits, nor a stream.
     async fn on_reload(&mut self) {
-        let house = self.router.means().house();
-        let Err(denied) = house.admits(&self.pair.remote) else {
+        let snapshot = self.router.shared().snapshot();
+        let Err(denied) = snapshot.admits(&self.pair.remote) else {
             self.stale = self.connecting.is_some();
             self.judge_again();
             return;
@@ -359,15 +359,16 @@ impl LaneTask {
             match effect {
                 LaneEffect::Connect => {
                     // A reload may have changed the rules since the last attempt.
-                    self.house = self.router.means().house();
-                    let (means, house) = (Arc::clone(self.router.means()), Arc::clone(&self.house));
+                    self.snapshot = self.router.shared().snapshot();
+                    let (shared, snapshot) =
+                        (Arc::clone(self.router.shared()), Arc::clone(&self.snapshot));
                     let pair = self.pair.clone();
                     // Where nothing but our own answers goes, others choose whom we look up: all of those together wait in
                     // one place among strangers.
                     let source = self.signs.only_answers().then_some(ANSWERS);
                     let make = async move {
                         let purpose = Purpose::Deliver;
-                        connector::connect(&means, &house, &pair, &purpose, source).await
+                        connector::connect(&shared, &snapshot, &pair, &purpose, source).await
                     };
                     self.connecting = Some(tokio::spawn(make.in_current_span()));
                 }
@@ -390,18 +391,18 @@ impl LaneTask {
         }
     }
 
-    fn on_connected(&mut self, outcome: Result<Outcome, Cause>) {
+    fn on_connected(&mut self, outcome: Result<Connected, Cause>) {
         self.connecting = None;
         match outcome {
-            Ok(Outcome::Ready(ready)) => {
+            Ok(Connected::Ready(ready)) => {
                 let Ready {
                     conn,
                     outbound,
                     authorized,
-                    place,
+                    target_evidence,
                     permit,
                 } = *ready;
-                self.place = place;
+                self.target_evidence = target_evidence;
                 info!(
                     proved = Empty,
                     method = authorized.method().name(),
@@ -432,8 +433,8 @@ impl LaneTask {
                     self.judge_again();
                 }
             }
-            Ok(Outcome::Asking(_)) => {
-                self.tell(LaneEvent::Failed(Cause::Finished, Dice::throw()));
+            Ok(Connected::QuestionStream(_)) => {
+                self.tell(LaneEvent::Failed(Cause::Finished, OsRandom::next_u32()));
             }
             Err(cause) => {
                 let (name, waiting) = (cause.name(), self.lane.waiting());
@@ -441,7 +442,7 @@ impl LaneTask {
                     true => warn!(proved = Empty, cause = name, waiting, "no stream: {cause}"),
                     false => debug!(cause = name, waiting, "no stream: {cause}"),
                 }
-                self.tell(LaneEvent::Failed(cause, Dice::throw()));
+                self.tell(LaneEvent::Failed(cause, OsRandom::next_u32()));
             }
         }
     }
@@ -556,8 +557,8 @@ impl LaneTask {
             self.queue.settled(first.waiting.stanza.size());
             taken += 1;
         }
-        let patience = self.house.config.limits.stall;
-        self.fate.took(Instant::now(), taken, patience);
+        let stall_limit = self.snapshot.config.limits.stall;
+        self.fate.took(Instant::now(), taken, stall_limit);
         self.router.tally().to_peers(taken);
         release(&mut stream.unwritten);
     }
@@ -589,7 +590,7 @@ impl LaneTask {
                 }
                 OutboundEffect::StartTls
                 | OutboundEffect::Judge(_)
-                | OutboundEffect::Calculate(_)
+                | OutboundEffect::RunSasl(_)
                 | OutboundEffect::Established(_)
                 | OutboundEffect::PairRefused(..)
                 | OutboundEffect::MayAsk
@@ -621,8 +622,8 @@ impl LaneTask {
         // Until the peer has read its way to the end: what the socket took counts as sent, and the next stream must not
         // overtake it. While the server stops, nobody is waited for longer than there is time.
         let within = match self.is_last_call {
-            true => LAST_WORDS.min(self.house.config.limits.drain / 8),
-            false => LAST_WORDS,
+            true => CLOSE_TIMEOUT.min(self.snapshot.config.limits.drain / 8),
+            false => CLOSE_TIMEOUT,
         };
         conn.close(within).await;
         self.over(conn.written(), unwritten, closed);
@@ -631,7 +632,7 @@ impl LaneTask {
     /// Whoever reads nothing hears no last words either. What it has not taken goes on by another stream, or bounces in
     /// its time.
     fn on_stalled(&mut self) {
-        let limit = self.house.config.limits.stall;
+        let limit = self.snapshot.config.limits.stall;
         let stalled = |stream: &mut Box<Stream>| {
             let written = stream.conn.written();
             stream.stall.is_over(Instant::now(), written, limit)
@@ -651,18 +652,18 @@ impl LaneTask {
         if let Some(judging) = self.judging.take() {
             judging.abort();
         }
-        let (now, patience) = (Instant::now(), self.house.config.limits.stall);
+        let (now, stall_limit) = (Instant::now(), self.snapshot.config.limits.stall);
         let mut fate = std::mem::take(&mut self.fate);
         while let Some(first) = pop_front_if(&mut unwritten, |first: &Unwritten| {
             first.bytes.end <= written
         }) {
             self.queue.settled(first.waiting.stanza.size());
-            fate.took(now, 1, patience);
+            fate.took(now, 1, stall_limit);
             self.router.tally().to_peers(1);
         }
         let broke = matches!(closed.cause, Cause::Lost(_) | Cause::Timeout(_));
         let unknown = if broke {
-            fate.unknown(now, patience)
+            fate.unknown(now, stall_limit)
         } else {
             0
         };
@@ -680,7 +681,7 @@ impl LaneTask {
             warn!(
                 proved = Empty,
                 unknown,
-                seconds = patience.as_secs(),
+                seconds = stall_limit.as_secs(),
                 "the connection broke: what was sent last may not have arrived, {unknown} stanzas at most"
             );
         }
@@ -688,7 +689,7 @@ impl LaneTask {
             cause: closed.cause,
             unwritten,
             begun,
-            dice: Dice::throw(),
+            dice: OsRandom::next_u32(),
         });
     }
 
@@ -730,8 +731,8 @@ async fn first<const N: usize>(due: [(Option<Instant>, Happened); N]) -> Happene
 }
 
 async fn finished(
-    connecting: &mut Option<JoinHandle<Result<Outcome, Cause>>>,
-) -> Result<Outcome, Cause> {
+    connecting: &mut Option<JoinHandle<Result<Connected, Cause>>>,
+) -> Result<Connected, Cause> {
     match connecting {
         Some(task) => task
             .await

@@ -91,7 +91,7 @@ const EACH: usize = 16;
 /// A component may have so much of all places: four fifths, if it is the only one,
 const COMPONENTS: Share = Share(16, 1);
 /// and never more than this part, also where others are at rest.
-const MOST: Share = Share(4, 5);
+const MAX_SHARE: Share = Share(4, 5);
 /// A lane that was given nothing for so long is at rest, if nothing waits in it.
 const REST: Duration = Duration::from_secs(1);
 /// A lane costs its task, besides what waits and the connection.
@@ -146,7 +146,7 @@ impl Lanes {
                 }
             }
         };
-        let limits = &router.means().house.load().config.queue;
+        let limits = &router.shared().snapshot.load().config.queue;
         busy.places.set_total(limits.lanes);
         busy.answers.set_total(limits.lanes.div_ceil(2));
         let Some(memory) = payer.take(MEMORY) else {
@@ -311,7 +311,7 @@ impl Busy {
                 return Some((taken, None));
             }
             // In the place of another one: of anybody's, or of its own if it has most of them.
-            let has_most = place.used() >= MOST.of_all(self.places.total());
+            let has_most = place.used() >= MAX_SHARE.of_all(self.places.total());
             self.let_go(own, now, |handle| {
                 !has_most || handle.place.account().is_same(&place)
             })?;

@@ -6,7 +6,7 @@ pub(crate) mod clock;
 pub(crate) mod connector;
 mod drive;
 mod lanes;
-pub(crate) mod onlooker;
+pub(crate) mod observer;
 mod questions;
 mod stall;
 mod unreachable;

@@ -12,7 +12,7 @@ pub(super) const SUMMARY: Duration = Duration::from_secs(60);
 /// A domain without an attempt for so long is forgotten: more than the longest pause by default.
 const FORGET: Duration = Duration::from_secs(10 * 60);
 /// So many domains are told apart.
-const MOST: usize = 4096;
+const MAX_DOMAINS: usize = 4096;
 
 /// Those that there were attempts to reach.
 #[derive(Debug, Default)]
@@ -51,7 +51,7 @@ pub(super) struct Sum {
 impl Unreachable {
     /// An attempt failed.
     pub(super) fn failed(&mut self, now: Instant, domain: &Domain, cause: &'static str) -> Failed {
-        let has_room = self.known.len() < MOST;
+        let has_room = self.known.len() < MAX_DOMAINS;
         let says = match self.known.get_mut(domain) {
             Some(known) => {
                 known.last = now;
@@ -131,11 +131,14 @@ mod tests {
     fn there_is_an_end_to_what_is_remembered() {
         let mut unreachable = Unreachable::default();
         let start = Instant::now();
-        for number in 0..2 * MOST {
+        for number in 0..2 * MAX_DOMAINS {
             let domain = Domain::parse(&format!("{number}.test")).unwrap();
             unreachable.failed(start, &domain, "connect");
         }
         let sum = unreachable.sum(start).unwrap();
-        assert_eq!((sum.domains, sum.attempts), (MOST, MOST as u64));
+        assert_eq!(
+            (sum.domains, sum.attempts),
+            (MAX_DOMAINS, MAX_DOMAINS as u64)
+        );
     }
 }

@@ -23,7 +23,7 @@ pub struct Findings {
     /// What we have to show.
     pub own: Own,
     /// The rule for the domain, and what of it counted.
-    pub rule: Rule,
+    pub rule: AppliedPolicy,
     /// `dnssec` in `[dns]`.
     pub dnssec: &'static str,
     /// What the DNS says of its services.
@@ -32,7 +32,7 @@ pub struct Findings {
     #[serde(serialize_with = "resolve_error")]
     pub unresolved: Option<ResolveError>,
     /// The places, in the order in which a server tries them.
-    pub places: Vec<Place>,
+    pub places: Vec<TargetReport>,
     /// Time was over before everything was seen.
     pub cut_short: bool,
     /// How long it all took.
@@ -60,7 +60,7 @@ pub struct Own {
 
 /// The rule for the domain.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Rule {
+pub struct AppliedPolicy {
     /// Its name: `[policy]`, `[[peer]] legacy.example`.
     pub name: String,
     /// `tls`.
@@ -159,7 +159,7 @@ impl Dnssec {
 
 /// One place, and what was met there.
 #[derive(Clone, Debug, Serialize)]
-pub struct Place {
+pub struct TargetReport {
     /// `host:port`, `tls://host:port`.
     pub target: String,
     /// TLS from the first byte (XEP-0368).
@@ -177,7 +177,7 @@ pub struct Place {
     /// What it says of its certificate (RFC 6698); only asked for where the rest is signed.
     pub tlsa: Option<Lookup>,
     /// One connection after the other, address by address.
-    pub attempts: Vec<Attempt>,
+    pub attempts: Vec<AttemptReport>,
 }
 
 /// What a connection was made for.
@@ -195,7 +195,7 @@ pub enum Aim {
 
 /// One connection.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Attempt {
+pub struct AttemptReport {
     /// Where to.
     pub address: String,
     /// What for.
@@ -231,10 +231,10 @@ pub struct Attempt {
     pub took: Duration,
 }
 
-impl Attempt {
+impl AttemptReport {
     /// The method by which we were believed.
     pub fn proved(&self) -> Option<&'static str> {
-        let proved = |proof: &&Proof| proof.outcome == Outcome::Proved;
+        let proved = |proof: &&Proof| proof.outcome == ProofOutcome::Proved;
         self.proofs
             .iter()
             .find(proved)
@@ -263,7 +263,7 @@ pub enum MeantFor {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Unconnected {
     /// What happened, by the kind of error.
-    pub why: Unreached,
+    pub why: ConnectFailure,
     /// In words.
     #[serde(rename = "text")]
     pub said: PeerText,
@@ -272,7 +272,7 @@ pub struct Unconnected {
 /// The ways in which a connection does not come to be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Unreached {
+pub enum ConnectFailure {
     /// It is no public address, and others are left out here.
     NotPublic,
     /// Nothing listens there, or a firewall says so.
@@ -345,7 +345,7 @@ pub struct Tls {
     /// What was shown, the server's own first.
     pub chain: Vec<Shown>,
     /// What it is worth.
-    pub identity: Option<Identity>,
+    pub identity: Option<CertificateCheck>,
 }
 
 /// A certificate as it was shown.
@@ -369,7 +369,7 @@ pub struct Shown {
 
 /// Whom the certificate names.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Identity {
+pub struct CertificateCheck {
     /// It proves the domain.
     pub good: bool,
     /// Who vouches: `PKIX`, `DANE`, …; `nothing`.
@@ -422,7 +422,7 @@ pub struct Proof {
     pub method: &'static str,
     /// What came of it.
     #[serde(serialize_with = "outcome")]
-    pub outcome: Outcome,
+    pub outcome: ProofOutcome,
     /// From the first word to the last.
     #[serde(serialize_with = "ms", rename = "ms")]
     pub took: Duration,
@@ -430,7 +430,7 @@ pub struct Proof {
 
 /// What came of it.
 #[derive(Clone, PartialEq, Debug)]
-pub enum Outcome {
+pub enum ProofOutcome {
     /// We are believed.
     Proved,
     /// SASL `<failure/>`, with its text.
@@ -488,7 +488,7 @@ fn cause<S: Serializer>(cause: &Option<Cause>, serializer: S) -> Result<S::Ok, S
     map.end()
 }
 
-fn outcome<S: Serializer>(outcome: &Outcome, serializer: S) -> Result<S::Ok, S::Error> {
+fn outcome<S: Serializer>(outcome: &ProofOutcome, serializer: S) -> Result<S::Ok, S::Error> {
     let (word, text) = outcome.words();
     let mut map = serializer.serialize_map(Some(2))?;
     map.serialize_entry("result", word)?;
@@ -496,7 +496,7 @@ fn outcome<S: Serializer>(outcome: &Outcome, serializer: S) -> Result<S::Ok, S::
     map.end()
 }
 
-impl Outcome {
+impl ProofOutcome {
     /// A word for it, and what the peer said.
     pub fn words(&self) -> (&'static str, Option<String>) {
         match self {

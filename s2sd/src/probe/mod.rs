@@ -1,21 +1,21 @@
 //! `s2sd probe`: makes streams to a domain as the daemon would, to every place it has and every address of it, and
 //! says what was met and why federation works or does not.
 //!
-//! Nothing here negotiates: the streams are the connector's, and a `scribe` looks on. What it wrote down is
+//! Nothing here negotiates: the streams are the connector's, and a `recorder` looks on. What it wrote down is
 //! [`findings`], from which [`verdict`] draws its conclusion.
 //!
 //! Left out on purpose: XEP-0288. On a stream that goes both ways the peer would hand us what is meant for the server
 //! that really serves our domain, and it would be lost. So the answer to our ping goes there too.
 
+mod classify;
 pub mod findings;
 mod ping;
-mod places;
+mod recorder;
 mod report;
-mod scribe;
 mod shown;
+mod targets;
 #[cfg(test)]
 mod tests;
-mod trouble;
 pub mod verdict;
 
 use std::sync::Arc;
@@ -28,20 +28,20 @@ use tokio::time::timeout_at;
 use xmpp_dialback::Secret;
 use xmpp_stream::Domain;
 
-use self::findings::{Aim, Findings, Own, Place, Rule};
-use self::places::Places;
-use self::scribe::Scribe;
+use self::findings::{Aim, AppliedPolicy, Findings, Own, TargetReport};
+use self::recorder::Recorder;
+use self::targets::Targets;
 use crate::app;
 use crate::closed::Cause;
 use crate::config::{Config, Dnssec, Policy};
 use crate::descriptors::Account;
-use crate::means::{Dice, Means};
-use crate::negotiate::{DomainPair, House, Method, Purpose};
+use crate::evidence;
+use crate::negotiate::{DomainPair, Method, Purpose, Snapshot};
 use crate::outbound::clock::Clock;
-use crate::outbound::connector::{self, Attempt, Outcome};
-use crate::resolve::{self, AddressRule, Attempts, Dns, Target, Unreached};
+use crate::outbound::connector::{self, Attempt, Connected};
+use crate::resolve::{self, AddressRule, Attempts, ConnectError, Dns, Target};
+use crate::shared::{OsRandom, Shared};
 use crate::tls::Tls;
-use crate::witness;
 
 pub use self::report::Report;
 
@@ -95,7 +95,7 @@ pub async fn probe(
     let dns = timeout_at(until.into(), dns).await;
     let mut in_time = dns.is_ok();
     let (places, own) = dns.unwrap_or_default();
-    let Places {
+    let Targets {
         lookups,
         unresolved,
         places,
@@ -148,8 +148,8 @@ pub async fn probe(
 }
 
 struct Prober {
-    means: Means,
-    house: Arc<House>,
+    shared: Shared,
+    snapshot: Arc<Snapshot>,
     pair: DomainPair,
     policy: Arc<Policy>,
     /// With whom we can be believed, or only look.
@@ -198,13 +198,13 @@ impl Prober {
             None => Domain::parse(NOBODY).map_err(|_| Unasked::Unusable(String::new()))?,
         };
         let (secret, no_dialback) = dialback_secret(&config, configured);
-        let house = House::new(Arc::new(config), secret, |served| {
+        let snapshot = Snapshot::new(Arc::new(config), secret, |served| {
             tls.has_certificate(served)
         });
-        let policy = house.policy(&domain);
+        let policy = snapshot.policy(&domain);
         let able = |method: &Method| match method {
             Method::Dialback => no_dialback.is_none(),
-            Method::External => house.has_certificate(&local),
+            Method::External => snapshot.has_certificate(&local),
             _ => policy
                 .credentials
                 .as_ref()
@@ -216,10 +216,10 @@ impl Prober {
             true => Purpose::Deliver,
             false => Purpose::Look { named },
         };
-        let house = Arc::new(house);
+        let snapshot = Arc::new(snapshot);
         Ok(Self {
-            means: Means::new(Arc::clone(&house), tls, dns),
-            house,
+            shared: Shared::new(Arc::clone(&snapshot), tls, dns),
+            snapshot,
             pair: DomainPair {
                 local,
                 remote: domain,
@@ -239,16 +239,16 @@ impl Prober {
 
     /// What is known before anything is asked.
     fn blank(&self) -> Findings {
-        let own = self.means.tls.own_certificates(UnixTime::now());
+        let own = self.shared.tls.own_certificates(UnixTime::now());
         let own = own.iter().find(|own| own.domain == self.pair.local);
         let policy = &self.policy;
-        let denied = self.house.admits(&self.pair.remote).err();
+        let denied = self.snapshot.admits(&self.pair.remote).err();
         Findings {
             domain: self.pair.remote.to_string(),
             from: self.named().then(|| self.pair.local.to_string()),
             own: Own {
                 configured: self.configured,
-                certificate: self.house.has_certificate(&self.pair.local),
+                certificate: self.snapshot.has_certificate(&self.pair.local),
                 certificate_fault: own
                     .and_then(|own| own.fault.as_ref())
                     .map(ToString::to_string),
@@ -256,7 +256,7 @@ impl Prober {
                 found_at: Vec::new(),
                 not_found: None,
             },
-            rule: Rule {
+            rule: AppliedPolicy {
                 name: policy.rule.clone(),
                 tls: policy.tls.name(),
                 min_tls: policy.min_tls.name(),
@@ -270,7 +270,7 @@ impl Prober {
                 max_stanza: policy.max_stanza,
                 denied: denied.map(|denied| denied.to_string()),
             },
-            dnssec: match self.house.config.dns.dnssec {
+            dnssec: match self.snapshot.config.dns.dnssec {
                 Dnssec::Off => "off",
                 Dnssec::Use => "use",
                 Dnssec::Require => "require",
@@ -290,7 +290,7 @@ impl Prober {
         }
     }
 
-    fn visits(&self, target: &Target, place: &Place) -> Vec<Arc<Visit>> {
+    fn visits(&self, target: &Target, place: &TargetReport) -> Vec<Arc<Visit>> {
         let visit = |address| Arc::new(Visit::new(address, target, self));
         match (&self.policy.proxy, &place.unresolved) {
             (Some(_), _) => vec![visit(None)],
@@ -308,7 +308,7 @@ impl Prober {
     /// peer finds its way back to us shows in it.
     fn worth_dialback<'a>(
         &self,
-        visits: &'a [(Target, Place, Vec<Arc<Visit>>)],
+        visits: &'a [(Target, TargetReport, Vec<Arc<Visit>>)],
     ) -> Option<(&'a Target, &'a Arc<Visit>)> {
         let all = || {
             let visits = visits.iter();
@@ -346,7 +346,7 @@ fn dialback_secret(config: &Config, configured: bool) -> (Secret, Option<String>
 struct Visit {
     address: Option<std::net::SocketAddr>,
     name: String,
-    pages: std::sync::Mutex<Vec<Arc<Scribe>>>,
+    pages: std::sync::Mutex<Vec<Arc<Recorder>>>,
 }
 
 impl Visit {
@@ -363,14 +363,17 @@ impl Visit {
         }
     }
 
-    fn pages(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Scribe>>> {
+    fn pages(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Recorder>>> {
         self.pages
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    fn attempts(&self) -> Vec<findings::Attempt> {
-        self.pages().iter().map(|page| page.attempt()).collect()
+    fn attempts(&self) -> Vec<findings::AttemptReport> {
+        self.pages()
+            .iter()
+            .map(|recording| recording.attempt())
+            .collect()
     }
 
     fn proved(&self) -> bool {
@@ -384,24 +387,24 @@ impl Visit {
         proofs.any(|proof| proof.method == method.name())
     }
 
-    fn page(&self, aim: Aim) -> Arc<Scribe> {
-        let page = Arc::new(Scribe::new(self.name.clone(), aim));
-        self.pages().push(Arc::clone(&page));
-        page
+    fn recording(&self, aim: Aim) -> Arc<Recorder> {
+        let recording = Arc::new(Recorder::new(self.name.clone(), aim));
+        self.pages().push(Arc::clone(&recording));
+        recording
     }
 
     /// As the connector does at one place: once more where the peer closed after it refused a method.
     async fn make(&self, prober: &Prober, target: &Target, purpose: Purpose) {
-        let mut tried = prober.without.clone();
+        let mut excluded = prober.without.clone();
         loop {
-            let before = tried.len();
-            let page = self.page(prober.aim());
-            let made = self.connection(prober, target, &purpose, tried, &page);
+            let before = excluded.len();
+            let recording = self.recording(prober.aim());
+            let made = self.connection(prober, target, &purpose, excluded, &recording);
             match made.await {
                 Some((cause, now))
                     if connector::is_worth_another(&cause, before, now.len(), &prober.policy) =>
                 {
-                    tried = now;
+                    excluded = now;
                 }
                 _ => return,
             }
@@ -415,8 +418,8 @@ impl Visit {
         let others = others
             .filter(|method| *method != Method::Dialback)
             .collect();
-        let page = self.page(Aim::Dialback);
-        self.connection(prober, target, &Purpose::Deliver, others, &page)
+        let recording = self.recording(Aim::Dialback);
+        self.connection(prober, target, &Purpose::Deliver, others, &recording)
             .await;
     }
 
@@ -426,18 +429,19 @@ impl Visit {
         prober: &Prober,
         target: &Target,
         purpose: &Purpose,
-        tried: Vec<Method>,
-        page: &Scribe,
+        excluded: Vec<Method>,
+        recording: &Recorder,
     ) -> Option<(Cause, Vec<Method>)> {
-        let (means, policy) = (&prober.means, &prober.policy);
-        let within = prober.house.config.limits.connect;
-        let place = match witness::place(&means.dns, &prober.house, target, policy).await {
-            Ok(place) => place,
-            Err(why) => {
-                page.ended(connector::unresolved(why));
-                return None;
-            }
-        };
+        let (shared, policy) = (&prober.shared, &prober.policy);
+        let within = prober.snapshot.config.limits.connect;
+        let place =
+            match evidence::target_evidence(&shared.dns, &prober.snapshot, target, policy).await {
+                Ok(place) => place,
+                Err(why) => {
+                    recording.ended(connector::unresolved(why));
+                    return None;
+                }
+            };
         let mut attempts = Attempts::default();
         let dialed = match self.address {
             Some(address) => match AddressRule::of(target, policy).sort_out(vec![address]) {
@@ -446,50 +450,54 @@ impl Visit {
                     let account = Account::default();
                     resolve::dial(&left, &policy.source, &account, &mut attempts, within)
                         .await
-                        .map_err(Unreached::Connect)
+                        .map_err(ConnectError::Connect)
                 }
             },
-            None => resolve::connect(&means.dns, target, policy, &mut attempts, within).await,
+            None => resolve::connect(&shared.dns, target, policy, &mut attempts, within).await,
         };
         let dialed = match dialed {
             Ok(dialed) => dialed,
-            Err(Unreached::Connect(error)) => {
-                page.unconnected(trouble::unconnected(&error, policy.proxy.is_some()));
+            Err(ConnectError::Connect(error)) => {
+                recording.unconnected(classify::unconnected(&error, policy.proxy.is_some()));
                 return None;
             }
-            Err(Unreached::LeftOut(what)) => {
-                page.unconnected(findings::Unconnected {
-                    why: findings::Unreached::NotPublic,
+            Err(ConnectError::LeftOut(what)) => {
+                recording.unconnected(findings::Unconnected {
+                    why: findings::ConnectFailure::NotPublic,
                     said: what.to_string().into(),
                 });
                 return None;
             }
-            Err(Unreached::Resolve(why)) => {
-                page.ended(connector::unresolved(why));
+            Err(ConnectError::Resolve(why)) => {
+                recording.ended(connector::unresolved(why));
                 return None;
             }
         };
-        page.connected();
+        recording.connected();
         let attempt = Attempt {
-            means,
-            house: &prober.house,
+            shared,
+            snapshot: &prober.snapshot,
             pair: &prober.pair,
             policy,
             target,
-            share: Clock::new(&prober.house.config.limits, Duration::MAX, Instant::now())
-                .share(Instant::now(), false),
+            share: Clock::new(
+                &prober.snapshot.config.limits,
+                Duration::MAX,
+                Instant::now(),
+            )
+            .share(Instant::now(), false),
             source: None,
-            onlooker: page,
+            observer: recording,
         };
-        match attempt.over(dialed.tcp, place, purpose, tried).await {
-            Ok(Outcome::Ready(ready)) => {
-                page.pinged(ping::ping(*ready, &prober.pair, prober.until).await);
+        match attempt.over(dialed.tcp, place, purpose, excluded).await {
+            Ok(Connected::Ready(ready)) => {
+                recording.pinged(ping::ping(*ready, &prober.pair, prober.until).await);
                 None
             }
-            Ok(Outcome::Asking(_)) => None,
+            Ok(Connected::QuestionStream(_)) => None,
             Err(failed) => {
-                page.ended(failed.cause.clone());
-                Some((failed.cause, failed.tried))
+                recording.ended(failed.cause.clone());
+                Some((failed.cause, failed.excluded))
             }
         }
     }
@@ -497,5 +505,5 @@ impl Visit {
 
 /// An id that nobody guesses.
 fn fresh_id() -> String {
-    format!("s2sd-probe-{:08x}", Dice::throw())
+    format!("s2sd-probe-{:08x}", OsRandom::next_u32())
 }

@@ -13,7 +13,7 @@ use crate::outbound::connector::{Ready, next_event};
 use crate::peer_text::PeerText;
 
 /// A server that does not answer our `</stream:stream>` is not waited for longer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) async fn ping(ready: Ready, pair: &DomainPair, until: Instant) -> Ping {
     let Ready { mut conn, .. } = ready;
@@ -27,7 +27,7 @@ pub(super) async fn ping(ready: Ready, pair: &DomainPair, until: Instant) -> Pin
     conn.send(&iq.finish());
     conn.send(b"</stream:stream>");
     let sent = Instant::now();
-    let until = until.min(sent + PATIENCE);
+    let until = until.min(sent + PING_TIMEOUT);
     let mut ping = Ping::default();
     loop {
         match next_event(&mut conn, Some(until), &()).await {
@@ -51,6 +51,6 @@ pub(super) async fn ping(ready: Ready, pair: &DomainPair, until: Instant) -> Pin
         }
     }
     // The stream is over, whatever becomes of the connection.
-    let _ = tokio::time::timeout(PATIENCE, conn.shut()).await;
+    let _ = tokio::time::timeout(PING_TIMEOUT, conn.shut()).await;
     ping
 }

@@ -5,9 +5,10 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::findings::{
-    Aim, Attempt, Findings, Lookup, MeantFor, Offer, Outcome, Place, Proof, Tls, Unreached,
+    Aim, AttemptReport, ConnectFailure, Findings, Lookup, MeantFor, Offer, Proof, ProofOutcome,
+    TargetReport, Tls,
 };
-use super::verdict::{Reason, Side, Verdict, Works, verdict};
+use super::verdict::{ProbeVerdict, Reason, Side, Works, verdict};
 use crate::closed::Cause;
 use crate::config::size_text;
 use crate::resolve::plan::ResolveError;
@@ -19,7 +20,7 @@ pub struct Report {
     #[serde(flatten)]
     pub findings: Findings,
     /// What it means.
-    pub verdict: Verdict,
+    pub verdict: ProbeVerdict,
 }
 
 /// A step went well, went wrong, or is only told of.
@@ -51,26 +52,26 @@ impl Report {
 
     /// Text to read.
     pub fn for_people(&self, colours: bool) -> String {
-        let mut page = Page {
+        let mut out = TextReport {
             text: String::new(),
             colours,
         };
-        page.head(&self.findings);
-        page.dns(&self.findings);
+        out.head(&self.findings);
+        out.dns(&self.findings);
         for place in &self.findings.places {
-            page.place(place);
+            out.place(place);
         }
-        page.verdict(&self.findings, &self.verdict);
-        page.finish()
+        out.verdict(&self.findings, &self.verdict);
+        out.finish()
     }
 }
 
-struct Page {
+struct TextReport {
     text: String,
     colours: bool,
 }
 
-impl Page {
+impl TextReport {
     fn finish(self) -> String {
         self.text
     }
@@ -170,7 +171,7 @@ impl Page {
         }
     }
 
-    fn place(&mut self, place: &Place) {
+    fn place(&mut self, place: &TargetReport) {
         let kind = match place.direct_tls {
             true => "TLS from the first byte",
             false => "STARTTLS",
@@ -191,9 +192,9 @@ impl Page {
                     word => format!(" ({word})"),
                 };
                 let found = format!("{}{dnssec}", place.addresses.join(", "));
-                let left_out = |attempt: &Attempt| {
+                let left_out = |attempt: &AttemptReport| {
                     let why = attempt.unconnected.as_ref();
-                    why.is_some_and(|it| it.why == Unreached::NotPublic)
+                    why.is_some_and(|it| it.why == ConnectFailure::NotPublic)
                 };
                 let sign = match place.attempts.iter().all(left_out) && !place.attempts.is_empty() {
                     true => Sign::Wrong,
@@ -210,7 +211,7 @@ impl Page {
         }
     }
 
-    fn attempt(&mut self, attempt: &Attempt) {
+    fn attempt(&mut self, attempt: &AttemptReport) {
         let aim = match attempt.aim {
             Aim::Federate => "",
             Aim::Look => ", only to look",
@@ -345,8 +346,8 @@ impl Page {
 
     fn proof(&mut self, proof: &Proof) {
         let (sign, found) = match &proof.outcome {
-            Outcome::Proved => (Sign::Well, "we are believed".to_owned()),
-            Outcome::Unknown => (Sign::Wrong, "no outcome".to_owned()),
+            ProofOutcome::Proved => (Sign::Well, "we are believed".to_owned()),
+            ProofOutcome::Unknown => (Sign::Wrong, "no outcome".to_owned()),
             outcome => {
                 let (word, text) = outcome.words();
                 let text = text.map_or_else(String::new, |text| format!(": {text}"));
@@ -356,7 +357,7 @@ impl Page {
         self.step(2, sign, proof.method, &found, Some(proof.took));
     }
 
-    fn verdict(&mut self, findings: &Findings, verdict: &Verdict) {
+    fn verdict(&mut self, findings: &Findings, verdict: &ProbeVerdict) {
         let domain = &findings.domain;
         let (colour, head) = match verdict.works {
             Works::Yes => ("1;92", format!("✓ Federation with {domain} works.")),
@@ -427,7 +428,7 @@ impl Page {
     }
 }
 
-impl Attempt {
+impl AttemptReport {
     /// Whether it is this header, counted from 0, that ended the stream: the last one, on which nothing was offered.
     fn decides(&self, at: usize) -> bool {
         let last = at + 1 == self.headers.len() && self.features.len() <= at;

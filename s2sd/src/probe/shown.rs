@@ -6,16 +6,16 @@ use x509_parser::{certificate::X509Certificate, prelude::FromDer as _, time::ASN
 
 use super::findings::Shown;
 use crate::peer_text::PeerText;
-use crate::tls::{PeerChain, identities, identity::Identity};
+use crate::tls::{PeerChain, certificate_name::CertificateName, identities};
 
 /// A chain may be as long as a handshake allows; nobody reads so many.
-const MOST: usize = 10;
+const MAX_SHOWN: usize = 10;
 /// The same with names.
 const NAMES: usize = 30;
 
 pub(super) fn chain(chain: &PeerChain, now: UnixTime) -> Vec<Shown> {
     let all = std::iter::once(chain.leaf()).chain(chain.intermediates());
-    all.take(MOST).map(|der| shown(der, now)).collect()
+    all.take(MAX_SHOWN).map(|der| shown(der, now)).collect()
 }
 
 fn shown(der: &CertificateDer<'_>, now: UnixTime) -> Shown {
@@ -35,7 +35,11 @@ fn shown(der: &CertificateDer<'_>, now: UnixTime) -> Shown {
     Shown {
         subject: PeerText::new(&certificate.subject().to_string()),
         issuer: PeerText::new(&certificate.issuer().to_string()),
-        names: names.iter().take(NAMES).map(Identity::shown).collect(),
+        names: names
+            .iter()
+            .take(NAMES)
+            .map(CertificateName::shown)
+            .collect(),
         not_before: day(validity.not_before),
         not_after: day(validity.not_after),
         days_left: left.div_euclid(24 * 60 * 60),

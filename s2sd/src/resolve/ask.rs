@@ -24,7 +24,7 @@ use tracing::{info, warn};
 
 use super::{
     anchor::Anchors,
-    kept::{Asker, Found, Kept, Reply},
+    cache::{Asker, Cache, DnsReply, Found},
     plan::{ResolveError, Security},
     reply::{self, Bogus, Denial, Flaw, MAX_ALIASES, What},
     servers::{self, Edns, Heard, Servers, Unchecked, heard, with_or_without},
@@ -35,10 +35,10 @@ use crate::config::{self, Dnssec};
 use crate::peer_text::PeerText;
 
 /// A name server that took the signatures away is asked again after this time whether it still does.
-const SECOND_LOOK: Duration = Duration::from_secs(5 * 60);
+const RECHECK_AFTER: Duration = Duration::from_secs(5 * 60);
 
 /// A look-up for a stranger ends after this time: it holds a turn that another stranger's waits for.
-const STRANGERS_PATIENCE: Duration = Duration::from_secs(5);
+const UNAUTHENTICATED_TIMEOUT: Duration = Duration::from_secs(5);
 /// The name servers, and what they have said.
 pub(super) struct Resolver {
     servers: Servers,
@@ -47,7 +47,7 @@ pub(super) struct Resolver {
     options: DnsRequestOptions,
     edns: Edns,
     validation: Option<Validation>,
-    kept: Mutex<Kept>,
+    cache: Mutex<Cache>,
     running: Running,
     turns: Arc<Turns>,
 }
@@ -96,7 +96,7 @@ impl Resolver {
             options,
             edns: Edns::default(),
             validation,
-            kept: Mutex::default(),
+            cache: Mutex::default(),
             running: Running::default(),
             turns,
         })
@@ -117,12 +117,12 @@ impl Resolver {
         let validation = self.validating().await;
         let validated = validation.is_some();
         let known = self
-            .kept()
+            .cache()
             .get(name, kind, validated, asker, Instant::now());
         if let Some(found) = known {
             return found;
         }
-        if asker == Asker::Stranger
+        if asker == Asker::Unauthenticated
             && let Some(found) = self.running.of_ours(name, kind).await
         {
             return found;
@@ -132,17 +132,17 @@ impl Resolver {
             let _turn = self.turns.take(name, asker, place).await;
             // Somebody else may have asked meanwhile.
             let now = Instant::now();
-            let known = self.kept().get(name, kind, validated, asker, now);
+            let known = self.cache().get(name, kind, validated, asker, now);
             if let Some(found) = known {
                 return found;
             }
             let look_up = self.look_up(name, kind, validation);
             let answer = match asker {
                 Asker::Us => look_up.await,
-                Asker::Stranger => match timeout(STRANGERS_PATIENCE, look_up).await {
+                Asker::Unauthenticated => match timeout(UNAUTHENTICATED_TIMEOUT, look_up).await {
                     Ok(answer) => answer,
                     Err(_) => {
-                        let seconds = STRANGERS_PATIENCE.as_secs();
+                        let seconds = UNAUTHENTICATED_TIMEOUT.as_secs();
                         let why = format!("none in {seconds} seconds");
                         Err(ResolveError::Unanswered(why.into()))
                     }
@@ -155,7 +155,7 @@ impl Resolver {
             // That we could not ask says nothing of the name.
             if found != Err(ResolveError::Exhausted) {
                 let now = Instant::now();
-                self.kept().keep(name, kind, &found, ttl, asker, now);
+                self.cache().keep(name, kind, &found, ttl, asker, now);
             }
             found
         };
@@ -167,7 +167,7 @@ impl Resolver {
         name: &Name,
         kind: RecordType,
         validation: Option<&Validation>,
-    ) -> Result<(Reply, Duration), ResolveError> {
+    ) -> Result<(DnsReply, Duration), ResolveError> {
         let mut security = Security::Secure;
         let mut ttl = Duration::MAX;
         let mut current = name.clone();
@@ -194,16 +194,16 @@ impl Resolver {
             return Err(ResolveError::Failed(why.into()));
         };
         let records = records.into();
-        Ok((Reply { records, security }, ttl))
+        Ok((DnsReply { records, security }, ttl))
     }
 
     /// That there was no answer, or that something is not there, is asked anew.
     pub(super) fn forget_failures(&self) {
-        self.kept().forget_failures();
+        self.cache().forget_failures();
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    fn cache(&self) -> MutexGuard<'_, Cache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Without DNSSEC, and without EDNS where the name servers do not know it.
@@ -211,11 +211,11 @@ impl Resolver {
         let mut plain = self.options;
         plain.use_edns = false;
         let without = heard(&self.plain, name, kind, plain);
-        let said = match self.edns.patience(Instant::now()) {
+        let said = match self.edns.wait(Instant::now()) {
             None => without.await,
-            Some(patience) => {
+            Some(wait) => {
                 let with = heard(&self.servers, name, kind, self.options);
-                match with_or_without(patience, with, without).await {
+                match with_or_without(wait, with, without).await {
                     (said, true) => {
                         self.edns.is_not_known(Instant::now());
                         said
@@ -328,11 +328,11 @@ impl Validation {
         for zone in &self.zones {
             let with = heard(&self.servers, zone, RecordType::DNSKEY, options);
             let without = heard(&self.plain, zone, RecordType::SOA, plain);
-            let patience = match before {
+            let wait = match before {
                 Passing::Yes => Duration::MAX,
-                Passing::Unknown | Passing::No(_) => servers::PATIENCE,
+                Passing::Unknown | Passing::No(_) => servers::EDNS_TIMEOUT,
             };
-            match with_or_without(patience, with, without).await {
+            match with_or_without(wait, with, without).await {
                 // It does not know EDNS, without which there is no DNSSEC.
                 (_, true) => {}
                 (said, false) => match said {
@@ -357,7 +357,7 @@ impl Validation {
         if silent {
             return true;
         }
-        self.pass(Passing::No(Instant::now() + SECOND_LOOK));
+        self.pass(Passing::No(Instant::now() + RECHECK_AFTER));
         if matches!(before, Passing::Unknown) {
             warn!(
                 "the name server takes the signatures of DNSSEC out of its answers, or the trust anchor is not that \

@@ -16,7 +16,7 @@ use crate::descriptors::{Exhausted, is_exhausted};
 
 /// Why there is no connection to a place.
 #[derive(Debug, thiserror::Error)]
-pub enum Unreached {
+pub enum ConnectError {
     /// It has no address.
     #[error(transparent)]
     Resolve(#[from] ResolveError),
@@ -29,14 +29,14 @@ pub enum Unreached {
 }
 
 /// What happened on this machine, or at the proxy.
-impl Unreached {
+impl ConnectError {
     /// Whether the other server has nothing to do with it: there is no way out, or the proxy does not answer.
     pub(crate) fn is_stuck(&self) -> bool {
         matches!(self, Self::Connect(error) if is_stuck(error))
     }
 }
 
-impl Unreached {
+impl ConnectError {
     /// Whether it was this server that had no descriptor for it.
     pub fn is_ours(&self) -> bool {
         match self {
@@ -130,19 +130,19 @@ impl<'a> AddressRule<'a> {
 ///
 /// # Errors
 ///
-/// See [`Unreached`].
+/// See [`ConnectError`].
 pub(crate) async fn connect(
     dns: &Dns,
     target: &Target,
     policy: &Policy,
     attempts: &mut Attempts,
     within: Duration,
-) -> Result<Dialed, Unreached> {
+) -> Result<Dialed, ConnectError> {
     let rule = AddressRule::of(target, policy);
     match &policy.proxy {
         Some(proxy) => {
             rule.admits(&target.host)?;
-            let through = |error: Unreached| match error {
+            let through = |error: ConnectError| match error {
                 error if error.is_ours() => Exhausted.into(),
                 error if error.is_stuck() => Stuck::error(format!("through {proxy}: {error}")),
                 error => io::Error::other(format!("through {proxy}: {error}")),
@@ -157,7 +157,7 @@ pub(crate) async fn connect(
             let found = found.unwrap_or_else(|_| Err(late()))?;
             let account = dns.account();
             let (addresses, left_out) = rule.sort_out(found.all);
-            let error: Unreached = match left_out {
+            let error: ConnectError = match left_out {
                 Some(left_out) if addresses.is_empty() => left_out.into(),
                 left_out => {
                     let dialed = dial(&addresses, &policy.source, account, attempts, within);
@@ -182,7 +182,7 @@ pub(crate) async fn connect(
             let left = end.duration_since(Instant::now());
             let dialed = dial(&others, &policy.source, account, attempts, left).await;
             dialed.map_err(|also| match error {
-                Unreached::Connect(error) => {
+                ConnectError::Connect(error) => {
                     io::Error::new(also.kind(), format!("{error}; {also}")).into()
                 }
                 _ => also.into(),
@@ -211,7 +211,7 @@ async fn by_proxy(
     proxy: &Proxy,
     attempts: &mut Attempts,
     within: Duration,
-) -> Result<Dialed, Unreached> {
+) -> Result<Dialed, ConnectError> {
     let end = Instant::now() + within;
     let place = Target {
         host: Host::parse(&proxy.host),

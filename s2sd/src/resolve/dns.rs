@@ -18,8 +18,8 @@ use tracing::warn;
 use xmpp_stream::Domain;
 
 use super::ask::{self, Resolver};
-use super::kept::{Asker, Reply};
-use super::plan::{Answer, Host, ResolveError, Security, Srv, Target, fallback, is_onion, plan};
+use super::cache::{Asker, DnsReply};
+use super::plan::{Host, ResolveError, Security, Srv, SrvAnswer, Target, fallback, is_onion, plan};
 use super::rdata::Rdata;
 use super::system::{ResolvConf, Upstream};
 use super::turns::{self, Turns};
@@ -36,7 +36,7 @@ const SERVICE_DELAY: Duration = Duration::from_millis(250);
 const ABSENCE_DELAY: Duration = Duration::from_secs(2);
 
 /// A question that is being asked.
-type Asking<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// The resolver with its cache.
 #[derive(Clone)]
@@ -82,9 +82,9 @@ pub struct Addresses {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Services {
     /// `_xmpp-server._tcp`.
-    pub xmpp: Answer,
+    pub xmpp: SrvAnswer,
     /// `_xmpps-server._tcp`.
-    pub xmpps: Answer,
+    pub xmpps: SrvAnswer,
 }
 
 impl Dns {
@@ -94,7 +94,7 @@ impl Dns {
     ///
     /// The system's configuration (`/etc/resolv.conf`) or the trust anchor cannot be read, with the reason.
     pub fn new(config: &config::Dns) -> Result<Self, String> {
-        Self::with_look_ups(config, turns::MOST)
+        Self::with_look_ups(config, turns::MAX_LOOK_UPS)
     }
 
     /// The same, with so many look-ups at one time.
@@ -202,20 +202,20 @@ impl Dns {
             let (dns, domain) = (self.clone(), domain.clone());
             Box::pin(async move { dns.srv(service, &domain).await })
         };
-        let leads = |answer: &Answer| answer.leads_somewhere().then_some(SERVICE_DELAY);
-        let is_enough = |answer: &Answer| match answer {
+        let leads = |answer: &SrvAnswer| answer.leads_somewhere().then_some(SERVICE_DELAY);
+        let is_enough = |answer: &SrvAnswer| match answer {
             // Where the DNS is signed, who keeps an answer from us would lead us elsewhere.
-            Answer::Absent(Security::Secure) => None,
-            Answer::Absent(_) => Some(ABSENCE_DELAY),
+            SrvAnswer::Absent(Security::Secure) => None,
+            SrvAnswer::Absent(_) => Some(ABSENCE_DELAY),
             answer => leads(answer),
         };
         let (xmpp, xmpps) = (ask("_xmpp-server"), ask("_xmpps-server"));
         let (xmpp, xmpps) = self.both(xmpp, xmpps, is_enough, leads).await;
-        let late = || Answer::Failed(ResolveError::Unanswered("none yet".into()));
+        let late = || SrvAnswer::Failed(ResolveError::Unanswered("none yet".into()));
         let (xmpp, xmpps) = (xmpp.unwrap_or_else(late), xmpps.unwrap_or_else(late));
         let unanswered = [&xmpp, &xmpps].into_iter().find_map(|answer| match answer {
-            Answer::Failed(why) => Some(why.clone()),
-            Answer::NotAsked | Answer::Absent(_) | Answer::Records(..) => None,
+            SrvAnswer::Failed(why) => Some(why.clone()),
+            SrvAnswer::NotAsked | SrvAnswer::Absent(_) | SrvAnswer::Records(..) => None,
         });
         Ok((plan(domain, xmpp, xmpps, &mut dice)?, unanswered))
     }
@@ -224,8 +224,8 @@ impl Dns {
     /// next, if we ask for ourselves.
     async fn both<T: Send + 'static>(
         &self,
-        mut first: Asking<T>,
-        mut second: Asking<T>,
+        mut first: BoxFuture<T>,
+        mut second: BoxFuture<T>,
         first_waits: impl Fn(&T) -> Option<Duration>,
         second_waits: impl Fn(&T) -> Option<Duration>,
     ) -> (Option<T>, Option<T>) {
@@ -243,7 +243,7 @@ impl Dns {
 
     async fn late<T: Send + 'static>(
         &self,
-        mut asking: Asking<T>,
+        mut asking: BoxFuture<T>,
         within: Option<Duration>,
     ) -> Option<T> {
         let Some(within) = within else {
@@ -265,13 +265,13 @@ impl Dns {
     pub async fn services(&self, domain: &Domain, tls: TlsMode) -> Services {
         if domain.is_ip() || is_onion(domain.ascii()) {
             return Services {
-                xmpp: Answer::NotAsked,
-                xmpps: Answer::NotAsked,
+                xmpp: SrvAnswer::NotAsked,
+                xmpps: SrvAnswer::NotAsked,
             };
         }
         let direct = async {
             match tls {
-                TlsMode::Disabled => Answer::NotAsked,
+                TlsMode::Disabled => SrvAnswer::NotAsked,
                 TlsMode::Optional | TlsMode::Required => self.srv("_xmpps-server", domain).await,
             }
         };
@@ -318,7 +318,7 @@ impl Dns {
             let (dns, name) = (self.clone(), name.clone());
             Box::pin(async move { dns.ask(&name, kind).await })
         };
-        let waits = |answer: &Result<Reply, ResolveError>| match answer {
+        let waits = |answer: &Result<DnsReply, ResolveError>| match answer {
             Ok(reply) if !reply.records.is_empty() => Some(RESOLUTION_DELAY),
             _ => None,
         };
@@ -356,13 +356,13 @@ impl Dns {
     }
 
     /// What the DNS says of one service of a domain: `_xmpp-server` or `_xmpps-server`.
-    pub async fn srv(&self, service: &str, domain: &Domain) -> Answer {
+    pub async fn srv(&self, service: &str, domain: &Domain) -> SrvAnswer {
         let Some(name) = absolute(&format!("{service}._tcp.{}", domain.ascii())) else {
-            return Answer::Absent(Security::Unvalidated);
+            return SrvAnswer::Absent(Security::Unvalidated);
         };
-        let Reply { records, security } = match self.ask(&name, RecordType::SRV).await {
+        let DnsReply { records, security } = match self.ask(&name, RecordType::SRV).await {
             Ok(reply) => reply,
-            Err(why) => return Answer::Failed(why),
+            Err(why) => return SrvAnswer::Failed(why),
         };
         let records: Vec<Srv> = records
             .iter()
@@ -372,12 +372,12 @@ impl Dns {
             })
             .collect();
         match records.is_empty() {
-            true => Answer::Absent(security),
-            false => Answer::Records(records, security),
+            true => SrvAnswer::Absent(security),
+            false => SrvAnswer::Records(records, security),
         }
     }
 
-    async fn ask(&self, name: &Name, kind: RecordType) -> Result<Reply, ResolveError> {
+    async fn ask(&self, name: &Name, kind: RecordType) -> Result<DnsReply, ResolveError> {
         if let Some(known) = local(name, kind) {
             return Ok(known);
         }
@@ -397,7 +397,7 @@ impl Dns {
 /// What the answers for the two families say together. One that is late is none.
 fn gathered(
     port: u16,
-    answers: [Option<Result<Reply, ResolveError>>; 2],
+    answers: [Option<Result<DnsReply, ResolveError>>; 2],
 ) -> Result<Addresses, ResolveError> {
     let is_complete = answers.iter().all(Option::is_some);
     let mut all = Vec::new();
@@ -469,7 +469,7 @@ impl Source {
 }
 
 /// RFC 6761 §6.3: `localhost` is this machine, whoever else may say what of it.
-fn local(name: &Name, kind: RecordType) -> Option<Reply> {
+fn local(name: &Name, kind: RecordType) -> Option<DnsReply> {
     if !name.is_localhost() {
         return None;
     }
@@ -478,7 +478,7 @@ fn local(name: &Name, kind: RecordType) -> Option<Reply> {
         RecordType::AAAA => Some(Ipv6Addr::LOCALHOST.into()),
         _ => None,
     };
-    Some(Reply {
+    Some(DnsReply {
         records: address.into_iter().map(Rdata::Address).collect(),
         security: Security::Unvalidated,
     })

@@ -29,9 +29,9 @@ use super::{
     dns::Dns,
     plan::{Host, Target},
 };
+use crate::admission::Turns;
 use crate::config::Policy;
 use crate::descriptors::Permit;
-use crate::guests::Turns;
 use crate::peer_text::PeerText;
 use crate::tls::{PeerChain, Roots, Tls};
 
@@ -66,7 +66,7 @@ pub(crate) struct Fetched {
     pub(crate) url: String,
 }
 
-enum Answer {
+enum HttpsReply {
     Document(Bytes),
     Redirect(String),
 }
@@ -81,11 +81,11 @@ impl Fetch<'_> {
         let mut url = address(url)?;
         for _ in 0..=REDIRECTS {
             match self.ask(&url, attempts).await {
-                Ok(Answer::Document(body)) => {
+                Ok(HttpsReply::Document(body)) => {
                     let url = url.to_string();
                     return Ok(Fetched { body, url });
                 }
-                Ok(Answer::Redirect(next)) => {
+                Ok(HttpsReply::Redirect(next)) => {
                     url = led(&url, &next)
                         .map_err(|why| format!("{}: {why}", PeerText::new(&url.to_string())))?
                 }
@@ -98,7 +98,7 @@ impl Fetch<'_> {
         ))
     }
 
-    async fn ask(&self, url: &Uri, attempts: &mut Attempts) -> Result<Answer, String> {
+    async fn ask(&self, url: &Uri, attempts: &mut Attempts) -> Result<HttpsReply, String> {
         let authority = url.authority().ok_or("no host")?;
         let (tls, _permit) = self.tls(authority, attempts).await?;
         let handshake = http1::handshake(TokioIo::new(tls)).await;
@@ -124,12 +124,12 @@ impl Fetch<'_> {
                 let next = response.headers().get(LOCATION);
                 let next = next.and_then(|next| next.to_str().ok());
                 let next = next.ok_or("a redirect that leads nowhere")?;
-                return Ok(Answer::Redirect(next.to_owned()));
+                return Ok(HttpsReply::Redirect(next.to_owned()));
             }
             other => return Err(format!("the web server answers {other}")),
         }
         match Limited::new(response.into_body(), LARGEST).collect().await {
-            Ok(body) => Ok(Answer::Document(body.to_bytes())),
+            Ok(body) => Ok(HttpsReply::Document(body.to_bytes())),
             Err(error) if error.is::<LengthLimitError>() => {
                 Err(format!("the document is larger than {} KiB", LARGEST >> 10))
             }

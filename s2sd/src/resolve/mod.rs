@@ -7,15 +7,15 @@
 
 mod anchor;
 mod ask;
+mod cache;
 mod connect;
 mod dial;
 mod dns;
 mod https;
-mod kept;
-mod places;
 pub mod plan;
 mod posh;
 mod rdata;
+mod recent_failures;
 mod reply;
 mod servers;
 mod socks;
@@ -23,18 +23,18 @@ pub mod special;
 mod system;
 mod turns;
 
+pub use cache::Asker;
 pub(crate) use connect::AddressRule;
 pub(crate) use connect::connect;
-pub use connect::{LeftOut, Unreached};
+pub use connect::{ConnectError, LeftOut};
 pub use dial::Attempts;
 pub(crate) use dial::{Dialed, dial};
 pub use dns::{Addresses, Dns, Services};
 pub(crate) use https::Fetch;
-pub use kept::Asker;
-pub(crate) use places::Places;
-pub use plan::{Answer, Host, ResolveError, Security, Srv, Target, plan};
 pub(crate) use plan::{DEFAULT_PORT, other_host};
+pub use plan::{Host, ResolveError, Security, Srv, SrvAnswer, Target, plan};
 pub(crate) use posh::{Found, Posh};
+pub(crate) use recent_failures::RecentFailures;
 /// For the fuzz target `dns_answer`.
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]

@@ -253,7 +253,7 @@ impl fmt::Display for Security {
 
 /// What the DNS said to one SRV question.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Answer {
+pub enum SrvAnswer {
     /// Nobody asked: what it leads to would not be used.
     NotAsked,
     /// There is no such record.
@@ -264,7 +264,7 @@ pub enum Answer {
     Failed(ResolveError),
 }
 
-impl Answer {
+impl SrvAnswer {
     /// Whether there is a place in it that can be tried.
     pub(super) fn leads_somewhere(&self) -> bool {
         match self {
@@ -287,18 +287,18 @@ enum Service {
     Unknown(ResolveError),
 }
 
-impl From<Answer> for Service {
-    fn from(answer: Answer) -> Self {
+impl From<SrvAnswer> for Service {
+    fn from(answer: SrvAnswer) -> Self {
         match answer {
-            Answer::NotAsked => Self::Absent { secure: true },
-            Answer::Absent(security) => Self::Absent {
+            SrvAnswer::NotAsked => Self::Absent { secure: true },
+            SrvAnswer::Absent(security) => Self::Absent {
                 secure: security == Security::Secure,
             },
-            Answer::Failed(why) => Self::Unknown(why),
-            Answer::Records(records, security) if records.is_empty() => {
-                Answer::Absent(security).into()
+            SrvAnswer::Failed(why) => Self::Unknown(why),
+            SrvAnswer::Records(records, security) if records.is_empty() => {
+                SrvAnswer::Absent(security).into()
             }
-            Answer::Records(mut records, security) => {
+            SrvAnswer::Records(mut records, security) => {
                 records.retain(|record| !record.is_absence());
                 let first = records
                     .first()
@@ -333,18 +333,21 @@ impl From<Answer> for Service {
 /// See [`ResolveError`].
 pub fn plan(
     domain: &Domain,
-    xmpp: Answer,
-    xmpps: Answer,
+    xmpp: SrvAnswer,
+    xmpps: SrvAnswer,
     dice: &mut dyn FnMut(u32) -> u32,
 ) -> Result<Vec<Target>, ResolveError> {
     use Service::{Absent, At, Denied, Unknown};
     for answer in [&xmpp, &xmpps] {
         match answer {
-            Answer::Failed(
+            SrvAnswer::Failed(
                 why
                 @ (ResolveError::Bogus(_) | ResolveError::Unsigned(_) | ResolveError::Exhausted),
             ) => return Err(why.clone()),
-            Answer::Failed(_) | Answer::NotAsked | Answer::Absent(_) | Answer::Records(..) => {}
+            SrvAnswer::Failed(_)
+            | SrvAnswer::NotAsked
+            | SrvAnswer::Absent(_)
+            | SrvAnswer::Records(..) => {}
         }
     }
     let nowhere = || (Vec::new(), false);

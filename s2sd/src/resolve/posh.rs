@@ -17,7 +17,7 @@ use tokio::{
 use xmpp_stream::Domain;
 
 use super::{dial::Attempts, https::Fetch};
-use crate::guests::Network;
+use crate::admission::Network;
 use crate::tls::{
     Roots,
     posh::{Document, Fingerprints},
@@ -52,21 +52,21 @@ struct Entry {
     /// By whose authority the web server was believed.
     roots: Arc<Roots>,
     began: Instant,
-    outcome: Arc<OnceCell<Outcome>>,
+    outcome: Arc<OnceCell<Fetching>>,
 }
 
 #[derive(Clone, Debug)]
-struct Outcome {
+struct Fetching {
     found: Found,
     until: Instant,
 }
 
 /// The certificates of a domain's servers and where that is written, or why nothing is known.
-pub(crate) type Found = Result<Arc<Published>, String>;
+pub(crate) type Found = Result<Arc<PoshDocument>, String>;
 
 /// What a domain publishes.
 #[derive(Debug)]
-pub(crate) struct Published {
+pub(crate) struct PoshDocument {
     pub(crate) fingerprints: Fingerprints,
     /// Where the fingerprints were in the end.
     pub(crate) url: String,
@@ -101,7 +101,7 @@ impl Posh {
                 Err(_) => FAILURE,
             };
             let until = Instant::now() + lifetime;
-            let outcome = Outcome { found, until };
+            let outcome = Fetching { found, until };
             self.keep(domain, site, &entry, &outcome);
             outcome
         };
@@ -133,7 +133,7 @@ impl Posh {
     }
 
     /// What came of it: it takes more bytes, and what was fetched is for all.
-    fn keep(&self, domain: &Domain, site: Network, entry: &Entry, outcome: &Outcome) {
+    fn keep(&self, domain: &Domain, site: Network, entry: &Entry, outcome: &Fetching) {
         let now = Instant::now();
         let mut known = self.lock();
         let about = (domain.clone(), Some(site));
@@ -198,12 +198,12 @@ impl Known {
     }
 }
 
-impl Outcome {
+impl Fetching {
     /// About how many bytes it takes in memory, beside itself.
     fn size(&self) -> usize {
         match &self.found {
             Ok(published) => {
-                size_of::<Published>() + published.url.capacity() + published.fingerprints.size()
+                size_of::<PoshDocument>() + published.url.capacity() + published.fingerprints.size()
             }
             Err(why) => why.capacity(),
         }
@@ -219,13 +219,13 @@ async fn look_up(domain: &Domain, fetch: &Fetch<'_>) -> Found {
     let mut attempts = Attempts::default();
     let (document, url) = document(&first, fetch, &mut attempts).await?;
     match document {
-        Document::Fingerprints(fingerprints) => Ok(Arc::new(Published { fingerprints, url })),
+        Document::Fingerprints(fingerprints) => Ok(Arc::new(PoshDocument { fingerprints, url })),
         Document::Reference { url, lifetime } => {
             let (document, url) = self::document(&url, fetch, &mut attempts).await?;
             match document {
                 Document::Fingerprints(fingerprints) => {
                     let fingerprints = fingerprints.within(lifetime);
-                    Ok(Arc::new(Published { fingerprints, url }))
+                    Ok(Arc::new(PoshDocument { fingerprints, url }))
                 }
                 Document::Reference { .. } => Err(format!(
                     "{url}: what a document refers to refers to another one"
@@ -267,7 +267,7 @@ mod tests {
     }
 
     fn failed_at(posh: &Posh, domain: &Domain, site: Network, roots: &Arc<Roots>) -> bool {
-        let outcome = Outcome {
+        let outcome = Fetching {
             found: Err(String::new()),
             until: Instant::now() + FAILURE,
         };
@@ -276,15 +276,15 @@ mod tests {
         entry.outcome.set(outcome).is_ok()
     }
 
-    fn fetched() -> Outcome {
+    fn fetched() -> Fetching {
         let hash = base64::engine::general_purpose::STANDARD.encode([7; 32]);
         let text = format!("{{\"fingerprints\":[{{\"sha-256\":\"{hash}\"}}],\"expires\":86400}}");
         let Ok(Document::Fingerprints(fingerprints)) = Document::parse(text.as_bytes()) else {
             panic!("no document");
         };
         let url = String::new();
-        Outcome {
-            found: Ok(Arc::new(Published { fingerprints, url })),
+        Fetching {
+            found: Ok(Arc::new(PoshDocument { fingerprints, url })),
             until: Instant::now() + Duration::from_secs(86400),
         }
     }
@@ -362,9 +362,9 @@ mod tests {
                 panic!("no document");
             };
             let url = "u".repeat(500);
-            let found = Ok(Arc::new(Published { fingerprints, url }));
+            let found = Ok(Arc::new(PoshDocument { fingerprints, url }));
             let until = Instant::now() + Duration::from_secs(86400);
-            let outcome = Outcome { found, until };
+            let outcome = Fetching { found, until };
             let entry = posh.entry(&domain(at), site(0), &roots);
             posh.keep(&domain(at), site(0), &entry, &outcome);
             assert!(entry.outcome.set(outcome).is_ok());

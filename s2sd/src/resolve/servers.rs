@@ -38,7 +38,7 @@ const SOCKETS: u8 = 2;
 const WITHOUT_EDNS: Duration = Duration::from_secs(15 * 60);
 
 /// An answer to a question with EDNS is waited for so long, where none ever came.
-pub(super) const PATIENCE: Duration = Duration::from_millis(1500);
+pub(super) const EDNS_TIMEOUT: Duration = Duration::from_millis(1500);
 
 pub(super) type Servers = RetryDnsHandle<NameServerPool<Sockets>>;
 
@@ -135,11 +135,11 @@ enum Known {
 impl Edns {
     /// How long an answer to a question with EDNS is waited for before it is asked without, too. `None`: it is not asked
     /// with EDNS at all.
-    pub(super) fn patience(&self, now: Instant) -> Option<Duration> {
+    pub(super) fn wait(&self, now: Instant) -> Option<Duration> {
         match *self.lock() {
             Known::Yes => Some(Duration::MAX),
             Known::No(until) if now < until => None,
-            Known::Unknown | Known::No(_) => Some(PATIENCE),
+            Known::Unknown | Known::No(_) => Some(EDNS_TIMEOUT),
         }
     }
 
@@ -168,12 +168,12 @@ impl Edns {
 /// question without, and then `true`. There are servers that refuse without repeating the question, which nobody can tell
 /// from a forgery, and firewalls that let no such question pass.
 pub(super) async fn with_or_without(
-    patience: Duration,
+    wait: Duration,
     with: impl Future<Output = Heard>,
     without: impl Future<Output = Heard>,
 ) -> (Heard, bool) {
     let mut with = pin!(with);
-    let said = match timeout(patience, &mut with).await {
+    let said = match timeout(wait, &mut with).await {
         Ok(said) if said.knows_no_edns() => Some(said),
         Ok(said) => return (said, false),
         Err(_) => None,

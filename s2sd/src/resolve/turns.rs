@@ -13,29 +13,29 @@ use hickory_resolver::proto::rr::{Name, RecordType};
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 use xmpp_stream::Domain;
 
-use super::kept::{Asker, Found};
+use super::cache::{Asker, Found};
 use crate::{
+    admission::{self, Network},
     budget::registration,
-    guests::{self, Network},
 };
 
 /// Look-ups at one time, where there are descriptors enough.
-pub(super) const MOST: usize = 64;
+pub(super) const MAX_LOOK_UPS: usize = 64;
 
 /// Turns to look something up.
 #[derive(Debug)]
 pub(super) struct Turns {
     /// For whom they may be: networks in rotation.
-    all: guests::Turns,
+    all: admission::Turns,
     /// A quarter, beyond these, for ourselves.
     ours: Semaphore,
-    our_owners: Shared<String, guests::Turns>,
+    our_owners: InUse<String, admission::Turns>,
     /// For ourselves, of names below the same registered one: an eighth of both.
     one_of_ours: usize,
-    owners: Shared<String, guests::Turns>,
+    owners: InUse<String, admission::Turns>,
     /// For strangers, of names below the same registered one: an eighth of those for all.
     one_owners: usize,
-    sites: Shared<Network, guests::Turns>,
+    sites: InUse<Network, admission::Turns>,
     /// For strangers of one site, whatever they ask for: a quarter of those for all.
     one_sites: usize,
 }
@@ -44,30 +44,30 @@ pub(super) struct Turns {
 #[derive(Debug)]
 pub(super) struct Turn<'a> {
     _one: One<'a>,
-    _owner: Option<(guests::Turn, Share<'a, String, guests::Turns>)>,
-    _site: Option<(guests::Turn, Share<'a, Network, guests::Turns>)>,
+    _owner: Option<(admission::Turn, Share<'a, String, admission::Turns>)>,
+    _site: Option<(admission::Turn, Share<'a, Network, admission::Turns>)>,
 }
 
 #[derive(Debug)]
 enum One<'a> {
     Ours { _permit: SemaphorePermit<'a> },
-    OfAll { _turn: guests::Turn },
+    OfAll { _turn: admission::Turn },
 }
 
 impl Turns {
     /// So many at one time.
     pub(super) fn new(look_ups: usize) -> Self {
-        let look_ups = look_ups.min(MOST);
+        let look_ups = look_ups.min(MAX_LOOK_UPS);
         let ours = (look_ups / 4).max(1);
         let all = look_ups.saturating_sub(ours).max(1);
         Self {
-            all: guests::Turns::new(all),
+            all: admission::Turns::new(all),
             ours: Semaphore::new(ours),
-            our_owners: Shared::default(),
+            our_owners: InUse::default(),
             one_of_ours: (look_ups / 8).max(1),
-            owners: Shared::default(),
+            owners: InUse::default(),
             one_owners: (all / 8).max(1),
-            sites: Shared::default(),
+            sites: InUse::default(),
             one_sites: (all / 4).max(1),
         }
     }
@@ -77,7 +77,7 @@ impl Turns {
         match asker {
             Asker::Us => {
                 // Who owns a name chooses whether it is answered, and may have our components write to many of its own.
-                let turns = || guests::Turns::new(self.one_of_ours);
+                let turns = || admission::Turns::new(self.one_of_ours);
                 let owner = self.our_owners.get(owner(name), turns);
                 let turn = owner.take(place).await;
                 let one = tokio::select! {
@@ -92,12 +92,12 @@ impl Turns {
                     _site: None,
                 }
             }
-            Asker::Stranger => {
+            Asker::Unauthenticated => {
                 // First their own: who waits for that keeps nothing that others wait for.
-                let turns = || guests::Turns::new(self.one_sites);
+                let turns = || admission::Turns::new(self.one_sites);
                 let site = self.sites.get(Network::site(place), turns);
                 let own = site.take(place).await;
-                let turns = || guests::Turns::new(self.one_owners);
+                let turns = || admission::Turns::new(self.one_owners);
                 let owner = self.owners.get(owner(name), turns);
                 let turn = owner.take(place).await;
                 let one = self.all.take(place).await;
@@ -130,7 +130,7 @@ fn owner(name: &Name) -> String {
 
 /// Look-ups that are going on. Whoever's turn it is looks up; if it goes away, the next of those who wait does.
 #[derive(Debug, Default)]
-pub(super) struct Running(Shared<Question, OnceCell<Found>>);
+pub(super) struct Running(InUse<Question, OnceCell<Found>>);
 
 /// A name, a type, and for whom: ours do not wait behind a stranger's turn, and strangers of one site not behind another's.
 pub(super) type Question = (Name, RecordType, Option<Network>);
@@ -146,7 +146,7 @@ impl Running {
     ) -> Share<'_, Question, OnceCell<Found>> {
         let site = match asker {
             Asker::Us => None,
-            Asker::Stranger => Some(Network::site(place)),
+            Asker::Unauthenticated => Some(Network::site(place)),
         };
         let question = (name.to_lowercase(), kind, site);
         self.0.get(question, OnceCell::new)
@@ -163,23 +163,23 @@ impl Running {
 
 /// Values that are there as long as somebody has a share of them.
 #[derive(Debug)]
-pub(super) struct Shared<K, V>(Mutex<HashMap<K, Arc<V>>>);
+pub(super) struct InUse<K, V>(Mutex<HashMap<K, Arc<V>>>);
 
 /// A share of a value.
 #[derive(Debug)]
 pub(super) struct Share<'a, K: Eq + Hash, V> {
-    all: &'a Shared<K, V>,
+    all: &'a InUse<K, V>,
     key: K,
     value: Arc<V>,
 }
 
-impl<K, V> Default for Shared<K, V> {
+impl<K, V> Default for InUse<K, V> {
     fn default() -> Self {
         Self(Mutex::default())
     }
 }
 
-impl<K: Eq + Hash, V> Shared<K, V> {
+impl<K: Eq + Hash, V> InUse<K, V> {
     fn find(&self, key: &K) -> Option<Share<'_, K, V>>
     where
         K: Clone,
@@ -272,7 +272,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn one_owners_names_take_few_turns_and_all_strangers_leave_some_to_us() {
         for (look_ups, all, ours, one_owners) in [
-            (MOST, 48, 16, 6),
+            (MAX_LOOK_UPS, 48, 16, 6),
             (usize::MAX, 48, 16, 6),
             (32, 24, 8, 3),
             (4, 3, 1, 1),
@@ -286,19 +286,23 @@ mod tests {
         let mut held = Vec::new();
         for n in 0..one_owners {
             let text = format!("_xmpp-server._tcp.d{n}.Evil.test.");
-            let one = turn_at(turns, &text, Asker::Stranger, site(n)).await;
+            let one = turn_at(turns, &text, Asker::Unauthenticated, site(n)).await;
             held.push(one.unwrap());
         }
-        assert!(turn(turns, "x.evil.test.", Asker::Stranger).await.is_none());
+        assert!(
+            turn(turns, "x.evil.test.", Asker::Unauthenticated)
+                .await
+                .is_none()
+        );
         // One site has a quarter, whatever it asks for.
         let mut own = 0;
-        while let Some(one) = turn(turns, &format!("o{own}.test."), Asker::Stranger).await {
+        while let Some(one) = turn(turns, &format!("o{own}.test."), Asker::Unauthenticated).await {
             held.push(one);
             own += 1;
         }
         assert_eq!(own, (all / 4).max(1));
         let mut others = 0;
-        let (asker, name) = (Asker::Stranger, |n| format!("p{n}.test."));
+        let (asker, name) = (Asker::Unauthenticated, |n| format!("p{n}.test."));
         while let Some(one) = turn_at(turns, &name(others), asker, site(100 + others)).await {
             held.push(one);
             others += 1;
@@ -319,7 +323,11 @@ mod tests {
         drop(held);
         assert!(turns.owners.lock().is_empty() && turns.sites.lock().is_empty());
         assert!(turns.our_owners.lock().is_empty());
-        assert!(turn(turns, "x.evil.test.", Asker::Stranger).await.is_some());
+        assert!(
+            turn(turns, "x.evil.test.", Asker::Unauthenticated)
+                .await
+                .is_some()
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -332,7 +340,7 @@ mod tests {
             let mut crowd = JoinSet::new();
             let take = async |turns: Arc<Turns>, name: String, place: IpAddr| {
                 let name = Name::from_ascii(name).unwrap();
-                let turn = turns.take(&name, Asker::Stranger, place).await;
+                let turn = turns.take(&name, Asker::Unauthenticated, place).await;
                 sleep(Duration::from_secs(5)).await;
                 drop(turn);
             };
@@ -366,10 +374,10 @@ mod tests {
     async fn who_asks_the_same_shares_a_look_up_and_nothing_is_left_of_it() {
         let running = Running::default();
         let (a, kind) = (name("a.test."), RecordType::A);
-        let first = running.join(&a, kind, Asker::Stranger, HERE);
-        let second = running.join(&name("A.test."), kind, Asker::Stranger, HERE);
+        let first = running.join(&a, kind, Asker::Unauthenticated, HERE);
+        let second = running.join(&name("A.test."), kind, Asker::Unauthenticated, HERE);
         assert!(Arc::ptr_eq(&first, &second));
-        let elsewhere = running.join(&a, kind, Asker::Stranger, site(1));
+        let elsewhere = running.join(&a, kind, Asker::Unauthenticated, site(1));
         assert!(!Arc::ptr_eq(&first, &elsewhere));
         let ours = running.join(&a, kind, Asker::Us, HERE);
         assert!(!Arc::ptr_eq(&first, &ours));

@@ -15,11 +15,11 @@ use x509_parser::{
     asn1_rs::FromDer, certificate::X509Certificate, extensions::ParsedExtension, time::ASN1Time,
 };
 
-use super::identity::Identity;
+use super::certificate_name::CertificateName;
 use super::trust::BadCertificate;
 
 /// How many certificates are taken from a peer.
-pub(super) const MOST: usize = 8;
+pub(super) const MAX_CERTIFICATES: usize = 8;
 /// How large they may be together, in bytes.
 pub(super) const LARGEST: usize = 16 << 10;
 /// For how long it is remembered what authorities say of a chain.
@@ -42,7 +42,7 @@ struct Chain {
 struct Opinion {
     of: Arc<()>,
     since: UnixTime,
-    found: Result<Arc<[Identity]>, BadCertificate>,
+    found: Result<Arc<[CertificateName]>, BadCertificate>,
 }
 
 impl PeerChain {
@@ -51,7 +51,7 @@ impl PeerChain {
     pub fn new(certificates: &[CertificateDer<'static>]) -> Option<Self> {
         let own = certificates.first()?;
         let bytes: usize = certificates.iter().map(|one| one.len()).sum();
-        let excess = if certificates.len() > MOST {
+        let excess = if certificates.len() > MAX_CERTIFICATES {
             let sent = certificates.len();
             Some(BadCertificate::TooMany { sent })
         } else if bytes > LARGEST {
@@ -64,7 +64,7 @@ impl PeerChain {
             kept += one.len();
             kept <= LARGEST
         };
-        let above = certificates.iter().take(MOST).skip(1);
+        let above = certificates.iter().take(MAX_CERTIFICATES).skip(1);
         let above = above.take_while(|one| fits(one));
         Some(Self(Arc::new(Chain {
             certificates: std::iter::once(own).chain(above).cloned().collect(),
@@ -94,8 +94,8 @@ impl PeerChain {
         &self,
         of: &Arc<()>,
         now: UnixTime,
-        judge: impl FnOnce() -> Result<Vec<Identity>, BadCertificate>,
-    ) -> Result<Arc<[Identity]>, BadCertificate> {
+        judge: impl FnOnce() -> Result<Vec<CertificateName>, BadCertificate>,
+    ) -> Result<Arc<[CertificateName]>, BadCertificate> {
         let mut opinions = self
             .0
             .opinions
@@ -164,7 +164,7 @@ pub(super) struct Shown {
     /// As an authority: none for the peer's own.
     pub(super) anchor: Option<TrustAnchor<'static>>,
     /// What it says of itself as an authority.
-    pub(super) limits: Option<Limits>,
+    pub(super) limits: Option<ChainLimits>,
 }
 
 impl Shown {
@@ -174,7 +174,7 @@ impl Shown {
         anchor: Option<TrustAnchor<'static>>,
     ) -> Self {
         Self {
-            limits: anchor.as_ref().and_then(|_| Limits::of(certificate)),
+            limits: anchor.as_ref().and_then(|_| ChainLimits::of(certificate)),
             marked: Marked::new(certificate.clone().into_owned(), spki),
             anchor,
         }
@@ -225,7 +225,7 @@ impl Marked {
 
 /// What an authority's certificate says of itself.
 #[derive(Clone)]
-pub(super) struct Limits {
+pub(super) struct ChainLimits {
     from: ASN1Time,
     until: ASN1Time,
     is_authority: bool,
@@ -233,7 +233,7 @@ pub(super) struct Limits {
     between: Option<u32>,
 }
 
-impl Limits {
+impl ChainLimits {
     pub(super) fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
         let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
         let constraints = certificate.basic_constraints().ok()?;

@@ -28,13 +28,13 @@ use xmpp_stream::Domain;
 use super::{
     BadCertificate, ClientAuth, PeerChain, Roots,
     accept_any::AcceptAny,
+    certificate_name::identities,
     files::{self, Stamps},
-    identity::identities,
     strict::{self, Remark},
     trust::{judge_alone, not_after, wrong_name},
 };
 use crate::{
-    config::{CertificateFiles, Config, MinTls, Policy, TlsFloor, Trust},
+    config::{CertificateFiles, Config, MinTls, Policy, TlsFloor, TrustStore},
     resolve::plan::Host,
 };
 
@@ -92,7 +92,7 @@ pub(super) struct Sources {
 }
 
 /// `trust` and `crl` of a policy.
-pub(super) type Trusted = (Trust, Vec<PathBuf>);
+pub(super) type Trusted = (TrustStore, Vec<PathBuf>);
 
 fn trusted(policy: &Policy) -> Trusted {
     (policy.trust.clone(), policy.crl.clone())
@@ -125,8 +125,8 @@ impl Sources {
             .flat_map(|(_, files)| [&files.chain, &files.key]);
         let trusted = self.trusts.iter().flat_map(|(trust, crl)| {
             let roots = match trust {
-                Trust::System => [].iter(),
-                Trust::Files(paths) => paths.iter(),
+                TrustStore::System => [].iter(),
+                TrustStore::Files(paths) => paths.iter(),
             };
             roots.chain(crl)
         });

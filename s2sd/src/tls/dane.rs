@@ -19,8 +19,8 @@ use x509_parser::{
 use xmpp_stream::Domain;
 
 use super::{
-    chain::{LARGEST, Limits, Marked, PeerChain, Shown, Work},
-    identity::Identity,
+    certificate_name::CertificateName,
+    chain::{ChainLimits, LARGEST, Marked, PeerChain, Shown, Work},
     roots::Roots,
     trust::{BadCertificate, verified, vouched},
 };
@@ -257,13 +257,13 @@ pub fn matches(
     question.matches(set, names).ok().flatten()
 }
 
-fn named(found: &[Identity], names: &[Domain]) -> bool {
-    let is_one = |identity: &Identity| names.iter().any(|name| identity.names(name));
+fn named(found: &[CertificateName], names: &[Domain]) -> bool {
+    let is_one = |identity: &CertificateName| names.iter().any(|name| identity.names(name));
     found.iter().any(is_one)
 }
 
 /// What a path to an authority proves, and the record that the authority is from.
-type Vouched<'s> = Option<(Vec<Identity>, &'s Tlsa)>;
+type Vouched<'s> = Option<(Vec<CertificateName>, &'s Tlsa)>;
 
 /// A chain that is held against the records of several servers. What all of them cost together is bounded, and where
 /// they publish the same, paths are searched for once.
@@ -354,7 +354,7 @@ impl<'s> Question<'s> {
     fn by_pkix_ta(
         &mut self,
         set: &'s TlsaSet,
-    ) -> Result<(Vec<Identity>, &'s Tlsa), BadCertificate> {
+    ) -> Result<(Vec<CertificateName>, &'s Tlsa), BadCertificate> {
         let (chain, roots, now) = (self.chain, self.roots, self.now);
         let record_of = |marked: &Marked| set.of(Usage::PkixTa).find(|record| record.is_of(marked));
         let allowed = roots.marked();
@@ -394,7 +394,7 @@ impl<'s> Question<'s> {
     fn by_dane_ta(
         &mut self,
         set: &'s TlsaSet,
-    ) -> Result<(Vec<Identity>, &'s Tlsa), BadCertificate> {
+    ) -> Result<(Vec<CertificateName>, &'s Tlsa), BadCertificate> {
         let (chain, now) = (self.chain, self.now);
         let mut authorities: Vec<Authority<'s>> = Vec::new();
         for record in set.of(Usage::DaneTa) {
@@ -435,7 +435,7 @@ struct Authority<'s> {
     record: &'s Tlsa,
     anchor: TrustAnchor<'static>,
     /// None where no more than the key is known.
-    limits: Option<Limits>,
+    limits: Option<ChainLimits>,
 }
 
 impl<'s> Authority<'s> {
@@ -459,7 +459,7 @@ impl<'s> Authority<'s> {
                     Some(Self {
                         record,
                         anchor: anchor.to_owned(),
-                        limits: Some(Limits::of(&certificate)?),
+                        limits: Some(ChainLimits::of(&certificate)?),
                     })
                 });
                 authority.into_iter().collect()

@@ -15,7 +15,7 @@ use rustls::{
 };
 
 use super::{Revocations, Roots};
-use crate::config::{CertificateFiles, Trust};
+use crate::config::{CertificateFiles, TrustStore};
 
 /// Reads a chain and its key, and checks that they belong together.
 pub(super) fn certified_key(
@@ -71,7 +71,7 @@ fn mismatch(files: &CertificateFiles, certified: &CertifiedKey) -> String {
 }
 
 /// Reads the authorities that a policy trusts, and what they took back.
-pub(super) fn trusted(trust: &Trust, crl: &[PathBuf]) -> Result<Roots, String> {
+pub(super) fn trusted(trust: &TrustStore, crl: &[PathBuf]) -> Result<Roots, String> {
     let mut revoked = Revocations::default();
     for path in crl {
         let lists = Revocations::read(path, &read(path)?);
@@ -86,10 +86,10 @@ pub(super) fn system() -> Vec<CertificateDer<'static>> {
 }
 
 /// Of the system's store, what is unusable is left out.
-fn roots(trust: &Trust) -> Result<Roots, String> {
+fn roots(trust: &TrustStore) -> Result<Roots, String> {
     let paths = match trust {
-        Trust::System => return Ok(Roots::new(system()).0),
-        Trust::Files(paths) => paths,
+        TrustStore::System => return Ok(Roots::new(system()).0),
+        TrustStore::Files(paths) => paths,
     };
     let mut all = Vec::new();
     for path in paths {

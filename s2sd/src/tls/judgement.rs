@@ -1,6 +1,6 @@
 //! Why a peer is believed, or not: one value that the log, the bounce and everything else shows.
 //!
-//! Who vouches for a peer is a matter of degree, so [`Trust`] has an order; what exactly was found is [`Because`]. A
+//! Who vouches for a peer is a matter of degree, so [`TrustLevel`] has an order; what exactly was found is [`Because`]. A
 //! certificate is judged from [`Evidence`] by [`judge`]; what SASL and dialback prove has its place on the same scale.
 //! Pure: the chain, the roots, the time and what the DNS said are arguments.
 
@@ -9,9 +9,9 @@ use std::fmt;
 use rustls::pki_types::UnixTime;
 use xmpp_stream::Domain;
 
+use super::certificate_name::CertificateName;
 use super::chain::PeerChain;
 use super::dane::{Matched, Question, Tlsa, TlsaSet};
-use super::identity::Identity;
 use super::posh::Fingerprints;
 use super::roots::Roots;
 use super::trust::{self, BadCertificate};
@@ -20,7 +20,7 @@ use crate::peer_text::PeerText;
 
 /// How well it is known that a peer speaks for its domain: by who vouches for it, the best last.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
-pub enum Trust {
+pub enum TrustLevel {
     /// A certificate was shown, and it is not one for the domain.
     Contradicted,
     /// Nobody vouches.
@@ -39,7 +39,7 @@ pub enum Trust {
     Agreed,
 }
 
-impl Trust {
+impl TrustLevel {
     /// The word for logs and for programs.
     pub fn name(self) -> &'static str {
         match self {
@@ -55,7 +55,7 @@ impl Trust {
     }
 }
 
-impl fmt::Display for Trust {
+impl fmt::Display for TrustLevel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
@@ -99,16 +99,16 @@ pub enum Because {
 }
 
 impl Because {
-    fn trust(&self) -> Trust {
+    fn trust(&self) -> TrustLevel {
         match self {
-            Self::Bad(_) => Trust::Contradicted,
-            Self::NoTls | Self::NoCertificate => Trust::Nothing,
-            Self::Dialback => Trust::Dialback,
-            Self::Name { .. } => Trust::Pkix,
-            Self::Target { .. } => Trust::Delegated,
-            Self::Tlsa { .. } => Trust::Dane,
-            Self::Posh { .. } => Trust::Posh,
-            Self::Mechanism(_) => Trust::Agreed,
+            Self::Bad(_) => TrustLevel::Contradicted,
+            Self::NoTls | Self::NoCertificate => TrustLevel::Nothing,
+            Self::Dialback => TrustLevel::Dialback,
+            Self::Name { .. } => TrustLevel::Pkix,
+            Self::Target { .. } => TrustLevel::Delegated,
+            Self::Tlsa { .. } => TrustLevel::Dane,
+            Self::Posh { .. } => TrustLevel::Posh,
+            Self::Mechanism(_) => TrustLevel::Agreed,
         }
     }
 }
@@ -133,13 +133,13 @@ impl fmt::Display for Because {
 /// What is known of a peer: how well, and why.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Judgement {
-    trust: Trust,
+    trust: TrustLevel,
     because: Because,
 }
 
 impl Judgement {
     /// How well the peer is known.
-    pub fn trust(&self) -> Trust {
+    pub fn trust(&self) -> TrustLevel {
         self.trust
     }
 
@@ -151,8 +151,11 @@ impl Judgement {
     /// Does the certificate prove the domain?
     pub fn is_certified(&self) -> bool {
         match self.trust {
-            Trust::Contradicted | Trust::Nothing | Trust::Dialback | Trust::Agreed => false,
-            Trust::Posh | Trust::Pkix | Trust::Delegated | Trust::Dane => true,
+            TrustLevel::Contradicted
+            | TrustLevel::Nothing
+            | TrustLevel::Dialback
+            | TrustLevel::Agreed => false,
+            TrustLevel::Posh | TrustLevel::Pkix | TrustLevel::Delegated | TrustLevel::Dane => true,
         }
     }
 
@@ -184,7 +187,7 @@ impl fmt::Display for Judgement {
 
 /// A server of a domain's, as far as the DNS says which those are.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Place {
+pub struct TargetEvidence {
     /// Its name, where DNSSEC proves that the domain's SRV records lead to it.
     pub host: Option<Domain>,
     /// What it publishes about its certificate, if anything. Or why that cannot be told: then it must not be used (RFC
@@ -207,14 +210,14 @@ pub struct Evidence<'a> {
     pub dane: Dane,
     /// The servers of the domain that may have shown the certificate: the one we connected to, or all there are. Or why
     /// they cannot be told.
-    pub places: Result<&'a [Place], &'a str>,
+    pub targets: Result<&'a [TargetEvidence], &'a str>,
     /// What the domain publishes by HTTPS, or why that is not known; none where nobody asked.
-    pub posh: Option<Result<Published<'a>, &'a str>>,
+    pub posh: Option<Result<PoshEvidence<'a>, &'a str>>,
 }
 
 /// A document that a domain publishes (RFC 7711 §3.1).
 #[derive(Clone, Copy, Debug)]
-pub struct Published<'a> {
+pub struct PoshEvidence<'a> {
     /// What it says.
     pub fingerprints: &'a Fingerprints,
     /// Where it is.
@@ -235,7 +238,7 @@ impl<'a> Evidence<'a> {
             domain,
             now,
             dane: Dane::Off,
-            places: Ok(&[]),
+            targets: Ok(&[]),
             posh: None,
         }
     }
@@ -252,32 +255,36 @@ pub fn judge(evidence: &Evidence<'_>) -> Judgement {
     if let Err(bad) = chain.is_bounded() {
         return Because::Bad(bad).into();
     }
-    let places = match (evidence.dane, evidence.places) {
+    let targets = match (evidence.dane, evidence.targets) {
         (Dane::Off, _) => &[],
-        (Dane::Use | Dane::Require, Ok(places)) => places,
+        (Dane::Use | Dane::Require, Ok(targets)) => targets,
         (Dane::Use | Dane::Require, Err(why)) => {
             return Because::Bad(BadCertificate::Untold(why.into())).into();
         }
     };
-    if let Some(because) = by_dane(evidence, chain, places) {
+    if let Some(because) = by_dane(evidence, chain, targets) {
         return because.into();
     }
     if evidence.dane == Dane::Require {
         return Because::Bad(BadCertificate::NoTlsa).into();
     }
-    match by_pkix(evidence, chain, places) {
+    match by_pkix(evidence, chain, targets) {
         Ok(because) => because.into(),
         Err(bad) => by_posh(evidence, chain, bad).into(),
     }
 }
 
 /// `None`: no server publishes anything, or there is one that does not.
-fn by_dane(evidence: &Evidence<'_>, chain: &PeerChain, places: &[Place]) -> Option<Because> {
+fn by_dane(
+    evidence: &Evidence<'_>,
+    chain: &PeerChain,
+    targets: &[TargetEvidence],
+) -> Option<Because> {
     let mut published = Vec::new();
     let mut question = Question::new(chain, evidence.roots, evidence.now);
-    for place in places {
-        if let Ok(Some(set)) = &place.tlsa {
-            let domain = [evidence.domain].into_iter().chain(&place.host);
+    for target in targets {
+        if let Ok(Some(set)) = &target.tlsa {
+            let domain = [evidence.domain].into_iter().chain(&target.host);
             let names: Vec<Domain> = domain.cloned().collect();
             match question.matches(set, &names) {
                 Ok(Some(Matched::Proves(record) | Matched::Constrains(record))) => {
@@ -290,10 +297,10 @@ fn by_dane(evidence: &Evidence<'_>, chain: &PeerChain, places: &[Place]) -> Opti
             published.push(set.name.as_str());
         }
     }
-    if places.is_empty() || places.iter().any(|place| place.tlsa == Ok(None)) {
+    if targets.is_empty() || targets.iter().any(|target| target.tlsa == Ok(None)) {
         return None;
     }
-    let untold = places.iter().find_map(|place| place.tlsa.as_ref().err());
+    let untold = targets.iter().find_map(|target| target.tlsa.as_ref().err());
     Some(Because::Bad(match untold {
         Some(why) if published.is_empty() => BadCertificate::Untold(why.as_str().into()),
         _ => BadCertificate::NotInTlsa {
@@ -306,20 +313,20 @@ fn by_dane(evidence: &Evidence<'_>, chain: &PeerChain, places: &[Place]) -> Opti
 fn by_pkix(
     evidence: &Evidence<'_>,
     chain: &PeerChain,
-    places: &[Place],
+    targets: &[TargetEvidence],
 ) -> Result<Because, BadCertificate> {
     let found = trust::verified(chain, evidence.roots, evidence.now)?;
     let named = |domain: &Domain| {
         let mut found = found.iter();
         found
             .find(|identity| identity.names(domain))
-            .map(Identity::shown)
+            .map(CertificateName::shown)
     };
     if let Some(matched) = named(evidence.domain) {
         return Ok(Because::Name { matched });
     }
-    let unpublished = places.iter().filter(|place| place.tlsa == Ok(None));
-    let mut hosts = unpublished.filter_map(|place| place.host.as_ref());
+    let unpublished = targets.iter().filter(|target| target.tlsa == Ok(None));
+    let mut hosts = unpublished.filter_map(|target| target.host.as_ref());
     match hosts.find_map(named) {
         Some(matched) => Ok(Because::Target { matched }),
         None => Err(trust::wrong_name(evidence.domain.as_str(), &found)),
@@ -348,11 +355,11 @@ fn by_posh(evidence: &Evidence<'_>, chain: &PeerChain, bad: BadCertificate) -> B
     match evidence.posh {
         Some(posh) if may_be_posh(evidence, &judgement) => {
             let (why, read) = match posh {
-                Ok(Published { fingerprints, url }) if fingerprints.have(chain.leaf()) => {
+                Ok(PoshEvidence { fingerprints, url }) if fingerprints.have(chain.leaf()) => {
                     let url = PeerText::new(url);
                     return Because::Posh { url };
                 }
-                Ok(Published { url, .. }) => (format!("{url} has other fingerprints"), true),
+                Ok(PoshEvidence { url, .. }) => (format!("{url} has other fingerprints"), true),
                 Err(why) => (why.to_owned(), false),
             };
             Because::Bad(BadCertificate::NorPosh {

@@ -7,34 +7,34 @@
 mod accept_any;
 pub(crate) mod alert;
 pub mod binding;
+pub mod certificate_name;
 mod chain;
 mod config;
 pub mod dane;
 pub mod facts;
 mod files;
-pub mod identity;
 pub mod judgement;
 pub mod posh;
 mod reload;
 mod revocation;
 mod roots;
 pub mod strict;
-mod troubles;
 pub mod trust;
+mod warnings;
 
 pub(crate) use alert::{in_words, is_about_certificate};
+pub use certificate_name::{CertificateName, Unreadable, identities};
 pub use chain::PeerChain;
 pub use config::{ByName, IfAsked, OwnCertificate, Tls, server_name};
 pub use dane::{Matched, Matching, Selector, Tlsa, TlsaSet, Usage};
 pub use facts::{ClientAuth, TlsFacts, describe};
-pub use identity::{Identity, Unreadable, identities};
-pub use judgement::{Because, Evidence, Judgement, Place, Trust, judge};
+pub use judgement::{Because, Evidence, Judgement, TargetEvidence, TrustLevel, judge};
 pub use reload::Reloaded;
 pub use revocation::Revocations;
 pub use roots::Roots;
 pub use strict::Remark;
-pub use troubles::Trouble;
 pub use trust::{BadCertificate, Day, Whose, sole_identity};
+pub use warnings::TlsWarning;
 
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,7 @@ use super::{
     config::{Loaded, Sources},
     files::{self, Stamps},
 };
-use crate::config::{Config, Trust};
+use crate::config::{Config, TrustStore};
 
 /// What a reload did with one certificate, one set of roots, or another part of the configuration.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -18,7 +18,7 @@ pub enum Reloaded {
     Changed(String),
     /// Other authorities are trusted from now on, or other certificates are taken back: what was judged by the ones from
     /// before is to be judged again.
-    Trust(String),
+    TrustStore(String),
     /// The new one is bad; the one from before is still used. With the reason.
     Kept(String),
 }
@@ -26,7 +26,7 @@ pub enum Reloaded {
 impl fmt::Display for Reloaded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Changed(what) | Self::Trust(what) => write!(f, "reloaded: {what}"),
+            Self::Changed(what) | Self::TrustStore(what) => write!(f, "reloaded: {what}"),
             Self::Kept(why) => write!(f, "not reloaded, what was loaded before stays: {why}"),
         }
     }
@@ -87,10 +87,10 @@ impl Tls {
             let old = before.roots.get(trusted);
             let new = files::trusted(trust, crl).map(Arc::new);
             let what = match trust {
-                Trust::System => "the system's certificate authorities",
-                Trust::Files(_) => "the trusted certificate authorities",
+                TrustStore::System => "the system's certificate authorities",
+                TrustStore::Files(_) => "the trusted certificate authorities",
             };
-            if let Some(found) = news.choose(what, Reloaded::Trust, old, new, Roots::eq) {
+            if let Some(found) = news.choose(what, Reloaded::TrustStore, old, new, Roots::eq) {
                 roots.insert(trusted.clone(), found);
             }
         }

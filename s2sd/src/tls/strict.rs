@@ -14,8 +14,8 @@ use x509_parser::{
 use xmpp_stream::Domain;
 
 use super::{
-    chain::{LARGEST, MOST, PeerChain},
-    identity::{Identity, identities},
+    certificate_name::{CertificateName, identities},
+    chain::{LARGEST, MAX_CERTIFICATES, PeerChain},
     roots::Roots,
     trust::{BadCertificate, Whose, judge_alone, verified},
 };
@@ -106,9 +106,9 @@ fn path(chain: &[X509Certificate<'_>]) -> Vec<usize> {
 
 fn bounds(chain: &[CertificateDer<'_>]) -> Option<Remark> {
     let bytes: usize = chain.iter().map(|one| one.len()).sum();
-    let found = if chain.len() > MOST {
+    let found = if chain.len() > MAX_CERTIFICATES {
         format!(
-            "it has {} certificates, and s2sd and others take {MOST} at most",
+            "it has {} certificates, and s2sd and others take {MAX_CERTIFICATES} at most",
             chain.len()
         )
     } else if bytes > LARGEST {
@@ -287,7 +287,7 @@ fn kind_of_name(leaf: &CertificateDer<'_>, domain: &Domain) -> Option<Remark> {
     let names = identities(leaf).ok()?;
     let mut named = names.iter().filter(|name| name.names(domain)).peekable();
     let first = named.peek()?.shown();
-    let by_dns = named.any(|name| matches!(name, Identity::Dns(_)));
+    let by_dns = named.any(|name| matches!(name, CertificateName::Dns(_)));
     (!by_dns).then(|| Remark {
         refused: false,
         found: format!("it names {domain} as {first} alone, and many servers look for a dNSName"),

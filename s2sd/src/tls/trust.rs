@@ -18,8 +18,8 @@ use x509_parser::{
 };
 use xmpp_stream::Domain;
 
-use super::chain::{LARGEST, MOST, PeerChain, Work};
-use super::identity::{Identity, Unreadable, identities};
+use super::certificate_name::{CertificateName, Unreadable, identities};
+use super::chain::{LARGEST, MAX_CERTIFICATES, PeerChain, Work};
 use super::revocation::Revocations;
 use super::roots::Roots;
 use crate::peer_text::PeerText;
@@ -99,7 +99,7 @@ pub enum BadCertificate {
     },
     /// More certificates came with it than are looked at.
     #[error(
-        "your certificate chain is too long: you sent {sent} certificates, and at most {MOST} are taken"
+        "your certificate chain is too long: you sent {sent} certificates, and at most {MAX_CERTIFICATES} are taken"
     )]
     TooMany {
         /// How many were shown.
@@ -216,11 +216,11 @@ fn names(found: &[PeerText], more: usize) -> String {
 }
 
 /// The certificate has these names and not the one that was to be proved.
-pub(super) fn wrong_name(wanted: &str, found: &[Identity]) -> BadCertificate {
+pub(super) fn wrong_name(wanted: &str, found: &[CertificateName]) -> BadCertificate {
     let shown = found.iter().take(NAMES_SHOWN);
     BadCertificate::WrongName {
         domain: PeerText::new(wanted),
-        found: shown.map(Identity::shown).collect(),
+        found: shown.map(CertificateName::shown).collect(),
         more: found.len().saturating_sub(NAMES_SHOWN),
     }
 }
@@ -245,7 +245,7 @@ pub(super) fn verified(
     chain: &PeerChain,
     roots: &Roots,
     now: UnixTime,
-) -> Result<Arc<[Identity]>, BadCertificate> {
+) -> Result<Arc<[CertificateName]>, BadCertificate> {
     chain.is_bounded()?;
     chain.opinion(roots.token(), now, || {
         if roots.has(chain.leaf()) {
@@ -273,7 +273,7 @@ pub(super) fn vouched<T>(
     now: UnixTime,
     work: &mut Work,
     accept: impl Fn(&VerifiedPath<'_>) -> Option<T>,
-) -> Result<(Vec<Identity>, T), BadCertificate> {
+) -> Result<(Vec<CertificateName>, T), BadCertificate> {
     chain.is_bounded()?;
     work.search(chain, anchors, !revoked.is_empty())?;
     let leaf = EndEntityCert::try_from(chain.leaf()).map_err(|error| bad(error, chain))?;
@@ -295,7 +295,7 @@ pub(super) fn vouched<T>(
     // An authority that was only allowed to sign certain DNS names has had that checked for dNSNames. Nothing
     // checks it for the otherNames, so below such an authority they do not count.
     if is_constrained(&path) {
-        found.retain(|identity| matches!(identity, Identity::Dns(_)));
+        found.retain(|identity| matches!(identity, CertificateName::Dns(_)));
     }
     Ok((found, accepted))
 }

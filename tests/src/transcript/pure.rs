@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 use s2sd::{
-    negotiate::{DomainPair, House, InboundEvent, OutboundEvent, Transport},
+    negotiate::{DomainPair, InboundEvent, OutboundEvent, Snapshot, Transport},
     tls::Roots,
 };
 use xmpp_dialback::Secret;
@@ -108,7 +108,7 @@ impl Seen {
 
 struct Player {
     stage: Stage,
-    house: Arc<House>,
+    snapshot: Arc<Snapshot>,
     roots: Roots,
     names: Names,
     lines: BTreeMap<Stream, Line>,
@@ -126,10 +126,10 @@ impl Player {
     fn new(stage: Stage) -> anyhow::Result<Self> {
         let config = stage.config(SocketAddr::from(([127, 0, 0, 1], 5269)))?;
         let certified = !stage.settings.without_certificate;
-        let house = House::new(Arc::new(config), Secret::new(names::SECRET), |_| certified);
+        let snapshot = Snapshot::new(Arc::new(config), Secret::new(names::SECRET), |_| certified);
         let (roots, _) = Roots::new([stage.authority.der().clone()]);
         let mut player = Self {
-            house: Arc::new(house),
+            snapshot: Arc::new(snapshot),
             roots,
             names: Names::default(),
             lines: BTreeMap::new(),

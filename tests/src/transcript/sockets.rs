@@ -61,8 +61,9 @@ impl Player {
     async fn new(stage: Stage) -> anyhow::Result<Self> {
         let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
         let daemon = app::start(stage.config(listener.local_addr()?)?).await?;
-        let door = daemon.components.first().context("no component listener")?;
-        let component = component::attach(*door, stage.local.as_str(), COMPONENT, TIMEOUT).await?;
+        let address = daemon.components.first().context("no component listener")?;
+        let component =
+            component::attach(*address, stage.local.as_str(), COMPONENT, TIMEOUT).await?;
         let mut player = Self {
             names: Names::default(),
             daemon: Some(daemon),
@@ -87,9 +88,9 @@ impl Player {
         match self.stage.role {
             Role::Receiving => {
                 let daemon = self.daemon.as_ref().context("the daemon is stopped")?;
-                let doors = if direct { &daemon.s2s_tls } else { &daemon.s2s };
-                let door: SocketAddr = *doors.first().context("no such door")?;
-                let wire = Wire::connect(door, TIMEOUT).await?;
+                let listeners = if direct { &daemon.s2s_tls } else { &daemon.s2s };
+                let address: SocketAddr = *listeners.first().context("no such door")?;
+                let wire = Wire::connect(address, TIMEOUT).await?;
                 self.lines.insert(Stream::Main, wire);
             }
             Role::Initiating => {

@@ -1,9 +1,9 @@
 //! `s2sd check`: everything that can be known to be wrong before anybody connects.
 
-mod doors;
+mod effective;
+mod listeners;
 mod own;
 mod report;
-mod rule;
 #[cfg(all(test, feature = "demo"))]
 mod tests;
 mod tickets;
@@ -19,32 +19,32 @@ use rustls::pki_types::UnixTime;
 use tokio::{runtime, task::JoinSet, time};
 use xmpp_stream::Domain;
 
-use self::{own::Own, report::Report, rule::Rule};
-use super::{Outcome, complain};
+use self::{effective::EffectivePolicy, own::Own, report::Report};
+use super::{Exit, complain};
 use crate::{
     app::{self, StartError},
     config::{Config, Method, Severity},
     logging,
     resolve::{Dns, ResolveError},
-    tls::{Remark, Tls, Trouble},
+    tls::{Remark, Tls, TlsWarning},
 };
 
 /// Who insists on clientAuth in a certificate. Prosody and s2sd do not.
 const INSIST: &str = "ejabberd before 25.08, older Openfire and others";
 
 /// For all answers of the DNS together.
-const DNS_PATIENCE: Duration = Duration::from_secs(15);
+const DNS_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Looks at everything, or, with a domain, at what is here and says how that one is treated.
-pub(super) fn check(file: &Path, peer: Option<Domain>, json: bool) -> Outcome {
+pub(super) fn check(file: &Path, peer: Option<Domain>, json: bool) -> Exit {
     let stdout = io::stdout();
     let colours = !json && logging::colours(&stdout);
     let mut report = Report::new(file.display().to_string(), colours);
     if let Some(config) = look_at(file, UnixTime::now(), &mut report) {
         match peer {
-            Some(peer) => report.rule = Some(Rule::of(&config, peer)),
+            Some(peer) => report.rule = Some(EffectivePolicy::of(&config, peer)),
             None => {
-                doors::try_all(&config.listen, &mut report);
+                listeners::try_all(&config.listen, &mut report);
                 tickets::fetch(&config, &mut report);
                 ask_dns(&config, &mut report);
             }
@@ -58,9 +58,9 @@ pub(super) fn check(file: &Path, peer: Option<Domain>, json: bool) -> Outcome {
     // Nobody may be reading any more; the outcome stays what it is.
     let _ = stdout.lock().write_all(text.as_bytes());
     if report.is_well() {
-        Outcome::Well
+        Exit::Well
     } else {
-        Outcome::Fault
+        Exit::Fault
     }
 }
 
@@ -109,10 +109,10 @@ fn look_at(file: &Path, now: UnixTime, report: &mut Report) -> Option<Config> {
 }
 
 fn certificates(tls: &Tls, now: UnixTime, report: &mut Report) {
-    for trouble in tls.troubles(now) {
-        match trouble {
-            Trouble::Now(text) => report.add(Severity::Fault, text),
-            Trouble::Soon(text) => report.add(Severity::Warning, text),
+    for warning in tls.warnings(now) {
+        match warning {
+            TlsWarning::Now(text) => report.add(Severity::Fault, text),
+            TlsWarning::Soon(text) => report.add(Severity::Warning, text),
         }
     }
     for (own, remarks, for_servers_alone) in tls.remarks(now) {
@@ -178,7 +178,7 @@ fn purposes(config: &Config, report: &mut Report) {
 fn ask_dns(config: &Config, report: &mut Report) {
     let asked = runtime::Builder::new_current_thread().enable_all().build();
     let asked = asked.map_err(|error| error.to_string());
-    let asked = asked.and_then(|runtime| runtime.block_on(places(config, DNS_PATIENCE)));
+    let asked = asked.and_then(|runtime| runtime.block_on(places(config, DNS_TIMEOUT)));
     match asked {
         Ok(places) => places.into_iter().for_each(|found| found.tell(report)),
         Err(why) => report.add(Severity::Warning, format!("the DNS cannot be asked: {why}")),
@@ -217,7 +217,7 @@ impl Found {
 }
 
 /// Asks for all domains at once; in the order of the configuration.
-async fn places(config: &Config, patience: Duration) -> Result<Vec<Found>, String> {
+async fn places(config: &Config, limit: Duration) -> Result<Vec<Found>, String> {
     let dns = Dns::new(&config.dns)?;
     // What is wrong with the certificates themselves has been told.
     let tls = Tls::load(config).ok();
@@ -231,7 +231,7 @@ async fn places(config: &Config, patience: Duration) -> Result<Vec<Found>, Strin
             roots: roots.clone().unwrap_or_default(),
             policy: Arc::clone(&config.policy),
         };
-        questions.spawn(async move { (rank, find(own, patience).await) });
+        questions.spawn(async move { (rank, find(own, limit).await) });
     }
     let answers = async {
         let mut found = Vec::new();
@@ -254,8 +254,8 @@ async fn places(config: &Config, patience: Duration) -> Result<Vec<Found>, Strin
     Ok(found.into_iter().map(|(_, found)| found).collect())
 }
 
-async fn find(own: Own, patience: Duration) -> Found {
-    let answer = time::timeout(patience, own.look_up()).await;
+async fn find(own: Own, limit: Duration) -> Found {
+    let answer = time::timeout(limit, own.look_up()).await;
     let late = || {
         let late = ResolveError::Failed("it is too slow".into());
         (Err(late), Vec::new())

@@ -4,9 +4,9 @@ use std::{fmt::Write as _, net::SocketAddr};
 
 use serde::{Serialize, Serializer};
 
-use super::{INSIST, rule::Rule};
+use super::{INSIST, effective::EffectivePolicy};
 
-use crate::config::{Findings, Severity};
+use crate::config::{Diagnostics, Severity};
 
 /// What was looked at, and what was found.
 #[derive(Debug, Serialize)]
@@ -17,10 +17,10 @@ pub(super) struct Report {
     findings: Vec<Said>,
     pub(super) domains: Vec<Domain>,
     /// Where connections will be taken.
-    pub(super) listen: Vec<Door>,
+    pub(super) listen: Vec<Listener>,
     /// How the domain that was asked about is treated.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_json")]
-    pub(super) rule: Option<Rule>,
+    pub(super) rule: Option<EffectivePolicy>,
     /// The findings as people read them.
     #[serde(skip)]
     text: String,
@@ -53,7 +53,7 @@ pub(super) struct Domain {
 
 /// An address of `[listen]`.
 #[derive(Debug, Serialize)]
-pub(super) struct Door {
+pub(super) struct Listener {
     /// The key.
     pub(super) key: &'static str,
     pub(super) address: SocketAddr,
@@ -91,7 +91,7 @@ impl Report {
     }
 
     /// What was found in the file.
-    pub(super) fn take(&mut self, findings: &Findings) {
+    pub(super) fn take(&mut self, findings: &Diagnostics) {
         self.text += &findings.render(self.colours);
         for finding in findings.iter() {
             let position = findings.position(finding);
@@ -184,16 +184,16 @@ impl Report {
             let _ = writeln!(text, "  found at     {found_at}\n");
         }
         // The others are free, or told of above.
-        for door in self
+        for listener in self
             .listen
             .iter()
-            .filter(|door| door.state == "in use by s2sd")
+            .filter(|listener| listener.state == "in use by s2sd")
         {
-            let Door {
+            let Listener {
                 key,
                 address,
                 state,
-            } = door;
+            } = listener;
             let _ = writeln!(text, "`{key}` in [listen]: {address} is {state}\n");
         }
         let count = |severity| {
@@ -212,8 +212,13 @@ impl Report {
     }
 }
 
-fn as_json<S: Serializer>(rule: &Option<Rule>, serializer: S) -> Result<S::Ok, S::Error> {
-    rule.as_ref().map(Rule::json).serialize(serializer)
+fn as_json<S: Serializer>(
+    rule: &Option<EffectivePolicy>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    rule.as_ref()
+        .map(EffectivePolicy::json)
+        .serialize(serializer)
 }
 
 fn word(severity: Severity) -> &'static str {

@@ -286,7 +286,7 @@ async fn asked(zone: Zone, domains: &[&str], addresses: &str) -> Report {
         .unwrap()
         .config;
     let mut report = Report::new("s2sd.toml".to_owned(), false);
-    for found in places(&config, DNS_PATIENCE).await.unwrap() {
+    for found in places(&config, DNS_TIMEOUT).await.unwrap() {
         let (name, component) = (found.domain.to_string(), false);
         report.domains.push(report::Domain {
             name,
@@ -387,7 +387,7 @@ async fn what_the_dns_says_of_our_own_certificate_is_compared_with_it() {
         let config = Config::from_toml(&text, "s2sd.toml", &directory.0)
             .unwrap()
             .config;
-        let mut found = places(&config, DNS_PATIENCE).await.unwrap();
+        let mut found = places(&config, DNS_TIMEOUT).await.unwrap();
         found.remove(0).faults
     };
     let own = "certificate = 'a.pem'\nkey = 'a.key'\n";

@@ -8,7 +8,7 @@ use super::report::Report;
 use crate::config::{Config, Severity};
 
 /// For all KDCs together.
-const PATIENCE: Duration = Duration::from_secs(15);
+const KDC_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Asks for each ticket once. What is wrong is a warning: the KDC may be back when it is needed.
 pub(super) fn fetch(config: &Config, report: &mut Report) {
@@ -22,7 +22,7 @@ pub(super) fn fetch(config: &Config, report: &mut Report) {
     drop(answers);
     let mut outcomes: Vec<Result<(), String>> =
         vec![Err("the KDC does not answer".to_owned()); asked.len()];
-    let until = std::time::Instant::now() + PATIENCE;
+    let until = std::time::Instant::now() + KDC_TIMEOUT;
     while let Ok((rank, outcome)) =
         answered.recv_timeout(until.saturating_duration_since(std::time::Instant::now()))
     {

@@ -12,27 +12,27 @@ use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr
 use xmpp_sasl::Password;
 use zeroize::Zeroizing;
 
-use super::{Trouble, complain};
+use super::{SecretError, complain};
 
 /// In bytes.
 pub(super) const LONGEST: usize = 1024;
 
 /// One line, which must be all there is.
-pub(super) fn password() -> Result<Password, Trouble> {
+pub(super) fn password() -> Result<Password, SecretError> {
     let stdin = io::stdin();
     let input = stdin
         .as_fd()
         .try_clone_to_owned()
-        .map_err(Trouble::Unread)?;
+        .map_err(SecretError::Unread)?;
     let mut input = File::from(input);
     if !input.is_terminal() {
         return checked(&read(&mut input, false)?);
     }
-    let hidden = Hidden::from(input).map_err(Trouble::Unread)?;
+    let hidden = Hidden::from(input).map_err(SecretError::Unread)?;
     let first = hidden.ask("Password: ")?;
     let password = checked(&first)?;
     if hidden.ask("The same again: ")? != first {
-        return Err(Trouble::Different);
+        return Err(SecretError::Different);
     }
     Ok(password)
 }
@@ -41,7 +41,7 @@ pub(super) fn password() -> Result<Password, Trouble> {
 type Line = Zeroizing<Vec<u8>>;
 
 /// To the end of the input, or of the line.
-fn read(input: &mut File, one_line: bool) -> Result<Line, Trouble> {
+fn read(input: &mut File, one_line: bool) -> Result<Line, SecretError> {
     // With the line's end, be it of two characters.
     let mut line = Zeroizing::new(vec![0; LONGEST + 3]);
     let mut filled = 0;
@@ -50,7 +50,7 @@ fn read(input: &mut File, one_line: bool) -> Result<Line, Trouble> {
             Ok(0) => break,
             Ok(more) => filled += more,
             Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
-            Err(why) => return Err(Trouble::Unread(why)),
+            Err(why) => return Err(SecretError::Unread(why)),
         }
         if one_line && line[..filled].ends_with(b"\n") {
             break;
@@ -60,18 +60,18 @@ fn read(input: &mut File, one_line: bool) -> Result<Line, Trouble> {
     Ok(line)
 }
 
-fn checked(line: &Line) -> Result<Password, Trouble> {
+fn checked(line: &Line) -> Result<Password, SecretError> {
     let text = line.strip_suffix(b"\n").unwrap_or(line);
     let text = text.strip_suffix(b"\r").unwrap_or(text);
     if text.len() > LONGEST {
-        return Err(Trouble::TooLong);
+        return Err(SecretError::TooLong);
     }
-    let text = std::str::from_utf8(text).map_err(|_| Trouble::NoText)?;
+    let text = std::str::from_utf8(text).map_err(|_| SecretError::NoText)?;
     if text.trim().is_empty() {
-        return Err(Trouble::Empty);
+        return Err(SecretError::Empty);
     }
     if text.contains('\n') {
-        return Err(Trouble::Lines);
+        return Err(SecretError::Lines);
     }
     Ok(Password::new(text))
 }
@@ -95,9 +95,9 @@ impl Hidden {
         Ok(Self { terminal, before })
     }
 
-    fn ask(&self, question: &str) -> Result<Line, Trouble> {
+    fn ask(&self, question: &str) -> Result<Line, SecretError> {
         complain(format_args!("{question}"));
-        let mut terminal = self.terminal.try_clone().map_err(Trouble::Unread)?;
+        let mut terminal = self.terminal.try_clone().map_err(SecretError::Unread)?;
         read(&mut terminal, true)
     }
 }

@@ -7,19 +7,19 @@ use xmpp_sasl::{Password, ScramKeys};
 use super::{
     super::{
         Access, Account, Known, KnownAccount, Peer, PeerAccept, PeerCredentials, Policy, Proxy,
-        Trust, check,
-        findings::Finding,
-        kerberos, places,
+        TrustStore, addresses, check,
+        diagnostics::Diagnostic,
+        kerberos,
         reader::Reader,
         secret::{read_secret_file, read_secret_lines},
         values::{self, ADDRESSES, DANE, METHODS, MIN_TLS, TLS_MODES, VERIFY, Wrong},
     },
-    LEAST_STANZA, MANY, required, secret, warn_if_seen,
+    LEAST_STANZA, MAX_COUNT, required, secret, warn_if_seen,
 };
 
 pub(super) fn access(table: &Reader<'_>) -> Access {
     let patterns = |key: &str| {
-        let list = table.list(key, places::anybody)?;
+        let list = table.list(key, addresses::anybody)?;
         Some(list.into_iter().map(|(_, pattern)| pattern).collect())
     };
     let default = Access::default();
@@ -46,7 +46,7 @@ pub(super) fn policy(table: &Reader<'_>, base: Policy) -> Policy {
     table.set(
         "stanzas_per_second",
         &mut policy.stanzas_per_second,
-        values::number(0, MANY),
+        values::number(0, MAX_COUNT),
     );
     table.set(
         "bytes_per_second",
@@ -60,7 +60,7 @@ pub(super) fn policy(table: &Reader<'_>, base: Policy) -> Policy {
                 let title = format!("\"{}\" is in `auth` twice", method.word());
                 table
                     .sink
-                    .add(Finding::fault(Some(span), title).label("its first place is its rank"));
+                    .add(Diagnostic::fault(Some(span), title).label("its first place is its rank"));
             } else {
                 policy.auth.extend_from_slice(group);
             }
@@ -76,7 +76,7 @@ pub(super) fn policy(table: &Reader<'_>, base: Policy) -> Policy {
         policy.crl = files.collect();
     }
     table.set("addresses", &mut policy.addresses, values::word(ADDRESSES));
-    if let Some(source) = table.list("source", places::own_address) {
+    if let Some(source) = table.list("source", addresses::own_address) {
         policy.source = source.into_iter().map(|(_, address)| address).collect();
     }
     if let Some(proxy) = proxy(table) {
@@ -87,14 +87,14 @@ pub(super) fn policy(table: &Reader<'_>, base: Policy) -> Policy {
 
 /// `proxy` or `proxy_file`, if one of them is there; the empty proxy is none.
 fn proxy(table: &Reader<'_>) -> Option<Option<Proxy>> {
-    let written = table.get("proxy", places::proxy);
+    let written = table.get("proxy", addresses::proxy);
     let named = table.get("proxy_file", values::path);
     match (table.span_of("proxy"), table.span_of("proxy_file")) {
         (Some(span), Some(other)) => {
             let title = format!("`proxy` and `proxy_file` in {}: which one?", table.name());
             table
                 .sink
-                .add(Finding::fault(Some(span), title).other(other, "the other"));
+                .add(Diagnostic::fault(Some(span), title).other(other, "the other"));
             None
         }
         (Some(span), None) => {
@@ -111,7 +111,7 @@ fn proxy(table: &Reader<'_>) -> Option<Option<Proxy>> {
             let text = read_secret_file(&path, span.clone(), table.sink)?;
             let proxy = Proxy::parse(text.as_str()).map_err(|why| {
                 let title = format!("{}: is no proxy: {why}", path.display());
-                table.sink.add(Finding::fault(Some(span), title));
+                table.sink.add(Diagnostic::fault(Some(span), title));
             });
             proxy.ok().map(Some)
         }
@@ -119,7 +119,7 @@ fn proxy(table: &Reader<'_>) -> Option<Option<Proxy>> {
     }
 }
 
-fn trust(table: &Reader<'_>) -> Option<Trust> {
+fn trust(table: &Reader<'_>) -> Option<TrustStore> {
     let value = table.value("trust")?;
     if value.get_ref().is_array() {
         let files = table.list("trust", values::path)?;
@@ -128,7 +128,7 @@ fn trust(table: &Reader<'_>) -> Option<Trust> {
             .as_array()
             .is_some_and(|list| list.is_empty())
         {
-            let finding = Finding::fault(
+            let finding = Diagnostic::fault(
                 Some(value.span()),
                 "`trust` is an empty list: nobody would be believed",
             );
@@ -136,7 +136,7 @@ fn trust(table: &Reader<'_>) -> Option<Trust> {
                 .sink
                 .add(finding.help("write \"system\", or name a PEM file"));
         }
-        return Some(Trust::Files(
+        return Some(TrustStore::Files(
             files
                 .into_iter()
                 .map(|(_, name)| table.sink.base.join(name))
@@ -144,7 +144,7 @@ fn trust(table: &Reader<'_>) -> Option<Trust> {
         ));
     }
     table.get("trust", |value| match value.as_str() {
-        Some("system") => Ok(Trust::System),
+        Some("system") => Ok(TrustStore::System),
         _ => Err(Wrong::new("\"system\" or a list of PEM files", value)),
     })
 }
@@ -159,7 +159,9 @@ pub(super) fn peers<'a>(
     let mut before = root.sink.faults();
     for table in root.tables("peer", "peer") {
         let mut policy = policy(&table, general.clone());
-        let connect = table.list("connect", places::connect).unwrap_or_default();
+        let connect = table
+            .list("connect", addresses::connect)
+            .unwrap_or_default();
         policy.connect = connect.into_iter().map(|(_, place)| place).collect();
         policy.credentials = table
             .table("credentials", "peer.credentials")
@@ -167,7 +169,7 @@ pub(super) fn peers<'a>(
         policy.accept = table
             .table("accept", "peer.accept")
             .and_then(|it| accept(&it, whole));
-        let pattern = required(&table, "domain", whole, places::pattern);
+        let pattern = required(&table, "domain", whole, addresses::pattern);
         if let Some(pattern) = pattern {
             policy.rule = format!("[[peer]] {pattern}");
             if sound && root.sink.faults() == before {
@@ -199,7 +201,7 @@ fn credentials(table: &Reader<'_>, whole: bool) -> Option<PeerCredentials> {
             realm,
         })
     });
-    let authzid = table.get("authzid", places::domain);
+    let authzid = table.get("authzid", addresses::domain);
     Some(PeerCredentials {
         account: sound(account)?,
         authzid: authzid.map(|domain| domain.as_str().to_owned()),
@@ -265,7 +267,7 @@ fn scram_keys(table: &Reader<'_>) -> Option<Vec<ScramKeys>> {
     for other in ["password", "password_file"] {
         if let Some(other_span) = table.span_of(other) {
             let title = format!("`scram_file` and `{other}` in {}: which one?", table.name());
-            let finding = Finding::fault(Some(span), title);
+            let finding = Diagnostic::fault(Some(span), title);
             table.sink.add(finding.other(other_span, "the other"));
             return None;
         }
@@ -274,7 +276,7 @@ fn scram_keys(table: &Reader<'_>) -> Option<Vec<ScramKeys>> {
     let lines = read_secret_lines(&path, span.clone(), table.sink)?;
     let fault = |line: usize, why: &str| {
         let title = format!("{}, line {line}: {why}", path.display());
-        table.sink.add(Finding::fault(Some(span.clone()), title));
+        table.sink.add(Diagnostic::fault(Some(span.clone()), title));
     };
     let mut all: Vec<ScramKeys> = Vec::new();
     let mut sound = true;

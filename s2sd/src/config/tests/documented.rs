@@ -65,7 +65,7 @@ fn every_example_of_the_page_loads() {
             Ok(_) => {}
             // Without the libraries their lack is all there is to say.
             Err(findings) if example.contains("gssapi") && WITHOUT_GSSAPI.is_some() => {
-                let is_that = |it: &Finding| it.help.as_deref() == *WITHOUT_GSSAPI;
+                let is_that = |it: &Diagnostic| it.help.as_deref() == *WITHOUT_GSSAPI;
                 assert!(findings.iter().all(is_that), "{findings}");
             }
             Err(findings) => panic!("{findings}"),

@@ -20,7 +20,7 @@ use super::*;
 const MINIMAL: &str = "[[domain]]\nname = 'example.org'\ncertificate = 'a.pem'\nkey = 'a.key'\n";
 
 /// The text and nothing else, in a directory with nothing in it.
-fn read(toml: &str) -> Result<Loaded, Findings> {
+fn read(toml: &str) -> Result<Loaded, Diagnostics> {
     Config::from_toml(toml, "s2sd.toml", Path::new("/nowhere"))
 }
 

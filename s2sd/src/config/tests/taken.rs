@@ -292,10 +292,10 @@ fn everything_else() {
     assert_eq!(config.listen.components, Listen::default().components);
     assert_eq!(
         config.policy.trust,
-        Trust::Files(vec!["/nowhere/a.pem".into(), "/b.pem".into()])
+        TrustStore::Files(vec!["/nowhere/a.pem".into(), "/b.pem".into()])
     );
     let policy = config.policy_for(&domain("a.example"));
-    assert_eq!(policy.trust, Trust::System);
+    assert_eq!(policy.trust, TrustStore::System);
     let places: Vec<String> = policy.connect.iter().map(Connect::to_string).collect();
     assert_eq!(
         places,

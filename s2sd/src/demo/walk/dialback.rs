@@ -7,7 +7,7 @@ use super::{Asked, Errand, Kind, Scene, Steps, Walk, besides, kind, unexpected};
 use crate::demo::page::Page;
 use crate::demo::relay::{Said, Wire};
 use crate::demo::stage::{Plan, dialback_secret};
-use crate::demo::{Show, Side, Trouble};
+use crate::demo::{DemoError, Show, Side};
 
 const RULES: &str = "[policy]\ntls  = \"disabled\"\nauth = [\"dialback\"]\n";
 
@@ -25,7 +25,7 @@ const ANSWER: Errand<'_> = Errand {
     method: "dialback",
 };
 
-pub(crate) async fn play(show: &mut Show<'_>) -> Result<(), Trouble> {
+pub(crate) async fn play(show: &mut Show<'_>) -> Result<(), DemoError> {
     show.page.heading("Server dialback on plain TCP")?;
     show.page.text(
         "No certificate, no password. What montague.example can show is that the DNS leads to it: capulet.example \
@@ -43,7 +43,7 @@ pub(crate) async fn play(show: &mut Show<'_>) -> Result<(), Trouble> {
     scene.close(played).await
 }
 
-async fn walk(scene: &mut Scene<'_, '_>) -> Result<(), Trouble> {
+async fn walk(scene: &mut Scene<'_, '_>) -> Result<(), DemoError> {
     scene.show.page.text(
         "romeo writes to juliet. His message waits at montague.example until there is a stream that may carry it:",
     )?;
@@ -119,7 +119,7 @@ impl Dialback {
         wire: &Wire,
         page: &mut Page<'_>,
         why: &str,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), DemoError> {
         self.steps.reach(number)?;
         if self.brief {
             return Ok(page.brief(Some(number), wire.from, wire.raw())?);
@@ -135,7 +135,7 @@ impl Dialback {
         frame: &Frame,
         page: &mut Page<'_>,
         asked: Asked<'_>,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), DemoError> {
         let (sender, receiver) = (self.sender, self.sender.other());
         let first = self.is_first(wire);
         let by_caller = wire.from == wire.caller;
@@ -197,7 +197,7 @@ impl Dialback {
         }
     }
 
-    fn nonza(&mut self, nonza: Nonza, wire: &Wire, page: &mut Page<'_>) -> Result<(), Trouble> {
+    fn nonza(&mut self, nonza: Nonza, wire: &Wire, page: &mut Page<'_>) -> Result<(), DemoError> {
         let (sender, receiver) = (self.sender, self.sender.other());
         match nonza {
             Nonza::Request(request) if request.pair == self.pair() => {
@@ -250,7 +250,7 @@ impl Dialback {
         }
     }
 
-    fn checked(&self, page: &mut Page<'_>, text: &str) -> Result<(), Trouble> {
+    fn checked(&self, page: &mut Page<'_>, text: &str) -> Result<(), DemoError> {
         if !self.brief {
             page.checked(text)?;
         }
@@ -259,9 +259,9 @@ impl Dialback {
 }
 
 impl Walk for Dialback {
-    fn see(&mut self, wire: &Wire, page: &mut Page<'_>, asked: Asked<'_>) -> Result<(), Trouble> {
+    fn see(&mut self, wire: &Wire, page: &mut Page<'_>, asked: Asked<'_>) -> Result<(), DemoError> {
         match &wire.said {
-            Said::Called(_) => {
+            Said::Dialled(_) => {
                 self.called(wire);
                 Ok(())
             }
@@ -340,7 +340,7 @@ mod tests {
         let result = wires(&script, 1000)
             .iter()
             .try_for_each(|wire| dialback.see(wire, &mut page, &asked))
-            .map_err(|trouble| trouble.to_string());
+            .map_err(|error| error.to_string());
         (
             result,
             dialback.waits_for(),
@@ -382,8 +382,8 @@ mod tests {
         ];
         for (instead, say, wanted) in table {
             let (result, _, told) = walked(instead, say);
-            let trouble = result.expect_err(say);
-            assert!(trouble.contains(wanted), "{say}: {trouble}\n{told}");
+            let error = result.expect_err(say);
+            assert!(error.contains(wanted), "{say}: {error}\n{told}");
         }
     }
 

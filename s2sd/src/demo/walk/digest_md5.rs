@@ -7,7 +7,7 @@ use super::{Asked, Errand, Kind, Scene, Steps, Walk, besides, kind, unexpected};
 use crate::demo::page::Page;
 use crate::demo::relay::{Said, Wire};
 use crate::demo::stage::Plan;
-use crate::demo::{Show, Side, Trouble};
+use crate::demo::{DemoError, Show, Side};
 
 const MONTAGUE: &str = r#"[policy]
 tls  = "disabled"
@@ -38,7 +38,7 @@ const ERRAND: Errand<'_> = Errand {
     method: "DIGEST-MD5",
 };
 
-pub(crate) async fn play(show: &mut Show<'_>) -> Result<(), Trouble> {
+pub(crate) async fn play(show: &mut Show<'_>) -> Result<(), DemoError> {
     show.page.heading("SASL DIGEST-MD5")?;
     show.page.text(
         "Two servers that share a password need neither the DNS nor TLS to know each other. The password is never \
@@ -56,7 +56,7 @@ pub(crate) async fn play(show: &mut Show<'_>) -> Result<(), Trouble> {
     scene.close(played).await
 }
 
-async fn walk(scene: &mut Scene<'_, '_>) -> Result<(), Trouble> {
+async fn walk(scene: &mut Scene<'_, '_>) -> Result<(), DemoError> {
     if let Some((side, warning)) = scene.stage.warnings.first() {
         scene
             .show
@@ -94,7 +94,7 @@ impl DigestMd5 {
         data: Option<&[u8]>,
         page: &mut Page<'_>,
         why: &str,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), DemoError> {
         self.steps.reach(number)?;
         page.step(&self.steps.heading(wire, what))?;
         page.xml(wire.from, wire.raw())?;
@@ -109,7 +109,7 @@ impl DigestMd5 {
         header: &StreamHeader,
         wire: &Wire,
         page: &mut Page<'_>,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), DemoError> {
         let again = self.steps.told > 2;
         match (wire.from == wire.caller, again) {
             (true, false) => {
@@ -148,7 +148,7 @@ impl DigestMd5 {
         features: &Features,
         wire: &Wire,
         page: &mut Page<'_>,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), DemoError> {
         if self.steps.told == 11 {
             page.step(&besides(wire, "features"))?;
             page.xml(wire.from, wire.raw())?;
@@ -162,7 +162,7 @@ impl DigestMd5 {
         self.told(3, "features", wire, None, page, why)
     }
 
-    fn nonza(&mut self, nonza: &Nonza, wire: &Wire, page: &mut Page<'_>) -> Result<(), Trouble> {
+    fn nonza(&mut self, nonza: &Nonza, wire: &Wire, page: &mut Page<'_>) -> Result<(), DemoError> {
         match nonza {
             Nonza::Auth { .. } => self.told(
                 4,
@@ -209,7 +209,7 @@ impl DigestMd5 {
         }
     }
 
-    fn frame(&mut self, wire: &Wire, frame: &Frame, page: &mut Page<'_>) -> Result<(), Trouble> {
+    fn frame(&mut self, wire: &Wire, frame: &Frame, page: &mut Page<'_>) -> Result<(), DemoError> {
         match kind(frame) {
             Kind::Header(header) => self.header(header, wire, page),
             Kind::Features(features) => self.features(&features, wire, page),
@@ -229,9 +229,9 @@ impl DigestMd5 {
 }
 
 impl Walk for DigestMd5 {
-    fn see(&mut self, wire: &Wire, page: &mut Page<'_>, _: Asked<'_>) -> Result<(), Trouble> {
+    fn see(&mut self, wire: &Wire, page: &mut Page<'_>, _: Asked<'_>) -> Result<(), DemoError> {
         match &wire.said {
-            Said::Called(_) => Ok(()),
+            Said::Dialled(_) => Ok(()),
             Said::Frame(frame, _) => self.frame(wire, frame, page),
             Said::ClientHello(_) | Said::Encrypted(_) => {
                 Err("there is TLS on a plain stream".into())

@@ -6,7 +6,7 @@ use super::{Asked, Errand, Kind, Scene, Steps, Walk, kind, unexpected};
 use crate::demo::page::Page;
 use crate::demo::relay::{Said, Wire};
 use crate::demo::stage::Plan;
-use crate::demo::{Show, Side, Trouble};
+use crate::demo::{DemoError, Show, Side};
 
 pub(crate) const RULES: &str =
     "[policy]\ntls   = \"required\"\nauth  = [\"external\"]\ntrust = [\"authority.pem\"]\n";
@@ -18,7 +18,7 @@ const ERRAND: Errand<'_> = Errand {
     method: "EXTERNAL",
 };
 
-pub(crate) async fn play(show: &mut Show<'_>) -> Result<(), Trouble> {
+pub(crate) async fn play(show: &mut Show<'_>) -> Result<(), DemoError> {
     show.page.heading("TLS and SASL EXTERNAL")?;
     show.page.text(
         "How servers should meet: everything encrypted, and each side proves its domain by a certificate. Both were \
@@ -36,7 +36,7 @@ pub(crate) async fn play(show: &mut Show<'_>) -> Result<(), Trouble> {
     scene.close(played).await
 }
 
-async fn walk(scene: &mut Scene<'_, '_>) -> Result<(), Trouble> {
+async fn walk(scene: &mut Scene<'_, '_>) -> Result<(), DemoError> {
     let mut external = External::new();
     scene.follow(&mut external, &ERRAND).await?;
     let page = &mut scene.show.page;
@@ -83,14 +83,14 @@ impl External {
         wire: &Wire,
         page: &mut Page<'_>,
         why: &str,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), DemoError> {
         self.steps.reach(number)?;
         page.step(&self.steps.heading(wire, what))?;
         page.xml(wire.from, wire.raw())?;
         Ok(page.why(why)?)
     }
 
-    fn frame(&mut self, wire: &Wire, frame: &Frame, page: &mut Page<'_>) -> Result<(), Trouble> {
+    fn frame(&mut self, wire: &Wire, frame: &Frame, page: &mut Page<'_>) -> Result<(), DemoError> {
         match kind(frame) {
             Kind::Header(_) if wire.from == wire.caller => {
                 self.told(1, "header", wire, page, "montague.example opens a stream.")
@@ -118,9 +118,9 @@ impl External {
 }
 
 impl Walk for External {
-    fn see(&mut self, wire: &Wire, page: &mut Page<'_>, _: Asked<'_>) -> Result<(), Trouble> {
+    fn see(&mut self, wire: &Wire, page: &mut Page<'_>, _: Asked<'_>) -> Result<(), DemoError> {
         match &wire.said {
-            Said::Called(_) => Ok(()),
+            Said::Dialled(_) => Ok(()),
             Said::Frame(frame, _) => self.frame(wire, frame, page),
             Said::ClientHello(name) => {
                 if name.as_deref() != Some(Side::Capulet.domain()) {

@@ -16,15 +16,15 @@ use super::page::{Page, Step};
 use super::relay::{Said, Wire};
 use super::report::{Author, Report};
 use super::stage::{Plan, Stage};
-use super::{Event, Show, Side, Trouble};
+use super::{DemoError, Event, Show, Side};
 
 /// For all of a scene; it takes milliseconds.
-const PATIENCE: Duration = Duration::from_secs(10);
+const SCENE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Follows an exchange and tells it.
 trait Walk {
     /// Something was seen. An error is something that should not be there.
-    fn see(&mut self, wire: &Wire, page: &mut Page<'_>, asked: Asked<'_>) -> Result<(), Trouble>;
+    fn see(&mut self, wire: &Wire, page: &mut Page<'_>, asked: Asked<'_>) -> Result<(), DemoError>;
 
     /// What is still to come; `None`: nothing.
     fn waits_for(&self) -> Option<String>;
@@ -51,7 +51,7 @@ struct Scene<'s, 'p> {
 }
 
 impl<'s, 'p> Scene<'s, 'p> {
-    async fn open(show: &'s mut Show<'p>, plan: &Plan<'_>) -> Result<Self, Trouble> {
+    async fn open(show: &'s mut Show<'p>, plan: &Plan<'_>) -> Result<Self, DemoError> {
         let mut stage = Stage::set(plan, &show.events).await?;
         stage.listen(Side::Montague, &show.events);
         stage.listen(Side::Capulet, &show.events);
@@ -73,20 +73,20 @@ impl<'s, 'p> Scene<'s, 'p> {
     }
 
     /// Sends the stanza and follows it until it is delivered, and its stream proved at both ends.
-    async fn follow(&mut self, walk: &mut dyn Walk, errand: &Errand<'_>) -> Result<(), Trouble> {
+    async fn follow(&mut self, walk: &mut dyn Walk, errand: &Errand<'_>) -> Result<(), DemoError> {
         let began = Instant::now();
-        let until = began + PATIENCE;
+        let until = began + SCENE_TIMEOUT;
         self.delivered = None;
         self.reports.clear();
         self.stage.say(errand.from, errand.stanza).await?;
         while let Some(missing) = self.missing(walk, errand) {
             let Ok(event) = timeout_at(until, self.show.seen.recv()).await else {
-                let seconds = PATIENCE.as_secs();
+                let seconds = SCENE_TIMEOUT.as_secs();
                 return Err(format!("{missing} did not come within {seconds} s").into());
             };
             match event {
                 Some(Event::Wire(wire)) => {
-                    if let Said::Called(from) = wire.said {
+                    if let Said::Dialled(from) = wire.said {
                         self.callers.insert(from, wire.caller);
                     }
                     let asked = |side| self.stage.looked_up(side);
@@ -141,7 +141,7 @@ impl<'s, 'p> Scene<'s, 'p> {
     }
 
     /// What came to the component at the other end.
-    fn tell_delivered(&mut self) -> Result<(), Trouble> {
+    fn tell_delivered(&mut self) -> Result<(), DemoError> {
         if let Some((side, stanza)) = &self.delivered {
             let page = &mut self.show.page;
             page.text(&format!(
@@ -155,7 +155,7 @@ impl<'s, 'p> Scene<'s, 'p> {
     }
 
     /// What the daemons wrote that matters here.
-    fn tell_reports(&mut self, wanted: impl Fn(&Report) -> bool) -> Result<(), Trouble> {
+    fn tell_reports(&mut self, wanted: impl Fn(&Report) -> bool) -> Result<(), DemoError> {
         let mut told = Vec::new();
         for (author, report) in &self.reports {
             let line = (*author, report.words());
@@ -168,7 +168,7 @@ impl<'s, 'p> Scene<'s, 'p> {
     }
 
     /// The one that says it all.
-    fn tell_proofs(&mut self) -> Result<(), Trouble> {
+    fn tell_proofs(&mut self) -> Result<(), DemoError> {
         self.show
             .page
             .text("What the daemons wrote into their logs:")?;
@@ -178,7 +178,7 @@ impl<'s, 'p> Scene<'s, 'p> {
         })
     }
 
-    async fn close(mut self, played: Result<(), Trouble>) -> Result<(), Trouble> {
+    async fn close(mut self, played: Result<(), DemoError>) -> Result<(), DemoError> {
         if played.is_err() {
             self.show
                 .page
@@ -203,7 +203,7 @@ impl Steps {
     }
 
     /// The next one is this one.
-    fn reach(&mut self, number: usize) -> Result<(), Trouble> {
+    fn reach(&mut self, number: usize) -> Result<(), DemoError> {
         if number != self.told + 1 {
             return Err(format!("step {number} came where step {} was due", self.told + 1).into());
         }
@@ -246,7 +246,7 @@ fn kind<'a>(frame: &'a Frame) -> Kind<'a> {
 }
 
 /// What should not be there.
-fn unexpected(wire: &Wire) -> Trouble {
+fn unexpected(wire: &Wire) -> DemoError {
     let text = String::from_utf8_lossy(wire.raw());
     format!("{} said what does not belong here: {text}", wire.from).into()
 }

@@ -46,7 +46,7 @@ pub struct Zone {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Node {
     records: Vec<Data>,
-    trouble: Option<Trouble>,
+    fault: Option<ZoneFault>,
     /// These are not answered.
     unanswered: Vec<RecordType>,
 }
@@ -67,7 +67,7 @@ enum Data {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Trouble {
+enum ZoneFault {
     Fails,
     Silent,
 }
@@ -143,12 +143,12 @@ impl Zone {
 
     /// Every question for this name is answered by SERVFAIL.
     pub fn fails(self, name: &str) -> Self {
-        self.troubled(name, Trouble::Fails)
+        self.troubled(name, ZoneFault::Fails)
     }
 
     /// No question for this name is answered.
     pub fn silent(self, name: &str) -> Self {
-        self.troubled(name, Trouble::Silent)
+        self.troubled(name, ZoneFault::Silent)
     }
 
     /// No question for a record of this kind (`AAAA`) of the name is answered.
@@ -172,8 +172,8 @@ impl Zone {
         self
     }
 
-    fn troubled(mut self, name: &str, trouble: Trouble) -> Self {
-        self.names.entry(key(name)).or_default().trouble = Some(trouble);
+    fn troubled(mut self, name: &str, fault: ZoneFault) -> Self {
+        self.names.entry(key(name)).or_default().fault = Some(fault);
         self
     }
 
@@ -288,9 +288,9 @@ impl Zone {
                 return Next::Done;
             }
         };
-        match node.trouble {
-            Some(Trouble::Silent) => return Next::Silent,
-            Some(Trouble::Fails) => {
+        match node.fault {
+            Some(ZoneFault::Silent) => return Next::Silent,
+            Some(ZoneFault::Fails) => {
                 answer.metadata.response_code = ResponseCode::ServFail;
                 return Next::Done;
             }

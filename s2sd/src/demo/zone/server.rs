@@ -23,12 +23,12 @@ use super::{Zone, key};
 #[derive(Debug)]
 pub struct ZoneServer {
     addr: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<ServedZone>,
     tasks: [JoinHandle<()>; 2],
 }
 
 #[derive(Debug)]
-struct Shared {
+struct ServedZone {
     state: Mutex<State>,
     /// Slow listeners lose the oldest.
     log: broadcast::Sender<String>,
@@ -48,7 +48,7 @@ impl ZoneServer {
     pub fn start(listen: SocketAddr, zone: Zone) -> io::Result<Self> {
         let (udp, tcp) = bind(listen)?;
         let addr = udp.local_addr()?;
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(ServedZone {
             state: Mutex::new(State {
                 zone,
                 asked: VecDeque::new(),
@@ -93,7 +93,7 @@ impl Drop for ZoneServer {
     }
 }
 
-impl Shared {
+impl ServedZone {
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -144,7 +144,7 @@ fn bind(listen: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
     }
 }
 
-async fn serve_udp(socket: UdpSocket, shared: Arc<Shared>) {
+async fn serve_udp(socket: UdpSocket, shared: Arc<ServedZone>) {
     let mut packet = vec![0; 4096];
     loop {
         // An error here is of an earlier answer (ICMP): the socket itself is well.
@@ -158,7 +158,7 @@ async fn serve_udp(socket: UdpSocket, shared: Arc<Shared>) {
     }
 }
 
-async fn serve_tcp(listener: TcpListener, shared: Arc<Shared>) {
+async fn serve_tcp(listener: TcpListener, shared: Arc<ServedZone>) {
     let mut connections = JoinSet::new();
     loop {
         if let Ok((stream, _)) = listener.accept().await {
@@ -169,7 +169,7 @@ async fn serve_tcp(listener: TcpListener, shared: Arc<Shared>) {
 }
 
 /// RFC 1035 §4.2.2: two bytes of length before each message. A stream that is idle for 10 s ends.
-async fn serve_stream(mut stream: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
+async fn serve_stream(mut stream: TcpStream, shared: Arc<ServedZone>) -> io::Result<()> {
     loop {
         let length = timeout(Duration::from_secs(10), stream.read_u16()).await??;
         let mut packet = vec![0; length.into()];

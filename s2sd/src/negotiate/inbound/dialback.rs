@@ -91,19 +91,19 @@ impl Inbound {
         request: Request,
         out: &mut Out,
     ) -> Option<Closed> {
-        let policy = self.house.policy(&pair.remote);
+        let policy = self.snapshot.policy(&pair.remote);
         // Our own rules first, as XEP-0220 §2.5 names their errors.
-        let refusal = if !self.house.serves(&pair.local) {
+        let refusal = if !self.snapshot.serves(&pair.local) {
             Some((
                 ErrorCondition::ItemNotFound,
                 "this domain is not served here",
             ))
-        } else if self.house.serves(&pair.remote) {
+        } else if self.snapshot.serves(&pair.remote) {
             Some((
                 ErrorCondition::NotAcceptable,
                 "the sender is a domain that is served here",
             ))
-        } else if self.house.admits(&pair.remote).is_err() {
+        } else if self.snapshot.admits(&pair.remote).is_err() {
             Some((ErrorCondition::PolicyViolation, NOT_ADMITTED))
         } else if tls_first || (!self.transport.is_tls() && policy.tls == TlsMode::Required) {
             Some((
@@ -157,7 +157,7 @@ impl Inbound {
     /// Whether a further key may wait, for a verdict on the certificate or for the authoritative server. One whose pair
     /// is known already does not wait.
     fn has_room_for(&self, pair: &Pair) -> bool {
-        let most = self.house.config.limits.pairs_per_stream;
+        let most = self.snapshot.config.limits.pairs_per_stream;
         let most = match self.is_authenticated() {
             true => most,
             false => most.min(UNPROVED),
@@ -181,7 +181,7 @@ impl Inbound {
         judgement: Option<&Judgement>,
         out: &mut Out,
     ) -> Option<Closed> {
-        let policy = self.house.policy(&pair.remote);
+        let policy = self.snapshot.policy(&pair.remote);
         if let Some(bad) = judgement.and_then(Judgement::bad)
             && policy.verify == Verify::Strict
         {
@@ -261,7 +261,7 @@ impl Inbound {
                 (Domain::parse(&pair.target), Domain::parse(&pair.sender))
         {
             if self.proved.is_empty() {
-                self.policy = self.house.policy(&remote);
+                self.policy = self.snapshot.policy(&remote);
                 out.push(InboundEffect::SetLimits(self.limits()));
             }
             self.prove(
@@ -312,7 +312,7 @@ impl Inbound {
             Domain::parse(&question.pair.sender),
             Domain::parse(&question.pair.target),
         ) {
-            (Ok(ours), Ok(theirs)) if self.house.serves(&ours) => {
+            (Ok(ours), Ok(theirs)) if self.snapshot.serves(&ours) => {
                 let pair = Pair {
                     sender: ours.as_str().to_owned(),
                     target: theirs.as_str().to_owned(),
@@ -322,7 +322,7 @@ impl Inbound {
                     stream_id: question.stream_id.clone(),
                     key: question.key.clone(),
                 };
-                xmpp_dialback::verify(&self.house.secret, &prepared)
+                xmpp_dialback::verify(&self.snapshot.secret, &prepared)
             }
             _ => Verdict::Error(
                 DialbackError::new(ErrorCondition::ItemNotFound)

@@ -83,7 +83,7 @@ impl Inbound {
 
     /// Whether the certificate is what proves the pair, or what policy wants to be good besides.
     fn rests(&self, authorized: &Authorized) -> bool {
-        let policy = self.house.policy(&authorized.pair().remote);
+        let policy = self.snapshot.policy(&authorized.pair().remote);
         self.transport.certificate_shown()
             && (authorized.judgement().is_certified() || policy.verify == Verify::Strict)
     }

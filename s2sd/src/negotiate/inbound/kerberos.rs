@@ -4,13 +4,16 @@
 use xmpp_sasl::{Failure, gssapi::Acceptor, kerberos_v4::Keys};
 use xmpp_stream::Domain;
 
-use super::desk::{Desk, candidates};
+use super::sasl_host::{SaslHost, candidates};
 use crate::config::{Agreement, PeerAccept};
-use crate::negotiate::House;
+use crate::negotiate::Snapshot;
 
 /// The keytab for GSSAPI: that of the peer in the header, or, where it says none, the one that all entries name.
-pub(in crate::negotiate) fn acceptor(house: &House, remote: Option<&Domain>) -> Option<Acceptor> {
-    let mut all = candidates(house, remote)
+pub(in crate::negotiate) fn acceptor(
+    snapshot: &Snapshot,
+    remote: Option<&Domain>,
+) -> Option<Acceptor> {
+    let mut all = candidates(snapshot, remote)
         .into_iter()
         .filter_map(|accept| accept.gssapi)
         .map(|tickets| tickets.acceptor);
@@ -21,12 +24,12 @@ pub(in crate::negotiate) fn acceptor(house: &House, remote: Option<&Domain>) -> 
 
 /// The keys for KERBEROS_V4: the peer's, or everybody's.
 pub(in crate::negotiate) fn keys(
-    house: &House,
+    snapshot: &Snapshot,
     remote: Option<&Domain>,
     host: &str,
 ) -> Option<Keys> {
     let mut all = Keys::default();
-    for keys in candidates(house, remote)
+    for keys in candidates(snapshot, remote)
         .iter()
         .filter_map(|accept| accept.kerberos_v4.as_ref())
     {
@@ -38,7 +41,7 @@ pub(in crate::negotiate) fn keys(
     (!all.is_empty()).then_some(all)
 }
 
-impl Desk {
+impl SaslHost {
     /// For which domain does this principal speak here, who has shown a ticket for our principal `ours`?
     pub(super) fn speaks_for(
         &self,
@@ -48,7 +51,7 @@ impl Desk {
     ) -> Result<Domain, Failure> {
         let domains: Vec<Domain> = match &self.remote {
             Some(remote) => {
-                let policy = self.house.policy(remote);
+                let policy = self.snapshot.policy(remote);
                 let accept = policy.accept.as_ref();
                 accept
                     .filter(|accept| self.admits(accept, remote, principal, ours))
@@ -57,7 +60,7 @@ impl Desk {
                     .collect()
             }
             // The principal says who it is, and that entry's own rules decide.
-            None => (self.house.config.accepting())
+            None => (self.snapshot.config.accepting())
                 .filter(|(domain, policy)| {
                     let accept = policy.accept.as_ref();
                     accept.is_some_and(|accept| self.admits(accept, domain, principal, ours))
@@ -121,7 +124,7 @@ mod tests {
     }
 
     /// Tickets of these principals are taken from these peers; none named: from the domain's own service.
-    fn house(peers: &[(&str, &[&str])]) -> Arc<House> {
+    fn snapshot(peers: &[(&str, &[&str])]) -> Arc<Snapshot> {
         let toml = "data_dir = 'data'\n[policy]\ntls = 'optional'\n[[domain]]\nname = 'b.test'\n";
         let mut config = Config::from_toml(toml, "s2sd.toml", Path::new("."))
             .unwrap()
@@ -146,18 +149,18 @@ mod tests {
             })
             .collect();
         let secret = Secret::new("of this test");
-        Arc::new(House::new(Arc::new(config), secret, |_| false))
+        Arc::new(Snapshot::new(Arc::new(config), secret, |_| false))
     }
 
     /// For whom does it speak?
     fn speaks(
-        house: &Arc<House>,
+        snapshot: &Arc<Snapshot>,
         from: Option<&str>,
         principal: &str,
         authzid: Option<&str>,
     ) -> Result<String, Failure> {
-        let desk = Desk {
-            house: Arc::clone(house),
+        let sasl_host = SaslHost {
+            snapshot: Arc::clone(snapshot),
             random: Seeded::from(&mut Zeroes),
             transport: Transport::Plain,
             method: Method::Gssapi,
@@ -166,7 +169,7 @@ mod tests {
             proving: None,
             explained: None,
         };
-        let found = desk.speaks_for(principal, "xmpp/b.test@REALM", authzid);
+        let found = sasl_host.speaks_for(principal, "xmpp/b.test@REALM", authzid);
         found.map(|domain| domain.to_string())
     }
 
@@ -174,13 +177,13 @@ mod tests {
 
     #[test]
     fn a_principal_speaks_for_the_domain_of_its_service_or_where_it_is_named() {
-        let house = house(&[
+        let snapshot = snapshot(&[
             ("a.test", &[]),
             ("c.test", &["robot@REALM", "xmpp/a.test@OTHER"]),
         ]);
         for from in [Some("a.test"), None] {
             let a = Ok("a.test".to_owned());
-            assert_eq!(speaks(&house, from, "xmpp/a.test@REALM", None), a);
+            assert_eq!(speaks(&snapshot, from, "xmpp/a.test@REALM", None), a);
             for other in [
                 "xmpp/c.test@REALM",
                 "xmpp/chat.a.test@REALM",
@@ -188,30 +191,30 @@ mod tests {
                 "a.test@REALM",
                 "nobody@REALM",
             ] {
-                assert_eq!(speaks(&house, from, other, None), NO, "{from:?} {other}");
+                assert_eq!(speaks(&snapshot, from, other, None), NO, "{from:?} {other}");
             }
         }
         // Who is named for another peer, or of another realm, is nobody here.
         for other in ["robot@REALM", "xmpp/a.test@OTHER"] {
-            assert_eq!(speaks(&house, Some("a.test"), other, None), NO);
+            assert_eq!(speaks(&snapshot, Some("a.test"), other, None), NO);
             let c = Ok("c.test".to_owned());
-            assert_eq!(speaks(&house, Some("c.test"), other, None), c);
-            assert_eq!(speaks(&house, None, other, None), c);
+            assert_eq!(speaks(&snapshot, Some("c.test"), other, None), c);
+            assert_eq!(speaks(&snapshot, None, other, None), c);
         }
-        assert_eq!(speaks(&house, Some("d.test"), "robot@REALM", None), NO);
+        assert_eq!(speaks(&snapshot, Some("d.test"), "robot@REALM", None), NO);
     }
 
     #[test]
     fn a_principal_that_speaks_for_several_says_for_which() {
         let both = &["robot@REALM"];
-        let house = house(&[("a.test", both), ("c.test", both), ("d.test", &[])]);
-        let robot = |authzid| speaks(&house, None, "robot@REALM", authzid);
+        let snapshot = snapshot(&[("a.test", both), ("c.test", both), ("d.test", &[])]);
+        let robot = |authzid| speaks(&snapshot, None, "robot@REALM", authzid);
         assert_eq!(robot(None), NO);
         for one in ["a.test", "c.test"] {
             assert_eq!(robot(Some(one)), Ok(one.to_owned()));
         }
         assert_eq!(robot(Some("d.test")), Err(Failure::InvalidAuthzid));
-        let said = speaks(&house, Some("a.test"), "robot@REALM", Some("c.test"));
+        let said = speaks(&snapshot, Some("a.test"), "robot@REALM", Some("c.test"));
         assert_eq!(said, Err(Failure::InvalidAuthzid));
     }
 }

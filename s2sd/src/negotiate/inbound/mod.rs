@@ -2,22 +2,22 @@
 //!
 //! ```text
 //! ExpectHeader -> [AwaitJudgement] -> Open -> starttls -> AwaitTls -> ExpectHeader …
-//!                                     Open -> auth -> [AwaitComputation] -> Sasl -> success -> ExpectHeader …
+//!                                     Open -> auth -> [AwaitSaslStep] -> Sasl -> success -> ExpectHeader …
 //!                                     Open -> db:result -> question -> verdict -> Open, one pair proved
 //! ```
 //!
 //! Dialback needs no state of its own in this table: any number of pairs may wait for their authoritative servers while
 //! stanzas of proved pairs go on.
 
-mod desk;
 mod dialback;
 mod judging;
 pub(super) mod kerberos;
 mod opening;
 mod sasl;
-mod words;
+mod sasl_host;
+mod send;
 
-pub use desk::{Computation, Computed};
+pub use sasl_host::{InboundSaslStep, InboundSaslStepDone};
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -32,7 +32,7 @@ use xmpp_stream::{
 use self::sasl::Exchange;
 use super::offer::Offer;
 use super::quota::{Quota, Unlimited};
-use super::{Authorized, DomainPair, House, Judged, Method, Secured, Transport};
+use super::{Authorized, DomainPair, Judged, Method, Secured, Snapshot, Transport};
 use crate::closed::{By, Cause, Closed};
 use crate::config::{Policy, TlsFloor};
 use crate::peer_text::PeerText;
@@ -58,8 +58,8 @@ pub enum InboundEvent {
     Verdict(Pair, Verdict),
     /// The same: it was not asked, since this server has no room for it.
     NotAsked(Pair),
-    /// The answer to [`InboundEffect::Compute`].
-    Computed(Computed),
+    /// The answer to [`InboundEffect::RunSasl`].
+    SaslStepDone(InboundSaslStepDone),
     /// The deadline passed.
     Tick,
     /// An element has begun, and its rest does not come.
@@ -72,7 +72,7 @@ pub enum InboundEvent {
     Idle,
     /// There are new rules, or authorities, or lists of what they took back. The stream keeps the rules it began with, but
     /// for two questions: who may federate at all, and whether a certificate on which it rests is still good.
-    Reloaded(Arc<House>),
+    Reloaded(Arc<Snapshot>),
     /// A new stream of the same domain takes the place of this one, on which nothing came for long.
     Replaced,
     /// This server is going down.
@@ -99,7 +99,7 @@ pub enum InboundEffect {
     /// Ask the authoritative server of the pair's remote domain.
     Ask(DomainPair, Question),
     /// Make this step of a SASL exchange. It may take long: not on a thread that serves other streams.
-    Compute(Box<Computation>),
+    RunSasl(Box<InboundSaslStep>),
     /// Tell the operator why a mechanism failed, of which the peer hears less. It holds no secret.
     Explain {
         /// The mechanism.
@@ -130,7 +130,7 @@ pub enum InboundEffect {
 
 /// The receiving entity.
 pub struct Inbound {
-    house: Arc<House>,
+    snapshot: Arc<Snapshot>,
     random: Box<dyn Random + Send>,
     quota: Box<dyn Quota>,
     transport: Transport,
@@ -171,7 +171,7 @@ enum Stage {
     Open(Offer),
     Sasl(Offer, Exchange),
     /// A step of this method is being computed.
-    AwaitComputation(Offer, Method),
+    AwaitSaslStep(Offer, Method),
 }
 
 /// What a domain is told that may not federate with us: for its operator, and nothing of our lists.
@@ -183,14 +183,14 @@ type Out = Vec<InboundEffect>;
 impl Inbound {
     /// A stream that was just accepted. With direct TLS the handshake is already done.
     pub fn new(
-        house: Arc<House>,
+        snapshot: Arc<Snapshot>,
         random: Box<dyn Random + Send>,
         transport: Transport,
         now: Instant,
     ) -> Box<Self> {
-        let receiving = receiving(&house);
-        let deadline = now + house.config.limits.negotiation;
-        let policy = Arc::clone(&house.config.policy);
+        let receiving = receiving(&snapshot);
+        let deadline = now + snapshot.config.limits.negotiation;
+        let policy = Arc::clone(&snapshot.config.policy);
         Box::new(Self {
             random,
             quota: Box::new(Unlimited),
@@ -214,7 +214,7 @@ impl Inbound {
             sasl_failures: 0,
             ending: None,
             deadline,
-            house,
+            snapshot,
         })
     }
 
@@ -280,7 +280,7 @@ impl Inbound {
                 cause: Cause::Tls(what.into()),
             }),
             InboundEvent::Judged(judged) => self.on_judged(judged, out),
-            InboundEvent::Computed(computed) => self.on_computed(computed, out),
+            InboundEvent::SaslStepDone(done) => self.on_sasl_step_done(done, out),
             InboundEvent::Verdict(pair, verdict) => self.on_verdict(&pair, verdict, out),
             InboundEvent::NotAsked(pair) => self.on_not_asked(&pair, out),
             InboundEvent::Tick => {
@@ -322,7 +322,7 @@ impl Inbound {
                 self.send_footer(out);
                 self.end(Cause::Idle)
             }
-            InboundEvent::Reloaded(house) => match self.not_admitted_by(&house, out) {
+            InboundEvent::Reloaded(snapshot) => match self.not_admitted_by(&snapshot, out) {
                 Some(closed) => Err(closed),
                 None => {
                     self.judge_again(out);
@@ -405,7 +405,7 @@ impl Inbound {
                     Stage::ExpectHeader
                     | Stage::AwaitTls
                     | Stage::AwaitJudgement
-                    | Stage::AwaitComputation(..) => Err(self.refuse_with(
+                    | Stage::AwaitSaslStep(..) => Err(self.refuse_with(
                         Condition::PolicyViolation,
                         "data before its time",
                         out,
@@ -518,7 +518,7 @@ impl Inbound {
                 let served = element
                     .to()
                     .and_then(|to| Domain::parse(xmpp_stream::split_jid(&to).1).ok())
-                    .is_some_and(|domain| self.house.serves(&domain));
+                    .is_some_and(|domain| self.snapshot.serves(&domain));
                 if served {
                     (
                         Condition::NotAuthorized,
@@ -542,13 +542,13 @@ impl Inbound {
     fn limits(&self) -> XmlLimits {
         XmlLimits {
             element_bytes: self.policy.max_stanza,
-            ..self.house.limits_for_open_streams()
+            ..self.snapshot.limits_for_open_streams()
         }
     }
 }
 
-fn receiving(house: &House) -> Receiving {
-    let limits = &house.config.limits;
+fn receiving(snapshot: &Snapshot) -> Receiving {
+    let limits = &snapshot.config.limits;
     Receiving::new(xmpp_dialback::DialbackLimits {
         pairs: limits.pairs_per_stream,
         failures: limits.dialback_failures,

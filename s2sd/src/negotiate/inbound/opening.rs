@@ -29,7 +29,7 @@ impl Inbound {
                         out,
                     ));
                 }
-                if !self.house.serves(&to) {
+                if !self.snapshot.serves(&to) {
                     let text = "this domain is not served here";
                     return Err(self.refuse_with(Condition::HostUnknown, text, out));
                 }
@@ -49,7 +49,7 @@ impl Inbound {
             }
         }
         match from {
-            Some(Ok(from)) if self.house.serves(&from) => {
+            Some(Ok(from)) if self.snapshot.serves(&from) => {
                 let text = "`from` is a domain that is served here";
                 return Err(self.refuse_with(Condition::InvalidFrom, text, out));
             }
@@ -64,7 +64,7 @@ impl Inbound {
                 if let Some(closed) = self.denied(&from, out) {
                     return Err(closed);
                 }
-                self.policy = self.house.policy(&from);
+                self.policy = self.snapshot.policy(&from);
                 self.remote = Some(from);
             }
             Some(Err(_)) => {
@@ -103,7 +103,7 @@ impl Inbound {
     pub(super) fn answer_header(mut self: Box<Self>, judgement: &Judgement, out: &mut Out) -> Step {
         self.send_header(out);
         let asked = Asked {
-            house: &self.house,
+            snapshot: &self.snapshot,
             local: self.local.as_ref(),
             remote: self.remote.as_ref(),
             policy: &self.policy,
@@ -115,7 +115,7 @@ impl Inbound {
             Ok(offer) => {
                 out.push(InboundEffect::Send(
                     offer
-                        .features(self.policy.max_stanza, self.house.config.limits.idle)
+                        .features(self.policy.max_stanza, self.snapshot.config.limits.idle)
                         .to_bytes(),
                 ));
                 self.open(offer)
@@ -184,9 +184,9 @@ impl Inbound {
         // Whatever was said in clear is forgotten (RFC 6120 §5.4.3.3); a pair proved in clear stays unproved over TLS,
         // and whose rules these are is said anew. What is counted goes on: attempts in clear are attempts.
         self.proved.clear();
-        self.receiving = receiving(&self.house);
+        self.receiving = receiving(&self.snapshot);
         self.unjudged.clear();
-        self.policy = Arc::clone(&self.house.config.policy);
+        self.policy = Arc::clone(&self.snapshot.config.policy);
         self.local = None;
         self.remote = None;
         self.addressee = None;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use xmpp_sasl::{Server, ServerOptions, ServerStep, wire as sasl};
 use xmpp_stream::{Condition, Domain, Element, StreamError};
 
-use super::desk::{self, Computation, Computed, Desk};
+use super::sasl_host::{self, InboundSaslStep, InboundSaslStepDone, SaslHost};
 use super::{Inbound, InboundEffect, Out, Stage, Step, kerberos};
 use crate::closed::{By, Cause, Closed};
 use crate::config::Agreement;
@@ -37,16 +37,16 @@ impl Inbound {
         let host = self.local.as_ref().map(name).unwrap_or_default();
         let remote = self.remote.as_ref();
         let mut options = ServerOptions {
-            realms: desk::realms(&self.house, remote, &host),
+            realms: sasl_host::realms(&self.snapshot, remote, &host),
             channel_bindings: self.transport.channel_bindings(),
             offer: offer.advertised(),
-            secret: Some(self.house.salts.clone()),
-            gssapi: kerberos::acceptor(&self.house, remote),
-            kerberos_v4: kerberos::keys(&self.house, remote, &host),
+            secret: Some(self.snapshot.salts.clone()),
+            gssapi: kerberos::acceptor(&self.snapshot, remote),
+            kerberos_v4: kerberos::keys(&self.snapshot, remote, &host),
             ..ServerOptions::new("xmpp", host)
         };
         options.iterations =
-            desk::iterations(&self.house, remote, method).unwrap_or(options.iterations);
+            sasl_host::iterations(&self.snapshot, remote, method).unwrap_or(options.iterations);
         Some(Exchange {
             server: xmpp_sasl::server(mechanism, &options)?,
             method,
@@ -127,11 +127,11 @@ impl Inbound {
             None => self.identity.clone(),
         };
         let method = exchange.method;
-        let computation = Computation {
+        let sasl_step = InboundSaslStep {
             exchange: exchange.server,
             input,
-            desk: Desk {
-                house: Arc::clone(&self.house),
+            sasl_host: SaslHost {
+                snapshot: Arc::clone(&self.snapshot),
                 random: Seeded::from(self.random.as_mut()),
                 transport: self.transport.clone(),
                 method,
@@ -141,18 +141,22 @@ impl Inbound {
                 explained: None,
             },
         };
-        if computation.is_heavy() {
-            out.push(InboundEffect::Compute(Box::new(computation)));
-            self.stage = Stage::AwaitComputation(offer, method);
+        if sasl_step.is_heavy() {
+            out.push(InboundEffect::RunSasl(Box::new(sasl_step)));
+            self.stage = Stage::AwaitSaslStep(offer, method);
             return Ok(self);
         }
-        self.after_step(offer, method, computation.run(), out)
+        self.after_step(offer, method, sasl_step.run(), out)
     }
 
     /// An answer that nobody waits for is forgotten.
-    pub(super) fn on_computed(mut self: Box<Self>, computed: Computed, out: &mut Out) -> Step {
+    pub(super) fn on_sasl_step_done(
+        mut self: Box<Self>,
+        done: InboundSaslStepDone,
+        out: &mut Out,
+    ) -> Step {
         match std::mem::replace(&mut self.stage, Stage::ExpectHeader) {
-            Stage::AwaitComputation(offer, method) => self.after_step(offer, method, computed, out),
+            Stage::AwaitSaslStep(offer, method) => self.after_step(offer, method, done, out),
             stage => {
                 self.stage = stage;
                 Ok(self)
@@ -164,10 +168,10 @@ impl Inbound {
         mut self: Box<Self>,
         offer: Offer,
         method: Method,
-        computed: Computed,
+        done: InboundSaslStepDone,
         out: &mut Out,
     ) -> Step {
-        match computed.step {
+        match done.step {
             ServerStep::Challenge(challenge, server) => {
                 out.push(InboundEffect::Send(
                     sasl::Nonza::Challenge(challenge).to_bytes(),
@@ -176,13 +180,13 @@ impl Inbound {
                 let exchange = Exchange {
                     server,
                     method,
-                    proving: computed.proving,
+                    proving: done.proving,
                 };
                 self.stage = Stage::Sasl(offer, exchange);
                 Ok(self)
             }
             ServerStep::Success { data, .. } => {
-                let remote = computed.proving;
+                let remote = done.proving;
                 // Without `from` it is known only now who it is.
                 if let Some(remote) = &remote
                     && let Some(closed) = self.denied(remote, out)
@@ -199,14 +203,14 @@ impl Inbound {
                     }
                     (Some(remote), Some(local), Some(judgement)) => {
                         out.push(InboundEffect::Send(sasl::Nonza::Success(data).to_bytes()));
-                        self.policy = self.house.policy(&remote);
+                        self.policy = self.snapshot.policy(&remote);
                         self.remote = Some(remote.clone());
                         self.by_sasl = true;
                         self.header_sent = false;
                         out.push(InboundEffect::Restart(self.limits()));
                         // A question from before the restart (its answer would come in the middle of it) is forgotten;
                         // what was proved under the same TLS stays proved.
-                        self.receiving = super::receiving(&self.house);
+                        self.receiving = super::receiving(&self.snapshot);
                         self.unjudged.clear();
                         for authorized in &self.proved {
                             let pair = authorized.pair().remote_to_local();
@@ -220,7 +224,7 @@ impl Inbound {
                 }
             }
             ServerStep::Failure(failure) => {
-                if let Some(why) = computed.explained {
+                if let Some(why) = done.explained {
                     let mechanism = method.name();
                     out.push(InboundEffect::Explain {
                         mechanism,
@@ -246,7 +250,7 @@ impl Inbound {
             }
             .to_bytes(),
         ));
-        if failure.closes_stream() || self.house.config.limits.sasl_retries == 0 {
+        if failure.closes_stream() || self.snapshot.config.limits.sasl_retries == 0 {
             self.send_footer(out);
             return Err(Closed {
                 by: By::Us,
@@ -257,7 +261,7 @@ impl Inbound {
             });
         }
         self.sasl_failures += 1;
-        if self.sasl_failures > self.house.config.limits.sasl_retries {
+        if self.sasl_failures > self.snapshot.config.limits.sasl_retries {
             self.send_error(
                 &StreamError::new(Condition::PolicyViolation).with_text("too many failed attempts"),
                 out,

@@ -50,7 +50,7 @@ impl Outbound {
             Stage::ExpectFeatures => Awaits::Features,
             Stage::AwaitProceed => Awaits::Proceed,
             Stage::AwaitTls => Awaits::Tls,
-            Stage::Sasl(method, _) | Stage::AwaitCalculation(method) => Awaits::Proof(*method),
+            Stage::Sasl(method, _) | Stage::AwaitSaslStep(method) => Awaits::Proof(*method),
             Stage::Aborting => Awaits::Aborted,
             Stage::Dialback => Awaits::Proof(Method::Dialback),
             Stage::Verifying(_) => Awaits::Verdict,

@@ -18,7 +18,7 @@ impl Outbound {
         match self.initiating.request(
             self.pair.local_to_remote(),
             &self.stream_id,
-            &self.house.secret,
+            &self.snapshot.secret,
         ) {
             Ok(request) => {
                 out.push(OutboundEffect::Send(db::Nonza::Request(request).to_bytes()));
@@ -168,13 +168,13 @@ impl Outbound {
     pub(super) fn add_pair(mut self: Box<Self>, pair: DomainPair, out: &mut Out) -> Step {
         let why = if !self.established {
             Some(Cause::Dialback("the stream is not open yet".into()))
-        } else if let Err(denied) = self.house.admits(&pair.remote) {
+        } else if let Err(denied) = self.snapshot.admits(&pair.remote) {
             Some(Cause::denied(&pair.remote, &denied))
         } else if !self.transport.is_tls()
-            && self.house.policy(&pair.remote).tls == TlsMode::Required
+            && self.snapshot.policy(&pair.remote).tls == TlsMode::Required
         {
             Some(Cause::TlsNotOffered)
-        } else if self.judging.len() >= self.house.config.limits.pairs_per_stream {
+        } else if self.judging.len() >= self.snapshot.config.limits.pairs_per_stream {
             Some(Cause::Dialback("too many pairs at once".into()))
         } else {
             None
@@ -205,7 +205,7 @@ impl Outbound {
     /// RFC 7712 §4.4.2: another domain of the peer's only if its certificate is good for that one too, or need not be.
     /// XEP-0220 §2.6.2: and only where the peer can refuse one pair without ending the stream.
     fn request_pair(&mut self, pair: DomainPair, judgement: &Judgement, out: &mut Out) {
-        let policy = self.house.policy(&pair.remote);
+        let policy = self.snapshot.policy(&pair.remote);
         let strict = self.transport.is_tls() && policy.verify == Verify::Strict;
         if strict && !judgement.is_certified() {
             let why = Cause::Certificate(judgement.because().to_string().into());
@@ -213,7 +213,7 @@ impl Outbound {
             return;
         }
         let asked = pair.local_to_remote();
-        let secret = &self.house.secret;
+        let secret = &self.snapshot.secret;
         out.push(
             match self.initiating.request(asked, &self.stream_id, secret) {
                 Ok(request) => {

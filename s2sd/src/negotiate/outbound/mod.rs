@@ -17,7 +17,7 @@ mod opening;
 mod sasl;
 
 pub use awaits::Awaits;
-pub use sasl::{Calculated, Calculation, spend};
+pub use sasl::{OutboundSaslStep, OutboundSaslStepDone, exclude};
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,7 +31,7 @@ use xmpp_stream::{
 };
 
 use self::dialback::answered_by_the_end;
-use super::{Authorized, DomainPair, House, Judged, Method, Secured, Transport};
+use super::{Authorized, DomainPair, Judged, Method, Secured, Snapshot, Transport};
 use crate::closed::{By, Cause, Closed};
 use crate::config::{Policy, TlsMode};
 use crate::peer_text::PeerText;
@@ -55,13 +55,13 @@ pub enum Purpose {
 #[derive(Clone, Debug)]
 pub struct Call {
     /// The rules.
-    pub house: Arc<House>,
+    pub snapshot: Arc<Snapshot>,
     /// From whom to whom.
     pub pair: DomainPair,
     /// What for.
     pub purpose: Purpose,
     /// Methods that failed on an earlier connection in a way that closed it: not to be tried again.
-    pub tried: Vec<Method>,
+    pub excluded: Vec<Method>,
     /// The DNS names the certificate of this very server, so that TLS is not a matter of choice (RFC 7673 §3.4).
     pub encrypt: bool,
 }
@@ -83,8 +83,8 @@ pub enum OutboundEvent {
     CertificateRefused(String),
     /// The answer to [`OutboundEffect::Judge`].
     Judged(Judged),
-    /// The answer to [`OutboundEffect::Calculate`].
-    Calculated(Calculated),
+    /// The answer to [`OutboundEffect::RunSasl`].
+    SaslStepDone(OutboundSaslStepDone),
     /// Another pair wants to use this stream (XEP-0220 §2.6).
     AddPair(DomainPair),
     /// A question for the authoritative server, after [`OutboundEffect::MayAsk`].
@@ -115,7 +115,7 @@ pub enum OutboundEffect {
     /// Judge the certificate shown in the handshake for this domain.
     Judge(Domain),
     /// Make this step of a SASL exchange. It may take long: not on a thread that serves other streams.
-    Calculate(Box<Calculation>),
+    RunSasl(Box<OutboundSaslStep>),
     /// Expect a new stream (RFC 6120 §4.3.3), under these limits.
     Restart(XmlLimits),
     /// The limits change.
@@ -142,7 +142,7 @@ pub enum OutboundEffect {
 
 /// The initiating entity.
 pub struct Outbound {
-    house: Arc<House>,
+    snapshot: Arc<Snapshot>,
     random: Box<dyn Random + Send>,
     pair: DomainPair,
     purpose: Purpose,
@@ -157,7 +157,7 @@ pub struct Outbound {
     stream_id: String,
     initiating: Initiating,
     /// Methods not to try (again).
-    tried: Vec<Method>,
+    excluded: Vec<Method>,
     /// What the peer offered, for the next method should one be refused.
     features: Features,
     /// The last refusal: what the stream's end is blamed on where the peer closes after it.
@@ -188,7 +188,7 @@ enum Stage {
     /// We said `<abort/>`; why is in `refusal`.
     Aborting,
     /// A step of this method is being computed.
-    AwaitCalculation(Method),
+    AwaitSaslStep(Method),
     Dialback,
     Verifying(Verifying),
     Established,
@@ -207,21 +207,21 @@ impl Outbound {
         out: &mut Out,
     ) -> Box<Self> {
         let Call {
-            house,
+            snapshot,
             pair,
             purpose,
-            tried,
+            excluded,
             encrypt,
         } = call;
-        let policy = house.policy(&pair.remote);
+        let policy = snapshot.policy(&pair.remote);
         let tls = match (policy.tls, encrypt) {
             (TlsMode::Optional, true) => TlsMode::Required,
             (tls, _) => tls,
         };
-        let deadline = now + house.config.limits.negotiation;
-        let initiating = Initiating::new(house.config.limits.pairs_per_stream);
+        let deadline = now + snapshot.config.limits.negotiation;
+        let initiating = Initiating::new(snapshot.config.limits.pairs_per_stream);
         let mut this = Box::new(Self {
-            house,
+            snapshot,
             random,
             pair,
             purpose,
@@ -232,7 +232,7 @@ impl Outbound {
             stage: Stage::ExpectHeader,
             stream_id: String::new(),
             initiating,
-            tried,
+            excluded,
             features: Features::default(),
             refusal: None,
             judging: Vec::new(),
@@ -262,8 +262,8 @@ impl Outbound {
     }
 
     /// The methods tried so far: a new connection to the same server goes on without them.
-    pub fn tried(&self) -> &[Method] {
-        &self.tried
+    pub fn excluded(&self) -> &[Method] {
+        &self.excluded
     }
 
     /// The largest stanza the peer takes, if it said so (XEP-0478).
@@ -274,7 +274,7 @@ impl Outbound {
     /// After this time in which nothing was said, a space is (RFC 6120 §4.6.1): well before the peer takes the stream for
     /// idle, if it said when that is (XEP-0478).
     pub fn keepalive(&self) -> Duration {
-        let own = self.house.config.limits.keepalive;
+        let own = self.snapshot.config.limits.keepalive;
         match self.peer_idle {
             Some(idle) => own.min((idle / 2).max(LEAST_KEEPALIVE)),
             None => own,
@@ -322,7 +322,7 @@ impl Outbound {
                 cause: Cause::Tls(what.into()),
             }),
             OutboundEvent::Judged(judged) => self.on_judged(judged, out),
-            OutboundEvent::Calculated(calculated) => self.on_calculated(calculated, out),
+            OutboundEvent::SaslStepDone(done) => self.on_sasl_step_done(done, out),
             OutboundEvent::AddPair(pair) => self.add_pair(pair, out),
             OutboundEvent::Ask(question) => Ok(self.ask(question, out)),
             OutboundEvent::Done => {
@@ -425,7 +425,7 @@ impl Outbound {
                     Stage::ExpectHeader
                     | Stage::AwaitJudgement
                     | Stage::AwaitTls
-                    | Stage::AwaitCalculation(_) => Err(self.refuse_with(
+                    | Stage::AwaitSaslStep(_) => Err(self.refuse_with(
                         Condition::PolicyViolation,
                         "data before its time",
                         out,
@@ -526,7 +526,7 @@ impl Outbound {
     fn limits(&self) -> XmlLimits {
         XmlLimits {
             element_bytes: self.policy.max_stanza,
-            ..self.house.limits_for_open_streams()
+            ..self.snapshot.limits_for_open_streams()
         }
     }
 

@@ -124,7 +124,7 @@ impl Outbound {
         self.peer_max_stanza = None;
         self.peer_idle = None;
         self.refusal = None;
-        self.initiating = Initiating::new(self.house.config.limits.pairs_per_stream);
+        self.initiating = Initiating::new(self.snapshot.config.limits.pairs_per_stream);
     }
 
     pub(super) fn judge(&mut self, out: &mut Out) {

@@ -18,7 +18,7 @@ impl Outbound {
     pub(super) fn authenticate(mut self: Box<Self>, out: &mut Out) -> Step {
         let tls = self.transport.is_tls();
         for method in self.policy.auth.clone() {
-            if self.tried.contains(&method) {
+            if self.excluded.contains(&method) {
                 continue;
             }
             let Some(mechanism) = method.mechanism() else {
@@ -67,7 +67,7 @@ impl Outbound {
             password: account.map(|account| account.password.clone()),
             realm: account.and_then(|account| account.realm.clone()),
             authzid,
-            certificate: self.house.has_certificate(local),
+            certificate: self.snapshot.has_certificate(local),
             channel_bindings: self.transport.channel_bindings(),
             offer: Offer {
                 mechanisms: self.features.mechanisms.clone(),
@@ -115,27 +115,27 @@ impl Outbound {
         out: &mut Out,
     ) -> Step {
         let is_heavy = exchange.is_heavy();
-        let calculation = Calculation {
+        let sasl_step = OutboundSaslStep {
             exchange,
             input,
             random: Seeded::from(self.random.as_mut()),
         };
         if is_heavy {
-            out.push(OutboundEffect::Calculate(Box::new(calculation)));
-            self.stage = Stage::AwaitCalculation(method);
+            out.push(OutboundEffect::RunSasl(Box::new(sasl_step)));
+            self.stage = Stage::AwaitSaslStep(method);
             return Ok(self);
         }
-        self.after_step(method, calculation.run(), out)
+        self.after_step(method, sasl_step.run(), out)
     }
 
     /// An answer that nobody waits for is forgotten.
-    pub(super) fn on_calculated(
+    pub(super) fn on_sasl_step_done(
         mut self: Box<Self>,
-        calculated: Calculated,
+        done: OutboundSaslStepDone,
         out: &mut Out,
     ) -> Step {
         match std::mem::replace(&mut self.stage, Stage::ExpectHeader) {
-            Stage::AwaitCalculation(method) => self.after_step(method, calculated, out),
+            Stage::AwaitSaslStep(method) => self.after_step(method, done, out),
             stage => {
                 self.stage = stage;
                 Ok(self)
@@ -146,11 +146,11 @@ impl Outbound {
     fn after_step(
         mut self: Box<Self>,
         method: Method,
-        calculated: Calculated,
+        done: OutboundSaslStepDone,
         out: &mut Out,
     ) -> Step {
-        let at = calculated.at;
-        match calculated.step {
+        let at = done.at;
+        match done.step {
             ClientStep::Respond(response, next) => {
                 out.push(OutboundEffect::Send(match at {
                     At::Start => auth(method, Some(response)),
@@ -179,7 +179,7 @@ impl Outbound {
             }
             // Nothing was said yet, so nothing was refused, and what else policy allows is as good as it was.
             ClientStep::Abort(ClientError::Kerberos(what)) if at == At::Start => {
-                self.tried.push(method);
+                self.excluded.push(method);
                 self.refusal = Some(Cause::Kerberos(what.into()));
                 self.authenticate(out)
             }
@@ -219,7 +219,7 @@ impl Outbound {
         failure: Failure,
         out: &mut Out,
     ) -> Step {
-        spend(&mut self.tried, &self.policy.auth, method, failure);
+        exclude(&mut self.excluded, &self.policy.auth, method, failure);
         self.refusal = Some(Cause::Refused {
             mechanism: method.name(),
             failure,
@@ -252,7 +252,7 @@ fn auth(method: Method, initial: Option<Vec<u8>>) -> Bytes {
 
 /// One step of an exchange that is still to be made. It may take long, and can be made on any thread.
 #[derive(Debug)]
-pub struct Calculation {
+pub struct OutboundSaslStep {
     exchange: Box<dyn Client>,
     input: Input,
     random: Seeded,
@@ -260,19 +260,19 @@ pub struct Calculation {
 
 /// What came of it.
 #[derive(Debug)]
-pub struct Calculated {
+pub struct OutboundSaslStepDone {
     step: ClientStep,
     at: At,
 }
 
-impl Calculation {
+impl OutboundSaslStep {
     /// Whether it waits for others, a KDC, and not for the processor.
     pub fn waits(&self) -> bool {
         matches!(self.input, Input::Start)
     }
 
     /// Makes the step.
-    pub fn run(self) -> Calculated {
+    pub fn run(self) -> OutboundSaslStepDone {
         let mut random = self.random;
         let (at, input) = match &self.input {
             Input::Start => (At::Start, ClientInput::Start),
@@ -280,7 +280,7 @@ impl Calculation {
             Input::Success(data) => (At::Outcome, ClientInput::Success(data.as_deref())),
         };
         let step = self.exchange.step(input, &mut random);
-        Calculated { step, at }
+        OutboundSaslStepDone { step, at }
     }
 }
 
@@ -322,16 +322,16 @@ impl std::fmt::Debug for Input {
     }
 }
 
-/// Adds to `tried` what is not to be tried any more after this refusal, on this stream or another one to the same server.
-pub fn spend(tried: &mut Vec<Method>, auth: &[Method], method: Method, failure: Failure) {
+/// Adds to `excluded` what is not to be tried any more after this refusal, on this stream or another one to the same server.
+pub fn exclude(excluded: &mut Vec<Method>, auth: &[Method], method: Method, failure: Failure) {
     // The same password by another mechanism would be refused as well, and after a channel binding that did not fit, or
     // from somebody in between, nothing weaker may follow.
     let blamed = method.is_password() && blames_the_password(failure);
     let others = auth.iter().copied();
     let others = others.filter(|other| blamed && other.is_password());
-    for spent in std::iter::once(method).chain(others) {
-        if !tried.contains(&spent) {
-            tried.push(spent);
+    for excluded_method in std::iter::once(method).chain(others) {
+        if !excluded.contains(&excluded_method) {
+            excluded.push(excluded_method);
         }
     }
 }

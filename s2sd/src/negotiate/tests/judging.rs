@@ -16,7 +16,7 @@ struct Receiving {
 impl Receiving {
     /// Its stream has been opened by a header without `from`, and the certificate names nobody.
     fn open(policy: &str) -> Self {
-        let house = house("b.test", policy);
+        let snapshot = snapshot("b.test", policy);
         let Transport::Tls(secured) = tls(b"one") else {
             panic!("not encrypted");
         };
@@ -24,7 +24,7 @@ impl Receiving {
             certificate_shown: true,
             ..secured
         });
-        let machine = Inbound::new(house, Box::new(Counting(1)), transport, Instant::now());
+        let machine = Inbound::new(snapshot, Box::new(Counting(1)), transport, Instant::now());
         let mut this = Self {
             machine: Some(machine),
             codec: Codec::new(XmlLimits::before_authentication())
@@ -150,7 +150,7 @@ fn an_open_stream_is_judged_again_and_reset_when_its_certificate_is_bad() {
         ),
         (bad(), true),
     ] {
-        peer.is_told(InboundEvent::Reloaded(house("b.test", "")));
+        peer.is_told(InboundEvent::Reloaded(snapshot("b.test", "")));
         assert_eq!(peer.asks(), ["a.test"]);
         peer.judged(because);
         assert_eq!(peer.closed.is_some(), ends);
@@ -164,7 +164,7 @@ fn what_changes_while_a_certificate_is_judged_has_it_judged_again() {
     let mut peer = Receiving::open("");
     peer.judged(Because::NoCertificate);
     peer.key("a.test");
-    peer.is_told(InboundEvent::Reloaded(house("b.test", "")));
+    peer.is_told(InboundEvent::Reloaded(snapshot("b.test", "")));
     assert_eq!(peer.asks(), ["a.test"]);
     peer.judged(good());
     assert_eq!((peer.proved, peer.asks()), (1, vec!["a.test"]));
@@ -185,7 +185,7 @@ fn a_proof_that_does_not_rest_on_a_certificate_outlives_it() {
         let pair = xmpp_dialback::Pair::new("a.test", "b.test");
         peer.is_told(InboundEvent::Verdict(pair, xmpp_dialback::Verdict::Valid));
         assert_eq!(peer.proved, 1, "{}", peer.said);
-        peer.is_told(InboundEvent::Reloaded(house("b.test", "")));
+        peer.is_told(InboundEvent::Reloaded(snapshot("b.test", "")));
         assert_eq!(peer.asks(), if rests { vec!["a.test"] } else { vec![] });
     }
 }

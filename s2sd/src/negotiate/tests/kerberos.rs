@@ -8,33 +8,33 @@ const OTHER_KEY: &str = "xmpp.a@A xmpp.b@B 1 0123456789abcdef";
 const OTHER_CLIENT: &str = "xmpp.c@C xmpp.b@B 1 fedcba9876543210";
 
 /// A house whose one file of keys says this.
-fn house_with(served: &str, keys: &str, entries: &str) -> Arc<House> {
+fn snapshot_with(served: &str, keys: &str, entries: &str) -> Arc<Snapshot> {
     use std::sync::atomic::{AtomicUsize, Ordering};
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let file = std::env::temp_dir().join(format!("s2sd-v4-{}-{count}", std::process::id()));
     std::fs::write(&file, keys).unwrap();
-    let house = house(
+    let snapshot = snapshot(
         served,
         &entries.replace("FILE", &file.display().to_string()),
     );
     std::fs::remove_file(file).unwrap();
-    house
+    snapshot
 }
 
-fn shows(keys: &str, auth: &str, more: &str) -> Arc<House> {
+fn shows(keys: &str, auth: &str, more: &str) -> Arc<Snapshot> {
     let entry = format!(
         "[[peer]]\ndomain = 'b.test'\nauth = [{auth}]\n\
          credentials = {{ {more}kerberos-v4 = {{ key_file = 'FILE' }} }}\n"
     );
-    house_with("a.test", keys, &entry)
+    snapshot_with("a.test", keys, &entry)
 }
 
-fn is_shown(keys: &str, auth: &str) -> Arc<House> {
+fn is_shown(keys: &str, auth: &str) -> Arc<Snapshot> {
     let entry = format!(
         "[[peer]]\ndomain = 'a.test'\nauth = [{auth}]\naccept = {{ kerberos-v4 = {{ key_file = 'FILE' }} }}\n"
     );
-    house_with("b.test", keys, &entry)
+    snapshot_with("b.test", keys, &entry)
 }
 
 const V4: &str = "'kerberos-v4'";
@@ -65,7 +65,7 @@ fn a_shared_key_proves_both_ends_over_tls() {
 
 #[test]
 fn it_is_not_offered_unless_an_entry_names_it_nor_before_tls() {
-    let silent = house("b.test", "");
+    let silent = snapshot("b.test", "");
     let ends = federate(&shows(KEYS, V4, ""), &silent, both());
     assert!(!ends.said.contains("KERBEROS_V4"), "{}", ends.said);
     let clear = || [Transport::Plain, Transport::Plain];
@@ -75,7 +75,7 @@ fn it_is_not_offered_unless_an_entry_names_it_nor_before_tls() {
     // Keys for another domain served here are none for this one.
     let two = "[[domain]]\nname = 'c.test'\n[[peer]]\ndomain = 'a.test'\nauth = ['kerberos-v4', 'dialback']\n\
          accept = { kerberos-v4 = { key_file = 'FILE' } }\n";
-    let two = house_with("b.test", "xmpp.a@A xmpp.c@C 1 133457799bbcdff1", two);
+    let two = snapshot_with("b.test", "xmpp.a@A xmpp.c@C 1 133457799bbcdff1", two);
     let ends = federate(&shows(KEYS, &with, ""), &two, both());
     assert!(!ends.said.contains("KERBEROS_V4"), "{}", ends.said);
 }
@@ -130,7 +130,7 @@ fn after_a_refusal_what_else_is_allowed_follows() {
         "[[peer]]\ndomain = 'a.test'\nauth = [{auth}]\naccept = {{ username = 'a.test', \
          password = 'correct horse', kerberos-v4 = {{ key_file = 'FILE' }} }}\n"
     );
-    let theirs = house_with("b.test", KEYS, &entry);
+    let theirs = snapshot_with("b.test", KEYS, &entry);
     let ends = federate(&own, &theirs, both());
     assert_eq!(
         ends.receiving.proved,
@@ -141,7 +141,7 @@ fn after_a_refusal_what_else_is_allowed_follows() {
 }
 
 /// Plays a client of KERBEROS_V4 against a stream without `from`: whose key, and for whom.
-fn without_from(house: &Arc<House>, keys: &str, authzid: Option<&str>) -> Ends {
+fn without_from(snapshot: &Arc<Snapshot>, keys: &str, authzid: Option<&str>) -> Ends {
     use xmpp_sasl::{ClientCredentials, ClientInput, ClientStep, kerberos_v4::Keys};
     let mut random = Counting(9);
     let credentials = ClientCredentials {
@@ -160,7 +160,7 @@ fn without_from(house: &Arc<House>, keys: &str, authzid: Option<&str>) -> Ends {
     loop {
         let said: Vec<&str> = words.iter().map(String::as_str).collect();
         // Each time from the beginning: the same dice, the same challenge.
-        let ends = said_to(house, tls(b"one"), None, &said);
+        let ends = said_to(snapshot, tls(b"one"), None, &said);
         let context = Context::new(ContentNamespace::Server);
         let last = ends.said.rsplit_once("<challenge").map(|(_, last)| last);
         let count = ends.said.matches("<challenge").count();
@@ -198,21 +198,21 @@ fn without_from_the_principal_says_who_it_is_and_its_own_entry_decides() {
         let toml = format!("[[domain]]\nname = 'b.test'\n[policy]\ntls = 'optional'\n{entries}");
         let loaded = Config::from_toml(&toml, "s2sd.toml", &directory).unwrap();
         let secret = Secret::new("b");
-        Arc::new(House::new(Arc::new(loaded.config), secret, |_| false))
+        Arc::new(Snapshot::new(Arc::new(loaded.config), secret, |_| false))
     };
-    let house = toml(&(entry("a.test", "") + &entry("c.test", "")));
+    let snapshot = toml(&(entry("a.test", "") + &entry("c.test", "")));
     let only_a = toml(&entry("a.test", ""));
     let in_clear = toml(&(entry("a.test", "") + &entry("c.test", "tls = 'disabled'")));
     std::fs::remove_dir_all(&directory).unwrap();
 
-    let ends = without_from(&house, KEYS, None);
+    let ends = without_from(&snapshot, KEYS, None);
     assert_eq!(
         ends.receiving.proved,
         Some(Method::KerberosV4),
         "{}",
         ends.said
     );
-    let ends = without_from(&house, OTHER_CLIENT, Some("c.test"));
+    let ends = without_from(&snapshot, OTHER_CLIENT, Some("c.test"));
     assert_eq!(
         ends.receiving.proved,
         Some(Method::KerberosV4),
@@ -220,13 +220,13 @@ fn without_from_the_principal_says_who_it_is_and_its_own_entry_decides() {
         ends.said
     );
     for (keys, other) in [(KEYS, "c.test"), (OTHER_CLIENT, "a.test"), (KEYS, "b.test")] {
-        let ends = without_from(&house, keys, Some(other));
+        let ends = without_from(&snapshot, keys, Some(other));
         assert_eq!(ends.receiving.proved, None);
         assert!(ends.said.contains("<invalid-authzid"), "{}", ends.said);
     }
     // Who is not there, and whose own entry wants another kind of stream.
-    for house in [&only_a, &in_clear] {
-        let ends = without_from(house, OTHER_CLIENT, None);
+    for snapshot in [&only_a, &in_clear] {
+        let ends = without_from(snapshot, OTHER_CLIENT, None);
         assert_eq!(ends.receiving.proved, None);
         assert!(ends.said.contains("<not-authorized"), "{}", ends.said);
     }
@@ -235,8 +235,8 @@ fn without_from_the_principal_says_who_it_is_and_its_own_entry_decides() {
 #[test]
 fn what_was_said_before_is_not_believed_again() {
     // The same words to another stream, whose challenge is another.
-    let house = is_shown(KEYS, V4);
-    let ends = federate(&shows(KEYS, V4, ""), &house, both());
+    let snapshot = is_shown(KEYS, V4);
+    let ends = federate(&shows(KEYS, V4, ""), &snapshot, both());
     assert_eq!(ends.receiving.proved, Some(Method::KerberosV4));
     let response = |at: usize| {
         let (_, rest) = ends.said.split_once("<response").unwrap();
@@ -249,7 +249,7 @@ fn what_was_said_before_is_not_believed_again() {
     };
     let header = HEADER.replace("to='b.test'", "from='a.test' to='b.test'");
     let auth = "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='KERBEROS_V4'/>";
-    let again = said_to(&house, tls(b"one"), None, &[&header, auth, &response(0)]);
+    let again = said_to(&snapshot, tls(b"one"), None, &[&header, auth, &response(0)]);
     assert!(again.said.contains("<not-authorized"), "{}", again.said);
     assert_eq!(again.receiving.proved, None);
     assert_eq!(

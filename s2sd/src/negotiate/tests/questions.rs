@@ -5,7 +5,7 @@ use xmpp_dialback::{Key, Pair, Question, Verdict};
 use super::*;
 
 /// A stream from `a.test` to `b.test`'s authoritative server that may be asked.
-struct Asking {
+struct QuestionStream {
     outbound: Result<Box<Outbound>, Closed>,
     codec: Codec,
     effects: Vec<OutboundEffect>,
@@ -14,21 +14,21 @@ struct Asking {
 fn started(effects: &mut Vec<OutboundEffect>) -> Box<Outbound> {
     let call = Call {
         encrypt: false,
-        house: house("a.test", ""),
+        snapshot: snapshot("a.test", ""),
         pair: DomainPair {
             local: Domain::parse("a.test").unwrap(),
             remote: Domain::parse("b.test").unwrap(),
         },
         purpose: Purpose::Verify,
-        tried: Vec::new(),
+        excluded: Vec::new(),
     };
     let random = Box::new(Counting(1));
     Outbound::start(call, random, Transport::Plain, Instant::now(), effects)
 }
 
-fn asking() -> Asking {
+fn asking() -> QuestionStream {
     let mut effects = Vec::new();
-    let mut asking = Asking {
+    let mut asking = QuestionStream {
         outbound: Ok(started(&mut effects)),
         codec: Codec::new(XmlLimits::before_authentication())
             .with_content_namespace(ContentNamespace::Server),
@@ -52,7 +52,7 @@ fn question(local: &str, id: &str, key: &str) -> Question {
     }
 }
 
-impl Asking {
+impl QuestionStream {
     fn event(&mut self, event: OutboundEvent) {
         let ended = Closed {
             by: crate::closed::By::Us,

@@ -22,10 +22,10 @@ fn a_limit_on_stanzas_holds_only_if_it_was_said_within_tls_and_is_one() {
         remote: Domain::parse("b.test").unwrap(),
     };
     let call = Call {
-        house: house("a.test", "auth = ['dialback']\nverify = 'dialback'\n"),
+        snapshot: snapshot("a.test", "auth = ['dialback']\nverify = 'dialback'\n"),
         pair,
         purpose: Purpose::Deliver,
-        tried: Vec::new(),
+        excluded: Vec::new(),
         encrypt: false,
     };
     let mut effects = Vec::new();
@@ -82,10 +82,10 @@ fn a_limit_on_stanzas_holds_only_if_it_was_said_within_tls_and_is_one() {
 }
 
 /// A house in which peers have rules of their own for the handshake.
-fn picky() -> Arc<House> {
+fn picky() -> Arc<Snapshot> {
     let peers = "[[peer]]\ndomain = 'new.test'\nmin_tls = '1.3'\n\
                  [[peer]]\ndomain = 'old.test'\nrequire_ems = false\n";
-    house("b.test", peers)
+    snapshot("b.test", peers)
 }
 
 #[test]
@@ -124,16 +124,16 @@ fn a_handshake_is_made_by_the_rules_of_whom_the_header_in_clear_names() {
         Ok(loaded) => loaded,
         Err(faults) => panic!("{faults}"),
     };
-    let house = House::new(Arc::new(loaded.config), Secret::new("b"), |_| true);
-    let house = Arc::new(house);
+    let snapshot = Snapshot::new(Arc::new(loaded.config), Secret::new("b"), |_| true);
+    let snapshot = Arc::new(snapshot);
     for (from, min, ems) in [
         ("new.test", MinTls::V1_3, true),
         ("old.test", MinTls::V1_2, false),
         ("a.test", MinTls::V1_2, true),
     ] {
         let mut effects = Vec::new();
-        let (house, plain) = (Arc::clone(&house), Transport::Plain);
-        let mut inbound = Inbound::new(house, Box::new(Counting(2)), plain, Instant::now());
+        let (snapshot, plain) = (Arc::clone(&snapshot), Transport::Plain);
+        let mut inbound = Inbound::new(snapshot, Box::new(Counting(2)), plain, Instant::now());
         let clear = format!(
             "{OPEN} from='{from}' to='b.test' version='1.0'><starttls xmlns='{}'/>",
             xmpp_stream::ns::TLS
@@ -157,10 +157,10 @@ fn whose_rules_hold_is_not_kept_from_a_header_in_clear() {
         Ok(loaded) => loaded,
         Err(faults) => panic!("{faults}"),
     };
-    let house = House::new(Arc::new(loaded.config), Secret::new("b"), |_| true);
+    let snapshot = Snapshot::new(Arc::new(loaded.config), Secret::new("b"), |_| true);
     let mut effects = Vec::new();
     let mut inbound = Inbound::new(
-        Arc::new(house),
+        Arc::new(snapshot),
         Box::new(Counting(2)),
         Transport::Plain,
         Instant::now(),

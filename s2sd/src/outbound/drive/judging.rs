@@ -6,9 +6,9 @@ use tokio::task::JoinHandle;
 use tracing::Instrument;
 
 use super::LaneTask;
+use crate::evidence::{Direction, shown};
 use crate::negotiate::Judged;
 use crate::resolve::Asker;
-use crate::witness::{Which, shown};
 
 impl LaneTask {
     /// What certificates are judged by may have changed: RFC 6120 §13.7.2.3.
@@ -17,13 +17,13 @@ impl LaneTask {
         if !stream.outbound.rests_on_certificate() {
             return;
         }
-        let (means, remote) = (Arc::clone(self.router.means()), self.pair.remote.clone());
-        let (chain, which) = (
+        let (shared, remote) = (Arc::clone(self.router.shared()), self.pair.remote.clone());
+        let (chain, direction) = (
             shown(&stream.conn),
-            Which::Called(self.place.clone(), Asker::Us),
+            Direction::Outgoing(self.target_evidence.clone(), Asker::Us),
         );
         let source = stream.conn.peer().ip();
-        let judge = async move { means.judge(chain, Some(remote), which, source).await };
+        let judge = async move { shared.judge(chain, Some(remote), direction, source).await };
         let judging = tokio::spawn(judge.in_current_span());
         if let Some(before) = self.judging.replace(judging) {
             before.abort();

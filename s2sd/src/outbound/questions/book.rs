@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use xmpp_dialback::DialbackError;
 use xmpp_stream::Domain;
 
-use crate::guests::Network;
+use crate::admission::Network;
 
 /// For so long it is remembered that a server could not be reached: a moment, since whoever repairs it should not wait.
 const REMEMBERED: Duration = Duration::from_secs(5);
@@ -286,12 +286,12 @@ mod tests {
     }
 
     /// A book, and a clock that stands.
-    struct Desk {
+    struct Fixture {
         book: Book<u32, ()>,
         now: Instant,
     }
 
-    impl Desk {
+    impl Fixture {
         fn new() -> Self {
             let book = Book::default();
             let now = Instant::now();
@@ -307,60 +307,60 @@ mod tests {
 
     #[test]
     fn one_asks_for_all_who_want_to_know_of_the_same_server() {
-        let mut desk = Desk::new();
+        let mut fixture = Fixture::new();
         assert_eq!(
-            desk.enter("192.0.2.1", HERE, "a.example", 1),
+            fixture.enter("192.0.2.1", HERE, "a.example", 1),
             Entered::First(())
         );
         assert_eq!(
-            desk.enter("192.0.2.1", "two.example", "a.example", 2),
+            fixture.enter("192.0.2.1", "two.example", "a.example", 2),
             Entered::Joined(())
         );
         assert_eq!(
-            desk.enter("192.0.2.2", HERE, "b.example", 3),
+            fixture.enter("192.0.2.2", HERE, "b.example", 3),
             Entered::First(())
         );
         let [a, b] = ["a.example", "b.example"].map(|name| authority(name, "192.0.2.1"));
-        assert_eq!(desk.book.first(&a, |_| true), Some((domain(HERE), &1)));
+        assert_eq!(fixture.book.first(&a, |_| true), Some((domain(HERE), &1)));
         // Nobody wants the first one any more.
         assert_eq!(
-            desk.book.first(&a, |question| *question != 1),
+            fixture.book.first(&a, |question| *question != 1),
             Some((domain("two.example"), &2))
         );
-        assert_eq!(desk.book.next(&a), Some(2));
-        assert_eq!(desk.book.next(&a), None);
+        assert_eq!(fixture.book.next(&a), Some(2));
+        assert_eq!(fixture.book.next(&a), None);
         // It is still being asked there, so who comes now joins.
         assert_eq!(
-            desk.enter("192.0.2.2", HERE, "a.example", 4),
+            fixture.enter("192.0.2.2", HERE, "a.example", 4),
             Entered::Joined(())
         );
-        assert_eq!(desk.book.end(&a), [4]);
-        assert_eq!(desk.book.first_or_end(&b, |_| false), None);
-        desk.book.left("192.0.2.1".parse().unwrap());
+        assert_eq!(fixture.book.end(&a), [4]);
+        assert_eq!(fixture.book.first_or_end(&b, |_| false), None);
+        fixture.book.left("192.0.2.1".parse().unwrap());
         assert_eq!(
-            desk.enter("192.0.2.1", HERE, "b.example", 5),
+            fixture.enter("192.0.2.1", HERE, "b.example", 5),
             Entered::First(())
         );
     }
 
     #[test]
     fn what_waits_for_one_site_is_not_waited_for_by_another() {
-        let mut desk = Desk::new();
+        let mut fixture = Fixture::new();
         for (from, entered) in [
             ("192.0.2.1", Entered::First(())),
             ("192.0.2.2", Entered::Joined(())),
             ("198.51.100.1", Entered::First(())),
         ] {
-            assert_eq!(desk.enter(from, HERE, "a.example", 1), entered);
+            assert_eq!(fixture.enter(from, HERE, "a.example", 1), entered);
         }
         let [one, other] = ["192.0.2.9", "198.51.100.9"].map(|from| authority("a.example", from));
-        assert_eq!(desk.book.take(&one, None).len(), 2);
-        assert_eq!(desk.book.end(&other).len(), 1);
+        assert_eq!(fixture.book.take(&one, None).len(), 2);
+        assert_eq!(fixture.book.end(&other).len(), 1);
     }
 
     #[test]
     fn a_network_has_so_many_and_all_together_have_so_many() {
-        let mut desk = Desk::new();
+        let mut fixture = Fixture::new();
         let joined = |entered| matches!(entered, Entered::First(()) | Entered::Joined(()));
         // The same network in each line.
         for addresses in [
@@ -368,109 +368,131 @@ mod tests {
             ["2001:db8::1", "2001:db8::2", "2001:db8:0:0:ffff::3"],
         ] {
             let [one, two, three] = addresses;
-            assert!(joined(desk.enter(one, HERE, "a.example", 0)));
-            assert!(joined(desk.enter(two, HERE, "b.example", 0)));
-            assert_eq!(desk.enter(three, HERE, "c.example", 0), Entered::Full);
-            desk.book.left(one.parse().unwrap());
-            assert!(joined(desk.enter(three, HERE, "c.example", 0)));
+            assert!(joined(fixture.enter(one, HERE, "a.example", 0)));
+            assert!(joined(fixture.enter(two, HERE, "b.example", 0)));
+            assert_eq!(fixture.enter(three, HERE, "c.example", 0), Entered::Full);
+            fixture.book.left(one.parse().unwrap());
+            assert!(joined(fixture.enter(three, HERE, "c.example", 0)));
         }
         // A quarter of all is what a wider one has.
-        assert!(joined(desk.enter("192.0.2.2", HERE, "a.example", 0)));
-        assert!(joined(desk.enter("192.0.2.3", HERE, "a.example", 0)));
-        assert_eq!(desk.enter("192.0.2.4", HERE, "a.example", 0), Entered::Full);
-        assert!(joined(desk.enter("2001:db8:0:1::1", HERE, "a.example", 0)));
-        assert!(joined(desk.enter("2001:db8:0:2::1", HERE, "a.example", 0)));
+        assert!(joined(fixture.enter("192.0.2.2", HERE, "a.example", 0)));
+        assert!(joined(fixture.enter("192.0.2.3", HERE, "a.example", 0)));
         assert_eq!(
-            desk.enter("2001:db8:0:3::1", HERE, "a.example", 0),
+            fixture.enter("192.0.2.4", HERE, "a.example", 0),
+            Entered::Full
+        );
+        assert!(joined(fixture.enter(
+            "2001:db8:0:1::1",
+            HERE,
+            "a.example",
+            0
+        )));
+        assert!(joined(fixture.enter(
+            "2001:db8:0:2::1",
+            HERE,
+            "a.example",
+            0
+        )));
+        assert_eq!(
+            fixture.enter("2001:db8:0:3::1", HERE, "a.example", 0),
             Entered::Full
         );
         for net in 0..8 {
             let from = format!("198.51.{net}.1");
-            assert!(joined(desk.enter(&from, HERE, "a.example", 0)));
+            assert!(joined(fixture.enter(&from, HERE, "a.example", 0)));
         }
-        assert_eq!(desk.book.pending(), BOUNDS.all);
+        assert_eq!(fixture.book.pending(), BOUNDS.all);
         assert_eq!(
-            desk.enter("203.0.113.1", HERE, "a.example", 0),
+            fixture.enter("203.0.113.1", HERE, "a.example", 0),
             Entered::Full
         );
         // Who left is forgotten.
         for net in 0..8 {
-            desk.book.left(format!("198.51.{net}.1").parse().unwrap());
+            fixture
+                .book
+                .left(format!("198.51.{net}.1").parse().unwrap());
         }
-        assert!(desk.book.networks.len() <= 10);
+        assert!(fixture.book.networks.len() <= 10);
     }
 
     #[test]
     fn a_server_that_was_not_reached_is_not_tried_again_at_once() {
-        let mut desk = Desk::new();
+        let mut fixture = Fixture::new();
         let [a, b] = ["a.example", "b.example"].map(|name| authority(name, "192.0.2.1"));
-        desk.book.remember(desk.now, &a, None, error());
-        desk.book
-            .remember(desk.now, &b, Some(&domain(HERE)), error());
+        fixture.book.remember(fixture.now, &a, None, error());
+        fixture
+            .book
+            .remember(fixture.now, &b, Some(&domain(HERE)), error());
         let from = "192.0.2.1";
         for local in [HERE, "two.example"] {
             assert_eq!(
-                desk.enter(from, local, "a.example", 1),
+                fixture.enter(from, local, "a.example", 1),
                 Entered::Known(error())
             );
         }
         // Refused as one of our domains is not refused as another.
         assert_eq!(
-            desk.enter(from, HERE, "b.example", 1),
+            fixture.enter(from, HERE, "b.example", 1),
             Entered::Known(error())
         );
         assert_eq!(
-            desk.enter(from, "two.example", "b.example", 1),
+            fixture.enter(from, "two.example", "b.example", 1),
             Entered::First(())
         );
         // What keys from elsewhere come to may be another matter.
         assert_eq!(
-            desk.enter("198.51.100.1", HERE, "a.example", 1),
+            fixture.enter("198.51.100.1", HERE, "a.example", 1),
             Entered::First(())
         );
-        desk.now += REMEMBERED;
-        assert_eq!(desk.enter(from, HERE, "a.example", 1), Entered::First(()));
+        fixture.now += REMEMBERED;
+        assert_eq!(
+            fixture.enter(from, HERE, "a.example", 1),
+            Entered::First(())
+        );
     }
 
     #[test]
     fn strangers_make_it_remember_so_much_and_no_more() {
-        let mut desk = Desk::new();
+        let mut fixture = Fixture::new();
         for at in 0..MOST_REMEMBERED * 2 {
-            desk.now += Duration::from_micros(1);
+            fixture.now += Duration::from_micros(1);
             let remote = authority(&format!("d{at}.example"), "192.0.2.1");
-            desk.book.remember(desk.now, &remote, None, error());
+            fixture.book.remember(fixture.now, &remote, None, error());
             // The same again is one.
-            desk.book.remember(desk.now, &remote, None, error());
+            fixture.book.remember(fixture.now, &remote, None, error());
         }
-        assert!(desk.book.failures.known.len() <= MOST_REMEMBERED);
-        assert!(desk.book.failures.in_order.len() <= MOST_REMEMBERED);
+        assert!(fixture.book.failures.known.len() <= MOST_REMEMBERED);
+        assert!(fixture.book.failures.in_order.len() <= MOST_REMEMBERED);
         let last = format!("d{}.example", MOST_REMEMBERED * 2 - 1);
         assert_eq!(
-            desk.enter("192.0.2.1", HERE, &last, 1),
+            fixture.enter("192.0.2.1", HERE, &last, 1),
             Entered::Known(error())
         );
         assert_eq!(
-            desk.enter("192.0.2.1", HERE, "d0.example", 1),
+            fixture.enter("192.0.2.1", HERE, "d0.example", 1),
             Entered::First(())
         );
-        desk.now += REMEMBERED;
-        assert_eq!(desk.enter("192.0.2.1", HERE, &last, 1), Entered::First(()));
-        assert!(desk.book.failures.known.is_empty());
+        fixture.now += REMEMBERED;
+        assert_eq!(
+            fixture.enter("192.0.2.1", HERE, &last, 1),
+            Entered::First(())
+        );
+        assert!(fixture.book.failures.known.is_empty());
     }
 
     #[test]
     fn what_fails_for_one_of_our_domains_is_taken_for_that_one() {
-        let mut desk = Desk::new();
+        let mut fixture = Fixture::new();
         let a = authority("a.example", "192.0.2.1");
         for (from, local, question) in [
             ("192.0.2.1", HERE, 1),
             ("192.0.2.1", "two.example", 2),
             ("192.0.2.9", HERE, 3),
         ] {
-            desk.enter(from, local, "a.example", question);
+            fixture.enter(from, local, "a.example", question);
         }
-        assert_eq!(desk.book.take(&a, Some(&domain(HERE))), [1, 3]);
-        assert_eq!(desk.book.take(&a, None), [2]);
-        assert!(desk.book.take(&a, None).is_empty());
+        assert_eq!(fixture.book.take(&a, Some(&domain(HERE))), [1, 3]);
+        assert_eq!(fixture.book.take(&a, None), [2]);
+        assert!(fixture.book.take(&a, None).is_empty());
     }
 }

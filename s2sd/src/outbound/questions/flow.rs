@@ -20,8 +20,8 @@ use super::{NoRoom, Waiting, no_answer};
 use crate::closed::{Cause, Closed};
 use crate::conn::Conn;
 use crate::negotiate::{DomainPair, Outbound, OutboundEffect, OutboundEvent, Purpose};
-use crate::outbound::connector::{self, Asking, Outcome, next_event};
-use crate::outbound::drive::LAST_WORDS;
+use crate::outbound::connector::{self, Connected, QuestionStream, next_event};
+use crate::outbound::drive::CLOSE_TIMEOUT;
 use crate::router::Router;
 
 /// So many questions are asked on one stream: another s2sd takes 32 elements before authentication.
@@ -80,22 +80,23 @@ impl Flow {
     }
 
     /// A stream, unless everybody left or it failed; then everybody knows it.
-    async fn connect(&self, local: Domain, source: IpAddr) -> Option<Box<Asking>> {
-        let means = self.router.means();
-        let house = means.house();
+    async fn connect(&self, local: Domain, source: IpAddr) -> Option<Box<QuestionStream>> {
+        let shared = self.router.shared();
+        let snapshot = shared.snapshot();
         let pair = DomainPair {
             local,
             remote: self.authority.remote.clone(),
         };
-        let within = house.config.limits.dialback;
-        let connecting = connector::connect(means, &house, &pair, &Purpose::Verify, Some(source));
+        let within = snapshot.config.limits.dialback;
+        let connecting =
+            connector::connect(shared, &snapshot, &pair, &Purpose::Verify, Some(source));
         let outcome = tokio::select! {
             outcome = timeout(within, connecting) => outcome,
             () = self.nobody_waits() => return None,
         };
         let (cause, of_all) = match outcome {
-            Ok(Ok(Outcome::Asking(asking))) => return Some(asking),
-            Ok(Ok(Outcome::Ready(_))) => (Cause::Finished, false),
+            Ok(Ok(Connected::QuestionStream(asking))) => return Some(asking),
+            Ok(Ok(Connected::Ready(_))) => (Cause::Finished, false),
             // Before there is a stream nothing was said in the name of any domain of ours.
             Ok(Err(cause)) => {
                 let of_all = !cause.is_of_a_connection();
@@ -113,7 +114,7 @@ impl Flow {
         let waiting = book.take(&self.authority, of);
         if *cause == Cause::Descriptors {
             drop(book);
-            let descriptors = &self.router.means().descriptors;
+            let descriptors = &self.router.shared().descriptors;
             descriptors.tell("dialback keys are not looked at");
             waiting.into_iter().for_each(|it| it.tell(Err(NoRoom)));
             return;
@@ -138,9 +139,9 @@ impl Flow {
     }
 
     /// Asks what waits, and what comes, until nothing does or the stream ends.
-    async fn ask(&self, asking: Asking) {
-        let within = self.router.means().house.load().config.limits.dialback;
-        let Asking {
+    async fn ask(&self, asking: QuestionStream) {
+        let within = self.router.shared().snapshot.load().config.limits.dialback;
+        let QuestionStream {
             conn,
             outbound,
             permit,
@@ -166,15 +167,15 @@ impl Flow {
         // Who waits for the next stream does not wait until this one's peer reads.
         let mut conn = stream.conn;
         tokio::spawn(async move {
-            let _ = timeout(LAST_WORDS, conn.shut()).await;
+            let _ = timeout(CLOSE_TIMEOUT, conn.shut()).await;
             drop(permit);
         });
     }
 
     /// Its answers count for our own limit, beside its features.
     fn per_stream(&self) -> usize {
-        let house = self.router.means().house();
-        let taken = house.config.limits.preauth_elements;
+        let snapshot = self.router.shared().snapshot();
+        let taken = snapshot.config.limits.preauth_elements;
         PER_STREAM.min(taken.saturating_sub(2)).max(1)
     }
 }
@@ -263,7 +264,7 @@ impl Stream<'_> {
                 }
                 OutboundEffect::StartTls
                 | OutboundEffect::Judge(_)
-                | OutboundEffect::Calculate(_)
+                | OutboundEffect::RunSasl(_)
                 | OutboundEffect::Established(_)
                 | OutboundEffect::PairRefused(..)
                 | OutboundEffect::Stray { .. }

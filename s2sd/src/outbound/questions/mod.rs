@@ -28,7 +28,7 @@ pub(crate) struct Questions {
 }
 
 /// What came of a question: a verdict, or that it was not asked, since this server has no room.
-pub(crate) type Answer = Result<Verdict, NoRoom>;
+pub(crate) type QuestionOutcome = Result<Verdict, NoRoom>;
 
 /// There is no room for a question.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +40,7 @@ struct Waiting {
     /// Where the key came from.
     from: IpAddr,
     question: Question,
-    tell: oneshot::Sender<Answer>,
+    tell: oneshot::Sender<QuestionOutcome>,
 }
 
 impl Waiting {
@@ -49,7 +49,7 @@ impl Waiting {
     }
 
     /// Perhaps nobody wants to know any more.
-    fn tell(self, answer: Answer) {
+    fn tell(self, answer: QuestionOutcome) {
         let _ = self.tell.send(answer);
     }
 }
@@ -61,7 +61,7 @@ pub(crate) async fn ask(
     from: IpAddr,
     pair: DomainPair,
     question: Question,
-) -> Answer {
+) -> QuestionOutcome {
     let questions = router.questions();
     let bounds = bounds(router);
     let (tell, told) = oneshot::channel();
@@ -108,10 +108,10 @@ pub(crate) async fn ask(
 
 /// How many there may be: as configured, if there are descriptors for them.
 fn bounds(router: &Router) -> Bounds {
-    let means = router.means();
-    let house = means.house.load();
-    let limits = &house.config.limits;
-    let (all, network) = means.descriptors.questions();
+    let shared = router.shared();
+    let snapshot = shared.snapshot.load();
+    let limits = &snapshot.config.limits;
+    let (all, network) = shared.descriptors.questions();
     Bounds {
         all: limits.questions.min(all),
         network: limits.questions_per_network.min(network),
@@ -126,7 +126,7 @@ fn no_answer() -> DialbackError {
 struct Entry<'a> {
     questions: &'a Questions,
     from: IpAddr,
-    told: oneshot::Receiver<Answer>,
+    told: oneshot::Receiver<QuestionOutcome>,
     changed: Arc<Notify>,
 }
 

@@ -1,6 +1,6 @@
 //! What a certificate is not good for, and whose it is to mend that.
 
-use super::{Case, Code, Reason, SOON, Side};
+use super::{Case, Code, EXPIRY_WARNING_DAYS, Reason, Side};
 use crate::probe::findings::Findings;
 use crate::tls::trust::{BadCertificate, Whose};
 
@@ -185,7 +185,7 @@ pub(super) fn soon(case: Case<'_>) -> Option<Reason> {
     let left = tls.chain.first()?.days_left;
     let good = tls.identity.as_ref().is_some_and(|identity| identity.good);
     let peer = case.peer();
-    (good && left < SOON).then(|| {
+    (good && left < EXPIRY_WARNING_DAYS).then(|| {
         Reason::new(
             Code::CertificateRunsOut,
             Side::Peer,

@@ -16,15 +16,15 @@ use serde::Serialize;
 
 pub use self::code::Code;
 
-use super::findings::{Aim, Attempt, Dnssec, Findings, Lookup, Outcome, Place};
+use super::findings::{Aim, AttemptReport, Dnssec, Findings, Lookup, ProofOutcome, TargetReport};
 use crate::closed::Cause;
 
 /// A certificate that runs out so soon is told of.
-const SOON: i64 = 14;
+const EXPIRY_WARNING_DAYS: i64 = 14;
 
 /// What it means.
 #[derive(Clone, Debug, Serialize)]
-pub struct Verdict {
+pub struct ProbeVerdict {
     /// Does it work?
     pub works: Works,
     /// What decided.
@@ -107,15 +107,15 @@ impl Reason {
     }
 
     fn also_at(&mut self, places: Vec<String>) {
-        for place in places {
-            if !self.places.contains(&place) {
-                self.places.push(place);
+        for target in places {
+            if !self.places.contains(&target) {
+                self.places.push(target);
             }
         }
     }
 
-    fn at(mut self, place: &str) -> Self {
-        self.places = vec![place.to_owned()];
+    fn at(mut self, target: &str) -> Self {
+        self.places = vec![target.to_owned()];
         self
     }
 }
@@ -124,8 +124,8 @@ impl Reason {
 #[derive(Clone, Copy)]
 struct Case<'a> {
     findings: &'a Findings,
-    place: &'a Place,
-    attempt: &'a Attempt,
+    target: &'a TargetReport,
+    attempt: &'a AttemptReport,
 }
 
 impl Case<'_> {
@@ -173,22 +173,22 @@ impl Findings {
     }
 
     fn cases(&self) -> impl Iterator<Item = Case<'_>> {
-        self.attempts().map(|(place, attempt)| Case {
+        self.attempts().map(|(target, attempt)| Case {
             findings: self,
-            place,
+            target,
             attempt,
         })
     }
 
-    fn attempts(&self) -> impl Iterator<Item = (&Place, &Attempt)> {
+    fn attempts(&self) -> impl Iterator<Item = (&TargetReport, &AttemptReport)> {
         self.places
             .iter()
-            .flat_map(|place| place.attempts.iter().map(move |attempt| (place, attempt)))
+            .flat_map(|target| target.attempts.iter().map(move |attempt| (target, attempt)))
     }
 }
 
 /// Draws the conclusion.
-pub fn verdict(findings: &Findings) -> Verdict {
+pub fn verdict(findings: &Findings) -> ProbeVerdict {
     let (works, mut reason) = decided(findings);
     let mut warnings: Vec<Reason> = Vec::new();
     for warning in warned(findings) {
@@ -198,7 +198,7 @@ pub fn verdict(findings: &Findings) -> Verdict {
             None => warnings.push(warning),
         }
     }
-    Verdict {
+    ProbeVerdict {
         works,
         warnings,
         untried: untried(findings),
@@ -214,7 +214,8 @@ fn decided(findings: &Findings) -> (Works, Reason) {
         return (Works::No, names::unresolved(findings, why));
     }
     // The ping is part of it: a server that takes the proof and then no stanza is of no use.
-    let proved = |attempt: &Attempt| attempt.aim == Aim::Federate && attempt.proved().is_some();
+    let proved =
+        |attempt: &AttemptReport| attempt.aim == Aim::Federate && attempt.proved().is_some();
     let taken = |case: &Case<'_>| {
         let ping = case.attempt.ping.as_ref();
         // Who takes the proof and then ends the stream takes nothing.
@@ -242,14 +243,14 @@ fn furthest(findings: &Findings) -> Reason {
             best = Some((reach, reason));
         }
     };
-    for place in &findings.places {
-        if let Some(why) = &place.unresolved {
-            offer(0, names::no_address(findings, place, why));
+    for target in &findings.places {
+        if let Some(why) = &target.unresolved {
+            offer(0, names::no_address(findings, target, why));
         }
-        for attempt in &place.attempts {
+        for attempt in &target.attempts {
             let case = Case {
                 findings,
-                place,
+                target,
                 attempt,
             };
             if let Some(reason) = fault(case) {
@@ -293,15 +294,17 @@ fn warned(findings: &Findings) -> Vec<Reason> {
     if findings.rule.denied.is_some() {
         return warnings;
     }
-    for place in &findings.places {
-        if let Some(why) = &place.unresolved {
-            warnings.push(names::no_address(findings, place, why));
+    for target in &findings.places {
+        if let Some(why) = &target.unresolved {
+            warnings.push(names::no_address(findings, target, why));
         }
     }
     for case in findings.cases() {
-        let Case { place, attempt, .. } = case;
+        let Case {
+            target, attempt, ..
+        } = case;
         // Who closed after a refusal was asked again, and that counts.
-        let again = place.attempts.iter().any(|other| {
+        let again = target.attempts.iter().any(|other| {
             other.address == attempt.address && other.proved().is_some() && other.ended.is_none()
         });
         let taken = attempt.proved().is_some() && attempt.ended.is_none();
@@ -355,7 +358,7 @@ fn untried(findings: &Findings) -> Vec<String> {
             untried.push(format!("{word}: {why}"));
         }
     }
-    let pinged = |attempt: &Attempt| {
+    let pinged = |attempt: &AttemptReport| {
         attempt
             .ping
             .as_ref()
@@ -380,9 +383,9 @@ fn untried(findings: &Findings) -> Vec<String> {
 }
 
 /// What was tried before something else was believed.
-fn refusals(attempt: &Attempt) -> impl Iterator<Item = (&'static str, &Outcome)> {
+fn refusals(attempt: &AttemptReport) -> impl Iterator<Item = (&'static str, &ProofOutcome)> {
     let refused = attempt.proofs.iter();
     refused
-        .filter(|proof| proof.outcome != Outcome::Proved)
+        .filter(|proof| proof.outcome != ProofOutcome::Proved)
         .map(|proof| (proof.method, &proof.outcome))
 }

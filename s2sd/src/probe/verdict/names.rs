@@ -1,7 +1,7 @@
 //! What the DNS and our own lists say about a domain.
 
 use super::{Code, Reason, Side};
-use crate::probe::findings::{Findings, Place};
+use crate::probe::findings::{Findings, TargetReport};
 use crate::resolve::plan::ResolveError;
 
 const SRV: &str = "RFC 6120 §3.2.1";
@@ -159,9 +159,9 @@ fn exhausted(why: &ResolveError) -> Reason {
 }
 
 /// One place has no address.
-pub(super) fn no_address(findings: &Findings, place: &Place, why: &ResolveError) -> Reason {
+pub(super) fn no_address(findings: &Findings, target: &TargetReport, why: &ResolveError) -> Reason {
     let domain = &findings.domain;
-    let host = place.target.trim_start_matches("tls://");
+    let host = target.target.trim_start_matches("tls://");
     let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
     let is_fallback = host == domain || findings.lookups.iter().all(|it| it.records.is_empty());
     let reason = match why {
@@ -189,7 +189,7 @@ pub(super) fn no_address(findings: &Findings, place: &Place, why: &ResolveError)
             "the operator of {domain} has to give {host} an address, or to name another machine"
         )),
     };
-    reason.at(&place.target)
+    reason.at(&target.target)
 }
 
 pub(super) fn we_are_not_found(findings: &Findings, why: &ResolveError) -> Reason {

@@ -5,7 +5,7 @@ use xmpp_sasl::Failure;
 
 use super::{Case, Code, Reason, Side, refusals};
 use crate::peer_text::PeerText;
-use crate::probe::findings::Outcome;
+use crate::probe::findings::ProofOutcome;
 
 /// It works.
 pub(super) fn proved(case: Case<'_>) -> Reason {
@@ -189,7 +189,9 @@ pub(super) fn refused(case: Case<'_>, mechanism: &str, failure: Failure) -> Reas
         .iter()
         .rev()
         .find_map(|proof| match &proof.outcome {
-            Outcome::Refused(_, Some(text)) if proof.method == mechanism => Some(text.as_str()),
+            ProofOutcome::Refused(_, Some(text)) if proof.method == mechanism => {
+                Some(text.as_str())
+            }
             _ => None,
         });
     let said = said.map_or_else(String::new, |text| format!(" ({text})"));
@@ -311,7 +313,7 @@ pub(super) fn dialback(case: Case<'_>, text: &str) -> Reason {
         .iter()
         .rev()
         .find_map(|proof| match &proof.outcome {
-            Outcome::Error(condition, said) => Some((*condition, said.as_ref())),
+            ProofOutcome::Error(condition, said) => Some((*condition, said.as_ref())),
             _ => None,
         });
     match error {
@@ -419,7 +421,7 @@ pub(super) fn not_found_by(case: Case<'_>) -> Option<Reason> {
 /// Something stronger was refused before something else was believed.
 pub(super) fn refused_before(case: Case<'_>) -> Option<Reason> {
     refusals(case.attempt).find_map(|(method, outcome)| match outcome {
-        Outcome::Refused(failure, _) => {
+        ProofOutcome::Refused(failure, _) => {
             let mut reason = refused(case, method, *failure);
             reason.because += &format!(
                 "; {} did instead",

@@ -5,7 +5,7 @@ use xmpp_stream::Condition;
 use super::{Case, Code, Reason, Side, certificate, names, proof};
 use crate::closed::{Cause, PeerError};
 use crate::config::size_text;
-use crate::probe::findings::{Attempt, MeantFor, NoTls, Outcome, Unsecured};
+use crate::probe::findings::{AttemptReport, MeantFor, NoTls, ProofOutcome, Unsecured};
 
 pub(super) fn ended(case: Case<'_>, cause: &Cause) -> Reason {
     if let Some(garbage) = &case.attempt.garbage {
@@ -96,12 +96,12 @@ fn other(case: Case<'_>, cause: &Cause) -> Reason {
 }
 
 fn no_stream(case: Case<'_>, garbage: &str) -> Reason {
-    let (peer, place) = (case.peer(), &case.attempt.address);
+    let (peer, target) = (case.peer(), &case.attempt.address);
     if garbage.starts_with("a TLS ") {
         return Reason::new(
             Code::TlsAtOnce,
             Side::Peer,
-            format!("what listens at {place} wants TLS from the first byte, where a stream in clear is to begin"),
+            format!("what listens at {target} wants TLS from the first byte, where a stream in clear is to begin"),
         )
         .rule("XEP-0368 §3")
         .change(format!(
@@ -116,7 +116,7 @@ fn no_stream(case: Case<'_>, garbage: &str) -> Reason {
     Reason::new(
         Code::NotXmpp,
         Side::Peer,
-        format!("what listens at {place} does not speak XMPP{what}"),
+        format!("what listens at {target} does not speak XMPP{what}"),
     )
     .rule("RFC 6120 §4.2")
     .change(format!(
@@ -125,20 +125,20 @@ fn no_stream(case: Case<'_>, garbage: &str) -> Reason {
 }
 
 fn not_for_servers(case: Case<'_>, whom: MeantFor) -> Reason {
-    let (peer, place) = (case.peer(), &case.attempt.address);
+    let (peer, target) = (case.peer(), &case.attempt.address);
     let whom = match whom {
         MeantFor::Clients => "clients (jabber:client)",
         MeantFor::Components => "components (jabber:component:accept)",
         MeantFor::Others => "others than servers",
     };
-    let port = match case.place.direct_tls {
+    let port = match case.target.direct_tls {
         true => "5270 (with TLS from the first byte)",
         false => "5269",
     };
     let reason = Reason::new(
         Code::NotForServers,
         Side::Peer,
-        format!("what listens at {place} speaks XMPP with {whom}, and not with servers"),
+        format!("what listens at {target} speaks XMPP with {whom}, and not with servers"),
     );
     let usual = format!("servers usually listen for others on port {port}");
     match case.findings.rule.connect {
@@ -147,7 +147,7 @@ fn not_for_servers(case: Case<'_>, whom: MeantFor) -> Reason {
             .change(format!("correct the port there; {usual}")),
         false => reason.rule("RFC 6120 §4.8.2").change(format!(
             "the operator of {peer} has to correct the port in _xmpp{}-server._tcp.{peer} (SRV); {usual}",
-            if case.place.direct_tls { "s" } else { "" }
+            if case.target.direct_tls { "s" } else { "" }
         )),
     }
 }
@@ -169,7 +169,7 @@ fn policy(case: Case<'_>, cause: &Cause, what: &str) -> Reason {
 }
 
 fn tls(case: Case<'_>, what: &str) -> Reason {
-    let (peer, place) = (case.peer(), &case.attempt.address);
+    let (peer, target) = (case.peer(), &case.attempt.address);
     let operator = format!("the operator of {peer}");
     if what == Cause::NO_NAME_FOR_TLS {
         let because = format!("{peer} is no name that TLS can ask a certificate for");
@@ -197,9 +197,9 @@ fn tls(case: Case<'_>, what: &str) -> Reason {
     match no.why {
         Unsecured::NotTls => reason(
             Code::NotTls,
-            format!("what listens at {place} does not speak TLS where TLS is to begin: {text}"),
+            format!("what listens at {target} does not speak TLS where TLS is to begin: {text}"),
         )
-        .change(match case.place.direct_tls {
+        .change(match case.target.direct_tls {
             true => format!(
                 "{operator} has to serve TLS from the first byte there, or to take the record out of \
                  _xmpps-server._tcp.{peer}"
@@ -247,11 +247,11 @@ fn tls(case: Case<'_>, what: &str) -> Reason {
         .change(format!("{operator} has to give it one, or to correct the SRV records")),
         Unsecured::OurCertificate => our_certificate(case, no),
         Unsecured::WantsCertificate => wants_certificate(case, no),
-        Unsecured::Closed => reason(Code::TlsClosed, format!("{place} goes away in the TLS handshake: {text}"))
+        Unsecured::Closed => reason(Code::TlsClosed, format!("{target} goes away in the TLS handshake: {text}"))
             .change(format!(
                 "{operator} has to see why: no certificate for {peer}, or versions and ciphers that do not fit"
             )),
-        Unsecured::Other => reason(Code::Tls, format!("the TLS handshake with {place} failed: {text}"))
+        Unsecured::Other => reason(Code::Tls, format!("the TLS handshake with {target} failed: {text}"))
             .change(format!("{operator} has to see why; the log there may say more")),
     }
 }
@@ -277,12 +277,12 @@ fn our_certificate(case: Case<'_>, no: &NoTls) -> Reason {
 /// None was shown: it cannot be ours that is wrong.
 fn wants_certificate(case: Case<'_>, no: &NoTls) -> Reason {
     let (peer, us, findings) = (case.peer(), case.us(), case.findings);
-    let here = |other: &&Attempt| other.address == case.attempt.address;
-    let refused = |other: &'_ Attempt| {
+    let here = |other: &&AttemptReport| other.address == case.attempt.address;
+    let refused = |other: &'_ AttemptReport| {
         let no = other.no_tls.clone();
         no.filter(|no| no.why == Unsecured::OurCertificate)
     };
-    let mut others = case.place.attempts.iter().filter(here);
+    let mut others = case.target.attempts.iter().filter(here);
     if let Some(refused) = others.find_map(refused) {
         // This was one more attempt without it.
         return our_certificate(case, &refused);
@@ -343,27 +343,26 @@ fn no_starttls(case: Case<'_>) -> Reason {
 }
 
 fn timeout(case: Case<'_>, what: &str) -> Reason {
-    let (peer, us, place) = (case.peer(), case.us(), &case.attempt.address);
+    let (peer, us, target) = (case.peer(), case.us(), &case.attempt.address);
     if case.attempt.headers.is_empty() && case.attempt.tls.is_none() {
-        let tls = match case.place.direct_tls {
+        let tls = match case.target.direct_tls {
             true => "TLS",
             false => "a stream",
         };
         return Reason::new(
             Code::NoStream,
             Side::Peer,
-            format!("{place} takes the connection and says nothing where {tls} is to begin"),
+            format!("{target} takes the connection and says nothing where {tls} is to begin"),
         )
         .rule("`negotiation` in [limits]")
         .change(format!(
             "the operator of {peer} has to see what listens there, and whether it is overloaded"
         ));
     }
-    let waits_for_dialback = case
-        .attempt
-        .proofs
-        .last()
-        .is_some_and(|proof| proof.method == "dialback" && proof.outcome == Outcome::Unknown);
+    let waits_for_dialback =
+        case.attempt.proofs.last().is_some_and(|proof| {
+            proof.method == "dialback" && proof.outcome == ProofOutcome::Unknown
+        });
     if waits_for_dialback {
         return Reason::new(
             Code::DialbackNoWayBack,
@@ -403,13 +402,13 @@ pub(super) fn unfinished(case: Case<'_>) -> Reason {
 }
 
 fn lost(case: Case<'_>, what: &str) -> Reason {
-    let (peer, place) = (case.peer(), &case.attempt.address);
+    let (peer, target) = (case.peer(), &case.attempt.address);
     if case.attempt.headers.is_empty() {
         return Reason::new(
             Code::ClosedAtOnce,
             Side::Peer,
             format!(
-                "{place} closes the connection {}without a word: {what}",
+                "{target} closes the connection {}without a word: {what}",
                 match case.attempt.tls {
                     Some(_) => "after the TLS handshake ",
                     None => "",
@@ -424,7 +423,7 @@ fn lost(case: Case<'_>, what: &str) -> Reason {
     Reason::new(
         Code::Lost,
         Side::Between,
-        format!("the connection to {place} broke: {what}"),
+        format!("the connection to {target} broke: {what}"),
     )
     .rule("RFC 6120 §4.4")
     .change(format!(

@@ -8,14 +8,16 @@ use xmpp_stream::{Condition, StreamError};
 
 use super::*;
 use crate::peer_text::PeerText;
-use crate::probe::findings::{Dnssec, NoTls, Own, Proof, Rule, Unconnected, Unreached, Unsecured};
+use crate::probe::findings::{
+    AppliedPolicy, ConnectFailure, Dnssec, NoTls, Own, Proof, Unconnected, Unsecured,
+};
 use crate::resolve::ResolveError;
 
 mod nearby;
 
 const EVIL: &str = "\x1b[2J\u{202e}\n";
 
-fn findings(attempts: Vec<Attempt>) -> Findings {
+fn findings(attempts: Vec<AttemptReport>) -> Findings {
     Findings {
         domain: "b.example".to_owned(),
         from: Some("a.example".to_owned()),
@@ -24,7 +26,7 @@ fn findings(attempts: Vec<Attempt>) -> Findings {
             certificate: true,
             ..Own::default()
         },
-        rule: Rule {
+        rule: AppliedPolicy {
             name: "[policy]".to_owned(),
             tls: "required",
             min_tls: "1.2",
@@ -32,12 +34,12 @@ fn findings(attempts: Vec<Attempt>) -> Findings {
             auth: vec!["external", "dialback"],
             verify: "strict",
             max_stanza: 512 << 10,
-            ..Rule::default()
+            ..AppliedPolicy::default()
         },
         dnssec: "off",
         lookups: Vec::new(),
         unresolved: None,
-        places: vec![Place {
+        places: vec![TargetReport {
             target: "x.b.example:5269".to_owned(),
             direct_tls: false,
             addresses: vec!["192.0.2.1:5269".to_owned()],
@@ -52,18 +54,18 @@ fn findings(attempts: Vec<Attempt>) -> Findings {
     }
 }
 
-fn ended(cause: Cause) -> Attempt {
-    Attempt {
+fn ended(cause: Cause) -> AttemptReport {
+    AttemptReport {
         address: "192.0.2.1:5269".to_owned(),
         connected: Some(Duration::ZERO),
         ended: Some(cause),
-        ..Attempt::default()
+        ..AttemptReport::default()
     }
 }
 
 /// Says something to somebody, and nothing that a terminal obeys.
 #[track_caller]
-fn check(findings: &Findings) -> Verdict {
+fn check(findings: &Findings) -> ProbeVerdict {
     let verdict = verdict(findings);
     let Reason {
         because,
@@ -188,7 +190,7 @@ fn every_answer_of_dialback_has_words_for_somebody() {
         let mut attempt = ended(Cause::Dialback(PeerText::default()));
         attempt.proofs.push(Proof {
             method: "dialback",
-            outcome: Outcome::Error(condition, None),
+            outcome: ProofOutcome::Error(condition, None),
             took: Duration::ZERO,
         });
         let reason = check(&findings(vec![attempt])).reason;
@@ -200,14 +202,14 @@ fn every_answer_of_dialback_has_words_for_somebody() {
 fn every_failure_of_tcp_and_tls_has_words_for_somebody() {
     let said = || PeerText::from("it failed");
     for (why, side) in [
-        (Unreached::NotPublic, Side::Between),
-        (Unreached::Refused, Side::Peer),
-        (Unreached::Silent, Side::Between),
-        (Unreached::NoRoute, Side::Us),
-        (Unreached::Proxy, Side::Us),
-        (Unreached::Source, Side::Us),
-        (Unreached::Descriptors, Side::Us),
-        (Unreached::Other, Side::Between),
+        (ConnectFailure::NotPublic, Side::Between),
+        (ConnectFailure::Refused, Side::Peer),
+        (ConnectFailure::Silent, Side::Between),
+        (ConnectFailure::NoRoute, Side::Us),
+        (ConnectFailure::Proxy, Side::Us),
+        (ConnectFailure::Source, Side::Us),
+        (ConnectFailure::Descriptors, Side::Us),
+        (ConnectFailure::Other, Side::Between),
     ] {
         let mut attempt = ended(Cause::Connect(said()));
         attempt.unconnected = Some(Unconnected { why, said: said() });
@@ -270,7 +272,7 @@ fn the_attempt_that_got_furthest_counts_and_one_that_works_is_enough() {
     good.ended = None;
     good.proofs.push(Proof {
         method: "EXTERNAL",
-        outcome: Outcome::Proved,
+        outcome: ProofOutcome::Proved,
         took: Duration::ZERO,
     });
     all.places[0].attempts.push(good.clone());

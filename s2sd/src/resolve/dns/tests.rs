@@ -58,7 +58,7 @@ async fn a_look_up_without_an_answer_holds_no_more_sockets_than_are_kept_for_it(
     let found = resolver.ask(
         &name,
         RecordType::SRV,
-        Asker::Stranger,
+        Asker::Unauthenticated,
         Ipv4Addr::LOCALHOST.into(),
     );
     let found = found.await;
@@ -352,7 +352,7 @@ async fn other_name_servers_of_the_system_are_asked_as_soon_as_they_are_named() 
     name(&new);
     // What a clone of it asks, too.
     let other = dns.asked_by(
-        Asker::Stranger,
+        Asker::Unauthenticated,
         Ipv4Addr::LOCALHOST.into(),
         Account::default(),
     );

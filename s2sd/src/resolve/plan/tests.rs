@@ -11,8 +11,8 @@ fn srv(priority: u16, weight: u16, port: u16, target: &str) -> Srv {
     }
 }
 
-fn at(records: &[(u16, u16, u16, &str)]) -> Answer {
-    Answer::Records(
+fn at(records: &[(u16, u16, u16, &str)]) -> SrvAnswer {
+    SrvAnswer::Records(
         records
             .iter()
             .map(|&(priority, weight, port, target)| srv(priority, weight, port, target))
@@ -21,17 +21,17 @@ fn at(records: &[(u16, u16, u16, &str)]) -> Answer {
     )
 }
 
-const ABSENT: Answer = Answer::Absent(Security::Unvalidated);
+const ABSENT: SrvAnswer = SrvAnswer::Absent(Security::Unvalidated);
 
-fn failed() -> Answer {
-    Answer::Failed(ResolveError::Failed("SERVFAIL".into()))
+fn failed() -> SrvAnswer {
+    SrvAnswer::Failed(ResolveError::Failed("SERVFAIL".into()))
 }
 
 /// The same answer, proved.
-fn proved(answer: Answer) -> Answer {
+fn proved(answer: SrvAnswer) -> SrvAnswer {
     match answer {
-        Answer::Absent(_) => Answer::Absent(Security::Secure),
-        Answer::Records(records, _) => Answer::Records(records, Security::Secure),
+        SrvAnswer::Absent(_) => SrvAnswer::Absent(Security::Secure),
+        SrvAnswer::Records(records, _) => SrvAnswer::Records(records, Security::Secure),
         other => other,
     }
 }
@@ -42,7 +42,7 @@ fn domain(text: &str) -> Domain {
 
 /// Plans for `a.example` with dice that show the given numbers, and prints the targets.
 #[track_caller]
-fn check(xmpp: Answer, xmpps: Answer, dice: &[u32], want: Result<&[&str], ResolveError>) {
+fn check(xmpp: SrvAnswer, xmpps: SrvAnswer, dice: &[u32], want: Result<&[&str], ResolveError>) {
     let mut dice = dice.iter().copied();
     let got = plan(&domain("a.example"), xmpp, xmpps, &mut |most| {
         let shown = dice.next().unwrap_or(0);
@@ -279,7 +279,7 @@ fn a_flood_of_records_is_cut_after_ordering() {
     records.push(srv(0, 0, 2, "near.example."));
     let targets = plan(
         &domain("a.example"),
-        Answer::Records(records, Security::Insecure),
+        SrvAnswer::Records(records, Security::Insecure),
         ABSENT,
         &mut |most| most,
     )
@@ -300,7 +300,7 @@ fn a_signed_domain_has_no_other_place_while_an_answer_is_missing() {
     let silent = || Err(ResolveError::Failed("SERVFAIL".into()));
     check(proved(ABSENT), failed(), &[], silent());
     check(
-        Answer::Absent(Security::Insecure),
+        SrvAnswer::Absent(Security::Insecure),
         failed(),
         &[],
         Ok(&["a.example:5269"]),
@@ -313,8 +313,14 @@ fn an_answer_that_is_refuted_ends_it_whatever_the_other_says() {
     let bogus = || ResolveError::Bogus("it is not signed".into());
     let unsigned = || ResolveError::Unsigned("a.example".into());
     for why in [bogus(), unsigned()] {
-        let refuted = || Answer::Failed(why.clone());
-        for other in [some(), proved(some()), ABSENT, Answer::NotAsked, failed()] {
+        let refuted = || SrvAnswer::Failed(why.clone());
+        for other in [
+            some(),
+            proved(some()),
+            ABSENT,
+            SrvAnswer::NotAsked,
+            failed(),
+        ] {
             check(refuted(), other.clone(), &[], Err(why.clone()));
             check(other, refuted(), &[], Err(why.clone()));
         }
@@ -350,7 +356,7 @@ fn a_target_is_as_secure_as_the_answer_that_led_to_it() {
         [(own.clone(), true)]
     );
     assert_eq!(
-        secure(proved(ABSENT), Answer::NotAsked),
+        secure(proved(ABSENT), SrvAnswer::NotAsked),
         [(own.clone(), true)]
     );
     assert_eq!(secure(proved(ABSENT), ABSENT), [(own.clone(), false)]);

@@ -10,7 +10,8 @@ use crate::demo::{
     tangle,
 };
 use crate::tls::{
-    Because, Evidence, Judgement, Matching, Place, Roots, Selector, Tlsa, TlsaSet, Usage, judge,
+    Because, Evidence, Judgement, Matching, Roots, Selector, TargetEvidence, Tlsa, TlsaSet, Usage,
+    judge,
 };
 
 fn domain(name: &str) -> Domain {
@@ -38,17 +39,17 @@ fn judged(issued: &Issued, root: &Authority) -> Judgement {
 /// The same, where its servers publish these records. None of them has the name of the domain itself.
 fn judged_by_dane(chain: &PeerChain, records: &[(&str, Vec<Tlsa>)]) -> Judgement {
     let (roots, name) = (Roots::default(), domain("a.example"));
-    let places = records.iter().map(|(host, records)| Place {
+    let targets = records.iter().map(|(host, records)| TargetEvidence {
         host: Some(domain(host)),
         tlsa: Ok(TlsaSet::new(
             &format!("_5269._tcp.{host}"),
             records.iter().cloned(),
         )),
     });
-    let places: Vec<Place> = places.collect();
+    let targets: Vec<TargetEvidence> = targets.collect();
     judge(&Evidence {
         dane: Dane::Use,
-        places: Ok(&places),
+        targets: Ok(&targets),
         ..Evidence::new(Some(chain), &roots, &name, UnixTime::now())
     })
 }

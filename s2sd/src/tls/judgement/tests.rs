@@ -9,14 +9,14 @@ use crate::tls::dane::TlsaSet;
 #[test]
 fn who_vouches_has_an_order() {
     let order = [
-        Trust::Contradicted,
-        Trust::Nothing,
-        Trust::Dialback,
-        Trust::Posh,
-        Trust::Pkix,
-        Trust::Delegated,
-        Trust::Dane,
-        Trust::Agreed,
+        TrustLevel::Contradicted,
+        TrustLevel::Nothing,
+        TrustLevel::Dialback,
+        TrustLevel::Posh,
+        TrustLevel::Pkix,
+        TrustLevel::Delegated,
+        TrustLevel::Dane,
+        TrustLevel::Agreed,
     ];
     assert!(order.is_sorted_by(|less, more| less < more));
 }
@@ -68,15 +68,15 @@ fn tlsa(host: &str, usage: u8, issued: &Issued) -> TlsaSet {
     TlsaSet::new(&format!("_5269._tcp.{host}"), [record]).unwrap()
 }
 
-fn place(host: &str, tlsa: Option<TlsaSet>) -> Place {
-    Place {
+fn target(host: &str, tlsa: Option<TlsaSet>) -> TargetEvidence {
+    TargetEvidence {
         host: Some(domain(host)),
         tlsa: Ok(tlsa),
     }
 }
 
-fn untold() -> Place {
-    Place {
+fn untold() -> TargetEvidence {
+    TargetEvidence {
         host: Some(domain("x.example")),
         tlsa: Err("x.example:5269: no answer".to_owned()),
     }
@@ -84,13 +84,13 @@ fn untold() -> Place {
 
 /// What is found of `a.example`.
 #[track_caller]
-fn check(issued: &Issued, root: &Authority, dane: Dane, places: &[Place], want: &str) {
+fn check(issued: &Issued, root: &Authority, dane: Dane, targets: &[TargetEvidence], want: &str) {
     let (roots, _) = Roots::new([root.der().clone()]);
     let chain = PeerChain::new(&issued.chain()).unwrap();
     let (name, now) = (domain("a.example"), UnixTime::now());
     let evidence = Evidence {
         dane,
-        places: Ok(places),
+        targets: Ok(targets),
         ..Evidence::new(Some(&chain), &roots, &name, now)
     };
     let judgement = judge(&evidence).to_string();
@@ -104,7 +104,7 @@ const MISMATCH: &str =
 fn what_a_zone_publishes_is_enough_whoever_signed_the_certificate() {
     let root = Authority::new("root");
     let own = Issued::self_signed(&Leaf::domain("elsewhere.example").validity(Validity::Expired));
-    let published = [place("x.example", Some(tlsa("x.example", 3, &own)))];
+    let published = [target("x.example", Some(tlsa("x.example", 3, &own)))];
     for dane in [Dane::Use, Dane::Require] {
         check(&own, &root, dane, &published, "DANE: TLSA 3 0 1 ");
     }
@@ -122,7 +122,7 @@ fn what_a_zone_does_not_publish_is_bad_whoever_signed_it() {
     let root = Authority::new("root");
     let good = root.issue(&Leaf::domain("a.example").dns("x.example"));
     let other = root.issue(&Leaf::domain("a.example"));
-    let published = [place("x.example", Some(tlsa("x.example", 3, &other)))];
+    let published = [target("x.example", Some(tlsa("x.example", 3, &other)))];
     for dane in [Dane::Use, Dane::Require] {
         check(&good, &root, dane, &published, MISMATCH);
     }
@@ -139,10 +139,10 @@ fn what_a_zone_does_not_publish_is_bad_whoever_signed_it() {
 fn where_records_narrow_what_an_authority_says_both_have_to_agree() {
     let (root, stranger) = (Authority::new("root"), Authority::new("stranger"));
     let good = root.issue(&Leaf::domain("a.example"));
-    let published = [place("x.example", Some(tlsa("x.example", 1, &good)))];
+    let published = [target("x.example", Some(tlsa("x.example", 1, &good)))];
     check(&good, &root, Dane::Use, &published, "DANE: TLSA 1 0 1 ");
     let unknown = stranger.issue(&Leaf::domain("a.example"));
-    let published = [place("x.example", Some(tlsa("x.example", 1, &unknown)))];
+    let published = [target("x.example", Some(tlsa("x.example", 1, &unknown)))];
     check(&unknown, &root, Dane::Use, &published, MISMATCH);
 }
 
@@ -150,7 +150,7 @@ fn where_records_narrow_what_an_authority_says_both_have_to_agree() {
 fn a_server_that_srv_records_lead_to_may_have_its_own_name() {
     let root = Authority::new("root");
     let hosts = root.issue(&Leaf::domain("x.example"));
-    let (leads, elsewhere) = ([place("x.example", None)], [place("y.example", None)]);
+    let (leads, elsewhere) = ([target("x.example", None)], [target("y.example", None)]);
     check(
         &hosts,
         &root,
@@ -162,7 +162,7 @@ fn a_server_that_srv_records_lead_to_may_have_its_own_name() {
     check(&hosts, &root, Dane::Use, &elsewhere, wrong);
     check(&hosts, &root, Dane::Off, &leads, wrong);
     // Where DNSSEC proves nothing there is no name.
-    let unproved = [Place {
+    let unproved = [TargetEvidence {
         host: None,
         tlsa: Ok(None),
     }];
@@ -189,8 +189,8 @@ fn of_several_servers_any_may_call() {
         Issued::self_signed(&Leaf::domain("y.example")),
     );
     let both = [
-        place("x.example", Some(tlsa("x.example", 3, &one))),
-        place("y.example", Some(tlsa("y.example", 3, &two))),
+        target("x.example", Some(tlsa("x.example", 3, &one))),
+        target("y.example", Some(tlsa("y.example", 3, &two))),
     ];
     check(&one, &root, Dane::Use, &both, "DANE: TLSA 3 0 1 ");
     check(&two, &root, Dane::Use, &both, "DANE: TLSA 3 0 1 ");
@@ -198,7 +198,7 @@ fn of_several_servers_any_may_call() {
     let want = "contradicted: its certificate matches no TLSA record at _5269._tcp.x.example, _5269._tcp.y.example";
     check(&third, &root, Dane::Use, &both, want);
     // RFC 7673 §9.1: one that publishes nothing may have any certificate of the domain, or of its own name.
-    let some = [both[0].clone(), place("z.example", None)];
+    let some = [both[0].clone(), target("z.example", None)];
     check(&third, &root, Dane::Use, &some, "PKIX: dNSName a.example");
     let hosts = root.issue(&Leaf::domain("z.example"));
     check(
@@ -236,7 +236,7 @@ fn what_cannot_be_told_counts_against_the_certificate() {
     let judged = |dane| {
         judge(&Evidence {
             dane,
-            places: Err("bogus"),
+            targets: Err("bogus"),
             ..Evidence::new(Some(&chain), &roots, &name, now)
         })
     };
@@ -257,7 +257,7 @@ fn where_records_are_required_an_authority_is_not_enough() {
         &good,
         &root,
         Dane::Require,
-        &[place("x.example", None)],
+        &[target("x.example", None)],
         want,
     );
     check(&good, &root, Dane::Use, &[], "PKIX: dNSName a.example");
@@ -269,7 +269,7 @@ fn what_is_published_on_the_web_helps_where_no_authority_spoke_and_nowhere_else(
     let root = Authority::new("root");
     let (roots, _) = Roots::new([root.der().clone()]);
     let name = domain("a.example");
-    let judged = |issued: &Issued, dane, places: &[Place]| {
+    let judged = |issued: &Issued, dane, targets: &[TargetEvidence]| {
         let chain = PeerChain::new(&issued.chain()).unwrap();
         let hash = base64::engine::general_purpose::STANDARD.encode(Sha256::digest(chain.leaf()));
         let text = format!("{{\"fingerprints\":[{{\"sha-256\":\"{hash}\"}}],\"expires\":9}}");
@@ -278,13 +278,13 @@ fn what_is_published_on_the_web_helps_where_no_authority_spoke_and_nowhere_else(
         else {
             panic!("no fingerprints");
         };
-        let published = Published {
+        let published = PoshEvidence {
             fingerprints: &fingerprints,
             url: "https://a.example/x",
         };
         judge(&Evidence {
             dane,
-            places: Ok(places),
+            targets: Ok(targets),
             posh: Some(Ok(published)),
             ..Evidence::new(Some(&chain), &roots, &name, UnixTime::now())
         })
@@ -301,7 +301,7 @@ fn what_is_published_on_the_web_helps_where_no_authority_spoke_and_nowhere_else(
         assert_eq!(judged(&issued, Dane::Use, &[]), posh);
         // Where the zone has something to say, that counts.
         let other = tlsa("x.example", 3, &root.issue(&own));
-        let published = [place("x.example", Some(other))];
+        let published = [target("x.example", Some(other))];
         assert_eq!(judged(&issued, Dane::Use, &published), MISMATCH);
         let required = judged(&issued, Dane::Require, &[]);
         assert!(required.contains("publishes no TLSA records"), "{required}");
@@ -337,7 +337,7 @@ fn what_was_taken_back_is_not_made_good_by_the_web() {
         (Roots::default().without(revoked), false),
     ] {
         let judgement = judge(&Evidence {
-            posh: Some(Ok(Published {
+            posh: Some(Ok(PoshEvidence {
                 fingerprints: &fingerprints,
                 url: "https://a.example/x",
             })),

@@ -136,11 +136,11 @@ fn keys_and_signatures_that_others_refuse_are_told_from_those_that_they_take() {
 fn more_than_is_taken_is_said_and_as_much_as_is_taken_is_not() {
     let mut above = Authority::new("root");
     let known = known(&above);
-    for number in 1..MOST {
+    for number in 1..MAX_CERTIFICATES {
         above = above.intermediate(&format!("number {number}"));
     }
     let most = above.issue(&leaf()).chain();
-    assert_eq!(most.len(), MOST);
+    assert_eq!(most.len(), MAX_CERTIFICATES);
     assert!(!said(&most, &known).contains("at most"));
     let more = above.intermediate("one more").issue(&leaf()).chain();
     let text = said(&more, &known);

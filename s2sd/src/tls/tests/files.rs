@@ -8,8 +8,8 @@ use super::*;
 
 #[tokio::test]
 async fn a_new_certificate_is_shown_without_a_restart() {
-    let house = House::new(&["a.example"]);
-    let tls = house.tls();
+    let fixture = TlsFixture::new(&["a.example"]);
+    let tls = fixture.tls();
     let local = domain("a.example");
     let before = tls.server(None, MinTls::V1_2);
     let show = |server| {
@@ -26,10 +26,10 @@ async fn a_new_certificate_is_shown_without_a_restart() {
     assert!(!tls.has_changed());
     assert_eq!(tls.reload(), []);
     // A new chain, and for a moment still the old key.
-    let new = house
+    let new = fixture
         .authority
         .issue(&Leaf::domain("a.example").dns("new.a.example"));
-    fs::write(house.files("a.example").chain, &new.chain_pem).unwrap();
+    fs::write(fixture.files("a.example").chain, &new.chain_pem).unwrap();
     assert!(tls.has_changed());
     let report = tls.reload();
     assert!(matches!(&report[..], [Reloaded::Kept(_)]), "{report:?}");
@@ -46,7 +46,7 @@ async fn a_new_certificate_is_shown_without_a_restart() {
         (old.clone(), old.clone())
     );
     // And the new key.
-    fs::write(house.files("a.example").key, &new.key_pem).unwrap();
+    fs::write(fixture.files("a.example").key, &new.key_pem).unwrap();
     let report = tls.reload();
     assert_eq!(
         report,
@@ -62,18 +62,18 @@ async fn a_new_certificate_is_shown_without_a_restart() {
 
 #[tokio::test(start_paused = true)]
 async fn a_watched_file_needs_no_signal() {
-    let house = House::new(&["a.example"]);
-    let tls = house.tls();
+    let fixture = TlsFixture::new(&["a.example"]);
+    let tls = fixture.tls();
     let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
     let watch = tls.watch(std::time::Duration::from_secs(60), |news| {
         let _ = told.send(news);
     });
     let change = async {
         tokio::time::sleep(std::time::Duration::from_secs(100)).await;
-        let new = house
+        let new = fixture
             .authority
             .issue(&Leaf::domain("a.example").dns("longer.a.example"));
-        house.write("a.example", &new);
+        fixture.write("a.example", &new);
         heard.recv().await
     };
     let news = tokio::select! {
@@ -85,55 +85,55 @@ async fn a_watched_file_needs_no_signal() {
 
 #[test]
 fn roots_are_reloaded_too() {
-    let house = House::new(&["a.example"]);
-    let tls = house.tls();
-    let issued = house.authority.issue(&Leaf::domain("a.example"));
+    let fixture = TlsFixture::new(&["a.example"]);
+    let tls = fixture.tls();
+    let issued = fixture.authority.issue(&Leaf::domain("a.example"));
     let chain = PeerChain::new(&issued.chain());
     assert!(
-        house
+        fixture
             .judged(&tls, chain.as_ref(), "a.example")
             .is_certified()
     );
-    fs::write(house.path("root.pem"), Authority::new("another").pem()).unwrap();
+    fs::write(fixture.path("root.pem"), Authority::new("another").pem()).unwrap();
     assert_eq!(
         tls.reload(),
-        [Reloaded::Trust(
+        [Reloaded::TrustStore(
             "the trusted certificate authorities".to_owned()
         )]
     );
     assert!(
-        !house
+        !fixture
             .judged(&tls, chain.as_ref(), "a.example")
             .is_certified()
     );
-    fs::write(house.path("root.pem"), "nothing").unwrap();
+    fs::write(fixture.path("root.pem"), "nothing").unwrap();
     assert!(matches!(&tls.reload()[..], [Reloaded::Kept(_)]));
-    assert_eq!(tls.roots(&house.config.policy).len(), 1);
+    assert_eq!(tls.roots(&fixture.config.policy).len(), 1);
 }
 
 #[test]
 fn lists_of_revoked_certificates_are_reloaded_too() {
-    let mut house = House::new(&["a.example"]);
-    let list = house.path("root.crl");
-    fs::write(&list, house.authority.revoke(&[], Validity::Now)).unwrap();
+    let mut fixture = TlsFixture::new(&["a.example"]);
+    let list = fixture.path("root.crl");
+    fs::write(&list, fixture.authority.revoke(&[], Validity::Now)).unwrap();
     let policy = Policy {
         crl: vec![list.clone()],
-        ..(*house.config.policy).clone()
+        ..(*fixture.config.policy).clone()
     };
-    house.config.policy = Arc::new(policy);
-    let tls = house.tls();
-    let issued = house.authority.issue(&Leaf::domain("a.example"));
+    fixture.config.policy = Arc::new(policy);
+    let tls = fixture.tls();
+    let issued = fixture.authority.issue(&Leaf::domain("a.example"));
     let chain = PeerChain::new(&issued.chain());
-    let judged = || house.judged(&tls, chain.as_ref(), "a.example");
+    let judged = || fixture.judged(&tls, chain.as_ref(), "a.example");
     assert!(judged().is_certified());
-    let revoking = house.authority.revoke(&[&issued], Validity::Expired);
+    let revoking = fixture.authority.revoke(&[&issued], Validity::Expired);
     fs::write(&list, revoking).unwrap();
     assert!(tls.has_changed());
-    assert!(matches!(&tls.reload()[..], [Reloaded::Trust(_)]));
+    assert!(matches!(&tls.reload()[..], [Reloaded::TrustStore(_)]));
     assert_eq!(judged(), Because::Bad(BadCertificate::Revoked).into());
-    let troubles = tls.troubles(UnixTime::now());
-    let [Trouble::Soon(text)] = &troubles[..] else {
-        panic!("{troubles:?}");
+    let warnings = tls.warnings(UnixTime::now());
+    let [TlsWarning::Soon(text)] = &warnings[..] else {
+        panic!("{warnings:?}");
     };
     assert!(
         text.contains("root.crl: a newer list was to come by"),
@@ -144,7 +144,7 @@ fn lists_of_revoked_certificates_are_reloaded_too() {
     assert!(matches!(&tls.reload()[..], [Reloaded::Kept(_)]));
     assert_eq!(judged(), Because::Bad(BadCertificate::Revoked).into());
     assert_eq!(
-        house.faults(),
+        fixture.faults(),
         [
             "the trusted certificate authorities: root.crl: holds no certificate revocation list (X509 CRL) in PEM"
         ]
@@ -153,20 +153,20 @@ fn lists_of_revoked_certificates_are_reloaded_too() {
 
 #[test]
 fn another_configuration_is_taken_as_a_whole_or_not_at_all() {
-    let mut house = House::new(&["a.example"]);
-    let tls = house.tls();
-    let more = House::new(&["b.example"]);
-    house.config.domains.extend(more.config.domains.clone());
-    assert_eq!(tls.reconfigure(&house.config), Ok(Vec::new()));
+    let mut fixture = TlsFixture::new(&["a.example"]);
+    let tls = fixture.tls();
+    let more = TlsFixture::new(&["b.example"]);
+    fixture.config.domains.extend(more.config.domains.clone());
+    assert_eq!(tls.reconfigure(&fixture.config), Ok(Vec::new()));
     assert!(tls.has_certificate(&domain("b.example")));
-    house.config.domains.remove(0);
+    fixture.config.domains.remove(0);
     fs::remove_file(more.files("b.example").key).unwrap();
     // What is bad was good before: it stays. What is gone from the configuration goes.
-    let report = tls.reconfigure(&house.config).unwrap();
+    let report = tls.reconfigure(&fixture.config).unwrap();
     assert!(matches!(&report[..], [Reloaded::Kept(_)]), "{report:?}");
     assert!(!tls.has_certificate(&domain("a.example")));
     // What is bad and new refuses the whole.
-    let mut worse = house.config.clone();
+    let mut worse = fixture.config.clone();
     worse.domains[0].name = domain("c.example");
     assert_eq!(tls.reconfigure(&worse).unwrap_err().len(), 1);
     assert!(tls.has_certificate(&domain("b.example")));
@@ -175,10 +175,10 @@ fn another_configuration_is_taken_as_a_whole_or_not_at_all() {
 
 #[test]
 fn an_unknown_policy_trusts_nobody() {
-    let house = House::new(&["a.example"]);
-    let tls = house.tls();
+    let fixture = TlsFixture::new(&["a.example"]);
+    let tls = fixture.tls();
     let policy = Policy {
-        trust: Trust::Files(vec![PathBuf::from("/elsewhere.pem")]),
+        trust: TrustStore::Files(vec![PathBuf::from("/elsewhere.pem")]),
         ..Policy::default()
     };
     assert!(tls.roots(&policy).is_empty());
@@ -186,27 +186,27 @@ fn an_unknown_policy_trusts_nobody() {
 
 #[test]
 fn every_fault_says_which_file_and_why() {
-    let house = House::new(&[
+    let fixture = TlsFixture::new(&[
         "a.example",
         "b.example",
         "c.example",
         "d.example",
         "e.example",
     ]);
-    let write = |name: &str, text: &str| fs::write(house.path(name), text).unwrap();
-    fs::remove_file(house.path("a.example.pem")).unwrap();
+    let write = |name: &str, text: &str| fs::write(fixture.path(name), text).unwrap();
+    fs::remove_file(fixture.path("a.example.pem")).unwrap();
     write("b.example.key", "no key");
     write(
         "c.example.key",
         "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
     );
-    fs::copy(house.path("e.example.key"), house.path("d.example.key")).unwrap();
+    fs::copy(fixture.path("e.example.key"), fixture.path("d.example.key")).unwrap();
     write(
         "e.example.pem",
         "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n",
     );
     write("root.pem", "");
-    let faults = house.faults();
+    let faults = fixture.faults();
     let (last, rest) = faults[4..].split_first().unwrap();
     assert_eq!(
         faults[..4],
@@ -230,14 +230,14 @@ fn every_fault_says_which_file_and_why() {
 
 #[test]
 fn a_chain_in_the_wrong_order_is_told_as_such() {
-    let house = House::new(&["a.example"]);
-    let issued = house.authority.issue(&Leaf::domain("a.example"));
-    let reversed = house.authority.pem().to_owned() + &issued.chain_pem;
-    let files = house.files("a.example");
+    let fixture = TlsFixture::new(&["a.example"]);
+    let issued = fixture.authority.issue(&Leaf::domain("a.example"));
+    let reversed = fixture.authority.pem().to_owned() + &issued.chain_pem;
+    let files = fixture.files("a.example");
     fs::write(files.chain, reversed).unwrap();
     fs::write(files.key, &issued.key_pem).unwrap();
     assert_eq!(
-        house.faults(),
+        fixture.faults(),
         [
             "the certificate of a.example: a.example.pem: certificate number 2 is the one for a.example.key; it \
           has to be the first"
@@ -249,8 +249,8 @@ fn a_chain_in_the_wrong_order_is_told_as_such() {
 fn our_own_certificates_are_looked_at_as_a_peer_would() {
     use crate::demo::ca::{Purpose, Validity};
 
-    let house = House::new(&["a.example", "b.example", "c.example", "d.example"]);
-    let issue = |name: &str, leaf: Leaf| house.write(name, &house.authority.issue(&leaf));
+    let fixture = TlsFixture::new(&["a.example", "b.example", "c.example", "d.example"]);
+    let issue = |name: &str, leaf: Leaf| fixture.write(name, &fixture.authority.issue(&leaf));
     issue(
         "b.example",
         Leaf::domain("b.example").validity(Validity::Expired),
@@ -260,12 +260,12 @@ fn our_own_certificates_are_looked_at_as_a_peer_would() {
         "d.example",
         Leaf::domain("d.example").purpose(Purpose::Client),
     );
-    let tls = house.tls();
+    let tls = fixture.tls();
     let now = UnixTime::now();
     let own = tls.own_certificates(now);
     let (good, bad) = own.split_first().unwrap();
     assert_eq!(good.fault, None);
-    assert_eq!(good.file, house.path("a.example.pem"));
+    assert_eq!(good.file, fixture.path("a.example.pem"));
     let days_left = (good.not_after.as_secs() - now.as_secs()) / 86_400;
     assert!((89..=90).contains(&days_left), "{days_left}");
     assert!(matches!(bad[0].fault, Some(BadCertificate::Expired { .. })));

@@ -27,8 +27,8 @@ fn only_1_2(config: &Tls) -> Arc<ClientConfig> {
 
 #[tokio::test]
 async fn both_sides_show_their_certificate_and_judge_the_others() {
-    let house = House::new(&["a.example", "b.example"]);
-    let tls = house.tls();
+    let fixture = TlsFixture::new(&["a.example", "b.example"]);
+    let tls = fixture.tls();
     let (client, server) = shaken(
         tls.client(&domain("a.example"), MinTls::V1_2, false),
         tls.server(None, MinTls::V1_2),
@@ -37,7 +37,7 @@ async fn both_sides_show_their_certificate_and_judge_the_others() {
     .await;
     let seen_by_client = PeerChain::of(client.get_ref().1);
     let seen_by_server = PeerChain::of(server.get_ref().1);
-    let judged = |chain: &Option<PeerChain>, name| house.judged(&tls, chain.as_ref(), name);
+    let judged = |chain: &Option<PeerChain>, name| fixture.judged(&tls, chain.as_ref(), name);
     assert!(judged(&seen_by_client, "b.example").is_certified());
     assert!(judged(&seen_by_server, "a.example").is_certified());
     assert!(!judged(&seen_by_client, "a.example").is_certified());
@@ -52,8 +52,8 @@ async fn both_sides_show_their_certificate_and_judge_the_others() {
 
 #[tokio::test]
 async fn tls_1_2_is_spoken_unless_the_policy_wants_more() {
-    let house = House::new(&["a.example"]);
-    let tls = house.tls();
+    let fixture = TlsFixture::new(&["a.example"]);
+    let tls = fixture.tls();
     let (client, server) =
         shaken(only_1_2(&tls), tls.server(None, MinTls::V1_2), "a.example").await;
     let facts = describe(client.get_ref().1);
@@ -66,8 +66,8 @@ async fn tls_1_2_is_spoken_unless_the_policy_wants_more() {
 
 #[tokio::test]
 async fn a_client_with_a_higher_floor_refuses_an_old_server() {
-    let house = House::new(&["a.example"]);
-    let tls = house.tls();
+    let fixture = TlsFixture::new(&["a.example"]);
+    let tls = fixture.tls();
     let mut old = ServerConfig::builder_with_provider(Arc::clone(&tls.provider))
         .with_protocol_versions(&[&rustls::version::TLS12])
         .unwrap()
@@ -84,7 +84,7 @@ async fn a_client_with_a_higher_floor_refuses_an_old_server() {
             // Over TLS 1.2 too, the certificate was asked for and shown.
             let chain = PeerChain::of(server.get_ref().1);
             assert!(
-                house
+                fixture
                     .judged(&tls, chain.as_ref(), "a.example")
                     .is_certified()
             );
@@ -94,8 +94,8 @@ async fn a_client_with_a_higher_floor_refuses_an_old_server() {
 
 #[tokio::test]
 async fn a_client_without_a_certificate_is_let_in_and_proves_nothing() {
-    let house = House::new(&["a.example"]);
-    let tls = house.tls();
+    let fixture = TlsFixture::new(&["a.example"]);
+    let tls = fixture.tls();
     assert!(!tls.has_certificate(&domain("bare.example")));
     let (_, server) = shaken(
         tls.client(&domain("bare.example"), MinTls::V1_2, false),
@@ -105,19 +105,19 @@ async fn a_client_without_a_certificate_is_let_in_and_proves_nothing() {
     .await;
     let chain = PeerChain::of(server.get_ref().1);
     assert_eq!(
-        house.judged(&tls, chain.as_ref(), "bare.example"),
+        fixture.judged(&tls, chain.as_ref(), "bare.example"),
         Judgement::from(Because::NoCertificate)
     );
 }
 
 #[tokio::test]
 async fn a_bad_certificate_does_not_break_the_handshake() {
-    let house = House::new(&["a.example"]);
-    house.write(
+    let fixture = TlsFixture::new(&["a.example"]);
+    fixture.write(
         "a.example",
         &Issued::self_signed(&Leaf::domain("a.example")),
     );
-    let tls = house.tls();
+    let tls = fixture.tls();
     let (client, server) = shaken(
         tls.client(&domain("a.example"), MinTls::V1_2, false),
         tls.server(None, MinTls::V1_2),
@@ -129,7 +129,7 @@ async fn a_bad_certificate_does_not_break_the_handshake() {
         PeerChain::of(server.get_ref().1),
     ] {
         assert_eq!(
-            house.judged(&tls, chain.as_ref(), "a.example"),
+            fixture.judged(&tls, chain.as_ref(), "a.example"),
             Because::Bad(BadCertificate::SelfSigned).into()
         );
     }
@@ -150,8 +150,8 @@ fn showing(tls: &Tls, issued: &Issued) -> (Arc<ClientConfig>, Arc<ServerConfig>)
 /// Version 1 has no extensions, and so no names that count; the library's check of signatures does not even read it.
 #[tokio::test]
 async fn a_certificate_of_version_1_does_not_break_the_handshake() {
-    let house = House::new(&["a.example"]);
-    let tls = house.tls();
+    let fixture = TlsFixture::new(&["a.example"]);
+    let tls = fixture.tls();
     let issued = Issued::self_signed(&Leaf::domain("a.example")).version_1();
     let (old_client, old_server) = showing(&tls, &issued);
     let (_, server) = shaken(old_client, tls.server(None, MinTls::V1_2), "a.example").await;
@@ -164,15 +164,15 @@ async fn a_certificate_of_version_1_does_not_break_the_handshake() {
         PeerChain::of(older.get_ref().1),
     ] {
         assert_eq!(chain.as_ref().unwrap().leaf(), &issued.chain()[0]);
-        let judged = house.judged(&tls, chain.as_ref(), "a.example");
+        let judged = fixture.judged(&tls, chain.as_ref(), "a.example");
         assert!(judged.bad().is_some(), "{judged}");
     }
 }
 
 #[tokio::test]
 async fn the_key_of_a_certificate_of_version_1_must_be_held_too() {
-    let house = House::new(&["a.example"]);
-    let tls = house.tls();
+    let fixture = TlsFixture::new(&["a.example"]);
+    let tls = fixture.tls();
     let thief = Issued {
         key_pem: Issued::self_signed(&Leaf::domain("evil.example")).key_pem,
         ..Issued::self_signed(&Leaf::domain("a.example")).version_1()
@@ -192,10 +192,10 @@ async fn the_key_of_a_certificate_of_version_1_must_be_held_too() {
 
 #[tokio::test]
 async fn whoever_shows_a_certificate_must_hold_its_key() {
-    let house = House::new(&["a.example"]);
-    let tls = house.tls();
-    let good = house.authority.issue(&Leaf::domain("a.example"));
-    let thief = house.authority.issue(&Leaf::domain("evil.example"));
+    let fixture = TlsFixture::new(&["a.example"]);
+    let tls = fixture.tls();
+    let good = fixture.authority.issue(&Leaf::domain("a.example"));
+    let thief = fixture.authority.issue(&Leaf::domain("evil.example"));
     let key = tls
         .provider
         .key_provider
@@ -237,8 +237,8 @@ async fn chosen(tls: &Tls, sni: &str, to: Option<&str>) -> String {
 
 #[tokio::test]
 async fn the_name_in_the_handshake_chooses_the_certificate() {
-    let house = House::new(&["a.example", "b.example", "müller.example"]);
-    let tls = house.tls();
+    let fixture = TlsFixture::new(&["a.example", "b.example", "müller.example"]);
+    let tls = fixture.tls();
     let b = Some("b.example");
     assert_eq!(chosen(&tls, "a.example", b).await, "dNSName a.example");
     assert_eq!(chosen(&tls, "b.example", None).await, "dNSName b.example");
@@ -263,8 +263,8 @@ async fn the_name_in_the_handshake_chooses_the_certificate() {
 
 #[tokio::test]
 async fn the_protocol_may_be_named_or_not_but_not_another() {
-    let house = House::new(&["a.example"]);
-    let tls = house.tls();
+    let fixture = TlsFixture::new(&["a.example"]);
+    let tls = fixture.tls();
     let local = domain("a.example");
     for (direct, named) in [(true, Some(&b"xmpp-server"[..])), (false, None)] {
         let client = tls.client(&local, MinTls::V1_2, direct);
@@ -284,8 +284,8 @@ async fn every_connection_is_a_full_handshake() {
     use rustls::HandshakeKind;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    let house = House::new(&["a.example"]);
-    let tls = house.tls();
+    let fixture = TlsFixture::new(&["a.example"]);
+    let tls = fixture.tls();
     let client = tls.client(&domain("a.example"), MinTls::V1_2, false);
     for _ in 0..3 {
         let server = tls.server(None, MinTls::V1_2);

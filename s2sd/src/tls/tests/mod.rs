@@ -19,7 +19,7 @@ use xmpp_stream::Domain;
 
 use super::*;
 use crate::{
-    config::{CertificateFiles, Config, MinTls, Policy, ServedDomain, Trust},
+    config::{CertificateFiles, Config, MinTls, Policy, ServedDomain, TrustStore},
     demo::ca::{Authority, Issued, Leaf, Validity},
 };
 
@@ -28,13 +28,13 @@ fn domain(text: &str) -> Domain {
 }
 
 /// A directory with certificates, a configuration that names them, and the authority that signed them.
-struct House {
+struct TlsFixture {
     authority: Authority,
     directory: PathBuf,
     config: Config,
 }
 
-impl House {
+impl TlsFixture {
     fn new(domains: &[&str]) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -45,10 +45,10 @@ impl House {
         let root = directory.join("root.pem");
         fs::write(&root, authority.pem()).unwrap();
         let policy = Policy {
-            trust: Trust::Files(vec![root]),
+            trust: TrustStore::Files(vec![root]),
             ..Policy::default()
         };
-        let mut house = Self {
+        let mut fixture = Self {
             authority,
             directory,
             config: Config {
@@ -57,16 +57,16 @@ impl House {
             },
         };
         for name in domains {
-            house.issue(name);
-            let certificate = Some(house.files(name));
-            house.config.domains.push(ServedDomain {
+            fixture.issue(name);
+            let certificate = Some(fixture.files(name));
+            fixture.config.domains.push(ServedDomain {
                 name: domain(name),
                 certificate,
                 component: None,
                 contact: Vec::new(),
             });
         }
-        house
+        fixture
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -118,7 +118,7 @@ impl House {
     }
 }
 
-impl Drop for House {
+impl Drop for TlsFixture {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.directory);
     }

@@ -14,8 +14,8 @@ use crate::conn::{Conn, Io};
 /// TLS takes some records more than the socket has room for.
 #[tokio::test]
 async fn written_is_what_the_peer_can_read_after_the_connection_broke() {
-    let house = House::new(&["a.example"]);
-    let tls = house.tls();
+    let fixture = TlsFixture::new(&["a.example"]);
+    let tls = fixture.tls();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let tcp = TcpStream::connect(listener.local_addr().unwrap()).await;
     let (accepted, peer) = listener.accept().await.unwrap();

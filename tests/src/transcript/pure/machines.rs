@@ -10,7 +10,7 @@ use s2sd::{
     demo::ca::Issued,
     negotiate::{
         Authorized, Call, DomainPair, Inbound, InboundEffect, InboundEvent, Judged, Method,
-        Outbound, OutboundEffect, OutboundEvent, Purpose, Secured, Transport, spend,
+        Outbound, OutboundEffect, OutboundEvent, Purpose, Secured, Transport, exclude,
     },
     tls::{self, Because, Evidence, PeerChain, TlsFacts},
 };
@@ -48,12 +48,12 @@ pub(super) struct Line {
     question: Option<Question>,
     verdict: Option<Verdict>,
     /// Methods that are not to be tried: when the connection was made, and now.
-    tried: (usize, Vec<Method>),
+    excluded: (usize, Vec<Method>),
 }
 
 impl Player {
     /// The main connection is made.
-    pub(super) fn begin(&mut self, tried: Vec<Method>) -> anyhow::Result<()> {
+    pub(super) fn begin(&mut self, excluded: Vec<Method>) -> anyhow::Result<()> {
         let transport = match self.stage.depth {
             Depth::DirectTls => Transport::Tls(self.secured()),
             _ => Transport::Plain,
@@ -61,7 +61,7 @@ impl Player {
         match self.stage.role {
             Role::Receiving => {
                 let dice = Box::new(self.dice.another());
-                let inbound = Inbound::new(Arc::clone(&self.house), dice, transport, self.now);
+                let inbound = Inbound::new(Arc::clone(&self.snapshot), dice, transport, self.now);
                 self.lines
                     .insert(Stream::Main, self.line(Machine::Inbound(inbound)));
                 Ok(())
@@ -69,7 +69,7 @@ impl Player {
             Role::Initiating => {
                 let pair = self.pair();
                 self.waiting.insert(Stream::Main, self.stage.waiting());
-                self.call(Stream::Main, pair, None, transport, tried)
+                self.call(Stream::Main, pair, None, transport, excluded)
             }
         }
     }
@@ -92,12 +92,12 @@ impl Player {
             peer_opened: false,
             question: None,
             verdict: None,
-            tried: (0, Vec::new()),
+            excluded: (0, Vec::new()),
         }
     }
 
     fn codec(&self) -> Codec {
-        Codec::new(self.house.limits_for_strangers())
+        Codec::new(self.snapshot.limits_before_authentication())
             .with_content_namespace(ContentNamespace::Server)
     }
 
@@ -107,24 +107,24 @@ impl Player {
         pair: DomainPair,
         question: Option<Question>,
         transport: Transport,
-        tried: Vec<Method>,
+        excluded: Vec<Method>,
     ) -> anyhow::Result<()> {
         let mut effects = Vec::new();
-        let began = tried.len();
+        let began = excluded.len();
         let call = Call {
             encrypt: false,
-            house: Arc::clone(&self.house),
+            snapshot: Arc::clone(&self.snapshot),
             pair,
             purpose: match question {
                 Some(_) => Purpose::Verify,
                 None => Purpose::Deliver,
             },
-            tried,
+            excluded,
         };
         let dice = Box::new(self.dice.another());
         let outbound = Outbound::start(call, dice, transport, self.now, &mut effects);
         let mut line = self.line(Machine::None);
-        line.tried = (began, outbound.tried().to_vec());
+        line.excluded = (began, outbound.excluded().to_vec());
         line.question = question;
         self.lines.insert(stream, line);
         self.after_outbound(stream, Ok(outbound), effects)
@@ -228,7 +228,7 @@ impl Player {
                 self.after_inbound(step, effects)
             }
             Machine::Outbound(machine) => {
-                line.tried.1 = machine.tried().to_vec();
+                line.excluded.1 = machine.excluded().to_vec();
                 let mut effects = Vec::new();
                 let step = machine.handle(outbound, &mut effects);
                 self.after_outbound(stream, step, effects)
@@ -258,8 +258,8 @@ impl Player {
                     let shown = self.stage.identity.as_ref();
                     answers.push_back(InboundEvent::Judged(self.judge(shown, domain)));
                 }
-                InboundEffect::Compute(computation) => {
-                    answers.push_back(InboundEvent::Computed(computation.run()));
+                InboundEffect::RunSasl(sasl_step) => {
+                    answers.push_back(InboundEvent::SaslStepDone(sasl_step.run()));
                 }
                 InboundEffect::Explain { .. } | InboundEffect::Stray { .. } => {}
                 InboundEffect::Ask(pair, question) => questions.push((pair, question)),
@@ -313,8 +313,8 @@ impl Player {
                     let judged = self.judge(Some(&self.stage.server), Some(domain));
                     answer = Some(OutboundEvent::Judged(judged));
                 }
-                OutboundEffect::Calculate(calculation) => {
-                    answer = Some(OutboundEvent::Calculated(calculation.run()));
+                OutboundEffect::RunSasl(sasl_step) => {
+                    answer = Some(OutboundEvent::SaslStepDone(sasl_step.run()));
                 }
                 OutboundEffect::Restart(limits) => self.restart(stream, limits),
                 OutboundEffect::SetLimits(limits) => {
@@ -365,19 +365,19 @@ impl Player {
 
     /// The daemon tries again where a refusal came with the end of the stream.
     fn outbound_closed(&mut self, cause: Cause) -> anyhow::Result<()> {
-        let (before, mut tried) = std::mem::take(&mut self.main()?.tried);
-        let policy = self.house.policy(&self.stage.remote);
+        let (before, mut excluded) = std::mem::take(&mut self.main()?.excluded);
+        let policy = self.snapshot.policy(&self.stage.remote);
         if let Cause::Refused { mechanism, failure } = &cause
             && let Some(method) = Method::of_mechanism(mechanism)
         {
-            spend(&mut tried, &policy.auth, method, *failure);
+            exclude(&mut excluded, &policy.auth, method, *failure);
         }
         self.closed(&cause);
-        let refused = matches!(cause, Cause::Refused { .. }) && tried.len() > before;
-        if refused && policy.auth.len() > tried.len() {
+        let refused = matches!(cause, Cause::Refused { .. }) && excluded.len() > before;
+        if refused && policy.auth.len() > excluded.len() {
             self.see(Note::ConnectsAgain);
             self.over = false;
-            return self.begin(tried);
+            return self.begin(excluded);
         }
         if self.waiting.contains_key(&Stream::Main) && cause.is_permanent() {
             let error = cause.stanza_error();
@@ -472,7 +472,7 @@ impl Player {
         self.lines.retain(|stream, _| *stream == Stream::Main);
     }
 
-    /// As `means.rs` does.
+    /// As `shared.rs` does.
     fn judge(&self, shown: Option<&Issued>, domain: Option<Domain>) -> Judged {
         let chain = shown.and_then(|identity| PeerChain::new(&identity.chain()));
         let now = UnixTime::now();

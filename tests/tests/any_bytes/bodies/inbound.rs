@@ -47,10 +47,10 @@ pub(crate) fn body(data: &[u8]) -> Reached {
         true => Transport::Tls(secured(shown)),
         false => Transport::Plain,
     };
-    let house = std::sync::Arc::clone(&rule.house);
-    let codec =
-        Codec::new(house.limits_for_strangers()).with_content_namespace(ContentNamespace::Server);
-    let machine = Inbound::new(house, Box::new(Counting(1)), transport, Instant::now());
+    let snapshot = std::sync::Arc::clone(&rule.snapshot);
+    let codec = Codec::new(snapshot.limits_before_authentication())
+        .with_content_namespace(ContentNamespace::Server);
+    let machine = Inbound::new(snapshot, Box::new(Counting(1)), transport, Instant::now());
     let mut driver = Driver {
         rule,
         machine: Some(machine),
@@ -135,7 +135,7 @@ impl Driver<'_> {
                     1 => InboundEvent::Idle,
                     2 => InboundEvent::Lost("gone".to_owned()),
                     3 => InboundEvent::Shutdown,
-                    4 => InboundEvent::Reloaded(std::sync::Arc::clone(&self.rule.house)),
+                    4 => InboundEvent::Reloaded(std::sync::Arc::clone(&self.rule.snapshot)),
                     _ => return self.hears(b" "),
                 };
                 return self.event(event);
@@ -234,7 +234,7 @@ impl Driver<'_> {
                 InboundEffect::StartTls { .. } => match self.codec.boundary(&self.unread) {
                     Err(error) => then.push(InboundEvent::Malformed(error)),
                     Ok(_) => {
-                        let limits = self.rule.house.limits_for_strangers();
+                        let limits = self.rule.snapshot.limits_before_authentication();
                         self.codec =
                             Codec::new(limits).with_content_namespace(ContentNamespace::Server);
                         self.is_tls = true;
@@ -250,8 +250,8 @@ impl Driver<'_> {
                     self.reached.insert("asked");
                     self.asked.push(question.pair);
                 }
-                InboundEffect::Compute(computation) => {
-                    then.push(InboundEvent::Computed(computation.run()));
+                InboundEffect::RunSasl(sasl_step) => {
+                    then.push(InboundEvent::SaslStepDone(sasl_step.run()));
                 }
                 InboundEffect::Restart(limits) => {
                     self.heard_header = false;

@@ -53,16 +53,16 @@ pub(crate) fn body(data: &[u8]) -> Reached {
         false => Purpose::Deliver,
     };
     let call = Call {
-        house: Arc::clone(&rule.house),
+        snapshot: Arc::clone(&rule.snapshot),
         pair: DomainPair {
             local: domain(HERE),
             remote: domain(PEERS[0]),
         },
         purpose,
-        tried: Vec::new(),
+        excluded: Vec::new(),
         encrypt: false,
     };
-    let limits = rule.house.limits_for_strangers();
+    let limits = rule.snapshot.limits_before_authentication();
     let mut driver = Driver {
         rule,
         machine: None,
@@ -269,7 +269,7 @@ impl Driver<'_> {
                 OutboundEffect::StartTls => match self.codec.boundary(&self.unread) {
                     Err(error) => then.push(OutboundEvent::Malformed(error)),
                     Ok(_) => {
-                        let limits = self.rule.house.limits_for_strangers();
+                        let limits = self.rule.snapshot.limits_before_authentication();
                         self.codec =
                             Codec::new(limits).with_content_namespace(ContentNamespace::Server);
                         self.is_tls = true;
@@ -280,8 +280,8 @@ impl Driver<'_> {
                         then.push(OutboundEvent::TlsReady(secured(true)));
                     }
                 },
-                OutboundEffect::Calculate(calculation) => {
-                    then.push(OutboundEvent::Calculated(calculation.run()));
+                OutboundEffect::RunSasl(sasl_step) => {
+                    then.push(OutboundEvent::SaslStepDone(sasl_step.run()));
                 }
                 OutboundEffect::Restart(limits) => {
                     self.heard_header = false;

@@ -7,7 +7,7 @@ use std::{
 
 use s2sd::{
     config::Config,
-    negotiate::{House, Judged, Secured},
+    negotiate::{Judged, Secured, Snapshot},
     tls::{BadCertificate, Because, Judgement, TlsFacts},
 };
 use xmpp_dialback::Secret;
@@ -20,7 +20,7 @@ pub(super) const HERE: &str = "here.test";
 pub(super) const PEERS: [&str; 3] = ["evil.test", "other.test", "third.test"];
 
 pub(super) struct PolicyCase {
-    pub(super) house: Arc<House>,
+    pub(super) snapshot: Arc<Snapshot>,
     pub(super) tls_required: bool,
     pub(super) strict: bool,
 }
@@ -45,9 +45,9 @@ pub(super) fn rules() -> &'static [PolicyCase] {
                     Err(faults) => panic!("{faults}"),
                 };
                 let secret = Secret::new("only we know this");
-                let house = House::new(Arc::new(loaded.config), secret, |_| true);
+                let snapshot = Snapshot::new(Arc::new(loaded.config), secret, |_| true);
                 rules.push(PolicyCase {
-                    house: Arc::new(house),
+                    snapshot: Arc::new(snapshot),
                     tls_required: tls == "required",
                     strict: verify == "strict",
                 });

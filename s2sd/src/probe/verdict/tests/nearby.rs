@@ -63,38 +63,38 @@ fn reaching() -> Vec<Row> {
         (Code::Policy, off, policy()),
         (
             Code::NotPublic,
-            unconnected(Unreached::NotPublic),
-            unconnected(Unreached::Refused),
+            unconnected(ConnectFailure::NotPublic),
+            unconnected(ConnectFailure::Refused),
         ),
         (
             Code::Refused,
-            unconnected(Unreached::Refused),
-            unconnected(Unreached::Silent),
+            unconnected(ConnectFailure::Refused),
+            unconnected(ConnectFailure::Silent),
         ),
         (
             Code::NoAnswer,
-            unconnected(Unreached::Silent),
-            unconnected(Unreached::Refused),
+            unconnected(ConnectFailure::Silent),
+            unconnected(ConnectFailure::Refused),
         ),
         (
             Code::NoRoute,
-            unconnected(Unreached::NoRoute),
-            unconnected(Unreached::Source),
+            unconnected(ConnectFailure::NoRoute),
+            unconnected(ConnectFailure::Source),
         ),
         (
             Code::Proxy,
-            unconnected(Unreached::Proxy),
-            unconnected(Unreached::Refused),
+            unconnected(ConnectFailure::Proxy),
+            unconnected(ConnectFailure::Refused),
         ),
         (
             Code::Source,
-            unconnected(Unreached::Source),
-            unconnected(Unreached::NoRoute),
+            unconnected(ConnectFailure::Source),
+            unconnected(ConnectFailure::NoRoute),
         ),
         (
             Code::Connect,
-            unconnected(Unreached::Other),
-            unconnected(Unreached::Silent),
+            unconnected(ConnectFailure::Other),
+            unconnected(ConnectFailure::Silent),
         ),
         (Code::OutOfTime, late, in_time),
         (
@@ -254,7 +254,7 @@ fn streams() -> Vec<Row> {
             stream_error(Condition::ConnectionTimeout),
             tried(
                 "dialback",
-                Outcome::Unknown,
+                ProofOutcome::Unknown,
                 error(Condition::ConnectionTimeout),
             ),
         ),
@@ -271,7 +271,11 @@ fn streams() -> Vec<Row> {
         (
             Code::StreamError,
             stream_error(Condition::InvalidId),
-            tried("dialback", Outcome::Unknown, error(Condition::InvalidId)),
+            tried(
+                "dialback",
+                ProofOutcome::Unknown,
+                error(Condition::InvalidId),
+            ),
         ),
         (
             Code::Protocol,
@@ -282,8 +286,8 @@ fn streams() -> Vec<Row> {
         (Code::Other, end(Cause::Memory), end(lost())),
         (
             Code::Other,
-            unconnected(Unreached::Descriptors),
-            unconnected(Unreached::Other),
+            unconnected(ConnectFailure::Descriptors),
+            unconnected(ConnectFailure::Other),
         ),
     ]
 }
@@ -502,7 +506,11 @@ fn proofs() -> Vec<Row> {
         ),
         (
             Code::DialbackInvalid,
-            tried("dialback", Outcome::Unknown, error(Condition::InvalidId)),
+            tried(
+                "dialback",
+                ProofOutcome::Unknown,
+                error(Condition::InvalidId),
+            ),
             stream_error(Condition::InvalidId),
         ),
         (
@@ -517,14 +525,14 @@ fn proofs() -> Vec<Row> {
         ),
         (
             Code::DialbackNoWayBack,
-            tried("dialback", Outcome::Unknown, slow()),
-            tried("EXTERNAL", Outcome::Unknown, slow()),
+            tried("dialback", ProofOutcome::Unknown, slow()),
+            tried("EXTERNAL", ProofOutcome::Unknown, slow()),
         ),
         (
             Code::DialbackNoWayBack,
             tried(
                 "dialback",
-                Outcome::Unknown,
+                ProofOutcome::Unknown,
                 error(Condition::RemoteConnectionFailed),
             ),
             stream_error(Condition::RemoteConnectionFailed),
@@ -635,7 +643,7 @@ fn nobody_is_advised_to_do_what_is_done_or_does_not_help() {
     // Who is not believed by dialback needs no better certificate for it.
     let by_dialback = tried(
         "dialback",
-        Outcome::Unknown,
+        ProofOutcome::Unknown,
         error(Condition::NotAuthorized),
     );
     advised("show a certificate", &asked, &by_dialback);
@@ -654,7 +662,7 @@ fn what_this_machine_lacks_is_nobody_elses_to_repair() {
         end(Cause::Descriptors),
         end(Cause::Network("no route".into())),
         nowhere(ResolveError::Exhausted),
-        unconnected(Unreached::Descriptors),
+        unconnected(ConnectFailure::Descriptors),
     ] {
         assert_eq!(side(&ours), Side::Us);
         let change = verdict(&ours).reason.change;
@@ -683,9 +691,9 @@ fn the_step_that_decides_is_not_ticked() {
         it.places[0].attempts[0].features.push(Offer::default());
     });
     assert!(page(offered).contains("✓ stream"));
-    let left_out = page(unconnected(Unreached::NotPublic));
+    let left_out = page(unconnected(ConnectFailure::NotPublic));
     assert!(left_out.contains("✗ addresses"), "{left_out}");
-    assert!(page(unconnected(Unreached::Refused)).contains("✓ addresses"));
+    assert!(page(unconnected(ConnectFailure::Refused)).contains("✓ addresses"));
     let with_srv = |findings: Findings| {
         let lookups = no_address(true).lookups;
         page(with(findings, |it| it.lookups = lookups))

@@ -639,9 +639,9 @@ async fn the_answers_of_both_services_say_how_far_they_are_proved() {
     let services = asked.dns.services(&domain, TlsMode::Required).await;
     assert!(matches!(
         services.xmpp,
-        Answer::Records(_, Security::Secure)
+        SrvAnswer::Records(_, Security::Secure)
     ));
-    assert_eq!(services.xmpps, Answer::Absent(Security::Secure));
+    assert_eq!(services.xmpps, SrvAnswer::Absent(Security::Secure));
     let services = asked.dns.services(&domain, TlsMode::Disabled).await;
-    assert_eq!(services.xmpps, Answer::NotAsked);
+    assert_eq!(services.xmpps, SrvAnswer::NotAsked);
 }

@@ -1,7 +1,7 @@
 //! Findings to draw a verdict from, each by what is special in it.
 
 use super::super::*;
-use crate::probe::findings::{Header, Identity, MeantFor, Offer, Shown, Tls};
+use crate::probe::findings::{CertificateCheck, Header, MeantFor, Offer, Shown, Tls};
 use crate::tls::trust::BadCertificate;
 
 pub(super) fn with<T>(mut value: T, change: impl FnOnce(&mut T)) -> T {
@@ -9,7 +9,7 @@ pub(super) fn with<T>(mut value: T, change: impl FnOnce(&mut T)) -> T {
     value
 }
 
-pub(super) fn one(attempt: Attempt) -> Findings {
+pub(super) fn one(attempt: AttemptReport) -> Findings {
     findings(vec![attempt])
 }
 
@@ -41,7 +41,7 @@ pub(super) fn stream_error(condition: Condition) -> Findings {
 }
 
 /// The last method that was tried before the end.
-pub(super) fn tried(method: &'static str, outcome: Outcome, cause: Cause) -> Findings {
+pub(super) fn tried(method: &'static str, outcome: ProofOutcome, cause: Cause) -> Findings {
     let took = Duration::ZERO;
     let proof = Proof {
         method,
@@ -57,21 +57,21 @@ pub(super) fn tried(method: &'static str, outcome: Outcome, cause: Cause) -> Fin
 /// Dialback came to this error.
 pub(super) fn dialback(condition: ErrorCondition) -> Findings {
     let cause = Cause::Dialback(PeerText::default());
-    tried("dialback", Outcome::Error(condition, None), cause)
+    tried("dialback", ProofOutcome::Error(condition, None), cause)
 }
 
 /// Somebody is believed, and the stream goes on.
-pub(super) fn believed() -> Attempt {
+pub(super) fn believed() -> AttemptReport {
     let proof = Proof {
         method: "EXTERNAL",
-        outcome: Outcome::Proved,
+        outcome: ProofOutcome::Proved,
         took: Duration::ZERO,
     };
-    Attempt {
+    AttemptReport {
         address: "192.0.2.1:5269".to_owned(),
         connected: Some(Duration::ZERO),
         proofs: vec![proof],
-        ..Attempt::default()
+        ..AttemptReport::default()
     }
 }
 
@@ -93,8 +93,8 @@ pub(super) fn over_tls(cause: Cause, asked: bool, shown: bool) -> Findings {
     one(with(ended(cause), |it| it.tls = Some(tls(asked, shown))))
 }
 
-pub(super) fn identity(bad: Option<BadCertificate>) -> Identity {
-    Identity {
+pub(super) fn identity(bad: Option<BadCertificate>) -> CertificateCheck {
+    CertificateCheck {
         good: bad.is_none(),
         trust: String::new(),
         because: "because".into(),
@@ -113,7 +113,7 @@ pub(super) fn judged(bad: BadCertificate) -> Findings {
     findings
 }
 
-pub(super) fn unconnected(why: Unreached) -> Findings {
+pub(super) fn unconnected(why: ConnectFailure) -> Findings {
     let said = PeerText::from("it failed");
     let attempt = ended(Cause::Connect(said.clone()));
     one(with(attempt, |it| {

@@ -9,25 +9,25 @@ use std::time::{Duration, Instant};
 
 use crate::config::Policy;
 
-pub(crate) use peers::{Kept, Paces};
+pub(crate) use peers::{RateLimiter, StreamBuckets};
 
 /// What may be saved up, and so come at once.
 const BURST: Duration = Duration::from_secs(1);
 
 /// The pace of one domain, over all of its streams.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Pace {
-    stanzas: Meter,
-    bytes: Meter,
+pub(crate) struct PeerBuckets {
+    stanzas: Bucket,
+    bytes: Bucket,
 }
 
-impl Pace {
+impl PeerBuckets {
     /// What a policy allows; none if it sets no limit.
     pub(crate) fn of(policy: &Policy, now: Instant) -> Option<Self> {
         let (stanzas, bytes) = (policy.stanzas_per_second, policy.bytes_per_second);
         (stanzas > 0 || bytes > 0).then(|| Self {
-            stanzas: Meter::new(stanzas, now),
-            bytes: Meter::new(bytes, now),
+            stanzas: Bucket::new(stanzas, now),
+            bytes: Bucket::new(bytes, now),
         })
     }
 
@@ -53,21 +53,21 @@ impl Pace {
     }
 
     /// Nothing is owed and everything saved up: as good as new.
-    pub(crate) fn is_rested(&self, now: Instant) -> bool {
+    pub(crate) fn is_full(&self, now: Instant) -> bool {
         self.stanzas.saved_up <= now && self.bytes.saved_up <= now
     }
 }
 
 /// One limit.
 #[derive(Clone, PartialEq, Eq, Debug)]
-struct Meter {
+struct Bucket {
     /// 0: none.
     per_second: u64,
     /// When everything that came is paid for and [`BURST`] is saved up again.
     saved_up: Instant,
 }
 
-impl Meter {
+impl Bucket {
     fn new(per_second: usize, now: Instant) -> Self {
         Self {
             per_second: u64::try_from(per_second).unwrap_or(u64::MAX),
@@ -95,18 +95,20 @@ impl Meter {
 mod tests {
     use super::*;
 
-    fn pace(stanzas: usize, bytes: usize, now: Instant) -> Pace {
+    fn buckets(stanzas: usize, bytes: usize, now: Instant) -> PeerBuckets {
         let policy = Policy {
             stanzas_per_second: stanzas,
             bytes_per_second: bytes,
             ..Policy::default()
         };
-        Pace::of(&policy, now).unwrap()
+        PeerBuckets::of(&policy, now).unwrap()
     }
 
     /// How many milliseconds it says to wait.
-    fn wait(pace: &Pace, now: Instant) -> u128 {
-        pace.pause(now).map_or(0, |until| (until - now).as_millis())
+    fn wait(buckets: &PeerBuckets, now: Instant) -> u128 {
+        buckets
+            .pause(now)
+            .map_or(0, |until| (until - now).as_millis())
     }
 
     fn ms(millis: u64) -> Duration {
@@ -115,32 +117,32 @@ mod tests {
 
     #[test]
     fn no_limit_is_no_pace() {
-        assert_eq!(Pace::of(&Policy::default(), Instant::now()), None);
+        assert_eq!(PeerBuckets::of(&Policy::default(), Instant::now()), None);
     }
 
     #[test]
     fn a_seconds_worth_comes_at_once_and_the_rest_is_paid_for() {
         let now = Instant::now();
-        let mut pace = pace(10, 0, now);
+        let mut buckets = buckets(10, 0, now);
         for _ in 0..10 {
-            pace.stanza(now);
-            assert_eq!(wait(&pace, now), 0);
+            buckets.stanza(now);
+            assert_eq!(wait(&buckets, now), 0);
         }
-        pace.stanza(now);
-        assert_eq!(wait(&pace, now), 100);
-        assert_eq!(wait(&pace, now + ms(60)), 40);
-        assert_eq!(wait(&pace, now + ms(100)), 0);
+        buckets.stanza(now);
+        assert_eq!(wait(&buckets, now), 100);
+        assert_eq!(wait(&buckets, now + ms(60)), 40);
+        assert_eq!(wait(&buckets, now + ms(100)), 0);
     }
 
     #[test]
     fn in_the_long_run_no_more_comes_than_is_allowed() {
         let begin = Instant::now();
-        let mut pace = pace(7, 0, begin);
+        let mut buckets = buckets(7, 0, begin);
         let (mut now, mut came) = (begin, 0_u64);
         while now < begin + Duration::from_secs(100) {
-            pace.stanza(now);
+            buckets.stanza(now);
             came += 1;
-            now = pace.pause(now).unwrap_or(now);
+            now = buckets.pause(now).unwrap_or(now);
         }
         assert!((700..=708).contains(&came), "{came}");
     }
@@ -148,60 +150,60 @@ mod tests {
     #[test]
     fn no_more_than_a_second_is_saved_up() {
         let begin = Instant::now();
-        let mut pace = pace(0, 1000, begin);
+        let mut buckets = buckets(0, 1000, begin);
         let later = begin + Duration::from_secs(3600);
-        pace.bytes(1000, later);
-        assert_eq!(wait(&pace, later), 0);
-        pace.bytes(500, later);
-        assert_eq!(wait(&pace, later), 500);
+        buckets.bytes(1000, later);
+        assert_eq!(wait(&buckets, later), 0);
+        buckets.bytes(500, later);
+        assert_eq!(wait(&buckets, later), 500);
     }
 
     #[test]
     fn the_stricter_of_both_limits_counts() {
         let now = Instant::now();
-        let mut pace = pace(1, 1000, now);
-        pace.bytes(3000, now);
-        assert_eq!(wait(&pace, now), 2000);
-        pace.stanza(now);
-        assert_eq!(wait(&pace, now), 2000);
+        let mut buckets = buckets(1, 1000, now);
+        buckets.bytes(3000, now);
+        assert_eq!(wait(&buckets, now), 2000);
+        buckets.stanza(now);
+        assert_eq!(wait(&buckets, now), 2000);
         for _ in 0..4 {
-            pace.stanza(now);
+            buckets.stanza(now);
         }
-        assert_eq!(wait(&pace, now), 4000);
+        assert_eq!(wait(&buckets, now), 4000);
     }
 
     #[test]
     fn what_is_owed_stays_owed_when_the_limits_change() {
         let now = Instant::now();
-        let mut older = pace(1, 0, now);
+        let mut older = buckets(1, 0, now);
         for _ in 0..6 {
             older.stanza(now);
         }
-        older.adjust(&pace(100, 0, now));
+        older.adjust(&buckets(100, 0, now));
         assert_eq!(wait(&older, now), 5000);
         older.stanza(now);
         assert_eq!(wait(&older, now), 5010);
-        older.adjust(&pace(0, 100, now));
+        older.adjust(&buckets(0, 100, now));
         assert_eq!(wait(&older, now), 0);
     }
 
     #[test]
     fn rest_ends_when_everything_is_saved_up_again() {
         let now = Instant::now();
-        let mut pace = pace(2, 0, now);
-        assert!(pace.is_rested(now));
-        pace.stanza(now);
-        assert!(!pace.is_rested(now + ms(499)));
-        assert!(pace.is_rested(now + ms(500)));
+        let mut buckets = buckets(2, 0, now);
+        assert!(buckets.is_full(now));
+        buckets.stanza(now);
+        assert!(!buckets.is_full(now + ms(499)));
+        assert!(buckets.is_full(now + ms(500)));
     }
 
     #[test]
     fn absurd_amounts_do_not_overflow() {
         let now = Instant::now();
-        let mut pace = pace(1, 1, now);
+        let mut buckets = buckets(1, 1, now);
         for _ in 0..3 {
-            pace.bytes(u64::MAX, now);
+            buckets.bytes(u64::MAX, now);
         }
-        assert!(pace.pause(now).is_some());
+        assert!(buckets.pause(now).is_some());
     }
 }

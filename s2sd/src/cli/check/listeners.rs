@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::report::{Door, Report};
+use super::report::{Listener, Report};
 use crate::{
     config::{Listen, Severity},
     listen,
@@ -44,7 +44,7 @@ fn try_with<T>(
     ] {
         let unsaid = listen.unsaid.contains(&key);
         for &address in addresses {
-            let mut door = Door {
+            let mut entry = Listener {
                 key,
                 address,
                 state: "free",
@@ -53,34 +53,34 @@ fn try_with<T>(
                 Ok((listener, instead)) => {
                     bound.push(listener);
                     if instead {
-                        door.address = listen::instead_of(address);
+                        entry.address = listen::instead_of(address);
                         let text = format!(
                             "this machine has no IPv6: s2sd will listen on {} instead of {address}; to choose, write \
                              `{key}` in [listen]",
-                            door.address
+                            entry.address
                         );
                         report.add(Severity::Warning, text);
                     }
                 }
                 Err(error) => {
-                    let (state, said) = refused(&door, &error, holder(address.port()));
-                    door.state = state;
+                    let (state, said) = refused(&entry, &error, holder(address.port()));
+                    entry.state = state;
                     if let Some((severity, text)) = said {
                         report.add(severity, text);
                     }
                 }
             }
-            report.listen.push(door);
+            report.listen.push(entry);
         }
     }
 }
 
 fn refused(
-    door: &Door,
+    entry: &Listener,
     error: &io::Error,
     holder: Option<Holder>,
 ) -> (&'static str, Option<(Severity, String)>) {
-    let Door { key, address, .. } = door;
+    let Listener { key, address, .. } = entry;
     let listens = format!("`{key}` in [listen]: {address}");
     match (error.kind(), holder) {
         (io::ErrorKind::AddrInUse, Some(holder)) if holder.process == std::process::id() => {
@@ -179,7 +179,7 @@ mod tests {
         let mut report = Report::new("s2sd.toml".to_owned(), false);
         let refuse = |_| Err::<(), _>(kind.into());
         try_with(&Listen::default(), &mut report, refuse, holder);
-        let states = report.listen.iter().map(|door| door.state).collect();
+        let states = report.listen.iter().map(|entry| entry.state).collect();
         (report.is_well(), report.for_people(), states)
     }
 

@@ -8,10 +8,10 @@ pub(crate) trait Queue: Default {
     /// What waits.
     type Item;
     /// Where in the queue it waits.
-    type Place;
+    type Position;
 
     /// Waits from now on.
-    fn push(&mut self, place: Self::Place, item: Self::Item);
+    fn push(&mut self, position: Self::Position, item: Self::Item);
     /// The next.
     fn pop(&mut self) -> Option<Self::Item>;
     /// Whether nothing waits.
@@ -30,7 +30,7 @@ impl<T> Default for Line<T> {
 
 impl<T> Queue for Line<T> {
     type Item = T;
-    type Place = ();
+    type Position = ();
 
     fn push(&mut self, (): (), item: T) {
         self.0.push_back(item);
@@ -63,14 +63,14 @@ impl<K, Q> Default for Rotation<K, Q> {
 
 impl<K: Copy + Eq + Hash, Q: Queue> Queue for Rotation<K, Q> {
     type Item = Q::Item;
-    type Place = (K, Q::Place);
+    type Position = (K, Q::Position);
 
-    fn push(&mut self, (key, place): Self::Place, item: Self::Item) {
+    fn push(&mut self, (key, position): Self::Position, item: Self::Item) {
         let queue = self.queues.entry(key).or_insert_with(|| {
             self.order.push_back(key);
             Q::default()
         });
-        queue.push(place, item);
+        queue.push(position, item);
     }
 
     fn pop(&mut self) -> Option<Self::Item> {

@@ -9,18 +9,18 @@ use std::{
 };
 
 use super::{
-    kept::Asker,
+    cache::Asker,
     plan::{Host, Target},
 };
 
 /// So long a place is tried last.
 const LAST: Duration = Duration::from_secs(5 * 60);
 /// So many are remembered for each asker. A name has at most 253 bytes, so that all take less than 1 MiB.
-const MOST: usize = 1024;
+const MAX_REMEMBERED: usize = 1024;
 
 /// The places that were silent or refused.
 #[derive(Debug, Default)]
-pub(crate) struct Places(Mutex<[Table; 2]>);
+pub(crate) struct RecentFailures(Mutex<[Table; 2]>);
 
 /// Until when each is tried last.
 type Table = HashMap<(Host, u16, bool), Instant>;
@@ -29,20 +29,20 @@ fn key(target: &Target) -> (Host, u16, bool) {
     (target.host.clone(), target.port, target.direct_tls)
 }
 
-impl Places {
+impl RecentFailures {
     /// Nobody answered there.
     pub(crate) fn failed(&self, now: Instant, target: &Target, asker: Asker) {
         let mut tables = self.lock();
-        let [ours, strangers] = &mut *tables;
+        let [ours, unauthenticated] = &mut *tables;
         let table = match asker {
             Asker::Us => ours,
-            Asker::Stranger => strangers,
+            Asker::Unauthenticated => unauthenticated,
         };
         let key = key(target);
-        if table.len() >= MOST && !table.contains_key(&key) {
+        if table.len() >= MAX_REMEMBERED && !table.contains_key(&key) {
             table.retain(|_, until| *until > now);
         }
-        if table.len() >= MOST && !table.contains_key(&key) {
+        if table.len() >= MAX_REMEMBERED && !table.contains_key(&key) {
             let oldest = table.iter().min_by_key(|(_, until)| **until);
             let oldest = oldest.map(|(key, _)| key.clone());
             oldest.and_then(|oldest| table.remove(&oldest));
@@ -93,39 +93,39 @@ mod tests {
         }
     }
 
-    fn order(places: &Places, now: Instant) -> String {
+    fn order(recent_failures: &RecentFailures, now: Instant) -> String {
         let mut targets = ["a", "b", "c"].map(target);
-        places.sort(now, &mut targets);
+        recent_failures.sort(now, &mut targets);
         targets.map(|target| target.host.to_string()).concat()
     }
 
     #[test]
     fn where_nobody_answered_is_tried_last_until_somebody_does_or_minutes_are_over() {
-        let (places, now) = (Places::default(), Instant::now());
-        assert_eq!(order(&places, now), "abc");
-        places.failed(now, &target("a"), Asker::Us);
-        assert_eq!(order(&places, now), "bca");
-        places.failed(now, &target("b"), Asker::Stranger);
-        assert_eq!(order(&places, now), "cab");
-        places.answered(&target("b"));
-        assert_eq!(order(&places, now), "bca");
-        assert_eq!(order(&places, now + LAST), "abc");
-        places.forget();
-        assert_eq!(order(&places, now), "abc");
+        let (recent_failures, now) = (RecentFailures::default(), Instant::now());
+        assert_eq!(order(&recent_failures, now), "abc");
+        recent_failures.failed(now, &target("a"), Asker::Us);
+        assert_eq!(order(&recent_failures, now), "bca");
+        recent_failures.failed(now, &target("b"), Asker::Unauthenticated);
+        assert_eq!(order(&recent_failures, now), "cab");
+        recent_failures.answered(&target("b"));
+        assert_eq!(order(&recent_failures, now), "bca");
+        assert_eq!(order(&recent_failures, now + LAST), "abc");
+        recent_failures.forget();
+        assert_eq!(order(&recent_failures, now), "abc");
     }
 
     #[test]
     fn few_are_remembered_and_strangers_push_out_none_of_ours() {
-        let (places, now) = (Places::default(), Instant::now());
-        places.failed(now, &target("a"), Asker::Us);
-        for n in 0..2 * MOST {
+        let (recent_failures, now) = (RecentFailures::default(), Instant::now());
+        recent_failures.failed(now, &target("a"), Asker::Us);
+        for n in 0..2 * MAX_REMEMBERED {
             let later = now + Duration::from_millis(n as u64);
-            places.failed(later, &target(&format!("x{n}")), Asker::Stranger);
+            recent_failures.failed(later, &target(&format!("x{n}")), Asker::Unauthenticated);
         }
-        places.failed(now + LAST / 2, &target("b"), Asker::Stranger);
-        let [ours, strangers] = &*places.lock();
-        assert_eq!((ours.len(), strangers.len()), (1, MOST));
-        assert!(strangers.contains_key(&key(&target("b"))));
-        assert!(!strangers.contains_key(&key(&target("x0"))));
+        recent_failures.failed(now + LAST / 2, &target("b"), Asker::Unauthenticated);
+        let [ours, unauthenticated] = &*recent_failures.lock();
+        assert_eq!((ours.len(), unauthenticated.len()), (1, MAX_REMEMBERED));
+        assert!(unauthenticated.contains_key(&key(&target("b"))));
+        assert!(!unauthenticated.contains_key(&key(&target("x0"))));
     }
 }

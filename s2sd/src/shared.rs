@@ -14,34 +14,34 @@ use tracing::debug;
 use xmpp_sasl::{ChannelBindings, Random};
 use xmpp_stream::Domain;
 
+use crate::admission::{ConnectionLimit, Throttle, Turns};
 use crate::budget::{Account, Budget, Owner, Share};
 use crate::config::{Config, TlsFloor};
 use crate::conn::Conn;
 use crate::descriptors::{self, Descriptors};
-use crate::guests::{Guests, Throttle, Turns};
 use crate::machine;
-use crate::negotiate::{House, Secured};
-use crate::pace::Paces;
-use crate::resolve::{Asker, Dns, Places, Posh};
+use crate::negotiate::{Secured, Snapshot};
+use crate::rate_limit::RateLimiter;
+use crate::resolve::{Asker, Dns, Posh, RecentFailures};
 use crate::tls::{self, ByName, Tls, binding, facts::TLS_1_3};
 
 /// Shared by all tasks.
 #[derive(Debug)]
-pub(crate) struct Means {
+pub(crate) struct Shared {
     /// The rules; replaced whole at a reload. A stream keeps those it began with.
-    pub(crate) house: ArcSwap<House>,
+    pub(crate) snapshot: ArcSwap<Snapshot>,
     /// Certificates and trust anchors.
     pub(crate) tls: Tls,
     /// The resolver, on nobody's account.
     pub(crate) dns: Dns,
     /// Where nobody answered lately.
-    pub(crate) places: Places,
+    pub(crate) recent_failures: RecentFailures,
     /// How many descriptors there may be, and for whom.
     pub(crate) descriptors: Arc<Descriptors>,
     /// What domains publish about certificates on the web.
     pub(crate) posh: Posh,
     /// How fast peers may send.
-    pub(crate) paces: Paces,
+    pub(crate) rate_limiter: RateLimiter,
     /// The memory for what waits and what is half read.
     pub(crate) memory: Budget,
     /// Turns for what takes long to compute: whoever waits for one makes nobody else wait.
@@ -51,9 +51,9 @@ pub(crate) struct Means {
     /// Turns for the handshakes of peers that connect to us.
     pub(crate) handshakes: Turns,
     /// Incoming connections of servers.
-    pub(crate) servers: Arc<Guests>,
+    pub(crate) servers: Arc<ConnectionLimit>,
     /// Connections of components: however many servers come, our own components still get in.
-    pub(crate) components: Arc<Guests>,
+    pub(crate) components: Arc<ConnectionLimit>,
     /// Components that showed a wrong secret.
     pub(crate) throttle: Mutex<Throttle>,
     /// Turns for judging certificates, which takes as long as a peer makes it take.
@@ -73,9 +73,9 @@ pub(crate) struct Means {
 
 /// The system's random numbers.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Dice;
+pub(crate) struct OsRandom;
 
-impl Random for Dice {
+impl Random for OsRandom {
     fn fill(&mut self, out: &mut [u8]) {
         getrandom::fill(out).expect(
             "the operating system's random numbers are always there on the systems we run on",
@@ -83,18 +83,18 @@ impl Random for Dice {
     }
 }
 
-impl Dice {
+impl OsRandom {
     /// A number.
-    pub(crate) fn throw() -> u32 {
+    pub(crate) fn next_u32() -> u32 {
         let mut bytes = [0; 4];
         Self.fill(&mut bytes);
         u32::from_ne_bytes(bytes)
     }
 }
 
-impl Means {
+impl Shared {
     /// At the start.
-    pub(crate) fn new(house: Arc<House>, tls: Tls, dns: Dns) -> Self {
+    pub(crate) fn new(snapshot: Arc<Snapshot>, tls: Tls, dns: Dns) -> Self {
         Self {
             computing: Turns::of_all_processors(),
             waiting: Turns::new(WAITING),
@@ -102,20 +102,20 @@ impl Means {
             servers: Arc::default(),
             components: Arc::default(),
             throttle: Mutex::default(),
-            descriptors: Descriptors::new(house.config.limits.descriptors),
+            descriptors: Descriptors::new(snapshot.config.limits.descriptors),
             tls,
             dns,
             posh: Posh::default(),
-            places: Places::default(),
-            paces: Paces::default(),
-            memory: Budget::new(memory(&house.config), PEERS, COMPONENTS),
+            recent_failures: RecentFailures::default(),
+            rate_limiter: RateLimiter::default(),
+            memory: Budget::new(memory(&snapshot.config), PEERS, COMPONENTS),
             judging: Turns::half_of_this_machine(),
             reloads: watch::Sender::default(),
             stop: CancellationToken::new(),
             stopped_at: OnceLock::new(),
             last_call: CancellationToken::new(),
             stop_components: CancellationToken::new(),
-            house: ArcSwap::from(house),
+            snapshot: ArcSwap::from(snapshot),
         }
     }
 
@@ -164,7 +164,7 @@ impl Means {
 
     /// When so many eighths of `limits.drain` are over, once the server drains.
     pub(crate) fn drained(&self, eighths: u32) -> Instant {
-        let drain = self.house().config.limits.drain;
+        let drain = self.snapshot().config.limits.drain;
         let began = self.stopped_at.get().copied();
         began.unwrap_or_else(Instant::now) + drain * eighths / 8
     }
@@ -176,9 +176,9 @@ impl Means {
     }
 
     /// There are new rules.
-    pub(crate) fn replace_house(&self, house: House) {
-        self.memory.set_total(memory(&house.config));
-        self.house.store(Arc::new(house));
+    pub(crate) fn replace_snapshot(&self, snapshot: Snapshot) {
+        self.memory.set_total(memory(&snapshot.config));
+        self.snapshot.store(Arc::new(snapshot));
         self.reloads.send_replace(());
     }
 
@@ -187,7 +187,7 @@ impl Means {
     pub(crate) fn dns_for(&self, asker: Asker, source: Option<IpAddr>) -> Dns {
         let share = match asker {
             Asker::Us => descriptors::Share::Lanes,
-            Asker::Stranger => descriptors::Share::Questions,
+            Asker::Unauthenticated => descriptors::Share::Questions,
         };
         let account = descriptors::Account::new(&self.descriptors, share);
         let source = source.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
@@ -195,8 +195,8 @@ impl Means {
     }
 
     /// The rules as they are now.
-    pub(crate) fn house(&self) -> Arc<House> {
-        self.house.load_full()
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
     }
 }
 

@@ -178,7 +178,7 @@ impl Connections {
         if !std::mem::replace(&mut open.authenticated, true) {
             self.count(address, |count| count.unauthenticated -= 1);
         }
-        self.known.saw(Network::host(address), now);
+        self.known.observe(Network::host(address), now);
         Ok(replaced)
     }
 
@@ -222,7 +222,7 @@ impl Connections {
             }
         });
         if open.authenticated {
-            self.known.saw(Network::host(open.address), now);
+            self.known.observe(Network::host(open.address), now);
         }
         give_back(&mut self.open);
     }

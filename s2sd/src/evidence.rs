@@ -16,19 +16,19 @@ use xmpp_stream::Domain;
 
 use crate::config::{Dane, Dnssec, Policy, TlsMode};
 use crate::conn::Conn;
-use crate::means::Means;
-use crate::negotiate::{House, Judged};
+use crate::negotiate::{Judged, Snapshot};
 use crate::resolve::{Asker, Dns, Fetch, Found, Host, ResolveError, Target};
-use crate::tls::judgement::Published;
-use crate::tls::{self, Because, Evidence, Judgement, PeerChain, Place, Roots};
+use crate::shared::Shared;
+use crate::tls::judgement::PoshEvidence;
+use crate::tls::{self, Because, Evidence, Judgement, PeerChain, Roots, TargetEvidence};
 
 /// Which server it is that showed the certificate.
 #[derive(Clone, Debug)]
-pub(crate) enum Which {
+pub(crate) enum Direction {
     /// The one we connected to, for ourselves or not; none if the DNS proves nothing about it.
-    Called(Option<Place>, Asker),
+    Outgoing(Option<TargetEvidence>, Asker),
     /// One that connected to us: any of the domain's.
-    Calling,
+    Incoming,
 }
 
 /// What a peer showed in the handshake.
@@ -44,7 +44,7 @@ struct Case {
     domain: Domain,
     dane: Dane,
     posh: bool,
-    places: Result<Vec<Place>, String>,
+    targets: Result<Vec<TargetEvidence>, String>,
 }
 
 impl Case {
@@ -52,7 +52,7 @@ impl Case {
         let (chain, now) = (Some(&self.chain), UnixTime::now());
         Evidence {
             dane: self.dane,
-            places: self.places.as_deref().map_err(String::as_str),
+            targets: self.targets.as_deref().map_err(String::as_str),
             ..Evidence::new(chain, &self.roots, &self.domain, now)
         }
     }
@@ -66,7 +66,7 @@ impl Case {
     }
 
     fn judged_with(&self, found: &Found) -> Judgement {
-        let posh = found.as_ref().map(|published| Published {
+        let posh = found.as_ref().map(|published| PoshEvidence {
             fingerprints: &published.fingerprints,
             url: &published.url,
         });
@@ -77,21 +77,21 @@ impl Case {
     }
 }
 
-impl Means {
+impl Shared {
     /// Judges the certificate a peer showed, for one domain or for whatever single domain it names. What has to be asked
     /// takes no longer than `limits.dialback`; what has to be computed waits for a turn. `source` is where the connection leads: a proxy, where one stands in between.
     pub(crate) async fn judge(
         &self,
         chain: Option<PeerChain>,
         domain: Option<Domain>,
-        which: Which,
+        direction: Direction,
         source: IpAddr,
     ) -> Judged {
-        let house = self.house();
+        let snapshot = self.snapshot();
         // Whom it names is looked up by the general rules, and judged by its own.
         let identity = match (&domain, &chain) {
             (None, Some(chain)) => {
-                let (chain, roots) = (chain.clone(), self.tls.roots(&house.config.policy));
+                let (chain, roots) = (chain.clone(), self.tls.roots(&snapshot.config.policy));
                 let sole = move || tls::sole_identity(Some(&chain), &roots, UnixTime::now());
                 self.judging.compute(source, sole).await
             }
@@ -99,7 +99,9 @@ impl Means {
         };
         let judgement = match (chain, domain.as_ref().or(identity.as_ref())) {
             (Some(chain), Some(domain)) => {
-                let judgement = self.judged(&house, chain, domain, which, source).await;
+                let judgement = self
+                    .judged(&snapshot, chain, domain, direction, source)
+                    .await;
                 debug!(remote = %domain, trust = judgement.trust().name(), because = judgement.because().to_string(),
                     "certificate judged");
                 judgement
@@ -123,26 +125,26 @@ impl Means {
 
     async fn judged(
         &self,
-        house: &House,
+        snapshot: &Snapshot,
         chain: PeerChain,
         domain: &Domain,
-        which: Which,
+        direction: Direction,
         source: IpAddr,
     ) -> Judgement {
-        let policy = house.policy(domain);
-        let within = house.config.limits.dialback;
+        let policy = snapshot.policy(domain);
+        let within = snapshot.config.limits.dialback;
         // Whoever calls chooses what is looked up.
-        let asker = match which {
-            Which::Called(_, asker) => asker,
-            Which::Calling => Asker::Stranger,
+        let asker = match direction {
+            Direction::Outgoing(_, asker) => asker,
+            Direction::Incoming => Asker::Unauthenticated,
         };
         let dns = self.dns_for(asker, Some(source));
-        let places = match which {
-            Which::Called(place, _) => Ok(place.into_iter().collect()),
-            Which::Calling if has_a_say(house, &policy) => {
-                places(&dns, domain, policy.tls, within).await
+        let targets = match direction {
+            Direction::Outgoing(target_evidence, _) => Ok(target_evidence.into_iter().collect()),
+            Direction::Incoming if has_a_say(snapshot, &policy) => {
+                targets(&dns, domain, policy.tls, within).await
             }
-            Which::Calling => Ok(Vec::new()),
+            Direction::Incoming => Ok(Vec::new()),
         };
         let roots = self.tls.roots(&policy);
         let case = Arc::new(Case {
@@ -151,7 +153,7 @@ impl Means {
             domain: domain.clone(),
             dane: policy.dane,
             posh: policy.posh,
-            places,
+            targets,
         });
         let first = Arc::clone(&case);
         let (judgement, asks) = self.judging.compute(source, move || first.judged()).await;
@@ -163,7 +165,7 @@ impl Means {
             tls: &self.tls,
             policy: &policy,
             roots: &roots,
-            within: house.config.limits.connect,
+            within: snapshot.config.limits.connect,
             judging: &self.judging,
             source,
         };
@@ -179,13 +181,13 @@ impl Means {
 /// # Errors
 ///
 /// The server must not be connected to.
-pub(crate) async fn place(
+pub(crate) async fn target_evidence(
     dns: &Dns,
-    house: &House,
+    snapshot: &Snapshot,
     target: &Target,
     policy: &Policy,
-) -> Result<Option<Place>, ResolveError> {
-    if !has_a_say(house, policy) || policy.tls == TlsMode::Disabled || !target.secure {
+) -> Result<Option<TargetEvidence>, ResolveError> {
+    if !has_a_say(snapshot, policy) || policy.tls == TlsMode::Disabled || !target.secure {
         return Ok(None);
     }
     let tlsa = match dns.tlsa(target).await {
@@ -193,26 +195,28 @@ pub(crate) async fn place(
         Err(ResolveError::NotFound | ResolveError::Onion) => None,
         answer => answer?,
     };
-    Ok(Some(Place {
+    Ok(Some(TargetEvidence {
         host: host(target),
         tlsa: Ok(tlsa),
     }))
 }
 
 /// Whether the DNS is asked about certificates. Where `connect` stands instead of it, it is not asked for servers.
-fn has_a_say(house: &House, policy: &Policy) -> bool {
-    house.config.dns.dnssec != Dnssec::Off && policy.dane != Dane::Off && policy.connect.is_empty()
+fn has_a_say(snapshot: &Snapshot, policy: &Policy) -> bool {
+    snapshot.config.dns.dnssec != Dnssec::Off
+        && policy.dane != Dane::Off
+        && policy.connect.is_empty()
 }
 
 /// All servers of a domain, and what they publish; or why that cannot be told.
-async fn places(
+async fn targets(
     dns: &Dns,
     domain: &Domain,
     tls: TlsMode,
     within: Duration,
-) -> Result<Vec<Place>, String> {
-    match timeout(within, all_places(dns, domain, tls)).await {
-        Ok(Ok(places)) => Ok(places),
+) -> Result<Vec<TargetEvidence>, String> {
+    match timeout(within, all_targets(dns, domain, tls)).await {
+        Ok(Ok(targets)) => Ok(targets),
         // Nobody can be reached there, and so nobody publishes anything.
         Ok(Err(
             ResolveError::NoService
@@ -236,7 +240,11 @@ fn told(why: &ResolveError) -> String {
     }
 }
 
-async fn all_places(dns: &Dns, domain: &Domain, tls: TlsMode) -> Result<Vec<Place>, ResolveError> {
+async fn all_targets(
+    dns: &Dns,
+    domain: &Domain,
+    tls: TlsMode,
+) -> Result<Vec<TargetEvidence>, ResolveError> {
     let mut asked = JoinSet::new();
     for target in dns.targets(domain, tls).await? {
         let dns = dns.clone();
@@ -246,7 +254,7 @@ async fn all_places(dns: &Dns, domain: &Domain, tls: TlsMode) -> Result<Vec<Plac
                 answer => answer.map_err(|why| format!("{target}: {}", told(&why))),
             };
             let host = host(&target);
-            Place { host, tlsa }
+            TargetEvidence { host, tlsa }
         };
         asked.spawn(ask.in_current_span());
     }
@@ -268,35 +276,35 @@ mod tests {
     use xmpp_dialback::Secret;
 
     use super::*;
-    use crate::config::{Config, Trust};
+    use crate::config::{Config, TrustStore};
     use crate::demo::ca::{Issued, Leaf};
     use crate::tls::Tls;
 
-    fn means() -> Means {
+    fn shared() -> Shared {
         let toml = "data_dir = 'data'\n[dns]\nservers = ['127.0.0.1:1']\n[policy]\ntls = 'optional'\ndane = 'off'\n\
                     [[domain]]\nname = 'a.test'\n";
         let loaded = Config::from_toml(toml, "s2sd.toml", Path::new("."));
         let mut config = loaded.unwrap().config;
         config.policy = Arc::new(Policy {
-            trust: Trust::Files(Vec::new()),
+            trust: TrustStore::Files(Vec::new()),
             ..(*config.policy).clone()
         });
         let (tls, dns) = (Tls::load(&config).unwrap(), Dns::new(&config.dns).unwrap());
-        let house = House::new(Arc::new(config), Secret::new("of this test"), |_| false);
-        Means::new(Arc::new(house), tls, dns)
+        let snapshot = Snapshot::new(Arc::new(config), Secret::new("of this test"), |_| false);
+        Shared::new(Arc::new(snapshot), tls, dns)
     }
 
     /// Nothing of it is done on the threads that serve streams.
     #[tokio::test]
     async fn a_judgement_waits_for_a_turn() {
-        let means = means();
+        let shared = shared();
         let source = IpAddr::from([192, 0, 2, 1]);
         let issued = Issued::self_signed(&Leaf::domain("b.test"));
         let chain = PeerChain::new(&issued.chain());
         let domain = Domain::parse("b.test").unwrap();
-        let judge = |domain| means.judge(chain.clone(), domain, Which::Calling, source);
+        let judge = |domain| shared.judge(chain.clone(), domain, Direction::Incoming, source);
         let mut turns = Vec::new();
-        while let Ok(turn) = timeout(Duration::ZERO, means.judging.take(source)).await {
+        while let Ok(turn) = timeout(Duration::ZERO, shared.judging.take(source)).await {
             turns.push(turn);
         }
         for domain in [Some(domain), None] {

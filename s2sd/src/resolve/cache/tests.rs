@@ -9,7 +9,7 @@ fn name(text: &str) -> Name {
 
 fn reply(records: usize, security: Security) -> Found {
     let record = Rdata::Address([127, 0, 0, 1].into());
-    Ok(Reply {
+    Ok(DnsReply {
         records: vec![record; records].into(),
         security,
     })
@@ -22,13 +22,13 @@ fn failure() -> Found {
 const MINUTE: Duration = Duration::from_secs(60);
 const A: RecordType = RecordType::A;
 
-fn knows(kept: &mut Kept, name_: &str, asker: Asker, now: Instant) -> bool {
-    kept.get(&name(name_), A, true, asker, now).is_some()
+fn knows(cache: &mut Cache, name_: &str, asker: Asker, now: Instant) -> bool {
+    cache.get(&name(name_), A, true, asker, now).is_some()
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_is_good_for_its_time_and_an_absence_for_a_minute() {
-    let mut kept = Kept::default();
+    let mut cache = Cache::default();
     let start = Instant::now();
     let (some, none) = (reply(1, Security::Insecure), reply(0, Security::Insecure));
     for (name_, found, ttl) in [
@@ -37,21 +37,21 @@ async fn an_answer_is_good_for_its_time_and_an_absence_for_a_minute() {
         ("c.example.", &some, Duration::ZERO),
         ("d.example.", &some, MINUTE * 60 * 24 * 365),
     ] {
-        kept.keep(&name(name_), A, found, ttl, Asker::Us, start);
+        cache.keep(&name(name_), A, found, ttl, Asker::Us, start);
     }
     for (name, until) in [
         ("a.example.", MINUTE * 10),
         ("b.example.", MINUTE),
         ("d.example.", MINUTE * 60 * 24),
     ] {
-        for asker in [Asker::Us, Asker::Stranger] {
+        for asker in [Asker::Us, Asker::Unauthenticated] {
             let just_before = start + until - Duration::from_secs(1);
-            assert!(knows(&mut kept, name, asker, just_before), "{name}");
-            assert!(!knows(&mut kept, name, asker, start + until), "{name}");
+            assert!(knows(&mut cache, name, asker, just_before), "{name}");
+            assert!(!knows(&mut cache, name, asker, start + until), "{name}");
         }
     }
-    assert!(!knows(&mut kept, "c.example.", Asker::Us, start));
-    let other = kept.get(
+    assert!(!knows(&mut cache, "c.example.", Asker::Us, start));
+    let other = cache.get(
         &name("a.example."),
         RecordType::AAAA,
         true,
@@ -63,53 +63,73 @@ async fn an_answer_is_good_for_its_time_and_an_absence_for_a_minute() {
 
 #[tokio::test]
 async fn what_failed_or_was_not_there_can_be_forgotten_and_what_is_there_stays() {
-    let mut kept = Kept::default();
+    let mut cache = Cache::default();
     let now = Instant::now();
     for (name_, found) in [
         ("a.example.", reply(1, Security::Insecure)),
         ("b.example.", reply(0, Security::Insecure)),
         ("c.example.", failure()),
     ] {
-        kept.keep(&name(name_), A, &found, MINUTE, Asker::Stranger, now);
-        assert!(knows(&mut kept, name_, Asker::Stranger, now));
+        cache.keep(&name(name_), A, &found, MINUTE, Asker::Unauthenticated, now);
+        assert!(knows(&mut cache, name_, Asker::Unauthenticated, now));
     }
-    kept.forget_failures();
+    cache.forget_failures();
     let a = (name("a.example."), A);
-    let cost = kept.entries[&a].cost;
-    assert_eq!((kept.entries.len(), kept.bytes.strangers), (1, cost));
+    let cost = cache.entries[&a].cost;
+    assert_eq!(
+        (cache.entries.len(), cache.bytes.unauthenticated),
+        (1, cost)
+    );
 }
 
 #[tokio::test]
 async fn what_nobody_validated_does_not_stand_for_what_is_to_be() {
-    let mut kept = Kept::default();
+    let mut cache = Cache::default();
     let now = Instant::now();
     let reply = reply(1, Security::Unvalidated);
     let a = name("a.example.");
-    kept.keep(&a, A, &reply, MINUTE, Asker::Us, now);
-    assert_eq!(kept.get(&a, A, true, Asker::Us, now), None);
-    assert_eq!(kept.get(&a, A, false, Asker::Us, now), Some(reply));
+    cache.keep(&a, A, &reply, MINUTE, Asker::Us, now);
+    assert_eq!(cache.get(&a, A, true, Asker::Us, now), None);
+    assert_eq!(cache.get(&a, A, false, Asker::Us, now), Some(reply));
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_only_strangers_asked_for_is_good_for_minutes_until_we_use_it() {
-    let mut kept = Kept::default();
+    let mut cache = Cache::default();
     let start = Instant::now();
     let found = reply(1, Security::Insecure);
     for name_ in ["a.example.", "b.example."] {
-        kept.keep(&name(name_), A, &found, MINUTE * 60, Asker::Stranger, start);
+        cache.keep(
+            &name(name_),
+            A,
+            &found,
+            MINUTE * 60,
+            Asker::Unauthenticated,
+            start,
+        );
     }
     let later = start + MINUTE * 5;
     assert!(knows(
-        &mut kept,
+        &mut cache,
         "a.example.",
-        Asker::Stranger,
+        Asker::Unauthenticated,
         later - MINUTE
     ));
-    assert!(knows(&mut kept, "b.example.", Asker::Us, later - MINUTE));
-    assert!(!knows(&mut kept, "a.example.", Asker::Stranger, later));
-    assert!(knows(&mut kept, "b.example.", Asker::Stranger, later));
+    assert!(knows(&mut cache, "b.example.", Asker::Us, later - MINUTE));
+    assert!(!knows(
+        &mut cache,
+        "a.example.",
+        Asker::Unauthenticated,
+        later
+    ));
     assert!(knows(
-        &mut kept,
+        &mut cache,
+        "b.example.",
+        Asker::Unauthenticated,
+        later
+    ));
+    assert!(knows(
+        &mut cache,
         "b.example.",
         Asker::Us,
         start + MINUTE * 59
@@ -118,10 +138,10 @@ async fn what_only_strangers_asked_for_is_good_for_minutes_until_we_use_it() {
 
 #[tokio::test(start_paused = true)]
 async fn that_there_was_no_answer_is_remembered_for_seconds_and_for_strangers_only() {
-    let mut kept = Kept::default();
+    let mut cache = Cache::default();
     let start = Instant::now();
-    for asker in [Asker::Us, Asker::Stranger] {
-        kept.keep(
+    for asker in [Asker::Us, Asker::Unauthenticated] {
+        cache.keep(
             &name("a.example."),
             A,
             &failure(),
@@ -129,18 +149,23 @@ async fn that_there_was_no_answer_is_remembered_for_seconds_and_for_strangers_on
             asker,
             start,
         );
-        assert!(knows(&mut kept, "a.example.", Asker::Stranger, start));
-        assert!(!knows(&mut kept, "a.example.", Asker::Us, start));
-        assert!(!knows(
-            &mut kept,
+        assert!(knows(
+            &mut cache,
             "a.example.",
-            Asker::Stranger,
+            Asker::Unauthenticated,
+            start
+        ));
+        assert!(!knows(&mut cache, "a.example.", Asker::Us, start));
+        assert!(!knows(
+            &mut cache,
+            "a.example.",
+            Asker::Unauthenticated,
             start + FAILURE_TTL
         ));
     }
     // An answer that is refuted is none, and there was no wait for it.
     let refuted = Err(ResolveError::Bogus("it is not signed".into()));
-    kept.keep(
+    cache.keep(
         &name("b.example."),
         A,
         &refuted,
@@ -148,19 +173,24 @@ async fn that_there_was_no_answer_is_remembered_for_seconds_and_for_strangers_on
         Asker::Us,
         start,
     );
-    assert!(!knows(&mut kept, "b.example.", Asker::Stranger, start));
+    assert!(!knows(
+        &mut cache,
+        "b.example.",
+        Asker::Unauthenticated,
+        start
+    ));
     // It does not push out an answer.
     let found = reply(1, Security::Insecure);
-    kept.keep(&name("a.example."), A, &found, MINUTE, Asker::Us, start);
-    kept.keep(
+    cache.keep(&name("a.example."), A, &found, MINUTE, Asker::Us, start);
+    cache.keep(
         &name("a.example."),
         A,
         &failure(),
         FAILURE_TTL,
-        Asker::Stranger,
+        Asker::Unauthenticated,
         start,
     );
-    assert!(knows(&mut kept, "a.example.", Asker::Us, start));
+    assert!(knows(&mut cache, "a.example.", Asker::Us, start));
 }
 
 /// 64 SRV records with names as long as names can be.
@@ -171,7 +201,7 @@ fn large() -> Found {
         port: 0,
         target: "x".repeat(253),
     };
-    Ok(Reply {
+    Ok(DnsReply {
         records: vec![Rdata::Srv(srv); 64].into(),
         security: Security::Insecure,
     })
@@ -184,39 +214,39 @@ async fn there_is_an_end_to_what_is_kept_in_bytes() {
         (reply(1, Security::Insecure), 5_000),
         (failure(), 5_000),
     ] {
-        for asker in [Asker::Us, Asker::Stranger] {
-            let mut kept = Kept::default();
+        for asker in [Asker::Us, Asker::Unauthenticated] {
+            let mut cache = Cache::default();
             let now = Instant::now();
             for n in 0..30_000 {
                 let name = name(&format!("n{n}.example."));
-                kept.keep(&name, A, &found, MINUTE, asker, now);
-                let cost: usize = kept.bytes.ours + kept.bytes.strangers;
-                assert!(cost <= CAPACITY && kept.bytes.strangers <= STRANGERS);
+                cache.keep(&name, A, &found, MINUTE, asker, now);
+                let cost: usize = cache.bytes.ours + cache.bytes.unauthenticated;
+                assert!(cost <= CAPACITY && cache.bytes.unauthenticated <= UNAUTHENTICATED);
             }
-            let cost: usize = kept.entries.values().map(|entry| entry.cost).sum();
-            assert_eq!(cost, kept.bytes.ours + kept.bytes.strangers);
-            assert!(kept.entries.len() > least, "{}", kept.entries.len());
-            assert!(kept.entries.contains_key(&(name("n29999.example."), A)));
+            let cost: usize = cache.entries.values().map(|entry| entry.cost).sum();
+            assert_eq!(cost, cache.bytes.ours + cache.bytes.unauthenticated);
+            assert!(cache.entries.len() > least, "{}", cache.entries.len());
+            assert!(cache.entries.contains_key(&(name("n29999.example."), A)));
         }
     }
 }
 
 #[tokio::test]
 async fn strangers_push_out_what_strangers_wanted_to_know_and_nothing_of_ours() {
-    let mut kept = Kept::default();
+    let mut cache = Cache::default();
     let now = Instant::now();
     let found = reply(1, Security::Insecure);
     for n in 0..3000 {
         let name = name(&format!("ours{n}.example."));
-        kept.keep(&name, A, &found, MINUTE, Asker::Us, now);
+        cache.keep(&name, A, &found, MINUTE, Asker::Us, now);
     }
     for n in 0..3000 {
         let name = name(&format!("theirs{n}.example."));
-        kept.keep(&name, A, &large(), MINUTE, Asker::Stranger, now);
+        cache.keep(&name, A, &large(), MINUTE, Asker::Unauthenticated, now);
     }
     for n in 0..3000 {
         assert!(knows(
-            &mut kept,
+            &mut cache,
             &format!("ours{n}.example."),
             Asker::Us,
             now
@@ -225,28 +255,28 @@ async fn strangers_push_out_what_strangers_wanted_to_know_and_nothing_of_ours() 
     // We push out theirs first.
     for n in 0..300 {
         let name = name(&format!("large{n}.example."));
-        kept.keep(&name, A, &large(), MINUTE, Asker::Us, now);
+        cache.keep(&name, A, &large(), MINUTE, Asker::Us, now);
     }
-    assert!(knows(&mut kept, "ours0.example.", Asker::Us, now));
+    assert!(knows(&mut cache, "ours0.example.", Asker::Us, now));
 }
 
 #[tokio::test]
 async fn what_is_over_goes_first() {
-    let mut kept = Kept::default();
+    let mut cache = Cache::default();
     let now = Instant::now();
     let found = large();
     for n in 0..300 {
         let ttl = if n % 2 == 0 { MINUTE } else { MINUTE * 3 };
         let name = name(&format!("n{n}.example."));
-        kept.keep(&name, A, &found, ttl, Asker::Us, now);
+        cache.keep(&name, A, &found, ttl, Asker::Us, now);
     }
     let later = now + MINUTE * 2;
     for n in 0..220 {
         let name = name(&format!("m{n}.example."));
-        kept.keep(&name, A, &found, MINUTE, Asker::Us, later);
+        cache.keep(&name, A, &found, MINUTE, Asker::Us, later);
     }
-    assert!(kept.bytes.ours <= CAPACITY);
-    assert!(knows(&mut kept, "n1.example.", Asker::Us, later));
-    assert!(knows(&mut kept, "n299.example.", Asker::Us, later));
-    assert!(!kept.entries.contains_key(&(name("n298.example."), A)));
+    assert!(cache.bytes.ours <= CAPACITY);
+    assert!(knows(&mut cache, "n1.example.", Asker::Us, later));
+    assert!(knows(&mut cache, "n299.example.", Asker::Us, later));
+    assert!(!cache.entries.contains_key(&(name("n298.example."), A)));
 }

@@ -7,13 +7,13 @@ use xmpp_sasl::{gssapi::Initiator, kerberos_v4::Principal};
 use xmpp_stream::Domain;
 
 use crate::config::{
-    Account, Config, Known, KnownAccount, PeerAccept, PeerCredentials, Policy, Tickets, Trust,
+    Account, Config, Known, KnownAccount, PeerAccept, PeerCredentials, Policy, Tickets, TrustStore,
     size_text,
 };
 
 /// What is said of a domain.
 #[derive(Debug)]
-pub(super) struct Rule {
+pub(super) struct EffectivePolicy {
     domain: Domain,
     /// Nothing of what follows counts for a domain that is served here: it needs no stream.
     served: bool,
@@ -31,7 +31,7 @@ struct Effective {
     text: String,
 }
 
-impl Rule {
+impl EffectivePolicy {
     pub(super) fn of(config: &Config, domain: Domain) -> Self {
         let policy = config.policy_for(&domain);
         let denied = config.admits(&domain).err();
@@ -99,8 +99,10 @@ fn values(policy: &Policy) -> Vec<Effective> {
         rule: _,
     } = policy;
     let trust = match trust {
-        Trust::System => word("trust", "system"),
-        Trust::Files(files) => list("trust", files.iter().map(|file| file.display()), "nobody"),
+        TrustStore::System => word("trust", "system"),
+        TrustStore::Files(files) => {
+            list("trust", files.iter().map(|file| file.display()), "nobody")
+        }
     };
     vec![
         word("tls", tls.name()),
@@ -307,10 +309,10 @@ mod tests {
     use super::*;
     use crate::config::KEYS;
 
-    fn rule(text: &str, domain: &str) -> Rule {
+    fn rule(text: &str, domain: &str) -> EffectivePolicy {
         let text = format!("{text}\n[[domain]]\nname = 'example.org'\n");
         let loaded = Config::from_toml(&text, "s2sd.toml", Path::new("/etc/s2sd")).unwrap();
-        Rule::of(&loaded.config, Domain::parse(domain).unwrap())
+        EffectivePolicy::of(&loaded.config, Domain::parse(domain).unwrap())
     }
 
     const LEGACY: &str = "
@@ -384,7 +386,7 @@ legacy.example
         );
         let loaded = Config::from_toml(&text, "s2sd.toml", &directory).unwrap();
         std::fs::remove_file(directory.join(name)).unwrap();
-        let rule = Rule::of(&loaded.config, Domain::parse("a.example").unwrap());
+        let rule = EffectivePolicy::of(&loaded.config, Domain::parse("a.example").unwrap());
         let (text, json) = (rule.for_people(), rule.json().to_string());
         let principals = "xmpp.a@A, xmpp.example@B (Kerberos 4)";
         assert!(

@@ -9,20 +9,20 @@ use xmpp_stream::Domain;
 
 use crate::config::{Known, KnownAccount, Method, PeerAccept, Policy, TlsMode, Verify};
 use crate::negotiate::seeded::Seeded;
-use crate::negotiate::{House, Transport};
+use crate::negotiate::{Snapshot, Transport};
 use crate::peer_text::PeerText;
 
 /// One step of an exchange that is still to be made. It may take long, and can be made on any thread.
 #[derive(Debug)]
-pub struct Computation {
+pub struct InboundSaslStep {
     pub(super) exchange: Box<dyn Server>,
     pub(super) input: Option<Vec<u8>>,
-    pub(super) desk: Desk,
+    pub(super) sasl_host: SaslHost,
 }
 
 /// What came of it.
 #[derive(Debug)]
-pub struct Computed {
+pub struct InboundSaslStepDone {
     pub(super) step: ServerStep,
     /// The domain whose proof is being given.
     pub(super) proving: Option<Domain>,
@@ -30,29 +30,29 @@ pub struct Computed {
     pub(super) explained: Option<PeerText>,
 }
 
-impl Computation {
+impl InboundSaslStep {
     /// Makes the step.
-    pub fn run(self) -> Computed {
-        let mut desk = self.desk;
-        let step = self.exchange.step(self.input.as_deref(), &mut desk);
-        Computed {
+    pub fn run(self) -> InboundSaslStepDone {
+        let mut sasl_host = self.sasl_host;
+        let step = self.exchange.step(self.input.as_deref(), &mut sasl_host);
+        InboundSaslStepDone {
             step,
-            proving: desk.proving,
-            explained: desk.explained,
+            proving: sasl_host.proving,
+            explained: sasl_host.explained,
         }
     }
 
     /// Whether it may take long, as the derivation of a key from a password does by intent.
     pub(super) fn is_heavy(&self) -> bool {
         // With stored keys PLAIN derives keys, too.
-        self.exchange.is_heavy() || self.desk.method == Method::Plain
+        self.exchange.is_heavy() || self.sasl_host.method == Method::Plain
     }
 }
 
 /// Answers a mechanism's questions, and remembers which domain the answer was for.
 #[derive(Debug)]
-pub(super) struct Desk {
-    pub(super) house: Arc<House>,
+pub(super) struct SaslHost {
+    pub(super) snapshot: Arc<Snapshot>,
     pub(super) random: Seeded,
     pub(super) transport: Transport,
     pub(super) method: Method,
@@ -66,7 +66,7 @@ pub(super) struct Desk {
     pub(super) explained: Option<PeerText>,
 }
 
-impl Desk {
+impl SaslHost {
     /// Whether the peer entry behind a username may be used on this stream: what the header would have decided
     /// had it carried `from`.
     pub(super) fn entry_fits(&self, domain: &Domain, policy: &Policy) -> bool {
@@ -86,9 +86,9 @@ impl Desk {
     /// The peer that this username stands for, and what we know of it.
     fn account(&self, authcid: &str) -> Option<(Domain, KnownAccount)> {
         let (domain, accept) = match &self.remote {
-            Some(remote) => (remote, self.house.policy(remote).accept.clone()?),
+            Some(remote) => (remote, self.snapshot.policy(remote).accept.clone()?),
             None => {
-                let (domain, policy) = self.house.config.peer_accepting(authcid)?;
+                let (domain, policy) = self.snapshot.config.peer_accepting(authcid)?;
                 if !self.entry_fits(domain, policy) {
                     return None;
                 }
@@ -101,32 +101,32 @@ impl Desk {
 
     /// Whether anybody whom the username may mean has a password here, and no keys made of it.
     fn has_passwords(&self) -> bool {
-        accounts(&self.house, self.remote.as_ref())
+        accounts(&self.snapshot, self.remote.as_ref())
             .any(|account| matches!(account.known, Known::Password(_)))
     }
 }
 
 /// Who may be meant: the peer that the header names, or each peer that may leave that to its proof.
-pub(super) fn candidates(house: &House, remote: Option<&Domain>) -> Vec<PeerAccept> {
+pub(super) fn candidates(snapshot: &Snapshot, remote: Option<&Domain>) -> Vec<PeerAccept> {
     match remote {
-        Some(remote) => house.policy(remote).accept.clone().into_iter().collect(),
+        Some(remote) => snapshot.policy(remote).accept.clone().into_iter().collect(),
         None => {
-            let all = house.config.accepting();
+            let all = snapshot.config.accepting();
             all.filter_map(|(_, policy)| policy.accept.clone())
                 .collect()
         }
     }
 }
 
-fn accounts(house: &House, remote: Option<&Domain>) -> impl Iterator<Item = KnownAccount> {
-    let all = candidates(house, remote).into_iter();
+fn accounts(snapshot: &Snapshot, remote: Option<&Domain>) -> impl Iterator<Item = KnownAccount> {
+    let all = candidates(snapshot, remote).into_iter();
     all.filter_map(|accept| accept.account)
 }
 
 /// The realms to choose from: what the peer entries that may be meant ask for, or `host` where one asks for none.
-pub(super) fn realms(house: &House, remote: Option<&Domain>, host: &str) -> Vec<String> {
+pub(super) fn realms(snapshot: &Snapshot, remote: Option<&Domain>, host: &str) -> Vec<String> {
     let mut realms: Vec<String> = Vec::new();
-    for account in accounts(house, remote) {
+    for account in accounts(snapshot, remote) {
         let realm = account.realm.as_deref().unwrap_or(host);
         if !realms.iter().any(|known| known == realm) {
             realms.push(realm.to_owned());
@@ -137,9 +137,13 @@ pub(super) fn realms(house: &House, remote: Option<&Domain>, host: &str) -> Vec<
 
 /// The count that SCRAM shows for a name that nobody has: that of the stored keys, where there are some, so that it
 /// looks like one of them.
-pub(super) fn iterations(house: &House, remote: Option<&Domain>, method: Method) -> Option<u32> {
+pub(super) fn iterations(
+    snapshot: &Snapshot,
+    remote: Option<&Domain>,
+    method: Method,
+) -> Option<u32> {
     let hash = method.hash()?;
-    accounts(house, remote).find_map(|account| match &account.known {
+    accounts(snapshot, remote).find_map(|account| match &account.known {
         Known::Keys(keys) => keys
             .iter()
             .find(|keys| keys.hash() == hash)
@@ -148,7 +152,7 @@ pub(super) fn iterations(house: &House, remote: Option<&Domain>, method: Method)
     })
 }
 
-impl Host for Desk {
+impl Host for SaslHost {
     fn random(&mut self, out: &mut [u8]) {
         self.random.fill(out);
     }
@@ -241,7 +245,7 @@ impl Host for Desk {
     fn external(&mut self, authzid: Option<&str>) -> Result<Identity, Failure> {
         let certified = self.certified.as_ref().ok_or(Failure::NotAuthorized)?;
         // Without `from` it is known only here whose rules they are.
-        let policy = self.house.policy(certified);
+        let policy = self.snapshot.policy(certified);
         if !policy.allows_over(self.method, self.transport.is_tls())
             || self.transport.lacks(&policy).is_some()
         {

@@ -9,30 +9,30 @@ use tokio::{task::JoinSet, time::timeout};
 
 use super::{
     Prober,
-    findings::{Dnssec, Lookup, Place},
+    findings::{Dnssec, Lookup, TargetReport},
 };
 use crate::config::TlsMode;
 use crate::peer_text::PeerText;
 use crate::resolve::{
-    Answer, ResolveError, Srv, Target, plan,
+    ResolveError, Srv, SrvAnswer, Target, plan,
     plan::{fallback, is_onion},
 };
 
 /// For one answer.
-const PATIENCE: Duration = Duration::from_secs(15);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 /// So many addresses of one place are visited.
-const MOST: usize = 8;
+const MAX_ADDRESSES: usize = 8;
 
 /// What the DNS says.
 #[derive(Default)]
-pub(super) struct Places {
+pub(super) struct Targets {
     pub(super) lookups: Vec<Lookup>,
     pub(super) unresolved: Option<ResolveError>,
-    pub(super) places: Vec<(Target, Place)>,
+    pub(super) places: Vec<(Target, TargetReport)>,
 }
 
 impl Prober {
-    pub(super) async fn places(self: &Arc<Self>) -> Places {
+    pub(super) async fn places(self: &Arc<Self>) -> Targets {
         let (lookups, targets) = self.targets().await;
         let (targets, unresolved) = match targets {
             Ok(targets) => (targets, None),
@@ -49,7 +49,7 @@ impl Prober {
         let mut places = asked.join_all().await;
         places.sort_by_key(|(rank, _)| *rank);
         let places = places.into_iter().map(|(_, place)| place).collect();
-        Places {
+        Targets {
             lookups,
             unresolved,
             places,
@@ -79,23 +79,26 @@ impl Prober {
                 lookups.push(lookup);
                 answer
             }
-            None => Answer::NotAsked,
+            None => SrvAnswer::NotAsked,
         };
         (lookups, plan(remote, xmpp, xmpps, &mut |_| 0))
     }
 
-    async fn srv(&self, service: &str) -> (Answer, Lookup) {
+    async fn srv(&self, service: &str) -> (SrvAnswer, Lookup) {
         let began = Instant::now();
-        let asked = timeout(PATIENCE, self.means.dns.srv(service, &self.pair.remote));
-        let answer = asked.await.unwrap_or_else(|_| Answer::Failed(late()));
+        let asked = timeout(
+            ANSWER_TIMEOUT,
+            self.shared.dns.srv(service, &self.pair.remote),
+        );
+        let answer = asked.await.unwrap_or_else(|_| SrvAnswer::Failed(late()));
         let (records, failed, dnssec) = match &answer {
-            Answer::NotAsked => (Vec::new(), None, Dnssec::Unchecked),
-            Answer::Absent(security) => (Vec::new(), None, (*security).into()),
-            Answer::Records(records, security) => {
+            SrvAnswer::NotAsked => (Vec::new(), None, Dnssec::Unchecked),
+            SrvAnswer::Absent(security) => (Vec::new(), None, (*security).into()),
+            SrvAnswer::Records(records, security) => {
                 let records = records.iter().map(record).collect();
                 (records, None, (*security).into())
             }
-            Answer::Failed(why) => (Vec::new(), Some(why.to_string().into()), why.into()),
+            SrvAnswer::Failed(why) => (Vec::new(), Some(why.to_string().into()), why.into()),
         };
         let lookup = Lookup {
             name: format!("{service}._tcp.{}", self.pair.remote.ascii()),
@@ -108,13 +111,13 @@ impl Prober {
         (answer, lookup)
     }
 
-    async fn place(&self, target: &Target) -> Place {
+    async fn place(&self, target: &Target) -> TargetReport {
         let began = Instant::now();
         let addresses = match self.policy.proxy {
             // It looks the name up itself.
             Some(_) => None,
             None => Some(
-                timeout(PATIENCE, self.means.dns.addresses(target))
+                timeout(ANSWER_TIMEOUT, self.shared.dns.addresses(target))
                     .await
                     .unwrap_or_else(|_| Err(late())),
             ),
@@ -125,12 +128,12 @@ impl Prober {
             Some(Ok(found)) => (found.all, found.security.into(), None),
             Some(Err(why)) => (Vec::new(), Dnssec::from(&why), Some(why)),
         };
-        Place {
+        TargetReport {
             target: target.to_string(),
             direct_tls: target.direct_tls,
             addresses: addresses
                 .iter()
-                .take(MOST)
+                .take(MAX_ADDRESSES)
                 .map(ToString::to_string)
                 .collect(),
             tlsa: match target.secure && dnssec == Dnssec::Secure {
@@ -146,7 +149,7 @@ impl Prober {
 
     async fn tlsa(&self, target: &Target) -> Option<Lookup> {
         let began = Instant::now();
-        let asked = timeout(PATIENCE, self.means.dns.tlsa(target)).await;
+        let asked = timeout(ANSWER_TIMEOUT, self.shared.dns.tlsa(target)).await;
         let (records, failed, dnssec) = match asked.unwrap_or_else(|_| Err(late())) {
             Ok(Some(set)) => {
                 let records = set.records.iter().map(|it| it.to_string().into()).collect();
@@ -171,7 +174,7 @@ impl Prober {
             return (Vec::new(), None);
         }
         let asked = async {
-            let dns = &self.means.dns;
+            let dns = &self.shared.dns;
             let targets = dns.targets(&self.pair.local, TlsMode::Optional).await?;
             let (mut found, mut last) = (Vec::new(), None);
             for target in targets {
@@ -185,7 +188,7 @@ impl Prober {
                 _ => Ok(found),
             }
         };
-        match timeout(PATIENCE, asked).await {
+        match timeout(ANSWER_TIMEOUT, asked).await {
             Ok(Ok(found)) => (found, None),
             Ok(Err(why)) => (Vec::new(), Some(why)),
             Err(_) => (Vec::new(), Some(late())),
@@ -194,7 +197,7 @@ impl Prober {
 }
 
 fn late() -> ResolveError {
-    ResolveError::Unanswered(format!("none in {} seconds", PATIENCE.as_secs()).into())
+    ResolveError::Unanswered(format!("none in {} seconds", ANSWER_TIMEOUT.as_secs()).into())
 }
 
 /// As a zone file has it.

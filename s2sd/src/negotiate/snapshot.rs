@@ -11,7 +11,7 @@ use xmpp_stream::{Domain, XmlLimits};
 use crate::config::{Config, Denied, Policy, ServedDomain};
 
 /// The rules of the house. Made at start and at every reload; a stream keeps the one it began with.
-pub struct House {
+pub struct Snapshot {
     /// The configuration.
     pub config: Arc<Config>,
     /// Keys for server dialback are made from it (XEP-0185).
@@ -22,7 +22,7 @@ pub struct House {
     with_certificate: HashSet<Domain>,
 }
 
-impl House {
+impl Snapshot {
     /// `certified` says for which served domains a certificate is loaded.
     pub fn new(config: Arc<Config>, secret: Secret, certified: impl Fn(&Domain) -> bool) -> Self {
         let served = config
@@ -69,7 +69,7 @@ impl House {
     }
 
     /// What a stranger may send.
-    pub fn limits_for_strangers(&self) -> XmlLimits {
+    pub fn limits_before_authentication(&self) -> XmlLimits {
         let own = &self.config.limits;
         let default = XmlLimits::before_authentication();
         XmlLimits {
@@ -101,9 +101,9 @@ fn salts(secret: &Secret) -> ServerSecret {
     ServerSecret::new(secret.key(&words, "").as_str().as_bytes())
 }
 
-impl fmt::Debug for House {
+impl fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("House")
+        f.debug_struct("Snapshot")
             .field("domains", &self.config.domains.len())
             .finish_non_exhaustive()
     }

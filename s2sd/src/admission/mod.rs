@@ -35,7 +35,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// The connections of one kind that there are.
 #[derive(Debug)]
-pub(crate) struct Guests {
+pub(crate) struct ConnectionLimit {
     began: Instant,
     state: Mutex<State>,
     refused: Notify,
@@ -51,7 +51,7 @@ struct State {
 /// What is known of a stream while it is open.
 #[derive(Debug)]
 struct Stream {
-    /// When something came last, in milliseconds since [`Guests::began`].
+    /// When something came last, in milliseconds since [`ConnectionLimit::began`].
     heard: AtomicU64,
     leave: CancellationToken,
 }
@@ -61,18 +61,18 @@ const BUSY: u64 = u64::MAX;
 
 /// A place among the connections, until all copies are dropped.
 #[derive(Clone, Debug)]
-pub(crate) struct Admission(Arc<Place>);
+pub(crate) struct Admission(Arc<Slot>);
 
 #[derive(Debug)]
-struct Place {
-    guests: Arc<Guests>,
+struct Slot {
+    connection_limit: Arc<ConnectionLimit>,
     address: IpAddr,
     bounds: Bounds,
     id: Id,
     stream: Arc<Stream>,
 }
 
-impl Default for Guests {
+impl Default for ConnectionLimit {
     fn default() -> Self {
         Self {
             began: Instant::now(),
@@ -82,7 +82,7 @@ impl Default for Guests {
     }
 }
 
-impl Guests {
+impl ConnectionLimit {
     /// Admits a connection, or says which bound it is over.
     pub(crate) fn admit(
         self: &Arc<Self>,
@@ -104,8 +104,8 @@ impl Guests {
         });
         state.streams.insert(id, Arc::clone(&stream));
         drop(state);
-        Ok(Admission(Arc::new(Place {
-            guests: Arc::clone(self),
+        Ok(Admission(Arc::new(Slot {
+            connection_limit: Arc::clone(self),
             address,
             bounds,
             id,
@@ -164,12 +164,16 @@ impl Guests {
 impl Admission {
     /// A component is authenticated.
     pub(crate) fn attached(&self) {
-        self.0.guests.state().connections.attach(self.0.id);
+        self.0
+            .connection_limit
+            .state()
+            .connections
+            .attach(self.0.id);
     }
 
     /// Something came, or will be listened to at this time.
     pub(crate) fn heard(&self, when: Instant) {
-        let millis = self.0.guests.millis(when);
+        let millis = self.0.connection_limit.millis(when);
         self.0.stream.heard.store(millis, Ordering::Release);
     }
 
@@ -186,10 +190,10 @@ impl Admission {
 
 impl Quota for Admission {
     fn take(&mut self, remote: &Domain) -> bool {
-        let place = &self.0;
-        let guests = &place.guests;
+        let slot = &self.0;
+        let connection_limit = &slot.connection_limit;
         let now = Instant::now();
-        let mut state = guests.state();
+        let mut state = connection_limit.state();
         let State {
             connections,
             streams,
@@ -198,11 +202,11 @@ impl Quota for Admission {
         let heard = |id: Id| match streams.get(&id) {
             Some(stream) => match stream.heard.load(Ordering::Acquire) {
                 BUSY => now,
-                millis => guests.began + Duration::from_millis(millis),
+                millis => connection_limit.began + Duration::from_millis(millis),
             },
             None => now,
         };
-        match connections.authenticate(place.id, remote, &place.bounds, now, heard) {
+        match connections.authenticate(slot.id, remote, &slot.bounds, now, heard) {
             Ok(replaced) => {
                 if let Some(stream) = replaced.and_then(|id| streams.get(&id)) {
                     stream.leave.cancel();
@@ -211,28 +215,28 @@ impl Quota for Admission {
             }
             Err(refusal) => {
                 drop(state);
-                guests.refuse(refusal, place.address);
+                connection_limit.refuse(refusal, slot.address);
                 false
             }
         }
     }
 
     fn forget(&mut self) -> bool {
-        let place = &self.0;
-        let forgotten = place
-            .guests
+        let slot = &self.0;
+        let forgotten = slot
+            .connection_limit
             .state()
             .connections
-            .forget(place.id, &place.bounds);
+            .forget(slot.id, &slot.bounds);
         forgotten
-            .map_err(|refusal| place.guests.refuse(refusal, place.address))
+            .map_err(|refusal| slot.connection_limit.refuse(refusal, slot.address))
             .is_ok()
     }
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
-        let mut state = self.guests.state();
+        let mut state = self.connection_limit.state();
         state.streams.remove(&self.id);
         state.connections.close(self.id, Instant::now());
     }

@@ -24,7 +24,7 @@ const SERVICE: &str = "_xmpp-server.";
 
 /// A name in a certificate that can stand for a server.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Identity {
+pub enum CertificateName {
     /// DNS-ID: a host name, whose whole left-most label may be `*`.
     Dns(String),
     /// SRV-ID: `_xmpp-server.` and a domain. This holds the domain.
@@ -33,7 +33,7 @@ pub enum Identity {
     XmppAddr(String),
 }
 
-impl Identity {
+impl CertificateName {
     /// Does this name stand for `domain`?
     pub fn names(&self, domain: &Domain) -> bool {
         match self {
@@ -71,7 +71,7 @@ impl Identity {
 }
 
 /// The kind and the name: `dNSName *.example.org`.
-impl fmt::Display for Identity {
+impl fmt::Display for CertificateName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Whoever had the certificate signed chose these bytes; they end in logs and on terminals.
         match self {
@@ -91,7 +91,7 @@ pub struct Unreadable;
 /// # Errors
 ///
 /// The certificate cannot be parsed, or has two subjectAltName extensions.
-pub fn identities(certificate: &CertificateDer<'_>) -> Result<Vec<Identity>, Unreadable> {
+pub fn identities(certificate: &CertificateDer<'_>) -> Result<Vec<CertificateName>, Unreadable> {
     let (_, certificate) = X509Certificate::from_der(certificate).map_err(|_| Unreadable)?;
     let names = certificate
         .subject_alternative_name()
@@ -107,21 +107,21 @@ pub fn identities(certificate: &CertificateDer<'_>) -> Result<Vec<Identity>, Unr
         .collect())
 }
 
-fn identity(name: &GeneralName<'_>) -> Option<Identity> {
+fn identity(name: &GeneralName<'_>) -> Option<CertificateName> {
     match name {
-        GeneralName::DNSName(name) => Some(Identity::Dns((*name).to_owned())),
+        GeneralName::DNSName(name) => Some(CertificateName::Dns((*name).to_owned())),
         GeneralName::OtherName(kind, value) if *kind == ID_ON_DNS_SRV => {
             let name = string(value, Tag::Ia5String)?;
             // RFC 4985 §2: "The Service is case insensitive."
             let (service, name) = name.split_at_checked(SERVICE.len())?;
             service
                 .eq_ignore_ascii_case(SERVICE)
-                .then(|| Identity::Srv(name.to_owned()))
+                .then(|| CertificateName::Srv(name.to_owned()))
         }
         GeneralName::OtherName(kind, value) if *kind == ID_ON_XMPP_ADDR => {
             let address = string(value, Tag::Utf8String)?;
             // RFC 6120 §13.7.1.3: with a local part it is a user's, and says nothing of a server.
-            (!address.contains(['@', '/'])).then(|| Identity::XmppAddr(address.to_owned()))
+            (!address.contains(['@', '/'])).then(|| CertificateName::XmppAddr(address.to_owned()))
         }
         _ => None,
     }
@@ -175,7 +175,7 @@ mod tests {
     use super::*;
     use crate::demo::ca::{Issued, Leaf};
 
-    fn leaf_names(leaf: &Leaf) -> Vec<Identity> {
+    fn leaf_names(leaf: &Leaf) -> Vec<CertificateName> {
         identities(&Issued::self_signed(leaf).chain()[0]).unwrap()
     }
 

@@ -16,7 +16,7 @@ const LONGEST: Duration = Duration::from_secs(15);
 /// Failures are forgotten after this time without another.
 const FORGOTTEN: Duration = Duration::from_secs(10 * 60);
 /// How many addresses and domains are remembered.
-const MOST: usize = 1024;
+const MAX_REMEMBERED: usize = 1024;
 
 /// What failed lately.
 #[derive(Debug, Default)]
@@ -71,10 +71,10 @@ impl Throttle {
         now: Instant,
     ) -> (u32, Duration) {
         let key = (Network::host(from), domain.clone());
-        if self.0.len() >= MOST && !self.0.contains_key(&key) {
+        if self.0.len() >= MAX_REMEMBERED && !self.0.contains_key(&key) {
             self.0.retain(|_, failed| !is_forgotten(failed, now));
         }
-        if self.0.len() >= MOST && !self.0.contains_key(&key) {
+        if self.0.len() >= MAX_REMEMBERED && !self.0.contains_key(&key) {
             let oldest = self.0.iter().min_by_key(|(_, failed)| failed.last);
             if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
                 self.0.remove(&oldest);
@@ -159,11 +159,11 @@ mod tests {
         let later = now + FORGOTTEN;
         assert_eq!(throttle.attempt(here(), &a, later, later), Some(later));
         throttle.failed(here(), &a, now);
-        for number in 0..MOST {
+        for number in 0..MAX_REMEMBERED {
             let other = domain(&format!("{number}.test"));
             throttle.failed(here(), &other, now + FIRST);
         }
-        assert_eq!(throttle.0.len(), MOST);
+        assert_eq!(throttle.0.len(), MAX_REMEMBERED);
         assert_eq!(throttle.attempt(here(), &a, now, now), Some(now));
     }
 }

@@ -18,13 +18,13 @@ const NEGATIVE_TTL: Duration = Duration::from_secs(60);
 /// A record with a TTL of a year is asked for again after a day.
 const POSITIVE_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 /// What only strangers wanted to know is asked for again after five minutes.
-const STRANGERS_TTL: Duration = Duration::from_secs(5 * 60);
+const UNAUTHENTICATED_TTL: Duration = Duration::from_secs(5 * 60);
 /// That there was no answer is said to strangers for so long. Our own lanes have pauses of their own between attempts.
 const FAILURE_TTL: Duration = Duration::from_secs(5);
 /// In bytes, all together.
 const CAPACITY: usize = 8 << 20;
 /// In bytes, of it what only strangers wanted to know.
-const STRANGERS: usize = 4 << 20;
+const UNAUTHENTICATED: usize = 4 << 20;
 
 /// For whom the DNS is asked.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -32,23 +32,23 @@ pub enum Asker {
     /// For ourselves: we have something to send there, or an operator wants to know.
     Us,
     /// Because a peer that is not authenticated says that it is somebody.
-    Stranger,
+    Unauthenticated,
 }
 
 /// The end of a chain of aliases: all records of one kind that are used, or none.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Reply {
+pub(super) struct DnsReply {
     pub(super) records: Arc<[Rdata]>,
     /// The weakest link.
     pub(super) security: Security,
 }
 
 /// What came of a look-up.
-pub(super) type Found = Result<Reply, ResolveError>;
+pub(super) type Found = Result<DnsReply, ResolveError>;
 
 /// The answers.
 #[derive(Debug, Default)]
-pub(super) struct Kept {
+pub(super) struct Cache {
     entries: HashMap<Key, Entry>,
     /// What they cost.
     bytes: Bytes,
@@ -61,7 +61,7 @@ type Key = (Name, RecordType);
 #[derive(Debug, Default)]
 struct Bytes {
     ours: usize,
-    strangers: usize,
+    unauthenticated: usize,
 }
 
 #[derive(Debug)]
@@ -81,7 +81,7 @@ impl Entry {
     fn is_over(&self, now: Instant) -> bool {
         match self.asker {
             Asker::Us => self.until <= now,
-            Asker::Stranger => self.soon <= now,
+            Asker::Unauthenticated => self.soon <= now,
         }
     }
 }
@@ -90,12 +90,12 @@ impl Bytes {
     fn of(&mut self, asker: Asker) -> &mut usize {
         match asker {
             Asker::Us => &mut self.ours,
-            Asker::Stranger => &mut self.strangers,
+            Asker::Unauthenticated => &mut self.unauthenticated,
         }
     }
 }
 
-impl Kept {
+impl Cache {
     /// What is known. With `validated`, only what was validated counts.
     pub(super) fn get(
         &mut self,
@@ -113,14 +113,14 @@ impl Kept {
         }
         match asker {
             Asker::Us if entry.until <= now => return None,
-            Asker::Stranger if entry.is_over(now) => return None,
-            Asker::Us if entry.asker == Asker::Stranger => {
+            Asker::Unauthenticated if entry.is_over(now) => return None,
+            Asker::Us if entry.asker == Asker::Unauthenticated => {
                 // Now we need it, too.
                 entry.asker = Asker::Us;
-                self.bytes.strangers -= entry.cost;
+                self.bytes.unauthenticated -= entry.cost;
                 self.bytes.ours += entry.cost;
             }
-            Asker::Us | Asker::Stranger => {}
+            Asker::Us | Asker::Unauthenticated => {}
         }
         Some(entry.found.clone())
     }
@@ -139,7 +139,7 @@ impl Kept {
             Ok(_) => (POSITIVE_TTL, asker),
             // Nobody but strangers hears of it.
             Err(ResolveError::Failed(_) | ResolveError::Unanswered(_)) => {
-                (FAILURE_TTL, Asker::Stranger)
+                (FAILURE_TTL, Asker::Unauthenticated)
             }
             // There was an answer. It costs no waiting to look whether it has been mended.
             Err(_) => return,
@@ -161,7 +161,7 @@ impl Kept {
         let entry = Entry {
             found: found.clone(),
             until: now + ttl,
-            soon: now + ttl.min(STRANGERS_TTL),
+            soon: now + ttl.min(UNAUTHENTICATED_TTL),
             asker,
             cost,
             number: self.count,
@@ -190,10 +190,10 @@ impl Kept {
     /// What is over goes first, then the oldest: strangers' for strangers, and for us ours only if theirs are not enough.
     fn make_room(&mut self, asker: Asker, cost: usize, now: Instant) {
         let fits = |bytes: &Bytes, cost| {
-            let all = bytes.ours + bytes.strangers + cost <= CAPACITY;
+            let all = bytes.ours + bytes.unauthenticated + cost <= CAPACITY;
             match asker {
                 Asker::Us => all,
-                Asker::Stranger => all && bytes.strangers + cost <= STRANGERS,
+                Asker::Unauthenticated => all && bytes.unauthenticated + cost <= UNAUTHENTICATED,
             }
         };
         if fits(&self.bytes, cost) {
@@ -208,7 +208,7 @@ impl Kept {
             stays
         });
         // Not one by one: to find the oldest costs a look at all.
-        let some = cost + STRANGERS / 8;
+        let some = cost + UNAUTHENTICATED / 8;
         let mut oldest: Vec<(bool, u64, Key)> = Vec::new();
         if !fits(&self.bytes, some) {
             let all = self.entries.iter().map(|(key, entry)| {
@@ -219,7 +219,7 @@ impl Kept {
             oldest.sort_unstable_by_key(|(ours, number, _)| (*ours, *number));
         }
         for (ours, _, key) in oldest {
-            if fits(&self.bytes, some) || ours && asker == Asker::Stranger {
+            if fits(&self.bytes, some) || ours && asker == Asker::Unauthenticated {
                 break;
             }
             self.remove(&key);

@@ -7,7 +7,7 @@ use rustls::{AlertDescription, Error, PeerIncompatible};
 
 use crate::peer_text::PeerText;
 
-use super::findings::{MeantFor, NoTls, Unconnected, Unreached, Unsecured};
+use super::findings::{ConnectFailure, MeantFor, NoTls, Unconnected, Unsecured};
 use crate::tls::{alert::refuses_certificate, facts::ClientAuth};
 
 pub(super) fn unconnected(error: &io::Error, proxy: bool) -> Unconnected {
@@ -15,15 +15,19 @@ pub(super) fn unconnected(error: &io::Error, proxy: bool) -> Unconnected {
     let said = PeerText::from(error.to_string());
     let errno = Errno::from_io_error(error);
     let why = match error.kind() {
-        _ if matches!(errno, Some(Errno::MFILE | Errno::NFILE)) => Unreached::Descriptors,
-        _ if proxy => Unreached::Proxy,
-        Kind::ConnectionRefused | Kind::ConnectionReset => Unreached::Refused,
-        Kind::TimedOut => Unreached::Silent,
-        Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::NetworkDown => Unreached::NoRoute,
-        Kind::AddrNotAvailable => Unreached::Source,
+        _ if matches!(errno, Some(Errno::MFILE | Errno::NFILE)) => ConnectFailure::Descriptors,
+        _ if proxy => ConnectFailure::Proxy,
+        Kind::ConnectionRefused | Kind::ConnectionReset => ConnectFailure::Refused,
+        Kind::TimedOut => ConnectFailure::Silent,
+        Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::NetworkDown => {
+            ConnectFailure::NoRoute
+        }
+        Kind::AddrNotAvailable => ConnectFailure::Source,
         // `source` says so itself.
-        Kind::Other if said.contains("`source`") || said.contains("from ") => Unreached::Source,
-        _ => Unreached::Other,
+        Kind::Other if said.contains("`source`") || said.contains("from ") => {
+            ConnectFailure::Source
+        }
+        _ => ConnectFailure::Other,
     };
     Unconnected { why, said }
 }
@@ -121,10 +125,10 @@ mod tests {
     #[test]
     fn what_this_machine_lacks_is_told_from_what_the_peer_or_the_proxy_does() {
         let why = |errno: Errno, proxy| unconnected(&errno.into(), proxy).why;
-        assert_eq!(why(Errno::MFILE, true), Unreached::Descriptors);
-        assert_eq!(why(Errno::CONNREFUSED, true), Unreached::Proxy);
-        assert_eq!(why(Errno::CONNREFUSED, false), Unreached::Refused);
-        assert_eq!(why(Errno::ADDRNOTAVAIL, false), Unreached::Source);
+        assert_eq!(why(Errno::MFILE, true), ConnectFailure::Descriptors);
+        assert_eq!(why(Errno::CONNREFUSED, true), ConnectFailure::Proxy);
+        assert_eq!(why(Errno::CONNREFUSED, false), ConnectFailure::Refused);
+        assert_eq!(why(Errno::ADDRNOTAVAIL, false), ConnectFailure::Source);
     }
 
     #[test]

@@ -6,10 +6,10 @@ use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet}
 
 /// What was found in one file: mistakes, or things that somebody should know.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Findings {
+pub struct Diagnostics {
     name: String,
     text: String,
-    list: Vec<Finding>,
+    list: Vec<Diagnostic>,
 }
 
 /// How bad it is.
@@ -23,7 +23,7 @@ pub enum Severity {
 
 /// One thing that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
+pub struct Diagnostic {
     /// How bad it is.
     pub severity: Severity,
     /// What it is about, in one line.
@@ -38,7 +38,7 @@ pub struct Finding {
     pub help: Option<String>,
 }
 
-impl Finding {
+impl Diagnostic {
     pub(super) fn fault(span: Option<Range<usize>>, title: impl Into<String>) -> Self {
         Self {
             severity: Severity::Fault,
@@ -79,13 +79,13 @@ impl Finding {
     }
 }
 
-impl Findings {
+impl Diagnostics {
     /// In the order of the file. The bytes in `hidden` (secrets) are not shown.
     pub(super) fn new(
         name: &str,
         text: &str,
         hidden: &[Range<usize>],
-        mut list: Vec<Finding>,
+        mut list: Vec<Diagnostic>,
     ) -> Self {
         list.sort_by_key(|finding| finding.span.as_ref().map_or(usize::MAX, |span| span.start));
         Self {
@@ -101,7 +101,7 @@ impl Findings {
     }
 
     /// Everything, in the order of the file.
-    pub fn iter(&self) -> impl Iterator<Item = &Finding> {
+    pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
         self.list.iter()
     }
 
@@ -111,7 +111,7 @@ impl Findings {
     }
 
     /// Line and column (in characters) of a finding, from 1.
-    pub fn position(&self, finding: &Finding) -> Option<(usize, usize)> {
+    pub fn position(&self, finding: &Diagnostic) -> Option<(usize, usize)> {
         let before = self.text.get(..finding.span.as_ref()?.start)?;
         let line = before.matches('\n').count() + 1;
         let column = before
@@ -155,7 +155,7 @@ impl Findings {
         out
     }
 
-    fn group<'a>(&'a self, finding: &'a Finding) -> Group<'a> {
+    fn group<'a>(&'a self, finding: &'a Diagnostic) -> Group<'a> {
         let level = match finding.severity {
             Severity::Fault => Level::ERROR,
             Severity::Warning => Level::WARNING,
@@ -185,13 +185,13 @@ impl Findings {
 }
 
 /// Without colours.
-impl fmt::Display for Findings {
+impl fmt::Display for Diagnostics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.render(false))
     }
 }
 
-impl Error for Findings {}
+impl Error for Diagnostics {}
 
 /// The same text, of the same length, with stars for what must not be seen.
 fn mask(text: &str, hidden: &[Range<usize>]) -> String {

@@ -6,26 +6,26 @@ use xmpp_stream::{Condition, ContentNamespace, Domain, StreamError, StreamHeader
 use super::{Inbound, InboundEffect, NOT_ADMITTED, Out};
 use crate::closed::{By, Cause, Closed};
 use crate::config::Denied;
-use crate::negotiate::{House, fresh_id};
+use crate::negotiate::{Snapshot, fresh_id};
 
 impl Inbound {
     /// The domain of the header, and those that were proved.
-    pub(super) fn not_admitted_by(&mut self, house: &House, out: &mut Out) -> Option<Closed> {
+    pub(super) fn not_admitted_by(&mut self, snapshot: &Snapshot, out: &mut Out) -> Option<Closed> {
         let proved = self
             .proved
             .iter()
             .map(|authorized| &authorized.pair().remote);
         let mut domains = self.remote.iter().chain(proved);
         let remote = domains
-            .find(|domain| house.admits(domain).is_err())?
+            .find(|domain| snapshot.admits(domain).is_err())?
             .clone();
-        let denied = house.admits(&remote).err()?;
+        let denied = snapshot.admits(&remote).err()?;
         Some(self.refuse_to_federate(&remote, &denied, out))
     }
 
     /// Whoever is not admitted is told so, and nothing more is said. `Some`: the stream ends.
     pub(super) fn denied(&mut self, remote: &Domain, out: &mut Out) -> Option<Closed> {
-        let denied = self.house.admits(remote).err()?;
+        let denied = self.snapshot.admits(remote).err()?;
         Some(self.refuse_to_federate(remote, &denied, out))
     }
 
@@ -72,7 +72,7 @@ impl Inbound {
         if !self.header_sent {
             self.id = fresh_id(self.random.as_mut());
             // §4.9.1.3: where `to` was none of our domains, one that is ours.
-            let first = self.house.config.domains.first();
+            let first = self.snapshot.config.domains.first();
             self.local = self
                 .local
                 .take()

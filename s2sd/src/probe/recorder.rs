@@ -9,28 +9,28 @@ use xmpp_sasl::wire as sasl;
 use xmpp_stream::{DecodeError, Element, Features, Frame, StreamHeader};
 
 use super::findings::{
-    Aim, Attempt, Header, Identity, Offer, Outcome, Ping, Proof, Tls, Unconnected, Unreached,
-    Unsecured,
+    Aim, AttemptReport, CertificateCheck, ConnectFailure, Header, Offer, Ping, Proof, ProofOutcome,
+    Tls, Unconnected, Unsecured,
 };
 use super::{
+    classify::{garbage, is_stream, meant_for, no_tls},
     shown,
-    trouble::{garbage, is_stream, meant_for, no_tls},
 };
 use crate::closed::Cause;
 use crate::negotiate::{Awaits, Judged, OutboundEvent};
-use crate::outbound::onlooker::{Onlooker, Sight};
+use crate::outbound::observer::{Observation, Observer};
 use crate::peer_text::PeerText;
 use crate::tls::facts::ClientAuth;
 
 /// So many features, mechanisms and the like are written down.
-const MOST: usize = 40;
+const MAX_LISTED: usize = 40;
 /// So much of what comes first is kept: more than a stream header has.
 const FIRST: usize = 1024;
 
-pub(super) struct Scribe(Mutex<Page>);
+pub(super) struct Recorder(Mutex<Recording>);
 
-struct Page {
-    attempt: Attempt,
+struct Recording {
+    attempt: AttemptReport,
     began: Instant,
     /// When what is waited for began to be waited for.
     since: Instant,
@@ -40,14 +40,14 @@ struct Page {
     over: bool,
 }
 
-impl Scribe {
+impl Recorder {
     pub(super) fn new(address: String, aim: Aim) -> Self {
         let now = Instant::now();
-        Self(Mutex::new(Page {
-            attempt: Attempt {
+        Self(Mutex::new(Recording {
+            attempt: AttemptReport {
                 address,
                 aim,
-                ..Attempt::default()
+                ..AttemptReport::default()
             },
             began: now,
             since: now,
@@ -58,66 +58,66 @@ impl Scribe {
     }
 
     pub(super) fn connected(&self) {
-        let mut page = self.page();
-        page.attempt.connected = Some(page.began.elapsed());
-        page.since = Instant::now();
+        let mut recording = self.recording();
+        recording.attempt.connected = Some(recording.began.elapsed());
+        recording.since = Instant::now();
     }
 
     pub(super) fn unconnected(&self, why: Unconnected) {
-        let mut page = self.page();
+        let mut recording = self.recording();
         let said = why.said.clone();
-        page.attempt.ended = Some(match why.why {
-            Unreached::NotPublic => Cause::NotPublic(said),
+        recording.attempt.ended = Some(match why.why {
+            ConnectFailure::NotPublic => Cause::NotPublic(said),
             _ => Cause::Connect(said),
         });
-        page.attempt.unconnected = Some(why);
-        page.over();
+        recording.attempt.unconnected = Some(why);
+        recording.over();
     }
 
     /// It ended in a way that the stream itself did not tell.
     pub(super) fn ended(&self, cause: Cause) {
-        let mut page = self.page();
-        page.attempt.ended.get_or_insert(cause);
-        page.over();
+        let mut recording = self.recording();
+        recording.attempt.ended.get_or_insert(cause);
+        recording.over();
     }
 
     pub(super) fn pinged(&self, ping: Ping) {
-        let mut page = self.page();
-        page.attempt.ping = Some(ping);
-        page.over();
+        let mut recording = self.recording();
+        recording.attempt.ping = Some(ping);
+        recording.over();
     }
 
     /// What is known now.
-    pub(super) fn attempt(&self) -> Attempt {
-        let page = self.page();
-        let mut attempt = page.attempt.clone();
-        if !page.over {
+    pub(super) fn attempt(&self) -> AttemptReport {
+        let recording = self.recording();
+        let mut attempt = recording.attempt.clone();
+        if !recording.over {
             attempt.unfinished = true;
-            attempt.took = page.began.elapsed();
+            attempt.took = recording.began.elapsed();
         }
         attempt
     }
 
-    fn page(&self) -> MutexGuard<'_, Page> {
+    fn recording(&self) -> MutexGuard<'_, Recording> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Onlooker for Scribe {
-    fn saw(&self, sight: Sight<'_>) {
-        let mut page = self.page();
-        match sight {
-            Sight::Bytes(bytes) => {
-                if page.first.is_empty() {
-                    page.first = bytes[..bytes.len().min(FIRST)].to_vec();
+impl Observer for Recorder {
+    fn observe(&self, observation: Observation<'_>) {
+        let mut recording = self.recording();
+        match observation {
+            Observation::Bytes(bytes) => {
+                if recording.first.is_empty() {
+                    recording.first = bytes[..bytes.len().min(FIRST)].to_vec();
                 }
             }
-            Sight::Event(event) => page.event(event),
-            Sight::Awaits(awaits) => page.awaits(awaits),
-            Sight::Secured(facts, chain, own) => {
-                let took = page.since.elapsed();
+            Observation::Event(event) => recording.event(event),
+            Observation::Awaits(awaits) => recording.awaits(awaits),
+            Observation::Secured(facts, chain, own) => {
+                let took = recording.since.elapsed();
                 let now = UnixTime::now();
-                page.attempt.tls = Some(Tls {
+                recording.attempt.tls = Some(Tls {
                     version: facts.version,
                     cipher: facts.cipher,
                     group: facts.group,
@@ -127,13 +127,13 @@ impl Onlooker for Scribe {
                     chain: chain.map_or_else(Vec::new, |chain| shown::chain(&chain, now)),
                     identity: None,
                 });
-                page.first.clear();
-                page.since = Instant::now();
+                recording.first.clear();
+                recording.since = Instant::now();
             }
-            Sight::NoTls(error, own) => page.attempt.no_tls = Some(no_tls(error, own)),
+            Observation::NoTls(error, own) => recording.attempt.no_tls = Some(no_tls(error, own)),
             // With TLS 1.3 the handshake is over for us before the server has seen our certificate (RFC 8446 §4.4.2.4).
-            Sight::Broken(error) => {
-                let own = page.attempt.tls.as_ref();
+            Observation::Broken(error) => {
+                let own = recording.attempt.tls.as_ref();
                 let own = own.map_or(ClientAuth::default(), |tls| ClientAuth {
                     asked: tls.asked,
                     shown: tls.shown,
@@ -143,24 +143,24 @@ impl Onlooker for Scribe {
                     no.why,
                     Unsecured::OurCertificate | Unsecured::WantsCertificate
                 ) {
-                    page.attempt.no_tls = Some(no);
+                    recording.attempt.no_tls = Some(no);
                 }
             }
-            Sight::Judged(judged) => {
-                if let Some(tls) = &mut page.attempt.tls {
+            Observation::Judged(judged) => {
+                if let Some(tls) = &mut recording.attempt.tls {
                     tls.identity = Some(identity(judged));
                 }
             }
-            Sight::Closed(closed) => {
-                page.attempt.ended = Some(closed.cause.clone());
-                page.finish_proof(Outcome::Unknown);
-                page.over();
+            Observation::Closed(closed) => {
+                recording.attempt.ended = Some(closed.cause.clone());
+                recording.finish_proof(ProofOutcome::Unknown);
+                recording.over();
             }
         }
     }
 }
 
-impl Page {
+impl Recording {
     fn over(&mut self) {
         self.over = true;
         self.attempt.took = self.began.elapsed();
@@ -195,17 +195,17 @@ impl Page {
         if let Some(Ok(sasl::Nonza::Failure { failure, text })) = sasl::Nonza::from_element(element)
         {
             let said = text.as_deref().map(PeerText::new);
-            self.finish_proof(Outcome::Refused(failure, said));
+            self.finish_proof(ProofOutcome::Refused(failure, said));
             return;
         }
         if let Some(Ok(db::Nonza::Result { verdict, .. })) = db::Nonza::from_element(element) {
             match verdict {
                 // Whether it is ours to believe, the stream decides.
                 Verdict::Valid => {}
-                Verdict::Invalid => self.finish_proof(Outcome::Invalid),
+                Verdict::Invalid => self.finish_proof(ProofOutcome::Invalid),
                 Verdict::Error(error) => {
                     let said = error.text.as_deref().map(PeerText::new);
-                    self.finish_proof(Outcome::Error(error.condition, said));
+                    self.finish_proof(ProofOutcome::Error(error.condition, said));
                 }
             }
         }
@@ -218,12 +218,12 @@ impl Page {
         if matches!(self.awaits, Awaits::Proof(_))
             && matches!(awaits, Awaits::Header | Awaits::Nothing)
         {
-            self.finish_proof(Outcome::Proved);
+            self.finish_proof(ProofOutcome::Proved);
         }
         if let Awaits::Proof(method) = awaits {
             self.attempt.proofs.push(Proof {
                 method: method.name(),
-                outcome: Outcome::Unknown,
+                outcome: ProofOutcome::Unknown,
                 took: Duration::ZERO,
             });
         }
@@ -231,10 +231,10 @@ impl Page {
         self.since = Instant::now();
     }
 
-    fn finish_proof(&mut self, outcome: Outcome) {
+    fn finish_proof(&mut self, outcome: ProofOutcome) {
         let took = self.since.elapsed();
         if let Some(proof) = self.attempt.proofs.last_mut()
-            && proof.outcome == Outcome::Unknown
+            && proof.outcome == ProofOutcome::Unknown
         {
             proof.outcome = outcome;
             proof.took = took;
@@ -255,7 +255,7 @@ fn head(header: &StreamHeader, took: Duration) -> Header {
 
 fn offer(features: Features, encrypted: bool) -> Offer {
     let some = |all: Vec<String>| {
-        let some = all.iter().take(MOST);
+        let some = all.iter().take(MAX_LISTED);
         some.map(|it| PeerText::new(it)).collect()
     };
     Offer {
@@ -269,15 +269,15 @@ fn offer(features: Features, encrypted: bool) -> Offer {
         other: features
             .other
             .iter()
-            .take(MOST)
+            .take(MAX_LISTED)
             .map(|(namespace, name)| (PeerText::new(namespace), PeerText::new(name)))
             .collect(),
     }
 }
 
-fn identity(judged: &Judged) -> Identity {
+fn identity(judged: &Judged) -> CertificateCheck {
     let judgement = &judged.judgement;
-    Identity {
+    CertificateCheck {
         good: judgement.is_certified(),
         trust: judgement.trust().name().to_owned(),
         because: judgement.because().to_string().into(),

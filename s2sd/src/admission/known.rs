@@ -8,7 +8,7 @@ use super::network::Network;
 /// How long a network is remembered. Streams end when they are idle, and peers that write once a week come back.
 const LATELY: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// How many networks are remembered.
-const MOST: usize = 4096;
+const MAX_NETWORKS: usize = 4096;
 
 /// What is remembered.
 #[derive(Debug, Default)]
@@ -16,12 +16,12 @@ pub(crate) struct Known(HashMap<Network, Instant>);
 
 impl Known {
     /// A domain authenticated from there, or did so until now.
-    pub(crate) fn saw(&mut self, network: Network, now: Instant) {
+    pub(crate) fn observe(&mut self, network: Network, now: Instant) {
         self.0.insert(network, now);
-        if self.0.len() > MOST {
+        if self.0.len() > MAX_NETWORKS {
             self.0.retain(|_, seen| is_late(*seen, now));
         }
-        if self.0.len() > MOST
+        if self.0.len() > MAX_NETWORKS
             && let Some((oldest, _)) = self.0.iter().min_by_key(|(_, seen)| **seen)
         {
             let oldest = *oldest;
@@ -54,10 +54,10 @@ mod tests {
         let (mut known, start) = (Known::default(), Instant::now());
         let second = Duration::from_secs(1);
         assert!(!known.has(host(1), start));
-        known.saw(host(1), start);
+        known.observe(host(1), start);
         assert!(known.has(host(1), start + LATELY - second));
         assert!(!known.has(host(1), start + LATELY));
-        known.saw(host(1), start + LATELY);
+        known.observe(host(1), start + LATELY);
         assert!(known.has(host(1), start + LATELY + LATELY - second));
     }
 
@@ -65,13 +65,13 @@ mod tests {
     fn where_there_are_too_many_the_one_not_seen_for_longest_is_forgotten() {
         let (mut known, start) = (Known::default(), Instant::now());
         let at = |number| start + Duration::from_millis(u64::try_from(number).unwrap());
-        for number in 0..MOST {
-            known.saw(host(number), at(number));
+        for number in 0..MAX_NETWORKS {
+            known.observe(host(number), at(number));
         }
-        known.saw(host(0), at(MOST));
-        known.saw(host(MOST), at(MOST + 1));
-        assert_eq!(known.0.len(), MOST);
-        assert!(known.has(host(0), at(MOST + 1)));
-        assert!(!known.has(host(1), at(MOST + 1)));
+        known.observe(host(0), at(MAX_NETWORKS));
+        known.observe(host(MAX_NETWORKS), at(MAX_NETWORKS + 1));
+        assert_eq!(known.0.len(), MAX_NETWORKS);
+        assert!(known.has(host(0), at(MAX_NETWORKS + 1)));
+        assert!(!known.has(host(1), at(MAX_NETWORKS + 1)));
     }
 }

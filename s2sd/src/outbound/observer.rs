@@ -8,7 +8,7 @@ use crate::tls::{ClientAuth, PeerChain, TlsFacts};
 
 /// What there is to see.
 #[derive(Debug)]
-pub(crate) enum Sight<'a> {
+pub(crate) enum Observation<'a> {
     /// Bytes came; these are not decoded yet.
     Bytes(&'a [u8]),
     /// This is what came, and will be handled.
@@ -28,12 +28,12 @@ pub(crate) enum Sight<'a> {
 }
 
 /// Somebody who looks on. It is told from within a task: it must not wait.
-pub(crate) trait Onlooker: Sync {
+pub(crate) trait Observer: Sync {
     /// Something happened.
-    fn saw(&self, sight: Sight<'_>);
+    fn observe(&self, observation: Observation<'_>);
 }
 
 /// Nobody.
-impl Onlooker for () {
-    fn saw(&self, _: Sight<'_>) {}
+impl Observer for () {
+    fn observe(&self, _: Observation<'_>) {}
 }
