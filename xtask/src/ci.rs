@@ -173,7 +173,7 @@ fn ourselves(subcommand: &str) -> Result<Command> {
 
 /// What became of a part.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Outcome {
+enum PartResult {
     Passed(Duration),
     Failed(Duration),
     NotRun,
@@ -218,9 +218,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         let stopped = !arguments.keep_going
             && outcomes
                 .iter()
-                .any(|(_, outcome)| matches!(outcome, Outcome::Failed(_)));
+                .any(|(_, outcome)| matches!(outcome, PartResult::Failed(_)));
         let outcome = if stopped {
-            Outcome::NotRun
+            PartResult::NotRun
         } else {
             run_part(part)?
         };
@@ -229,7 +229,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     print!("\n{}", table(&outcomes));
     Ok(outcomes
         .iter()
-        .all(|(_, outcome)| matches!(outcome, Outcome::Passed(_))))
+        .all(|(_, outcome)| matches!(outcome, PartResult::Passed(_))))
 }
 
 fn packages(part: &str) -> impl Iterator<Item = &'static str> {
@@ -251,7 +251,7 @@ fn is_installed(package: &str) -> bool {
     output.is_ok_and(|output| output.stdout == b"installed")
 }
 
-fn run_part(part: &Part) -> Result<Outcome> {
+fn run_part(part: &Part) -> Result<PartResult> {
     let mut command = (part.command)()?;
     println!("\n== {} ==", part.name);
     let started = Instant::now();
@@ -266,20 +266,20 @@ fn run_part(part: &Part) -> Result<Outcome> {
         took.as_secs_f64()
     );
     Ok(if status.success() {
-        Outcome::Passed(took)
+        PartResult::Passed(took)
     } else {
-        Outcome::Failed(took)
+        PartResult::Failed(took)
     })
 }
 
-fn table(outcomes: &[(&str, Outcome)]) -> String {
+fn table(outcomes: &[(&str, PartResult)]) -> String {
     let mut text = String::from("part              result    seconds\n");
     let mut total = Duration::ZERO;
     for (name, outcome) in outcomes {
         let (result, took) = match outcome {
-            Outcome::Passed(took) => ("passed", *took),
-            Outcome::Failed(took) => ("FAILED", *took),
-            Outcome::NotRun => ("not run", Duration::ZERO),
+            PartResult::Passed(took) => ("passed", *took),
+            PartResult::Failed(took) => ("FAILED", *took),
+            PartResult::NotRun => ("not run", Duration::ZERO),
         };
         total += took;
         let _ = writeln!(text, "{name:<17} {result:<8} {:>8.1}", took.as_secs_f64());
@@ -296,9 +296,9 @@ mod tests {
     fn the_table_says_what_each_part_took() {
         let second = Duration::from_secs(1);
         let outcomes = [
-            ("fmt", Outcome::Passed(second)),
-            ("test", Outcome::Failed(second * 90)),
-            ("doc", Outcome::NotRun),
+            ("fmt", PartResult::Passed(second)),
+            ("test", PartResult::Failed(second * 90)),
+            ("doc", PartResult::NotRun),
         ];
         assert_eq!(
             table(&outcomes),

@@ -1,7 +1,7 @@
 //! Installing what is missing, with Debian's package manager, and without starting any of it.
 
 use super::{
-    counterpart::Counterpart,
+    peer_kind::PeerKind,
     peers::{find, is_package_installed},
 };
 use anyhow::{Context, Result, bail, ensure};
@@ -24,7 +24,7 @@ const TOOLS: [(&str, &str); 3] = [
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
 /// The packages that bring what is missing for these peers.
-pub(super) fn missing_packages(peers: &[&Counterpart]) -> Vec<&'static str> {
+pub(super) fn missing_packages(peers: &[&PeerKind]) -> Vec<&'static str> {
     let tools = TOOLS
         .iter()
         .filter(|(program, _)| find(program).is_none())

@@ -4,17 +4,17 @@
 //! Outside: find the peers, build, enter the namespace. Inside: one row after the other, each with servers of
 //! its own that are started from a template, and stopped by their process ids.
 
-mod bed;
-mod counterpart;
 mod evidence;
+mod fixtures;
 mod install;
 mod namespace;
-mod ours;
 mod page;
+mod peer_kind;
 mod peers;
 mod process;
 mod report;
 mod row;
+mod s2sd_pair;
 mod sasl;
 mod scenario;
 mod setup;
@@ -22,10 +22,10 @@ mod template;
 
 pub(crate) use self::install::install;
 use self::{
-    bed::{Bed, Programs},
-    counterpart::Counterpart,
+    fixtures::{Fixtures, Programs},
+    peer_kind::PeerKind,
     peers::Peer,
-    report::{Entry, Report, Verdict},
+    report::{Entry, Report, RowResult},
     row::Row,
     sasl::{Exchange, Tool},
     scenario::Scenario,
@@ -74,8 +74,8 @@ pub(crate) struct Arguments {
 
 /// Runs what was asked for; true when all of it passed.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
-    let all = counterpart::all();
-    let peers = chosen(&all, &arguments.peer, "peer", Counterpart::name)?;
+    let all = peer_kind::all();
+    let peers = chosen(&all, &arguments.peer, "peer", PeerKind::name)?;
     let scenarios = Scenarios::chosen(&arguments.only)?;
     if let [directory, s2sd, lab] = arguments.inside.as_slice() {
         let programs = Programs {
@@ -103,10 +103,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         return Ok(true);
     }
     let kerberos = peers.iter().any(|peer| match peer {
-        Counterpart::Tool(tool) => {
-            (scenarios.with_tools.iter()).any(|one| tool.needs_kerberos(one))
-        }
-        Counterpart::Server(peer) => scenario::of(*peer)
+        PeerKind::Tool(tool) => (scenarios.with_tools.iter()).any(|one| tool.needs_kerberos(one)),
+        PeerKind::Server(peer) => scenario::of(*peer)
             .iter()
             .filter(|scenario| scenarios.has(scenario))
             .any(|one| (one.setup)(*peer, Direction::ToPeer).kerberos()),
@@ -195,7 +193,7 @@ impl Scenarios {
     }
 }
 
-fn list(peers: &[&Counterpart], scenarios: &Scenarios) {
+fn list(peers: &[&PeerKind], scenarios: &Scenarios) {
     for peer in peers {
         let version = if peer.is_installed() {
             peer.version()
@@ -226,12 +224,12 @@ fn list(peers: &[&Counterpart], scenarios: &Scenarios) {
 
 fn run_inside(
     arguments: &Arguments,
-    peers: &[&Counterpart],
+    peers: &[&PeerKind],
     scenarios: &Scenarios,
     programs: Programs,
     directory: &Path,
 ) -> Result<bool> {
-    let bed = Bed::make(programs, directory)?;
+    let fixtures = Fixtures::make(programs, directory)?;
     let versions: Vec<(&'static str, String)> = peers
         .iter()
         .map(|peer| (peer.name(), peer.version().unwrap_or_default()))
@@ -248,17 +246,17 @@ fn run_inside(
     };
     for peer in peers {
         match peer {
-            Counterpart::Server(peer) => {
+            PeerKind::Server(peer) => {
                 for scenario in scenario::of(*peer).iter().filter(|one| scenarios.has(one)) {
                     for direction in Direction::BOTH {
-                        ended(run_row(&bed, *peer, scenario, direction, keep));
+                        ended(run_row(&fixtures, *peer, scenario, direction, keep));
                     }
                 }
             }
-            Counterpart::Tool(tool) => {
+            PeerKind::Tool(tool) => {
                 for exchange in &scenarios.with_tools {
                     for direction in Direction::BOTH {
-                        ended(run_exchange(&bed, tool, exchange, direction, keep));
+                        ended(run_exchange(&fixtures, tool, exchange, direction, keep));
                     }
                 }
             }
@@ -280,18 +278,18 @@ fn run_inside(
         let page = page::html(&versions, &rows);
         fs::write(path, page).with_context(|| format!("writing {}", path.display()))?;
     }
-    Ok(rows.iter().all(|row| row.result != Verdict::Failed))
+    Ok(rows.iter().all(|row| row.result != RowResult::Failed))
 }
 
 fn run_row(
-    bed: &Bed,
+    fixtures: &Fixtures,
     peer: &'static dyn Peer,
     scenario: &Scenario,
     direction: Direction,
     keep: bool,
 ) -> Entry {
-    let place = Place {
-        bed,
+    let place = Cell {
+        fixtures,
         peer: peer.name(),
         scenario: scenario.name,
         direction,
@@ -300,7 +298,7 @@ fn run_row(
     place.play(peer.cannot(scenario.name, direction), |directory| {
         let setup = (scenario.setup)(peer, direction);
         (scenario.act)(&Row {
-            bed,
+            fixtures,
             peer,
             direction,
             setup,
@@ -310,34 +308,34 @@ fn run_row(
 }
 
 fn run_exchange(
-    bed: &Bed,
+    fixtures: &Fixtures,
     tool: &Tool,
     exchange: &Exchange,
     direction: Direction,
     keep: bool,
 ) -> Entry {
-    let place = Place {
-        bed,
+    let place = Cell {
+        fixtures,
         peer: tool.name,
         scenario: exchange.name,
         direction,
         keep,
     };
     place.play(tool.cannot(exchange, direction), |directory| {
-        tool.exchange(bed, exchange, direction, directory)
+        tool.exchange(fixtures, exchange, direction, directory)
     })
 }
 
 /// One place in the matrix.
-struct Place<'a> {
-    bed: &'a Bed,
+struct Cell<'a> {
+    fixtures: &'a Fixtures,
     peer: &'static str,
     scenario: &'static str,
     direction: Direction,
     keep: bool,
 }
 
-impl Place<'_> {
+impl Cell<'_> {
     /// Plays in a directory of its own what belongs here, unless it cannot be done.
     fn play(&self, cannot: Option<&str>, act: impl FnOnce(&Path) -> Result<()>) -> Entry {
         let part = self.direction.name();
@@ -345,7 +343,7 @@ impl Place<'_> {
             peer: self.peer,
             scenario: self.scenario,
             part,
-            result: Verdict::NotApplicable,
+            result: RowResult::NotApplicable,
             reason: cannot.map(str::to_owned),
             seconds: 0.0,
         };
@@ -354,7 +352,7 @@ impl Place<'_> {
         }
         let started = Instant::now();
         let name = format!("{}-{}-{part}", self.peer, self.scenario);
-        let directory = self.bed.directory.join(name);
+        let directory = self.fixtures.directory.join(name);
         let outcome = fs::create_dir_all(&directory)
             .map_err(Into::into)
             .and_then(|()| act(&directory));
@@ -366,13 +364,13 @@ impl Place<'_> {
                     let _ = fs::remove_dir_all(&directory);
                 }
                 Entry {
-                    result: Verdict::Passed,
+                    result: RowResult::Passed,
                     seconds,
                     ..entry
                 }
             }
             Err(error) => Entry {
-                result: Verdict::Failed,
+                result: RowResult::Failed,
                 seconds,
                 reason: Some(format!("{error:#}")),
                 ..entry
@@ -387,9 +385,9 @@ mod tests {
 
     #[test]
     fn an_unknown_name_is_told_what_there_is() {
-        let all = counterpart::all();
+        let all = peer_kind::all();
         let chosen = |named: &[String]| {
-            let peers = chosen(&all, named, "peer", Counterpart::name);
+            let peers = chosen(&all, named, "peer", PeerKind::name);
             peers
                 .map(|peers| peers.len())
                 .map_err(|error| error.to_string())

@@ -1,6 +1,6 @@
 //! The outcome as one HTML page that needs nothing beside it.
 
-use super::report::{Entry, Verdict};
+use super::report::{Entry, RowResult};
 use std::fmt::Write as _;
 
 const HEAD: &str = "<!doctype html>
@@ -23,9 +23,9 @@ pub(super) fn html(peers: &[(&'static str, String)], rows: &[Entry]) -> String {
     let _ = writeln!(
         page,
         "<h1>s2sd interop</h1>\n<p>{} ok, {} failed, {} not applicable</p>\n<ul>",
-        count(Verdict::Passed),
-        count(Verdict::Failed),
-        count(Verdict::NotApplicable)
+        count(RowResult::Passed),
+        count(RowResult::Failed),
+        count(RowResult::NotApplicable)
     );
     for (peer, version) in peers {
         let _ = writeln!(page, "<li>{} {}</li>", escaped(peer), escaped(version));
@@ -33,9 +33,9 @@ pub(super) fn html(peers: &[(&'static str, String)], rows: &[Entry]) -> String {
     page.push_str("</ul>\n<table>\n<tr><th>peer<th>scenario<th>the peer is<th>result<th>seconds<th>reason</tr>\n");
     for row in rows {
         let (class, word) = match row.result {
-            Verdict::Passed => ("passed", "ok"),
-            Verdict::Failed => ("failed", "FAIL"),
-            Verdict::NotApplicable => ("not-applicable", "n/a"),
+            RowResult::Passed => ("passed", "ok"),
+            RowResult::Failed => ("failed", "FAIL"),
+            RowResult::NotApplicable => ("not-applicable", "n/a"),
         };
         let _ = writeln!(
             page,
@@ -69,7 +69,7 @@ mod tests {
             peer: "a",
             scenario: "x",
             part: "receiving",
-            result: Verdict::Failed,
+            result: RowResult::Failed,
             reason: Some("it said <script> & \"more\"".to_owned()),
             seconds: 1.26,
         };

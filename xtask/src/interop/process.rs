@@ -19,7 +19,7 @@ const POLL: Duration = Duration::from_millis(20);
 /// So long something may show no sign of life.
 const QUIET: Duration = Duration::from_secs(30);
 /// So long it may take, as long as it does something.
-const PATIENCE: Duration = Duration::from_secs(240);
+const MAX_WAIT: Duration = Duration::from_secs(240);
 /// A process that used less of a processor meanwhile does nothing, in hundredths of a second.
 const IDLE: u64 = 20;
 
@@ -66,14 +66,14 @@ impl Process {
         Ok(())
     }
 
-    /// Waits for [`QUIET`], and as long as it uses a processor for up to [`PATIENCE`]: on a busy machine a server in a
+    /// Waits for [`QUIET`], and as long as it uses a processor for up to [`MAX_WAIT`]: on a busy machine a server in a
     /// virtual machine of its own takes its time.
     fn wait_while_it_works(
         &mut self,
         what: &str,
         mut question: impl FnMut(&mut Self) -> Result<bool>,
     ) -> Result<()> {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + MAX_WAIT;
         let mut used = 0;
         loop {
             let within = QUIET.min(end.saturating_duration_since(Instant::now()));

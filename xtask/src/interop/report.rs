@@ -10,7 +10,7 @@ pub(super) struct Entry {
     pub(super) scenario: &'static str,
     /// The peer's part.
     pub(super) part: &'static str,
-    pub(super) result: Verdict,
+    pub(super) result: RowResult,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reason: Option<String>,
     pub(super) seconds: f64,
@@ -18,14 +18,14 @@ pub(super) struct Entry {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Verdict {
+pub(super) enum RowResult {
     Passed,
     Failed,
     /// The peer cannot do it; the reason says why.
     NotApplicable,
 }
 
-impl Verdict {
+impl RowResult {
     fn text(self) -> &'static str {
         match self {
             Self::Passed => "ok",
@@ -79,7 +79,7 @@ pub(super) fn matrix(rows: &[Entry]) -> String {
     }
     let not_applicable = rows
         .iter()
-        .filter(|row| row.result == Verdict::NotApplicable);
+        .filter(|row| row.result == RowResult::NotApplicable);
     for (peer, reason) in not_applicable
         .filter_map(|row| Some((row.peer, row.reason.as_ref()?)))
         .collect::<BTreeSet<_>>()
@@ -91,9 +91,9 @@ pub(super) fn matrix(rows: &[Entry]) -> String {
     let _ = writeln!(
         text,
         "{} ok, {} failed, {} n/a in {:.0?}",
-        count(Verdict::Passed),
-        count(Verdict::Failed),
-        count(Verdict::NotApplicable),
+        count(RowResult::Passed),
+        count(RowResult::Failed),
+        count(RowResult::NotApplicable),
         Duration::from_secs_f64(seconds)
     );
     text
@@ -154,13 +154,13 @@ mod tests {
             seconds: 1.0,
         };
         let rows = [
-            row("a", "x", "initiating", Verdict::Passed, None),
-            row("a", "x", "receiving", Verdict::Failed, Some("why")),
+            row("a", "x", "initiating", RowResult::Passed, None),
+            row("a", "x", "receiving", RowResult::Failed, Some("why")),
             row(
                 "a",
                 "y",
                 "initiating",
-                Verdict::NotApplicable,
+                RowResult::NotApplicable,
                 Some("has no y"),
             ),
         ];
@@ -173,7 +173,7 @@ n/a: a has no y
 1 ok, 1 failed, 1 n/a in 3s
 ";
         assert_eq!(matrix(&rows), want);
-        let other = row("b", "z", "receiving", Verdict::Passed, None);
+        let other = row("b", "z", "receiving", RowResult::Passed, None);
         let apart = matrix(&[rows[0].clone(), other]);
         let want = "                             a
 the peer is                  initiating

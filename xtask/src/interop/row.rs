@@ -1,11 +1,11 @@
 //! One row: one peer, one scenario, one direction, in a directory of its own with servers of its own.
 
 use super::{
-    bed::Bed,
     evidence::{Claim, Method, Refusal},
-    ours::{self, Which},
-    peers::{self, Peer, Place},
+    fixtures::Fixtures,
+    peers::{self, Peer, ServerDir},
     process::{read, wait_until},
+    s2sd_pair::{self, Instance},
     sasl::realm::Realm,
     setup::{Certificate, Direction, Setup, Transport},
 };
@@ -24,10 +24,10 @@ pub(super) const NOBODY: &str = "nosuch.test";
 /// Where the authoritative server with another secret is.
 const OTHER_AUTHORITY: Ipv4Addr = Ipv4Addr::new(127, 0, 77, 9);
 /// How long one step of a check may take.
-const PATIENCE: &str = "20s";
+const STEP_TIMEOUT: &str = "20s";
 
 pub(super) struct Row<'a> {
-    pub(super) bed: &'a Bed,
+    pub(super) fixtures: &'a Fixtures,
     pub(super) peer: &'static dyn Peer,
     pub(super) direction: Direction,
     pub(super) setup: Setup,
@@ -48,7 +48,7 @@ impl Row<'_> {
             "--count",
             "1000",
             "--timeout",
-            PATIENCE,
+            STEP_TIMEOUT,
         ];
         self.check(&arguments)?;
         let claim = Claim {
@@ -57,7 +57,7 @@ impl Row<'_> {
             direction: self.direction,
         };
         self.logs_show(|ours, theirs| {
-            ours::proved(ours, self.peer.domain(), &claim)
+            s2sd_pair::proved(ours, self.peer.domain(), &claim)
                 .map_err(|what| format!("s2sd: {what}"))?;
             self.peer
                 .proved(theirs, &claim)
@@ -69,8 +69,16 @@ impl Row<'_> {
     /// of both sides do.
     pub(super) fn keeps_order_among_odd_stanzas(&self) -> Result<()> {
         let _running = self.start(&self.zone())?;
-        let (ours, theirs) = (ours::end(), self.peer.end());
-        let check = ["check", "--a", &ours, "--b", &theirs, "--timeout", PATIENCE];
+        let (ours, theirs) = (s2sd_pair::end(), self.peer.end());
+        let check = [
+            "check",
+            "--a",
+            &ours,
+            "--b",
+            &theirs,
+            "--timeout",
+            STEP_TIMEOUT,
+        ];
         let odd = ["--count", "200", "--only", "odd", "--one-way"];
         // The same each time, and one that was never there.
         for seed in [&["--seed", "1"][..], &["--seed", "2"], &[]] {
@@ -82,14 +90,14 @@ impl Row<'_> {
     /// In s2sd's log stands why it believed the peer of that stream, which begins so.
     pub(super) fn was_believed_because(&self, because: &str) -> Result<()> {
         self.logs_show(|ours, _| {
-            ours::believed(ours, self.peer.domain(), self.direction, because)
+            s2sd_pair::believed(ours, self.peer.domain(), self.direction, because)
                 .map_err(|what| format!("s2sd: {what}"))
         })
     }
 
     /// s2sd saw that the peer's certificate is by nobody it trusts.
     pub(super) fn certificate_was_bad(&self) -> Result<()> {
-        self.logs_show(|ours, _| ours::distrusted(ours, self.direction))
+        self.logs_show(|ours, _| s2sd_pair::distrusted(ours, self.direction))
     }
 
     /// In the peer's log stands that a TLSA record of ours spoke for us.
@@ -110,11 +118,11 @@ impl Row<'_> {
 
     /// The peer's key is held against another secret than its own, so it is not one of its domain's.
     pub(super) fn key_of_another_authority(&self) -> Result<()> {
-        let mut zone = self.server(ours::DOMAIN, ours::ADDRESS);
+        let mut zone = self.server(s2sd_pair::DOMAIN, s2sd_pair::ADDRESS);
         zone.push_str(&self.server(self.peer.domain(), OTHER_AUTHORITY));
         let _running = self.start(&zone)?;
         let listen = format!("{OTHER_AUTHORITY}:5269");
-        let authority = self.bed.serve(
+        let authority = self.fixtures.serve(
             "authority",
             &["authority", "--listen", &listen],
             &self.directory,
@@ -143,12 +151,14 @@ impl Row<'_> {
             "--addr",
             &server,
             "--from",
-            ours::DOMAIN,
+            s2sd_pair::DOMAIN,
             "--to",
             domain,
         ];
-        arguments.extend(["--victim", &victim, "--timeout", PATIENCE]);
-        let verdict = self.bed.verdict("forge", &arguments, &self.directory)?;
+        arguments.extend(["--victim", &victim, "--timeout", STEP_TIMEOUT]);
+        let verdict = self
+            .fixtures
+            .verdict("forge", &arguments, &self.directory)?;
         let arrived = verdict.get("arrived").and_then(Value::as_array);
         ensure!(
             arrived.is_some_and(Vec::is_empty),
@@ -173,15 +183,15 @@ impl Row<'_> {
     pub(super) fn unknown_host(&self) -> Result<()> {
         let mut zone = self.zone();
         let (initiator, address) = match self.direction {
-            Direction::FromPeer => (self.peer.end(), ours::ADDRESS),
-            Direction::ToPeer => (ours::end(), self.peer.address()),
+            Direction::FromPeer => (self.peer.end(), s2sd_pair::ADDRESS),
+            Direction::ToPeer => (s2sd_pair::end(), self.peer.address()),
         };
         zone.push_str(&self.server(NOBODY, address));
         let _running = self.start(&zone)?;
         self.bounces(&initiator, &format!("host,domain={NOBODY}"))?;
         self.logs_show(|ours, theirs| {
             if self.direction == Direction::FromPeer {
-                ours::refused(ours, self.peer.domain(), self.direction, Refusal::Host)
+                s2sd_pair::refused(ours, self.peer.domain(), self.direction, Refusal::Host)
                     .map_err(|what| format!("s2sd: {what}"))?;
             }
             let refused = self.peer.refused(theirs, self.direction, Refusal::Host);
@@ -191,7 +201,7 @@ impl Row<'_> {
 
     /// The peer's stream header on the wire, as s2sd saw it, had no `version`.
     pub(super) fn header_had_no_version(&self) -> Result<()> {
-        self.logs_show(|ours, _| ours::saw_header_without_version(ours))
+        self.logs_show(|ours, _| s2sd_pair::saw_header_without_version(ours))
     }
 
     /// Starts the zone, s2sd and the peer.
@@ -201,26 +211,26 @@ impl Row<'_> {
             fs::create_dir_all(place(name))
                 .with_context(|| format!("making {}", place(name).display()))?;
         }
-        let certificates = &self.bed.certificates;
+        let certificates = &self.fixtures.certificates;
         let anchor = place(peers::ANCHOR).display().to_string();
         let anchor = self.setup.dane.then_some(anchor.as_str());
-        let dns = self.bed.serve_zone(&self.directory, zone, anchor)?;
+        let dns = self.fixtures.serve_zone(&self.directory, zone, anchor)?;
         let realm = self.realm()?;
         let environment = realm.as_ref().map(|realm| realm.environment.as_slice());
-        let placed = |directory| Place {
+        let placed = |directory| ServerDir {
             directory,
             certificates,
-            s2sd: &self.bed.programs.s2sd,
+            s2sd: &self.fixtures.programs.s2sd,
             environment: environment.unwrap_or_default(),
         };
-        let us = Which {
-            domain: ours::DOMAIN,
-            address: ours::ADDRESS,
+        let us = Instance {
+            domain: s2sd_pair::DOMAIN,
+            address: s2sd_pair::ADDRESS,
             certificate: self.setup.our_certificate,
             other: self.peer.domain(),
         };
         let (at_ours, at_theirs) = (place("s2sd"), place("peer"));
-        let s2sd = ours::start(&us, &placed(&at_ours), &self.setup)?;
+        let s2sd = s2sd_pair::start(&us, &placed(&at_ours), &self.setup)?;
         let peer = self.peer.start(&placed(&at_theirs), &self.setup)?;
         Ok(Running {
             _realm: realm,
@@ -235,8 +245,8 @@ impl Row<'_> {
         if !self.setup.kerberos() {
             return Ok(None);
         }
-        let principals = [ours::DOMAIN, self.peer.domain()]
-            .map(|domain| (format!("xmpp/{domain}"), ours::keytab(domain)));
+        let principals = [s2sd_pair::DOMAIN, self.peer.domain()]
+            .map(|domain| (format!("xmpp/{domain}"), s2sd_pair::keytab(domain)));
         let principals = principals
             .each_ref()
             .map(|(name, file)| (name.as_str(), file.as_str()));
@@ -246,16 +256,16 @@ impl Row<'_> {
     /// Both ends, the one whose server initiates first.
     fn ends(&self) -> (String, String) {
         match self.direction {
-            Direction::FromPeer => (self.peer.end(), ours::end()),
-            Direction::ToPeer => (ours::end(), self.peer.end()),
+            Direction::FromPeer => (self.peer.end(), s2sd_pair::end()),
+            Direction::ToPeer => (s2sd_pair::end(), self.peer.end()),
         }
     }
 
     /// The records of both servers.
     fn zone(&self) -> String {
         let setup = &self.setup;
-        self.server(ours::DOMAIN, ours::ADDRESS)
-            + &self.tlsa(ours::DOMAIN, setup.our_certificate)
+        self.server(s2sd_pair::DOMAIN, s2sd_pair::ADDRESS)
+            + &self.tlsa(s2sd_pair::DOMAIN, setup.our_certificate)
             + &self.server(self.peer.domain(), self.peer.address())
             + &self.tlsa(self.peer.domain(), setup.peer_certificate)
     }
@@ -266,7 +276,7 @@ impl Row<'_> {
             return String::new();
         }
         let (name, _) = certificate.leaf(domain);
-        let words = read(&self.bed.certificates.join(format!("{name}.tlsa")));
+        let words = read(&self.fixtures.certificates.join(format!("{name}.tlsa")));
         format!("tlsa _5269._tcp.xmpp.{domain} {words}")
     }
 
@@ -293,12 +303,12 @@ impl Row<'_> {
             to,
             "--refused",
             "--timeout",
-            PATIENCE,
+            STEP_TIMEOUT,
         ])
     }
 
     fn check(&self, arguments: &[&str]) -> Result<()> {
-        let verdict = self.bed.verdict("check", arguments, &self.directory)?;
+        let verdict = self.fixtures.verdict("check", arguments, &self.directory)?;
         if verdict.get("ok") == Some(&Value::Bool(true)) {
             return Ok(());
         }
@@ -323,7 +333,7 @@ impl Row<'_> {
 
     fn logs_show_refusal(&self, why: Refusal) -> Result<()> {
         self.logs_show(|ours, theirs| {
-            ours::refused(ours, self.peer.domain(), self.direction, why)
+            s2sd_pair::refused(ours, self.peer.domain(), self.direction, why)
                 .map_err(|what| format!("s2sd: {what}"))?;
             let refused = self.peer.refused(theirs, self.direction, why);
             refused.map_err(|what| format!("{}: {what}", self.peer.name()))
@@ -335,7 +345,7 @@ impl Row<'_> {
         let log = |part: &str, name: &str| read(&self.directory.join(Path::new(part)).join(name));
         let mut answer = Ok(());
         let asked = wait_until("the logs", Duration::from_secs(10), || {
-            answer = question(&log("s2sd", ours::LOG), &log("peer", self.peer.log()));
+            answer = question(&log("s2sd", s2sd_pair::LOG), &log("peer", self.peer.log()));
             Ok(answer.is_ok())
         });
         match answer {

@@ -1,5 +1,5 @@
 //! How the two servers of one row are set up: what both are told, in one value. Each peer's file and
-//! `ours.rs` turn it into a configuration.
+//! `s2sd_pair.rs` turn it into a configuration.
 
 /// What the connections run over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

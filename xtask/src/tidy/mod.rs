@@ -52,9 +52,9 @@ impl fmt::Display for Fault {
     }
 }
 
-type Rule = fn(&Tree) -> Vec<Fault>;
+type Check = fn(&Tree) -> Vec<Fault>;
 
-const RULES: [(&str, Rule); 8] = [
+const CHECKS: [(&str, Check); 8] = [
     ("layers", layers::check),
     ("crates", crates::check),
     ("links", links::check),
@@ -69,7 +69,7 @@ const RULES: [(&str, Rule); 8] = [
 pub(crate) fn run() -> Result<bool> {
     let tree = Tree::read(&crate::workspace::root())?;
     let mut good = true;
-    for (name, rule) in RULES {
+    for (name, rule) in CHECKS {
         let faults = rule(&tree);
         good &= report(name, &faults);
     }

@@ -1,11 +1,11 @@
 //! ejabberd 23.01: started as a node of its own, without `ejabberdctl` (which wants the service's user and
 //! reads /etc). Its log at level debug holds every element it sends and receives.
 
-use super::{Peer, Place, USER, at, find, user_end};
+use super::{Peer, ServerDir, USER, at, find, user_end};
 use crate::interop::{
     evidence::{Claim, Method, Refusal, line_with},
-    ours,
     process::Process,
+    s2sd_pair,
     setup::{Direction, Setup, Transport},
     template::fill,
 };
@@ -49,7 +49,7 @@ impl Peer for Ejabberd {
         Some(format!("ejabberd {version}"))
     }
 
-    fn start(&self, place: &Place<'_>, setup: &Setup) -> Result<Vec<Process>> {
+    fn start(&self, place: &ServerDir<'_>, setup: &Setup) -> Result<Vec<Process>> {
         let (libraries, _) =
             library().context("ejabberd's modules are not where Debian puts them")?;
         let domain = self.domain();
@@ -124,7 +124,7 @@ impl Peer for Ejabberd {
     }
 
     fn proved(&self, log: &str, claim: &Claim) -> Result<(), String> {
-        let (us, them) = (ours::DOMAIN, self.domain());
+        let (us, them) = (s2sd_pair::DOMAIN, self.domain());
         let method = match claim.method {
             Method::Dialback => "dialback",
             Method::External => "EXTERNAL",
@@ -145,7 +145,7 @@ impl Peer for Ejabberd {
     }
 
     fn refused(&self, log: &str, direction: Direction, why: Refusal) -> Result<(), String> {
-        let (us, them) = (ours::DOMAIN, self.domain());
+        let (us, them) = (s2sd_pair::DOMAIN, self.domain());
         match (direction, why) {
             (Direction::FromPeer, Refusal::Host) => line_with(log, &["host-unknown"]),
             (Direction::FromPeer, Refusal::NoTls) => line_with(

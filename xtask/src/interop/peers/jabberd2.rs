@@ -1,12 +1,12 @@
 //! jabberd2 2.7: its router, to which components attach, and its `s2s`. Without a certificate it is an
 //! RFC 3920 peer: a stream header without `version`, and dialback at once. It has no SASL between servers.
 
-use super::{Peer, Place, SECRET, at, find, says};
+use super::{Peer, SECRET, ServerDir, at, find, says};
 use crate::interop::{
     evidence::{Claim, Method, Refusal, line_with, no_line_with},
-    ours,
     process::Process,
     row::NOBODY,
+    s2sd_pair,
     setup::{Direction, Setup},
     template::fill,
 };
@@ -49,7 +49,7 @@ impl Peer for Jabberd2 {
         Some(format!("jabberd2 {version}"))
     }
 
-    fn start(&self, place: &Place<'_>, setup: &Setup) -> Result<Vec<Process>> {
+    fn start(&self, place: &ServerDir<'_>, setup: &Setup) -> Result<Vec<Process>> {
         let address = self.address();
         let text = address.to_string();
         let dir = place.path("");
@@ -109,7 +109,7 @@ impl Peer for Jabberd2 {
     }
 
     fn proved(&self, log: &str, claim: &Claim) -> Result<(), String> {
-        let (us, them) = (ours::DOMAIN, self.domain());
+        let (us, them) = (s2sd_pair::DOMAIN, self.domain());
         let route = match claim.direction {
             Direction::FromPeer => format!("outgoing route '{them}/{us}' is now valid"),
             Direction::ToPeer => format!("incoming route '{them}/{us}' is now valid"),
@@ -127,7 +127,7 @@ impl Peer for Jabberd2 {
     }
 
     fn refused(&self, log: &str, direction: Direction, why: Refusal) -> Result<(), String> {
-        let (us, them) = (ours::DOMAIN, self.domain());
+        let (us, them) = (s2sd_pair::DOMAIN, self.domain());
         let invalid = |route: String| line_with(log, &[&route, "is now invalid"]);
         match (direction, why) {
             (Direction::FromPeer, Refusal::Host) => {

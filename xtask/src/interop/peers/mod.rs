@@ -37,7 +37,7 @@ pub(super) trait Peer: Sync {
     /// What it calls itself and its version.
     fn version(&self) -> Option<String>;
     /// Writes its configuration, starts it and waits until it serves.
-    fn start(&self, place: &Place<'_>, setup: &Setup) -> Result<Vec<Process>>;
+    fn start(&self, place: &ServerDir<'_>, setup: &Setup) -> Result<Vec<Process>>;
     /// An end for `lab check`: somebody at this server.
     fn end(&self) -> String;
     /// Its log, below the directory of its place.
@@ -60,7 +60,7 @@ pub(super) trait Peer: Sync {
 pub(super) const ALL: [&dyn Peer; 4] = [&Prosody, &Ejabberd, &Jabberd2, &S2sd];
 
 /// Where a server of one row lives: its directory, and the certificates.
-pub(super) struct Place<'a> {
+pub(super) struct ServerDir<'a> {
     pub(super) directory: &'a Path,
     pub(super) certificates: &'a Path,
     /// The program s2sd, and what to set in its environment.
@@ -68,7 +68,7 @@ pub(super) struct Place<'a> {
     pub(super) environment: &'a [(&'static str, OsString)],
 }
 
-impl Place<'_> {
+impl ServerDir<'_> {
     /// A file or directory in it, as text for a configuration.
     pub(super) fn path(&self, name: &str) -> String {
         self.directory.join(name).display().to_string()

@@ -1,10 +1,10 @@
 //! Prosody 0.12. Users by PLAIN on port 5222; XEP-0368 on 5270; its log tells everything at level debug.
 
-use super::{ANCHOR, Peer, Place, USER, at, find, has_library, says, user_end};
+use super::{ANCHOR, Peer, ServerDir, USER, at, find, has_library, says, user_end};
 use crate::interop::{
     evidence::{Claim, Method, Refusal, line_with, no_line_with},
-    ours,
     process::Process,
+    s2sd_pair,
     setup::{Direction, Setup, Transport},
     template::fill,
 };
@@ -46,7 +46,7 @@ impl Peer for Prosody {
         })
     }
 
-    fn start(&self, place: &Place<'_>, setup: &Setup) -> Result<Vec<Process>> {
+    fn start(&self, place: &ServerDir<'_>, setup: &Setup) -> Result<Vec<Process>> {
         let domain = self.domain();
         let (certificate, _) = setup.peer_certificate.leaf(domain);
         let mut modules = Vec::new();
@@ -120,11 +120,11 @@ impl Peer for Prosody {
             Direction::FromPeer => format!(
                 "Outgoing s2s connection {}->{} complete",
                 self.domain(),
-                ours::DOMAIN
+                s2sd_pair::DOMAIN
             ),
             Direction::ToPeer => format!(
                 "Incoming s2s connection {}->{} complete",
-                ours::DOMAIN,
+                s2sd_pair::DOMAIN,
                 self.domain()
             ),
         };
@@ -160,7 +160,7 @@ impl Peer for Prosody {
     }
 
     fn refused(&self, log: &str, direction: Direction, why: Refusal) -> Result<(), String> {
-        let us = ours::DOMAIN;
+        let us = s2sd_pair::DOMAIN;
         let them = self.domain();
         match (direction, why) {
             (Direction::FromPeer, Refusal::Certificate) => line_with(
@@ -204,7 +204,7 @@ impl Peer for Prosody {
         let done = format!(
             "Outgoing s2s connection {}->{} complete",
             self.domain(),
-            ours::DOMAIN
+            s2sd_pair::DOMAIN
         );
         line_with(log, &["Enabling DANE with 1 TLSA records"])?;
         let stream = session(log, &done);

@@ -1,10 +1,10 @@
 //! s2sd itself, a second one, for what two servers agree on and no other server has between servers.
 
-use super::{Peer, Place};
+use super::{Peer, ServerDir};
 use crate::interop::{
     evidence::{Claim, Method, Refusal},
-    ours::{self, Which},
     process::Process,
+    s2sd_pair::{self, Instance},
     sasl::kerberos_is_installed,
     setup::{Direction, Setup},
 };
@@ -45,26 +45,26 @@ impl Peer for S2sd {
         Some(format!("s2sd {}", env!("CARGO_PKG_VERSION")))
     }
 
-    fn start(&self, place: &Place<'_>, setup: &Setup) -> Result<Vec<Process>> {
-        let which = Which {
+    fn start(&self, place: &ServerDir<'_>, setup: &Setup) -> Result<Vec<Process>> {
+        let instance = Instance {
             domain: self.domain(),
             address: self.address(),
             certificate: setup.peer_certificate,
-            other: ours::DOMAIN,
+            other: s2sd_pair::DOMAIN,
         };
-        Ok(vec![ours::start(&which, place, setup)?])
+        Ok(vec![s2sd_pair::start(&instance, place, setup)?])
     }
 
     fn end(&self) -> String {
-        ours::component(self.domain(), self.address())
+        s2sd_pair::component(self.domain(), self.address())
     }
 
     fn log(&self) -> &'static str {
-        ours::LOG
+        s2sd_pair::LOG
     }
 
     fn proved(&self, log: &str, claim: &Claim) -> Result<(), String> {
-        ours::proved(log, ours::DOMAIN, &mirrored(claim))
+        s2sd_pair::proved(log, s2sd_pair::DOMAIN, &mirrored(claim))
     }
 
     fn refused(&self, _log: &str, _direction: Direction, _why: Refusal) -> Result<(), String> {

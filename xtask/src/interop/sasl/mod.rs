@@ -8,7 +8,7 @@ mod rsasl;
 
 use self::realm::Realm;
 use super::{
-    bed::Bed,
+    fixtures::Fixtures,
     peers::{find, has_library, packaged},
     setup::Direction,
 };
@@ -240,7 +240,7 @@ impl Tool {
     /// Both sides come to the same end: a good one if what is proved with is right, else a no for that reason.
     pub(super) fn exchange(
         &self,
-        bed: &Bed,
+        fixtures: &Fixtures,
         exchange: &Exchange,
         direction: Direction,
         directory: &Path,
@@ -282,7 +282,7 @@ impl Tool {
             password: theirs,
             authzid: wanted,
             binding: binding.map(|kind| (kind, connection)),
-            lab: &bed.programs.lab,
+            lab: &fixtures.programs.lab,
         };
         let command = (self.command)(&part)?;
         let ours_is = binding.map(|kind| format!("{kind}={CONNECTION}"));
@@ -307,8 +307,8 @@ impl Tool {
         arguments.extend(command.iter().map(String::as_str));
         let environment = realm.as_ref().map(|realm| realm.environment.as_slice());
         let environment = environment.unwrap_or_default();
-        let verdict = bed.verdict_with("sasl", &arguments, directory, environment)?;
-        let verdict = Verdict(verdict);
+        let verdict = fixtures.verdict_with("sasl", &arguments, directory, environment)?;
+        let verdict = ToolVerdict(verdict);
         let identity = if external { PROVED } else { user };
         match (direction, ends) {
             (Direction::FromPeer, Ends::Well) => verdict.let_in(identity),
@@ -320,9 +320,9 @@ impl Tool {
 }
 
 /// What `lab sasl` prints.
-struct Verdict(Value);
+struct ToolVerdict(Value);
 
-impl Verdict {
+impl ToolVerdict {
     fn let_in(&self, whom: &str) -> Result<()> {
         self.is_well()?;
         ensure!(
@@ -406,7 +406,7 @@ mod tests {
     #[test]
     fn a_good_end_is_one_of_both_sides_and_a_no_has_its_reason() {
         let verdict = |ok: bool, ours: &str, said: &[&str]| {
-            Verdict(json!({ "ok": ok, "ours": ours, "identity": "alice", "said": said }))
+            ToolVerdict(json!({ "ok": ok, "ours": ours, "identity": "alice", "said": said }))
         };
         let well = verdict(true, "authenticated", &["Username: alice@s2sd.test"]);
         assert!(well.let_in("alice").is_ok());

@@ -1,6 +1,6 @@
 //! What one run shares: the programs we built, the certificates, and the tools of `lab`.
 
-use super::{namespace::RESOLVER, ours, peers, process::Process, setup::Certificate};
+use super::{namespace::RESOLVER, peers, process::Process, s2sd_pair, setup::Certificate};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use std::{
@@ -76,13 +76,13 @@ impl Programs {
 }
 
 /// The bed that all rows of a run lie in.
-pub(super) struct Bed {
+pub(super) struct Fixtures {
     pub(super) programs: Programs,
     pub(super) directory: PathBuf,
     pub(super) certificates: PathBuf,
 }
 
-impl Bed {
+impl Fixtures {
     /// Makes the certificates: every kind for every domain.
     pub(super) fn make(programs: Programs, directory: &Path) -> Result<Self> {
         let certificates = directory.join("certificates");
@@ -91,7 +91,7 @@ impl Bed {
         for domain in peers::ALL
             .iter()
             .map(|peer| peer.domain())
-            .chain([ours::DOMAIN])
+            .chain([s2sd_pair::DOMAIN])
         {
             for certificate in Certificate::ALL {
                 let (name, words) = certificate.leaf(domain);

@@ -6,20 +6,20 @@ use super::{
 };
 
 #[derive(Clone, Copy)]
-pub(super) enum Counterpart {
+pub(super) enum PeerKind {
     Server(&'static dyn Peer),
     Tool(&'static Tool),
 }
 
 /// All of them, in the order of the matrix.
-pub(super) fn all() -> Vec<Counterpart> {
-    let servers = peers::ALL.iter().copied().map(Counterpart::Server);
+pub(super) fn all() -> Vec<PeerKind> {
+    let servers = peers::ALL.iter().copied().map(PeerKind::Server);
     servers
-        .chain(sasl::TOOLS.iter().map(Counterpart::Tool))
+        .chain(sasl::TOOLS.iter().map(PeerKind::Tool))
         .collect()
 }
 
-impl Counterpart {
+impl PeerKind {
     /// Its name on our command line.
     pub(super) fn name(&self) -> &'static str {
         match self {

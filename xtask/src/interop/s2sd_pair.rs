@@ -2,7 +2,7 @@
 
 use super::{
     evidence::{Claim, Method, Refusal, line_with},
-    peers::{ANCHOR, Place, SECRET},
+    peers::{ANCHOR, SECRET, ServerDir},
     process::Process,
     setup::{Agreed, Certificate, Direction, Proof, Setup, Transport},
     template::fill,
@@ -17,7 +17,7 @@ pub(super) const DOMAIN: &str = "s2sd.test";
 pub(super) const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 77, 6);
 
 /// Which of us it is: as the server under test, or as its peer.
-pub(super) struct Which {
+pub(super) struct Instance {
     pub(super) domain: &'static str,
     pub(super) address: Ipv4Addr,
     pub(super) certificate: Certificate,
@@ -26,13 +26,13 @@ pub(super) struct Which {
 }
 
 /// Writes the configuration, starts the daemon and waits until it serves.
-pub(super) fn start(which: &Which, place: &Place<'_>, setup: &Setup) -> Result<Process> {
-    let (certificate, _) = which.certificate.leaf(which.domain);
+pub(super) fn start(instance: &Instance, place: &ServerDir<'_>, setup: &Setup) -> Result<Process> {
+    let (certificate, _) = instance.certificate.leaf(instance.domain);
     let (auth, entry) = match setup.proof {
         Proof::Dialback => ("\"dialback\"", String::new()),
         Proof::External => ("\"external\"", String::new()),
         Proof::Either => ("\"external\", \"dialback\"", String::new()),
-        Proof::Agreed(agreed) => ("\"external\"", agreement(which, place, agreed)?),
+        Proof::Agreed(agreed) => ("\"external\"", agreement(instance, place, agreed)?),
     };
     let dnssec = match setup.dane {
         true => format!(
@@ -46,8 +46,8 @@ pub(super) fn start(which: &Which, place: &Place<'_>, setup: &Setup) -> Result<P
         TEMPLATE,
         &[
             ("dir", &place.path("")),
-            ("address", &which.address.to_string()),
-            ("domain", which.domain),
+            ("address", &instance.address.to_string()),
+            ("domain", instance.domain),
             (
                 "certificate",
                 &place.certificate(&format!("{certificate}.pem")),
@@ -82,8 +82,8 @@ pub(super) fn start(which: &Which, place: &Place<'_>, setup: &Setup) -> Result<P
 }
 
 /// The entry for the other, with what both were given.
-fn agreement(which: &Which, place: &Place<'_>, agreed: Agreed) -> Result<String> {
-    let Which { domain, other, .. } = which;
+fn agreement(instance: &Instance, place: &ServerDir<'_>, agreed: Agreed) -> Result<String> {
+    let Instance { domain, other, .. } = instance;
     let (_, auth) = agreed.names();
     let (says, hears) = match agreed {
         Agreed::DigestMd5 | Agreed::ScramSha256Plus => {
