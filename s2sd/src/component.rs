@@ -52,7 +52,7 @@ pub(crate) async fn serve(router: Arc<Router>, tcp: TcpStream, admission: Admiss
             .with_content_namespace(ContentNamespace::Component);
         let memory = &router.shared().memory;
         let Some(charge) = conn::admit(&memory.account(Owner::at(peer.ip()))) else {
-            info!("component refused: {}", Cause::Memory);
+            info!(unproved = Empty, "component refused: {}", Cause::Memory);
             return;
         };
         let mut conn = Conn::new(Io::Plain(tcp), peer, codec, charge);

@@ -13,6 +13,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use crate::budget::{Account, Charge};
+use crate::metered::Metered;
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead as _, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -24,8 +25,14 @@ use xmpp_stream::{Boundary, Codec, DecodeError, Frame, XmlLimits};
 
 /// How much is read at once.
 const READ: usize = 32 * 1024;
-/// So much of what a peer still says is listened to when a stream is over.
+/// The same of a stranger, of whom there may be many at one time, each with little to say: in clear, and of what TLS makes
+/// something else of.
+const READ_OF_STRANGER: usize = 4 * 1024;
+const TURN_OF_STRANGER: usize = 1024;
+/// So much of what a peer still says is listened to when a stream is over,
 pub(crate) const MAX_DISCARD: usize = 16 * 1024 * 1024;
+/// and of what a stranger says.
+const HEAR_STRANGER_OUT: usize = 1024 * 1024;
 /// From here on nothing more is taken from a queue until the socket took some: the bound of the write buffer, give or
 /// take one stanza.
 const ENOUGH_TO_WRITE: usize = 256 * 1024;
@@ -47,7 +54,7 @@ pub(crate) enum Io {
     /// TCP alone.
     Plain(TcpStream),
     /// TLS over TCP.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Metered>>),
     /// Nothing any more: a handshake took the TCP stream, and did not give it back.
     Taken,
 }
@@ -138,7 +145,7 @@ impl Conn {
     }
 
     /// The TLS session, if there is one.
-    pub(crate) fn tls(&self) -> Option<&TlsStream<TcpStream>> {
+    pub(crate) fn tls(&self) -> Option<&TlsStream<Metered>> {
         match &self.io {
             Io::Plain(_) | Io::Taken => None,
             Io::Tls(tls) => Some(tls),
@@ -272,6 +279,11 @@ impl Conn {
         }
     }
 
+    /// Whether nothing was proved on it, as far as its limits say.
+    fn is_strangers(&self) -> bool {
+        self.codec.limits().total_bytes.is_some()
+    }
+
     /// What all this costs.
     fn cost(&self) -> usize {
         self.cost_with(self.allocated)
@@ -364,11 +376,22 @@ impl Conn {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<usize>> {
+        let (room, turn) = match self.is_strangers() {
+            true => (room.min(READ_OF_STRANGER), TURN_OF_STRANGER),
+            false => (room, READ),
+        };
         self.read.reserve(room);
         self.allocated = self.allocated.max(self.read.capacity());
         let read = match &mut self.io {
             Io::Plain(tcp) => poll_read_buf(Pin::new(tcp), cx, &mut self.read),
-            Io::Tls(tls) => poll_read_buf(Pin::new(tls.as_mut()), cx, &mut self.read),
+            Io::Tls(tls) => {
+                tls.get_mut().0.turn(turn);
+                let read = poll_read_buf(Pin::new(tls.as_mut()), cx, &mut self.read);
+                if let Poll::Ready(Ok(count)) = &read {
+                    tls.get_mut().0.carried(*count);
+                }
+                read
+            }
             Io::Taken => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         };
         if let Poll::Ready(Ok(count)) = &read {
@@ -421,6 +444,10 @@ impl Conn {
         self.read = BytesMut::new();
         self.allocated = 0;
         self.count();
+        let most = match self.is_strangers() {
+            true => HEAR_STRANGER_OUT,
+            false => MAX_DISCARD,
+        };
         let mut rest = vec![0; SMALL];
         let (mut is_shut, mut is_over, mut heard) = (false, false, 0);
         // Both at once: the peer may read no more before it has written all.
@@ -432,7 +459,7 @@ impl Conn {
             while !is_over && let Poll::Ready(read) = self.io.poll_skip(cx, &mut rest) {
                 let read = read.unwrap_or(0);
                 heard += read;
-                is_over = read == 0 || heard >= MAX_DISCARD;
+                is_over = read == 0 || heard >= most;
             }
             match is_shut && is_over {
                 true => Poll::Ready(()),
@@ -468,7 +495,7 @@ impl Io {
     fn poll_skip(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
         let tcp = match self {
             Self::Plain(tcp) => tcp,
-            Self::Tls(tls) => tls.get_mut().0,
+            Self::Tls(tls) => tls.get_mut().0.tcp(),
             Self::Taken => return Poll::Ready(Ok(0)),
         };
         let mut into = ReadBuf::new(into);

@@ -22,6 +22,7 @@ use crate::closed::{By, Cause, Closed};
 use crate::config::TlsFloor;
 use crate::conn::{self, Conn, Io, Progress};
 use crate::evidence::{Direction, shown};
+use crate::metered::Metered;
 use crate::negotiate::{
     Authorized, Inbound, InboundEffect, InboundEvent, Secured, Snapshot, Transport,
 };
@@ -166,7 +167,7 @@ async fn handshake(
     let accepting = async {
         // Who says nothing waits for no turn.
         tcp.readable().await?;
-        let accepting = TlsAcceptor::from(config).accept(tcp);
+        let accepting = TlsAcceptor::from(config).accept(Metered::new(tcp));
         shared.handshakes.drive(peer.ip(), accepting).await
     };
     let in_time = timeout_at(deadline.into(), accepting);
@@ -543,22 +544,24 @@ impl Driver {
         self.questions = JoinSet::new();
         self.buckets = StreamBuckets::default();
         self.conn.send(proceed);
-        self.conn.flush().await.map_err(broken)?;
+        let deadline = self.began + self.snapshot.config.limits.negotiation;
+        // Whoever takes none of it may have let us say more than a little before, once something was proved in clear.
+        let flushed = timeout_at(deadline.into(), self.conn.flush());
+        let shared = self.router.shared();
+        let Some(flushed) = shared.stop.run_until_cancelled(flushed).await else {
+            return Ok(InboundEvent::Shutdown);
+        };
+        flushed
+            .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
+            .map_err(broken)?;
         let Some(tcp) = self.conn.take_tcp(clean) else {
             return Ok(InboundEvent::TlsFailed("TLS within TLS".to_owned()));
         };
         let charge = admit(self.router.shared(), tcp.1)?;
         let codec = Codec::new(self.snapshot.limits_before_authentication())
             .with_content_namespace(ContentNamespace::Server);
-        let (conn, secured) = handshake(
-            self.router.shared(),
-            tcp,
-            codec,
-            charge,
-            chosen,
-            self.began + self.snapshot.config.limits.negotiation,
-        )
-        .await?;
+        let (conn, secured) =
+            handshake(self.router.shared(), tcp, codec, charge, chosen, deadline).await?;
         self.conn = conn;
         self.chain = None;
         Ok(match secured {

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::sleep_until;
 use tokio_rustls::TlsStream;
@@ -20,6 +19,7 @@ use crate::config::{Config, TlsFloor};
 use crate::conn::Conn;
 use crate::descriptors::{self, Descriptors};
 use crate::machine;
+use crate::metered::Metered;
 use crate::negotiate::{Secured, Snapshot};
 use crate::rate_limit::RateLimiter;
 use crate::resolve::{Asker, Dns, Posh, RecentFailures};
@@ -201,11 +201,7 @@ impl Shared {
 }
 
 /// What SASL can be bound to on this connection.
-fn channel_bindings(
-    tls: &TlsStream<TcpStream>,
-    ems: bool,
-    own: Option<&ByName>,
-) -> ChannelBindings {
+fn channel_bindings(tls: &TlsStream<Metered>, ems: bool, own: Option<&ByName>) -> ChannelBindings {
     let label = binding::EXPORTER_LABEL;
     let (exported, shown) = match tls {
         TlsStream::Client(tls) => {

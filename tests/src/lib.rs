@@ -24,6 +24,7 @@ pub mod networks;
 pub mod odd;
 pub mod peer;
 pub mod process;
+pub mod records;
 #[cfg(test)]
 mod relay_server;
 pub mod sasl_tool;

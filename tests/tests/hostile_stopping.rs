@@ -3,13 +3,18 @@
 
 mod log;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::SocketAddr};
 
 use s2sd_tests::{
     component::attach,
     fake_peer::FakePeer,
-    wire::Event,
+    peer::Peer,
+    wire::{Event, Wire},
     world::{Daemon, SECRET, TIMEOUT, World},
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
 };
 use xmpp_stream::{Element, ns};
 
@@ -180,4 +185,52 @@ async fn what_a_component_sends_when_nothing_can_become_of_it_is_counted() {
         "dropped=0",
         "too_late=23",
     ]);
+}
+
+/// It was let say more in clear than it takes, and then begins TLS.
+#[tokio::test]
+async fn a_peer_that_takes_nothing_before_its_handshake_holds_up_no_stop() {
+    let mut world = World::new().unwrap();
+    let daemon = Daemon::serving("here.test")
+        .policy("tls = 'optional'\nauth = ['dialback']\nverify = 'dialback'")
+        .tables("[limits]\ndrain = '120s'\n");
+    world.start(daemon).await.unwrap();
+    let _fake_peer = FakePeer::at(&mut world, "far.test").await.unwrap();
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let running = world.daemon("here.test").unwrap();
+    let (listener, admin) = (running.s2s[0], running.admin[0]);
+    let tcp = socket.connect(listener).await.unwrap();
+    let mut peer = Peer::over(Wire::over(tcp));
+    peer.open("far.test", "here.test").await.unwrap();
+    let verdict = peer.dialback("far.test", "here.test", "key").await.unwrap();
+    assert_eq!(verdict, "valid");
+    // Less than 256 KiB of answers, so that it is still heard, and more than the kernels take.
+    let question = "<db:verify from='far.test' to='here.test' id='1234567890123456789012345678901234567890'>x</db:verify>";
+    let starttls = format!("<starttls xmlns='{}'/>", ns::TLS);
+    peer.send(question.repeat(1100) + &starttls).await.unwrap();
+    // It counts as it did in the beginning from then on.
+    let begins = async {
+        while !metrics(admin)
+            .await
+            .contains("s2sd_connections{listener=\"s2s\",state=\"unauthenticated\"} 1")
+        {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(TIMEOUT, begins).await.unwrap();
+    tokio::time::timeout(TIMEOUT * 3, world.stop("here.test"))
+        .await
+        .expect("stopping takes too long")
+        .unwrap();
+}
+
+async fn metrics(admin: SocketAddr) -> String {
+    let mut tcp = TcpStream::connect(admin).await.unwrap();
+    tcp.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await
+        .unwrap();
+    let mut text = String::new();
+    tcp.read_to_string(&mut text).await.unwrap();
+    text
 }

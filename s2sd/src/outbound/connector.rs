@@ -17,6 +17,7 @@ use crate::config::{Policy, TlsMode};
 use crate::conn::{self, Conn, Io, Progress};
 use crate::descriptors::Permit;
 use crate::evidence::{Direction, shown, target_evidence};
+use crate::metered::Metered;
 use crate::negotiate::{
     Authorized, Call, DomainPair, Method, Outbound, OutboundEffect, OutboundEvent, Purpose,
     Snapshot, Transport, exclude,
@@ -390,7 +391,8 @@ impl Attempt<'_> {
         let name = tls::server_name(&self.pair.remote)
             .ok_or_else(|| Cause::Tls(Cause::NO_NAME_FOR_TLS.into()))?;
         let until = self.share.step(Instant::now());
-        match timeout_at(until.into(), TlsConnector::from(config).connect(name, tcp)).await {
+        let handshake = TlsConnector::from(config).connect(name, Metered::new(tcp));
+        match timeout_at(until.into(), handshake).await {
             Ok(Ok(tls)) => {
                 let (_, session) = tls.get_ref();
                 let facts = tls::describe(session);

@@ -20,7 +20,7 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::{ServerName, UnixTime};
-use tokio::{net::TcpStream, task::JoinSet};
+use tokio::task::JoinSet;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{
@@ -32,11 +32,14 @@ use super::{
 use crate::admission::Turns;
 use crate::config::Policy;
 use crate::descriptors::Permit;
+use crate::metered::Metered;
 use crate::peer_text::PeerText;
 use crate::tls::{PeerChain, Roots, Tls};
 
 /// How much of a document is read.
 const LARGEST: usize = 64 << 10;
+/// How much a web server may send in all, with its handshake and its headers.
+const MOST: usize = 256 << 10;
 /// How many redirects are followed (RFC 7711 §10).
 const REDIRECTS: usize = 10;
 /// The only port.
@@ -141,7 +144,7 @@ impl Fetch<'_> {
         &self,
         authority: &Authority,
         attempts: &mut Attempts,
-    ) -> Result<(TlsStream<TcpStream>, Permit), String> {
+    ) -> Result<(TlsStream<Metered>, Permit), String> {
         let host = authority.host();
         let target = Target {
             host: Host::parse(host),
@@ -154,7 +157,9 @@ impl Fetch<'_> {
         let config = self.tls.web_client(self.policy.min_tls);
         let dialed = connect(self.dns, &target, self.policy, attempts, self.within).await;
         let Dialed { tcp, permit } = dialed.map_err(|why| format!("no connection: {why}"))?;
-        let tls = TlsConnector::from(config).connect(name.clone(), tcp).await;
+        let tls = TlsConnector::from(config)
+            .connect(name.clone(), Metered::at_most(tcp, MOST))
+            .await;
         let tls = tls.map_err(|error| format!("no TLS: {error}"))?;
         let (_, session) = tls.get_ref();
         let chain = session.peer_certificates().and_then(PeerChain::new);

@@ -19,10 +19,10 @@ use crate::{
     stage::{Elsewhere, Stage, hear, many},
 };
 
-type Doing<'a> = Pin<Box<dyn Future<Output = anyhow::Result<()>> + 'a>>;
+pub(crate) type Doing<'a> = Pin<Box<dyn Future<Output = anyhow::Result<()>> + 'a>>;
 
 /// What every attack may cost, unless its row says something else.
-const USUAL: Budget = Budget {
+pub(crate) const USUAL: Budget = Budget {
     cpu: 60,
     kept: 16_000,
     held: 16_000,
@@ -32,7 +32,7 @@ const USUAL: Budget = Budget {
     delay: 1_000,
 };
 
-fn as_it_is(daemon: Daemon) -> Daemon {
+pub(crate) fn as_it_is(daemon: Daemon) -> Daemon {
     daemon
 }
 
@@ -225,7 +225,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
 ];
 
-fn key(from: &str) -> String {
+pub(crate) fn key(from: &str) -> String {
     format!("<db:result from='{from}' to='{HERE}'>not a key</db:result>")
 }
 

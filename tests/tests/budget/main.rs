@@ -15,6 +15,7 @@ mod attacks;
 mod calm;
 mod chain;
 mod stage;
+mod words;
 
 use std::{
     env,
@@ -204,6 +205,10 @@ async fn cost(row: &Row) -> anyhow::Result<Cost> {
     Ok(cost)
 }
 
+fn all() -> impl Iterator<Item = &'static Row> {
+    attacks::ROWS.iter().chain(words::ROWS)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_attack_costs_more_than_its_budget() {
     s2sd::app::raise_file_limit(&s2sd::config::Limits {
@@ -216,7 +221,7 @@ async fn no_attack_costs_more_than_its_budget() {
         |row: &Row| words.is_empty() || words.iter().any(|word| row.name.contains(word));
     println!("{HEADINGS}");
     let mut over = Vec::new();
-    for row in attacks::ROWS.iter().filter(|row| is_chosen(row)) {
+    for row in all().filter(|row| is_chosen(row)) {
         let cost = match cost(row).await {
             Ok(cost) => cost,
             Err(error) => panic!("{}: {error:#}", row.name),

@@ -154,6 +154,12 @@ impl Attacker {
         Self { identity, ..self }
     }
 
+    /// Where it is, for one who connects in another way.
+    pub(crate) fn at(&self) -> SocketAddr {
+        self.made.fetch_add(1, Ordering::AcqRel);
+        self.at
+    }
+
     pub(crate) async fn connect(&self, nth: usize) -> anyhow::Result<Peer> {
         let socket = TcpSocket::new_v4()?;
         socket.set_reuseaddr(true)?;

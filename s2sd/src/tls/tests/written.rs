@@ -10,6 +10,7 @@ use xmpp_stream::{Codec, XmlLimits};
 use super::*;
 use crate::budget::{Budget, Owner, Share};
 use crate::conn::{Conn, Io};
+use crate::metered::Metered;
 
 /// TLS takes some records more than the socket has room for.
 #[tokio::test]
@@ -23,7 +24,7 @@ async fn written_is_what_the_peer_can_read_after_the_connection_broke() {
     let client = tls.client(&domain("a.example"), MinTls::V1_2, false);
     let (client, server) = tokio::join!(
         TlsConnector::from(client).connect(name, tcp.unwrap()),
-        TlsAcceptor::from(tls.server(None, MinTls::V1_2)).accept(accepted)
+        TlsAcceptor::from(tls.server(None, MinTls::V1_2)).accept(Metered::new(accepted))
     );
     let mut client = client.unwrap();
     let budget = Budget::new(1 << 30, Share(1, 1), Share(1, 1));
