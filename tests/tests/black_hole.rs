@@ -24,7 +24,7 @@ use self::log::Log;
 /// The kernel gives up after two seconds; this is how long a busy machine may take to notice.
 const NOTICED: Duration = Duration::from_secs(60);
 /// As many as fill what the kernel takes, twice.
-const MANY: usize = 1000;
+const MESSAGES: usize = 1000;
 
 fn daemon(domain: &str) -> Daemon {
     Daemon::serving(domain)
@@ -105,7 +105,7 @@ async fn what_a_vanished_peer_did_not_take_arrives_by_the_next_stream_and_the_re
         }
         networks.lose(loss).unwrap();
         let lost = Instant::now();
-        for id in 4..=MANY {
+        for id in 4..=MESSAGES {
             here.send(message(domain, &far, id)).await.unwrap();
         }
         let warned = line(&log, &["WARN", &far, "the connection broke", "unknown="]).await;
@@ -123,7 +123,7 @@ async fn what_a_vanished_peer_did_not_take_arrives_by_the_next_stream_and_the_re
         // What the kernel had taken is lost, and counted, but for what is still on the way when that is there again. What it had
         // not taken comes, all of it and in order.
         let (mut late, mut next) = (Vec::new(), Vec::new());
-        while next.last() != Some(&MANY) {
+        while next.last() != Some(&MESSAGES) {
             let arrived = there.next().await.unwrap();
             let to = if arrived.connection == 0 {
                 &mut late
@@ -133,16 +133,19 @@ async fn what_a_vanished_peer_did_not_take_arrives_by_the_next_stream_and_the_re
             to.push(id(&arrived.stanza));
         }
         let first = next[0];
-        assert_eq!(next, (first..=MANY).collect::<Vec<_>>());
+        assert_eq!(next, (first..=MESSAGES).collect::<Vec<_>>());
         assert!(
             late.iter().all(|late| *late < first),
             "{late:?}, then {first}"
         );
         let gone = first - 4;
-        println!("{loss:?}: {gone} are lost, {} went on", MANY + 1 - first);
+        println!(
+            "{loss:?}: {gone} are lost, {} went on",
+            MESSAGES + 1 - first
+        );
         // The three from before may count too.
         assert!((gone..=gone + 3).contains(&unknown), "{gone} of {unknown}");
-        assert!(gone > 0 && first < MANY, "{first}");
+        assert!(gone > 0 && first < MESSAGES, "{first}");
     }
 }
 
@@ -173,7 +176,7 @@ async fn what_a_vanished_component_did_not_take_goes_back_and_the_rest_is_counte
         }
         networks.lose(loss).unwrap();
         let lost = Instant::now();
-        for number in 4..=MANY {
+        for number in 4..=MESSAGES {
             here.send(message(&near, domain, number)).await.unwrap();
         }
         let domain_is = format!("domain={domain}");
@@ -193,7 +196,7 @@ async fn what_a_vanished_component_did_not_take_goes_back_and_the_rest_is_counte
             lost.elapsed()
         );
         let first = id(&here.expect("what comes back", NOTICED, any).await.unwrap());
-        for expected in first + 1..=MANY {
+        for expected in first + 1..=MESSAGES {
             let back = here.expect("what comes back", TIMEOUT, any).await.unwrap();
             assert_eq!(
                 (id(&back), back.type_attr().as_deref()),
@@ -201,14 +204,19 @@ async fn what_a_vanished_component_did_not_take_goes_back_and_the_rest_is_counte
             );
         }
         let gone = first - 4;
-        println!("{loss:?}: {gone} are lost, {} came back", MANY + 1 - first);
+        println!(
+            "{loss:?}: {gone} are lost, {} came back",
+            MESSAGES + 1 - first
+        );
         assert!((gone..=gone + 3).contains(&unknown), "{gone} of {unknown}");
-        assert!(gone > 0 && first < MANY, "{first}");
+        assert!(gone > 0 && first < MESSAGES, "{first}");
         networks.join().unwrap();
         let mut far = far_component(&networks, &world, domain).await;
-        here.send(message(&near, domain, MANY + 1)).await.unwrap();
+        here.send(message(&near, domain, MESSAGES + 1))
+            .await
+            .unwrap();
         let arrived = far.expect("what is sent now", TIMEOUT, any).await.unwrap();
-        assert_eq!(id(&arrived), MANY + 1);
+        assert_eq!(id(&arrived), MESSAGES + 1);
     }
 }
 

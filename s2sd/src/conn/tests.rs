@@ -9,7 +9,7 @@ use xmpp_stream::ContentNamespace;
 use super::*;
 use crate::budget::{Budget, Owner, Share};
 
-const SOON: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 /// More than the socket that does not read takes, and less than both.
 const WRITTEN: usize = 96 * 1024;
 
@@ -47,10 +47,10 @@ async fn what_counts_as_written_arrives_although_the_peer_said_something_that_we
     let (mut conn, mut theirs) = pair().await;
     theirs.write_all(b"<unread/>").await.unwrap();
     conn.send(&vec![b'x'; WRITTEN]);
-    timeout(SOON, conn.flush()).await.unwrap().unwrap();
+    timeout(TIMEOUT, conn.flush()).await.unwrap().unwrap();
     assert_eq!(conn.written(), WRITTEN as u64);
     let closing = async {
-        conn.close(SOON).await;
+        conn.close(TIMEOUT).await;
         drop(conn);
     };
     let reading = async {
@@ -74,7 +74,7 @@ async fn a_peer_that_reads_nothing_before_it_has_written_all_gets_our_last_words
     const ALL: usize = 8 * 1024 * 1024;
     conn.send(&vec![b'x'; ALL]);
     let closing = async {
-        conn.close(SOON).await;
+        conn.close(TIMEOUT).await;
         drop(conn);
     };
     let writing = async {
@@ -94,7 +94,7 @@ async fn a_peer_that_goes_on_and_on_is_not_heard_for_ever() {
         let some = vec![b'y'; READ];
         while theirs.write_all(&some).await.is_ok() {}
     });
-    timeout(SOON, conn.close(SOON * 10)).await.unwrap();
+    timeout(TIMEOUT, conn.close(TIMEOUT * 10)).await.unwrap();
     drop(conn);
-    timeout(SOON, talking).await.unwrap().unwrap();
+    timeout(TIMEOUT, talking).await.unwrap().unwrap();
 }

@@ -7,6 +7,7 @@ mod crates;
 mod keys;
 mod layers;
 mod links;
+mod names;
 mod peers;
 mod rust;
 mod sizes;
@@ -54,7 +55,7 @@ impl fmt::Display for Fault {
 
 type Check = fn(&Tree) -> Vec<Fault>;
 
-const CHECKS: [(&str, Check); 8] = [
+const CHECKS: [(&str, Check); 9] = [
     ("layers", layers::check),
     ("crates", crates::check),
     ("links", links::check),
@@ -62,6 +63,7 @@ const CHECKS: [(&str, Check); 8] = [
     ("keys", keys::check),
     ("peers", peers::check),
     ("words", words::check),
+    ("names", names::check),
     ("compat", compat::check),
 ];
 
