@@ -2,8 +2,8 @@
 //! without first.
 //!
 //! Connections are counted, and attempts to make one. A part is kept back for what is not counted: two thirds of it for look-ups,
-//! of which there are no more at one time than it has sockets for; the rest for listeners, files and the admin's questions. When descriptors run short, questions that strangers make us
-//! ask are refused first; then no server is accepted any more, and the kernel's backlog holds those that come; our own
+//! of which there are no more at one time than it has sockets for; the rest for listeners, files and the admin's questions.
+//! When descriptors run short, questions that unauthenticated peers make us ask are refused first; then no server is accepted any more, and the kernel's backlog holds those that come; our own
 //! stanzas' streams take the last ones.
 
 use std::io;
@@ -32,7 +32,7 @@ const AGAIN: Duration = Duration::from_secs(60);
 pub(crate) enum Share {
     /// Servers that connect to us.
     Servers,
-    /// What strangers make us ask: authoritative servers, and what domains publish about their certificates.
+    /// What unauthenticated peers make us ask: authoritative servers, and what domains publish about their certificates.
     Questions,
     /// Streams for our own stanzas.
     Lanes,
@@ -307,7 +307,7 @@ mod tests {
             let mut budget = budget(descriptors);
             fill(&mut budget, Share::Servers);
             fill(&mut budget, Share::Questions);
-            // Whatever strangers do, a quarter is left for our own streams,
+            // Whatever unauthenticated peers do, a quarter is left for our own streams,
             let taken = budget.all();
             assert!(taken * 4 <= budget.most * 3, "{budget:?}");
             // and when those have taken it, neither a server that leaves nor a question that ends makes room for another.

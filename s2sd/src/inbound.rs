@@ -288,7 +288,7 @@ impl Driver {
         self.admission.heard(self.heard);
     }
 
-    /// Whoever sent more than its pace is not listened to until then.
+    /// Whoever sent more than its rate limit allows is not listened to until then.
     fn pause(&self) -> Option<Instant> {
         match self.buckets.is_any() {
             true => self.buckets.pause(Instant::now()),

@@ -182,8 +182,8 @@ impl Shared {
         self.reloads.send_replace(());
     }
 
-    /// The resolver for somebody: what strangers make us connect to is refused before our own, and they take turns by their
-    /// networks.
+    /// The resolver for somebody: what unauthenticated peers make us connect to is refused before our own, and they take
+    /// turns by their networks.
     pub(crate) fn dns_for(&self, asker: Asker, source: Option<IpAddr>) -> Dns {
         let share = match asker {
             Asker::Us => descriptors::Share::Lanes,

@@ -1,4 +1,4 @@
-//! A daemon that is attacked: what its component gets, and a bystander who must not notice.
+//! A daemon that is attacked: what its component gets, and background traffic that must not notice.
 
 use anyhow::{Context, bail, ensure};
 use xmpp_sasl::{Client, ClientInput, ClientStep, Failure, wire::Nonza};
@@ -21,7 +21,7 @@ pub fn daemon() -> Daemon {
     BackgroundTraffic::daemon(HERE)
 }
 
-/// The daemon in its world, with a bystander, and its component.
+/// The daemon in its world, with background traffic, and its component.
 pub async fn start(daemon: Daemon) -> anyhow::Result<(World, BackgroundTraffic, ComponentClient)> {
     let mut world = World::new()?;
     world.start(daemon).await?;

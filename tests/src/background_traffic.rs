@@ -42,7 +42,7 @@ pub struct BackgroundTraffic {
 }
 
 impl BackgroundTraffic {
-    /// A daemon that serves this domain, and one for a bystander, whose peer proves itself by plain dialback.
+    /// A daemon that serves this domain, and one for the background traffic, whose peer proves itself by plain dialback.
     pub fn daemon(domain: &str) -> Daemon {
         Daemon::serving(domain).and(HERE).tables(&format!(
             "[[peer]]\ndomain = '{PEER}'\ntls = 'disabled'\nauth = ['dialback']\n"

@@ -25,7 +25,7 @@ use crate::{
     wire::{Event, Wire},
 };
 
-/// What a party does by itself, besides answering requests.
+/// What a component client does by itself, besides answering requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Behaviour {
     /// Nothing: what comes is for [`ComponentClient::expect`].
@@ -48,7 +48,7 @@ pub struct ComponentClient {
     ended: Option<String>,
 }
 
-/// Stanzas that wait for [`ComponentClient::expect`]; when it is full, the party reads no further.
+/// Stanzas that wait for [`ComponentClient::expect`]; when it is full, the component client reads no further.
 const INBOX: usize = 65_536;
 const OUTBOX: usize = 64;
 
@@ -86,7 +86,7 @@ impl ComponentClient {
         Ok(component_client)
     }
 
-    /// A party over a connection that is authenticated already.
+    /// A component client over a connection that is authenticated already.
     pub fn over(wire: Wire, address: String, behaviour: Behaviour) -> Self {
         let (outgoing, commands) = mpsc::channel(OUTBOX);
         let (arrived, inbox) = mpsc::channel(INBOX);
@@ -239,7 +239,7 @@ impl Serving {
         if let Some(answer) = answer(&element, &self.address, self.behaviour) {
             self.wire.send(answer).await?;
         } else if self.behaviour == Behaviour::Quiet {
-            // Nobody takes it any more: the party is being dropped.
+            // Nobody takes it any more: the component client is being dropped.
             let _ = arrived.send(element).await;
         }
         Ok(())
@@ -257,7 +257,7 @@ fn adopted(element: Element) -> Element {
     Element::parse(element.bytes().clone(), &context).unwrap_or(element)
 }
 
-/// The answer that a party gives by itself.
+/// The answer that a component client gives by itself.
 fn answer(stanza: &Element, address: &str, behaviour: Behaviour) -> Option<Bytes> {
     let kind = stanza.type_attr();
     match (stanza.stanza_kind()?, kind.as_deref()) {

@@ -218,7 +218,7 @@ impl Meeting {
     }
 }
 
-/// What a stanza that came to `who` says about an encounter.
+/// What a stanza that came to `who` says about a delivery.
 fn ended(who: &str, stanza: &Element) -> anyhow::Result<(Delivery, End)> {
     let other = stanza.from().context("no `from`")?.into_owned();
     if stanza.type_attr().as_deref() != Some("error") {

@@ -1,4 +1,4 @@
-//! A neighbour: another server played word by word that does everything right. It believes every dialback key,
+//! A fake peer: another server played word by word that does everything right. It believes every dialback key,
 //! vouches for its own, and shows what stanzas came, and by which connection.
 
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::{
     world::{RawServer, TIMEOUT, World},
 };
 
-/// The neighbour. Its server stops when it is dropped.
+/// The fake peer. Its server stops when it is dropped.
 #[derive(Debug)]
 pub struct FakePeer {
     domain: String,
@@ -35,7 +35,7 @@ pub struct Arrived {
     pub stanza: Element,
 }
 
-/// Stanzas that nobody asked for yet; beyond these the neighbour reads no further.
+/// Stanzas that nobody asked for yet; beyond these the fake peer reads no further.
 const INBOX: usize = 65_536;
 
 impl FakePeer {
@@ -55,7 +55,7 @@ impl FakePeer {
         }
     }
 
-    /// A stream to a daemon, in clear, on which the neighbour is proved to `to`.
+    /// A stream to a daemon, in clear, on which the fake peer is proved to `to`.
     pub async fn proved(&self, world: &World, daemon: &str, to: &str) -> anyhow::Result<Peer> {
         let mut peer = world.connect(daemon).await?.with_timeout(TIMEOUT);
         peer.open(&self.domain, to).await?;

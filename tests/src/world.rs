@@ -453,7 +453,7 @@ impl World {
         .await
     }
 
-    /// The same at the door with direct TLS.
+    /// The same on the listener with direct TLS.
     pub async fn connect_direct(&self, daemon: &str) -> anyhow::Result<Peer> {
         let listeners = &self.daemon(daemon)?.s2s_tls;
         Peer::connect(*listeners.first().context("no direct TLS")?).await

@@ -190,7 +190,7 @@ fn federates(method: &str) -> Seen {
     }
 }
 
-/// What is wrong with the message of this encounter, if anything is.
+/// What is wrong with the message of this delivery, if anything is.
 fn fault(seen: &Seen, worth: Worth, verify: &str, judge_connects: bool) -> Option<String> {
     let want = match (worth, verify) {
         (Good, _) => federates("EXTERNAL"),

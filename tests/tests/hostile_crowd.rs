@@ -106,7 +106,7 @@ async fn an_address_has_so_many_connections_that_are_not_authenticated() {
 
 #[tokio::test]
 async fn the_daemon_has_so_many_connections_in_all() {
-    // One of them is the bystander's peer.
+    // One of them is the background traffic's peer.
     let (mut world, mut background_traffic, addr) = here("inbound = 5").await;
     let fake_peer = FakePeer::at(&mut world, "evil.test").await.unwrap();
     let mut held = Vec::new();
@@ -136,7 +136,7 @@ async fn the_daemon_has_so_many_connections_in_all() {
 
 #[tokio::test]
 async fn the_daemon_has_so_many_connections_of_components() {
-    // Two of them are the bystander's: its own, and its component's.
+    // Two of them are the background traffic's: its own, and its component's.
     let (world, background_traffic, addr) = here("components = 4").await;
     let mut held = Vec::new();
     while let Some(wire) = component(&world).await {

@@ -312,7 +312,7 @@ async fn name_servers_that_say_nothing_hold_few_sockets_and_delay_nobody_else() 
     while !watch.recv().await.unwrap().contains("evil.test") {}
     let mut most = 0;
     let began = Instant::now();
-    // The neighbour's own domain is found, for a stranger and for us.
+    // The fake peer's own domain is found, for a stranger and for us.
     let other = world.authoritative("other.test", Says::Valid, None).await;
     let heard = shows_keys(&world, &["other.test".to_owned()]).await;
     assert!(heard[0].contains("type='valid'"), "{}", heard[0]);

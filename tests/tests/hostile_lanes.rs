@@ -15,7 +15,7 @@ use s2sd_tests::{
 };
 use xmpp_stream::{DialbackFeature, Element, Features, StanzaCondition, StanzaError, StanzaKind};
 
-/// A daemon with so many lanes, of which the bystander has one; and components for two of its domains.
+/// A daemon with so many lanes, of which the background traffic has one; and components for two of its domains.
 async fn here(tables: &str) -> (World, BackgroundTraffic, [Wire; 2]) {
     let mut world = World::new().unwrap();
     let daemon = BackgroundTraffic::daemon("here.test")

@@ -232,7 +232,7 @@ async fn a_stream_that_is_silent_gives_way_to_a_new_one_of_its_domain() {
 
 #[tokio::test]
 async fn the_last_places_are_for_hosts_that_authenticated_lately() {
-    // Two are kept. One is the bystander's peer, which authenticated from 127.0.0.1.
+    // Two are kept. One is the background traffic's peer, which authenticated from 127.0.0.1.
     let (_world, background_traffic, addr) = here("inbound = 16").await;
     let mut held = Vec::new();
     for network in 1..=13 {

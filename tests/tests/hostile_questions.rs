@@ -623,7 +623,7 @@ async fn when_descriptors_run_out_our_own_goes_on_and_who_leaves_makes_room() {
     for site in 0..30 {
         all.extend(enter(&world, [127, 10 + site, 0, 1]).await);
     }
-    // One is the bystander's.
+    // One is the background traffic's.
     assert_eq!(all.len(), 16);
     let taken = metric(&world, "s2sd_descriptors{share=\"servers\"}").await;
     assert!(taken <= 20, "{taken}");

@@ -261,7 +261,7 @@ async fn a_stanza_over_which_the_stream_ends_each_time_is_not_sent_for_ever() {
     arrives(&mut peer, "1").await;
 }
 
-/// The other direction: what a proved neighbour sends that nobody knows costs none of its own stanzas.
+/// The other direction: what a proved peer sends that nobody knows costs none of its own stanzas.
 #[tokio::test]
 async fn what_is_unknown_on_an_incoming_stream_is_passed_over_and_a_flood_of_it_ends_the_stream() {
     let mut world = World::new().unwrap();

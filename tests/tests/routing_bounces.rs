@@ -242,7 +242,7 @@ async fn more_domains_than_there_may_be_lanes() {
     let daemon = BackgroundTraffic::daemon("here.test")
         .policy(PLAIN)
         .tables("[queue]\nlanes = 2\n");
-    // One lane is the bystander's.
+    // One lane is the background traffic's.
     let (mut world, mut background_traffic, mut component) = here(daemon).await;
     let server = world.listen("b.test").await.unwrap();
     component

@@ -252,7 +252,7 @@ async fn what_a_connection_had_on_the_way_when_another_took_its_place_arrives() 
 
 #[tokio::test]
 async fn a_component_that_does_not_read_pauses_who_writes_to_it_and_nobody_else() {
-    // The bystander's component has the same bounds.
+    // The background traffic's component has the same bounds.
     let (mut world, mut background_traffic) = here("[queue]\nstanzas = 10\n").await;
     let mut fake_peer = FakePeer::at(&mut world, "far.test").await.unwrap();
     let mut to_stuck = fake_peer

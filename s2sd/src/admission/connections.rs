@@ -115,7 +115,7 @@ impl Connections {
         if self.open.len() >= bounds.total {
             return Err(Refusal::Full);
         }
-        // In the last places only those are let in who are no strangers and have few.
+        // In the last places only those are let in that authenticated lately and have few.
         if self.open.len() >= bounds.total.saturating_sub(bounds.reserved)
             && !(self.known.has(Network::host(address), now) && host.all < bounds.domain)
         {

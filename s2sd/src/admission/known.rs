@@ -1,4 +1,4 @@
-//! The networks whose domains authenticated lately: when places run out, they are no strangers.
+//! The networks whose domains authenticated lately: when slots run out, they still get in.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

@@ -156,7 +156,10 @@ impl Stand {
             at = before.address();
             relay = Some(before);
         }
-        let listener = *daemon.components.first().ok_or("no door for components")?;
+        let listener = *daemon
+            .components
+            .first()
+            .ok_or("no listener for components")?;
         let (mouth, ear) = component::attach(listener, side.domain(), COMPONENT_SECRET).await?;
         let stand = Self {
             daemon,

@@ -1,7 +1,7 @@
 //! Negotiation of a server-to-server stream, as values: events in, effects out.
 //!
 //! [`Inbound`] is the receiving entity's side, [`Outbound`] the initiating entity's. Neither has a socket, a task, a
-//! clock or dice: time, randomness and the rules come in as arguments, and a question (is this certificate good? what
+//! clock or random numbers: time, randomness and the rules come in as arguments, and a question (is this certificate good? what
 //! does the authoritative server say?) is an effect whose answer is an event.
 
 mod attach;

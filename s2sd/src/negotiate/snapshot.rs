@@ -10,7 +10,8 @@ use xmpp_stream::{Domain, XmlLimits};
 
 use crate::config::{Config, Denied, Policy, ServedDomain};
 
-/// The rules of the house. Made at start and at every reload; a stream keeps the one it began with.
+/// Served domains, policies and secrets as loaded. Made at start and at every reload; a stream keeps the one it began
+/// with.
 pub struct Snapshot {
     /// The configuration.
     pub config: Arc<Config>,
@@ -68,7 +69,7 @@ impl Snapshot {
         self.config.admits(remote)
     }
 
-    /// What a stranger may send.
+    /// What a peer may send before it is authenticated.
     pub fn limits_before_authentication(&self) -> XmlLimits {
         let own = &self.config.limits;
         let default = XmlLimits::before_authentication();

@@ -396,7 +396,7 @@ fn the_password_itself_is_never_asked_for_without_tls() {
     assert_eq!(ends.receiving.proved, Some(Method::ScramSha256));
 }
 
-/// A house whose keys of `a.test` are for one hash function.
+/// A snapshot whose keys of `a.test` are for one hash function.
 fn keeps(name: &str, auth: &str) -> Arc<Snapshot> {
     let password = Password::new("correct horse");
     let keys = ScramKeys::derive(ScramHash::Sha256, &password, b"0123456789abcdef", 4096).unwrap();
@@ -499,9 +499,9 @@ fn a_server_whose_certificate_the_dns_names_gets_nothing_without_tls() {
             excluded: Vec::new(),
         };
         let mut effects = Vec::new();
-        let dice = Box::new(Counting(1));
+        let random = Box::new(Counting(1));
         let plain = Transport::Plain;
-        let mut outbound = Outbound::start(call, dice, plain, Instant::now(), &mut effects);
+        let mut outbound = Outbound::start(call, random, plain, Instant::now(), &mut effects);
         let mut codec = Codec::new(XmlLimits::before_authentication())
             .with_content_namespace(ContentNamespace::Server);
         let text = "<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' \

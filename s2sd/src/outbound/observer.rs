@@ -1,4 +1,4 @@
-//! Who looks on while a stream is made: nobody in the daemon; `s2sd probe` writes down what it sees.
+//! Observes how a stream is made: the daemon does not, `s2sd probe` records it.
 
 use std::io;
 
@@ -27,7 +27,7 @@ pub(crate) enum Observation<'a> {
     Closed(&'a Closed),
 }
 
-/// Somebody who looks on. It is told from within a task: it must not wait.
+/// An observer of one connection attempt. It is told from within a task: it must not wait.
 pub(crate) trait Observer: Sync {
     /// Something happened.
     fn observe(&self, observation: Observation<'_>);

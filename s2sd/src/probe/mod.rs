@@ -1,7 +1,7 @@
 //! `s2sd probe`: makes streams to a domain as the daemon would, to every place it has and every address of it, and
 //! says what was met and why federation works or does not.
 //!
-//! Nothing here negotiates: the streams are the connector's, and a `recorder` looks on. What it wrote down is
+//! Nothing here negotiates: the streams are the connector's, and a `recorder` observes them. What it wrote down is
 //! [`findings`], from which [`verdict`] draws its conclusion.
 //!
 //! Left out on purpose: XEP-0288. On a stream that goes both ways the peer would hand us what is meant for the server

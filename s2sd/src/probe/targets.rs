@@ -56,7 +56,7 @@ impl Prober {
         }
     }
 
-    /// The same answers from which the daemon plans, and the same plan, but for the dice among equals.
+    /// The same answers from which the daemon plans, and the same plan, but for the random order of equals.
     async fn targets(&self) -> (Vec<Lookup>, Result<Vec<Target>, ResolveError>) {
         let remote = &self.pair.remote;
         if !self.policy.connect.is_empty() {

@@ -1,7 +1,7 @@
-//! How fast a peer may send, as a value: what it sent is paid for by time.
+//! Rate limiting per peer (GCRA), as a value: every stanza and byte takes from a bucket, and time fills it again.
 //!
-//! A second's worth may come at once; whoever sent more waits until that is paid. Nothing is refused: the driver stops
-//! reading, and TCP slows the peer down.
+//! A second's worth may come at once; a peer that sent more waits until the bucket has refilled. Nothing is refused: the
+//! driver stops reading, and TCP slows the peer down.
 
 mod peers;
 
@@ -14,7 +14,7 @@ pub(crate) use peers::{RateLimiter, StreamBuckets};
 /// What may be saved up, and so come at once.
 const BURST: Duration = Duration::from_secs(1);
 
-/// The pace of one domain, over all of its streams.
+/// The buckets of one domain, for all of its streams.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct PeerBuckets {
     stanzas: Bucket,
@@ -52,7 +52,7 @@ impl PeerBuckets {
         self.stanzas.pause(now).max(self.bytes.pause(now))
     }
 
-    /// Nothing is owed and everything saved up: as good as new.
+    /// Nothing is owed: both buckets are full, as if new.
     pub(crate) fn is_full(&self, now: Instant) -> bool {
         self.stanzas.saved_up <= now && self.bytes.saved_up <= now
     }

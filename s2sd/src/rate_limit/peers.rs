@@ -1,4 +1,4 @@
-//! Whose pace is which: a domain has one for all its streams, so more streams are not more speed, and a new stream does
+//! The buckets of each domain, for all its streams: more streams are not more speed, and a new stream does
 //! not begin with nothing owed.
 
 use std::collections::HashMap;
@@ -10,10 +10,10 @@ use xmpp_stream::Domain;
 use super::PeerBuckets;
 use crate::config::Policy;
 
-/// From here on paces that nobody needs any more are looked for.
+/// From this number on, buckets that are full and on no stream are removed.
 const SWEEP_FROM: usize = 256;
 
-/// The paces of all peers that have a limit.
+/// The buckets of all peers that have a limit.
 #[derive(Debug, Default)]
 pub(crate) struct RateLimiter(Mutex<HashMap<Domain, Arc<SharedBuckets>>>);
 
@@ -44,7 +44,7 @@ impl RateLimiter {
     }
 }
 
-/// The paces that one stream keeps: those of the domains proved on it.
+/// The buckets that one stream takes from: those of the domains proved on it.
 #[derive(Debug, Default)]
 pub(crate) struct StreamBuckets(Vec<(Domain, Arc<SharedBuckets>)>);
 

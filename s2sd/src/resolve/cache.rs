@@ -1,7 +1,7 @@
 //! Answers of the DNS that are still good: RFC 1035 §7.4, RFC 2308 §5; and for a few seconds, that there was none.
 //!
-//! What is kept is bounded in bytes. Whose question brought an answer counts: what strangers had us ask is kept for
-//! minutes and has a share of its own, so that it cannot push out what our own streams need.
+//! What is kept is bounded in bytes. Whose question brought an answer counts: what unauthenticated peers had us ask is
+//! kept for minutes and has a share of its own, so that it cannot push out what our own streams need.
 
 use std::{collections::HashMap, mem::size_of, sync::Arc, time::Duration};
 
@@ -17,13 +17,14 @@ use super::{
 const NEGATIVE_TTL: Duration = Duration::from_secs(60);
 /// A record with a TTL of a year is asked for again after a day.
 const POSITIVE_TTL: Duration = Duration::from_secs(24 * 60 * 60);
-/// What only strangers wanted to know is asked for again after five minutes.
+/// What only unauthenticated peers wanted to know is asked for again after five minutes.
 const UNAUTHENTICATED_TTL: Duration = Duration::from_secs(5 * 60);
-/// That there was no answer is said to strangers for so long. Our own lanes have pauses of their own between attempts.
+/// That there was no answer is told to unauthenticated peers for so long. Our own lanes have pauses of their own between
+/// attempts.
 const FAILURE_TTL: Duration = Duration::from_secs(5);
 /// In bytes, all together.
 const CAPACITY: usize = 8 << 20;
-/// In bytes, of it what only strangers wanted to know.
+/// In bytes, of it what only unauthenticated peers wanted to know.
 const UNAUTHENTICATED: usize = 4 << 20;
 
 /// For whom the DNS is asked.
@@ -69,7 +70,7 @@ struct Entry {
     found: Found,
     /// As long as it is good for us,
     until: Instant,
-    /// and for strangers.
+    /// and for unauthenticated peers.
     soon: Instant,
     asker: Asker,
     cost: usize,
@@ -137,7 +138,7 @@ impl Cache {
         let (most, asker) = match found {
             Ok(reply) if reply.records.is_empty() => (NEGATIVE_TTL, asker),
             Ok(_) => (POSITIVE_TTL, asker),
-            // Nobody but strangers hears of it.
+            // Only questions of unauthenticated peers hear of it.
             Err(ResolveError::Failed(_) | ResolveError::Unanswered(_)) => {
                 (FAILURE_TTL, Asker::Unauthenticated)
             }
@@ -187,7 +188,8 @@ impl Cache {
         }
     }
 
-    /// What is over goes first, then the oldest: strangers' for strangers, and for us ours only if theirs are not enough.
+    /// What is over goes first, then the oldest: unauthenticated peers' answers for theirs, and for us ours only if
+    /// theirs are not enough.
     fn make_room(&mut self, asker: Asker, cost: usize, now: Instant) {
         let fits = |bytes: &Bytes, cost| {
             let all = bytes.ours + bytes.unauthenticated + cost <= CAPACITY;

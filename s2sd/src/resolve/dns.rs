@@ -179,7 +179,7 @@ impl Dns {
             return Ok(vec![fallback(domain)]);
         }
         let Services { xmpp, xmpps } = self.services(domain, tls).await;
-        plan(domain, xmpp, xmpps, &mut dice)
+        plan(domain, xmpp, xmpps, &mut random)
     }
 
     /// The same, and a late answer does not hold up what is there (RFC 8305 §3): of the two services one that leads
@@ -217,7 +217,7 @@ impl Dns {
             SrvAnswer::Failed(why) => Some(why.clone()),
             SrvAnswer::NotAsked | SrvAnswer::Absent(_) | SrvAnswer::Records(..) => None,
         });
-        Ok((plan(domain, xmpp, xmpps, &mut dice)?, unanswered))
+        Ok((plan(domain, xmpp, xmpps, &mut random)?, unanswered))
     }
 
     /// Two answers. Each says how long it waits for the other; what is late then is none here, and goes on for who asks
@@ -492,7 +492,7 @@ fn absolute(name: &str) -> Option<Name> {
 }
 
 /// A number from 0 to `most`. The tiny bias of the remainder is of no consequence for sharing load.
-fn dice(most: u32) -> u32 {
+fn random(most: u32) -> u32 {
     match getrandom::u32() {
         Ok(random) => random % most.saturating_add(1).max(1),
         Err(_) => 0,

@@ -1,6 +1,6 @@
 //! Which places are tried for a domain, and in which order: RFC 6120 §3.2, RFC 2782, XEP-0368.
 //!
-//! Pure: the answers of the DNS and the dice are arguments.
+//! Pure: the answers of the DNS and the random numbers are arguments.
 
 use std::{
     fmt,
@@ -326,7 +326,7 @@ impl From<SrvAnswer> for Service {
 /// An answer that DNSSEC refutes ends it, whatever the other says (RFC 7673 §3.1); so does a question that we could not
 /// ask.
 ///
-/// `dice(n)` returns a number from 0 to `n`, both included.
+/// `random(n)` returns a number from 0 to `n`, both included.
 ///
 /// # Errors
 ///
@@ -335,7 +335,7 @@ pub fn plan(
     domain: &Domain,
     xmpp: SrvAnswer,
     xmpps: SrvAnswer,
-    dice: &mut dyn FnMut(u32) -> u32,
+    random: &mut dyn FnMut(u32) -> u32,
 ) -> Result<Vec<Target>, ResolveError> {
     use Service::{Absent, At, Denied, Unknown};
     for answer in [&xmpp, &xmpps] {
@@ -371,7 +371,7 @@ pub fn plan(
     let mut records: Vec<(Srv, bool)> = Vec::with_capacity(plain.len() + direct.len());
     records.extend(plain.into_iter().map(|record| (record, false)));
     records.extend(direct.into_iter().map(|record| (record, true)));
-    Ok(in_order(records, dice)
+    Ok(in_order(records, random)
         .into_iter()
         .take(MAX_TARGETS)
         .map(|(record, direct_tls)| Target {
@@ -400,8 +400,8 @@ pub fn fallback(domain: &Domain) -> Target {
 
 /// RFC 2782, "The format of the SRV RR", *Weight*: by priority; among equals repeatedly draw one, with a
 /// chance in proportion to its weight. Records of weight 0 stand first in a draw, so they
-/// win only if the dice shows 0.
-fn in_order(mut records: Vec<(Srv, bool)>, dice: &mut dyn FnMut(u32) -> u32) -> Vec<(Srv, bool)> {
+/// win only if the random number is 0.
+fn in_order(mut records: Vec<(Srv, bool)>, random: &mut dyn FnMut(u32) -> u32) -> Vec<(Srv, bool)> {
     records.sort_by_key(|(record, _)| (record.priority, record.weight != 0));
     let mut ordered = Vec::with_capacity(records.len());
     while let Some((first, _)) = records.first() {
@@ -412,7 +412,7 @@ fn in_order(mut records: Vec<(Srv, bool)>, dice: &mut dyn FnMut(u32) -> u32) -> 
         let total = equals.clone().fold(0_u32, |sum, (record, _)| {
             sum.saturating_add(record.weight.into())
         });
-        let drawn = dice(total);
+        let drawn = random(total);
         let mut sum = 0_u32;
         let chosen = equals
             .map(|(record, _)| {

@@ -10,7 +10,7 @@ use crate::tls::Tlsa;
 
 /// How many addresses of one family a machine may have.
 const MAX_ADDRESSES: usize = 8;
-/// How many SRV records a service may have. More than are tried: among those of one priority the dice choose anew each
+/// How many SRV records a service may have. More than are tried: among those of one priority chance chooses anew each
 /// time, by their weights (RFC 2782), and of so many all take part.
 const MAX_SRV: usize = 64;
 /// What the allocator adds to a piece of memory.

@@ -1,6 +1,6 @@
-//! Places where nobody answered lately: they are tried after the others.
+//! Targets that did not answer lately: they are tried after the others.
 //!
-//! What strangers' keys made us find out has a part of its own, so that it cannot push out what our own streams did.
+//! What keys of unauthenticated peers made us find out has a part of its own, so that it cannot push out what our own streams did.
 
 use std::{
     collections::HashMap,
@@ -13,12 +13,12 @@ use super::{
     plan::{Host, Target},
 };
 
-/// So long a place is tried last.
+/// So long a target is tried last.
 const LAST: Duration = Duration::from_secs(5 * 60);
 /// So many are remembered for each asker. A name has at most 253 bytes, so that all take less than 1 MiB.
 const MAX_REMEMBERED: usize = 1024;
 
-/// The places that were silent or refused.
+/// The targets that were silent or refused.
 #[derive(Debug, Default)]
 pub(crate) struct RecentFailures(Mutex<[Table; 2]>);
 

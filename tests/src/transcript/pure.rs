@@ -119,7 +119,7 @@ struct Player {
     /// Stanzas that go out once the stream is open.
     waiting: BTreeMap<Stream, String>,
     over: bool,
-    dice: SeededRandom,
+    random: SeededRandom,
 }
 
 impl Player {
@@ -138,7 +138,7 @@ impl Player {
             now: Instant::now(),
             waiting: BTreeMap::new(),
             over: false,
-            dice: SeededRandom(1),
+            random: SeededRandom(1),
             stage,
         };
         player.begin(Vec::new())?;

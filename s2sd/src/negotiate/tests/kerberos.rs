@@ -7,7 +7,7 @@ const KEYS: &str = "xmpp.a@A xmpp.b@B 1 133457799bbcdff1";
 const OTHER_KEY: &str = "xmpp.a@A xmpp.b@B 1 0123456789abcdef";
 const OTHER_CLIENT: &str = "xmpp.c@C xmpp.b@B 1 fedcba9876543210";
 
-/// A house whose one file of keys says this.
+/// A snapshot whose one file of keys says this.
 fn snapshot_with(served: &str, keys: &str, entries: &str) -> Arc<Snapshot> {
     use std::sync::atomic::{AtomicUsize, Ordering};
     static COUNT: AtomicUsize = AtomicUsize::new(0);
@@ -159,7 +159,7 @@ fn without_from(snapshot: &Arc<Snapshot>, keys: &str, authzid: Option<&str>) -> 
     ];
     loop {
         let said: Vec<&str> = words.iter().map(String::as_str).collect();
-        // Each time from the beginning: the same dice, the same challenge.
+        // Each time from the beginning: the same random numbers, the same challenge.
         let ends = said_to(snapshot, tls(b"one"), None, &said);
         let context = Context::new(ContentNamespace::Server);
         let last = ends.said.rsplit_once("<challenge").map(|(_, last)| last);

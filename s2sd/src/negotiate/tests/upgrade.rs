@@ -81,7 +81,7 @@ fn a_limit_on_stanzas_holds_only_if_it_was_said_within_tls_and_is_one() {
     assert_eq!(outbound.keepalive(), Duration::from_millis(4_500));
 }
 
-/// A house in which peers have rules of their own for the handshake.
+/// A snapshot in which peers have rules of their own for the handshake.
 fn picky() -> Arc<Snapshot> {
     let peers = "[[peer]]\ndomain = 'new.test'\nmin_tls = '1.3'\n\
                  [[peer]]\ndomain = 'old.test'\nrequire_ems = false\n";

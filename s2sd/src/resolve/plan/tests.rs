@@ -40,13 +40,13 @@ fn domain(text: &str) -> Domain {
     Domain::parse(text).unwrap()
 }
 
-/// Plans for `a.example` with dice that show the given numbers, and prints the targets.
+/// Plans for `a.example` with the given random numbers, and prints the targets.
 #[track_caller]
-fn check(xmpp: SrvAnswer, xmpps: SrvAnswer, dice: &[u32], want: Result<&[&str], ResolveError>) {
-    let mut dice = dice.iter().copied();
+fn check(xmpp: SrvAnswer, xmpps: SrvAnswer, random: &[u32], want: Result<&[&str], ResolveError>) {
+    let mut random = random.iter().copied();
     let got = plan(&domain("a.example"), xmpp, xmpps, &mut |most| {
-        let shown = dice.next().unwrap_or(0);
-        assert!(shown <= most, "the dice shows {shown} of {most}");
+        let shown = random.next().unwrap_or(0);
+        assert!(shown <= most, "the random number is {shown} of {most}");
         shown
     });
     let got = got.map(|targets| targets.iter().map(Target::to_string).collect::<Vec<_>>());
@@ -73,10 +73,10 @@ fn the_dice_choose_by_weight() {
     // RFC 2782's example: one quarter old-slow-box, three quarters new-fast-box.
     let foobar = || at(&[(0, 1, 9, "old-slow-box."), (0, 3, 9, "new-fast-box.")]);
     for (shown, first) in [(0, "old"), (1, "old"), (2, "new"), (3, "new"), (4, "new")] {
-        let mut dice = [shown, 0].into_iter();
+        let mut random = [shown, 0].into_iter();
         let targets = plan(&domain("a.example"), foobar(), ABSENT, &mut |most| {
             assert!([4, 1, 3].contains(&most));
-            dice.next().unwrap()
+            random.next().unwrap()
         })
         .unwrap();
         assert_eq!(targets.len(), 2);
@@ -117,15 +117,15 @@ fn weight_zero_is_drawn_only_by_zero() {
 #[test]
 fn weights_are_kept_in_proportion() {
     let mut state = 1_u32;
-    let mut dice = move |most: u32| {
+    let mut random = move |most: u32| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         ((u64::from(state) * (u64::from(most) + 1)) >> 32) as u32
     };
-    let first_of = |dice: &mut dyn FnMut(u32) -> u32| {
+    let first_of = |random: &mut dyn FnMut(u32) -> u32| {
         let records = at(&[(0, 100, 1, "one.example."), (0, 300, 3, "three.example.")]);
-        plan(&domain("a.example"), records, ABSENT, dice).unwrap()[0].port
+        plan(&domain("a.example"), records, ABSENT, random).unwrap()[0].port
     };
-    let threes = (0..10_000).filter(|_| first_of(&mut dice) == 3).count();
+    let threes = (0..10_000).filter(|_| first_of(&mut random) == 3).count();
     assert!((7_300..7_700).contains(&threes), "{threes} of 10000");
 }
 

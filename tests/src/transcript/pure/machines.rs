@@ -60,8 +60,8 @@ impl Player {
         };
         match self.stage.role {
             Role::Receiving => {
-                let dice = Box::new(self.dice.another());
-                let inbound = Inbound::new(Arc::clone(&self.snapshot), dice, transport, self.now);
+                let random = Box::new(self.random.another());
+                let inbound = Inbound::new(Arc::clone(&self.snapshot), random, transport, self.now);
                 self.lines
                     .insert(Stream::Main, self.line(Machine::Inbound(inbound)));
                 Ok(())
@@ -121,8 +121,8 @@ impl Player {
             },
             excluded,
         };
-        let dice = Box::new(self.dice.another());
-        let outbound = Outbound::start(call, dice, transport, self.now, &mut effects);
+        let random = Box::new(self.random.another());
+        let outbound = Outbound::start(call, random, transport, self.now, &mut effects);
         let mut line = self.line(Machine::None);
         line.excluded = (began, outbound.excluded().to_vec());
         line.question = question;
