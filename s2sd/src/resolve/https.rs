@@ -39,7 +39,7 @@ use crate::tls::{PeerChain, Roots, Tls};
 /// How much of a document is read.
 const LARGEST: usize = 64 << 10;
 /// How much a web server may send in all, with its handshake and its headers.
-const MOST: usize = 256 << 10;
+const MAX_READ: usize = 256 << 10;
 /// How many redirects are followed (RFC 7711 §10).
 const REDIRECTS: usize = 10;
 /// The only port.
@@ -158,7 +158,7 @@ impl Fetch<'_> {
         let dialed = connect(self.dns, &target, self.policy, attempts, self.within).await;
         let Dialed { tcp, permit } = dialed.map_err(|why| format!("no connection: {why}"))?;
         let tls = TlsConnector::from(config)
-            .connect(name.clone(), Metered::at_most(tcp, MOST))
+            .connect(name.clone(), Metered::at_most(tcp, MAX_READ))
             .await;
         let tls = tls.map_err(|error| format!("no TLS: {error}"))?;
         let (_, session) = tls.get_ref();
