@@ -36,6 +36,17 @@ async fn a_server_that_cannot_be_reached_has_one_line_however_often_it_is_tried(
     let warned = log.lines(&["WARN", "no stream", "remote=down.test"]);
     assert!(said.len() >= 5, "{said:?}");
     assert_eq!(warned.len(), 1, "{warned:?}");
+    // Another reason is news, also within the minute.
+    drop(server);
+    let connect = ["WARN", "no stream", "remote=down.test", "cause=\"connect\""];
+    let told = async {
+        while log.lines(&connect).is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), told)
+        .await
+        .unwrap();
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Servers that cannot be reached: a line for each and for each new reason, and one a minute for all attempts between.
+//! Servers that cannot be reached: a line for each and for each change of reason, and one a minute for all attempts between.
 //!
 //! Pure: the clock is an argument.
 
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use xmpp_stream::Domain;
 
-/// So often all attempts of which there was no line are summed up. A domain has no two lines within it either.
+/// So often all attempts of which there was no line are summed up. A domain has no two lines with one reason within it either.
 pub(super) const SUMMARY: Duration = Duration::from_secs(60);
 /// A domain without an attempt for so long is forgotten: more than the longest pause by default.
 const FORGET: Duration = Duration::from_secs(10 * 60);
@@ -25,9 +25,26 @@ pub(super) struct Unreachable {
 
 #[derive(Debug)]
 struct Known {
+    /// Why not, the last time that there was a line.
     cause: &'static str,
-    said: Instant,
+    /// Which reasons had a line within [`SUMMARY`], and when: there are as many as there are causes.
+    said: Vec<(&'static str, Instant)>,
     last: Instant,
+}
+
+impl Known {
+    /// Whether this is a change of reason that was not told just now.
+    fn says(&mut self, now: Instant, cause: &'static str) -> bool {
+        self.last = now;
+        self.said
+            .retain(|(_, when)| now.duration_since(*when) < SUMMARY);
+        if self.cause == cause || self.said.iter().any(|(said, _)| *said == cause) {
+            return false;
+        }
+        self.said.push((cause, now));
+        self.cause = cause;
+        true
+    }
 }
 
 /// What is to be said of an attempt that failed.
@@ -53,18 +70,11 @@ impl Unreachable {
     pub(super) fn failed(&mut self, now: Instant, domain: &Domain, cause: &'static str) -> Failed {
         let has_room = self.known.len() < MAX_DOMAINS;
         let says = match self.known.get_mut(domain) {
-            Some(known) => {
-                known.last = now;
-                let is_new = known.cause != cause && now.duration_since(known.said) >= SUMMARY;
-                if is_new {
-                    (known.cause, known.said) = (cause, now);
-                }
-                is_new
-            }
+            Some(known) => known.says(now, cause),
             None if has_room => {
                 let known = Known {
                     cause,
-                    said: now,
+                    said: vec![(cause, now)],
                     last: now,
                 };
                 self.known.insert(domain.clone(), known);
@@ -110,15 +120,17 @@ mod tests {
             let again = unreachable.failed(start, &domain, "connect");
             assert!(!again.says && !again.begins);
         }
-        // A reason that changes with each attempt has no line each time.
+        // Another reason has its line at once; one that comes and goes has no line each time.
+        assert!(unreachable.failed(start, &domain, "dns").says);
+        assert!(!unreachable.failed(start, &domain, "connect").says);
         assert!(!unreachable.failed(start, &domain, "dns").says);
-        assert!(unreachable.failed(start + SUMMARY, &domain, "dns").says);
+        assert!(unreachable.failed(start + SUMMARY, &domain, "connect").says);
         let sum = unreachable.sum(start + SUMMARY);
         assert_eq!(
             sum,
             Some(Sum {
                 domains: 1,
-                attempts: 11
+                attempts: 12
             })
         );
         unreachable.reached(&domain);
