@@ -100,6 +100,12 @@ impl Diagnostics {
         self.list.is_empty()
     }
 
+    /// Nothing, or warnings alone.
+    pub(super) fn has_no_fault(&self) -> bool {
+        let mut all = self.list.iter();
+        all.all(|finding| finding.severity == Severity::Warning)
+    }
+
     /// Everything, in the order of the file.
     pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
         self.list.iter()

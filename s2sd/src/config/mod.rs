@@ -106,26 +106,39 @@ pub struct Loaded {
 impl Config {
     /// Reads a file. Every mistake in it is reported, not only the first.
     pub fn load(path: &Path) -> Result<Loaded, Diagnostics> {
+        match Self::examine(path) {
+            (Some(config), warnings) if warnings.has_no_fault() => Ok(Loaded { config, warnings }),
+            (_, faults) => Err(faults),
+        }
+    }
+
+    /// Reads a file for those who look at it and do not run it: with faults, this is as much as could be understood.
+    pub(crate) fn examine(path: &Path) -> (Option<Self>, Diagnostics) {
         let name = path.display().to_string();
-        let text = fs::read_to_string(path).map_err(|why| {
-            let title = format!("cannot be read: {}", secret::reason(&why));
-            Diagnostics::new(&name, "", &[], vec![Diagnostic::fault(None, title)])
-        })?;
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(why) => {
+                let title = format!("cannot be read: {}", secret::reason(&why));
+                let faults = vec![Diagnostic::fault(None, title)];
+                return (None, Diagnostics::new(&name, "", &[], faults));
+            }
+        };
         let base = path.parent().unwrap_or(Path::new(""));
-        Self::read(&text, &name, base, secret::exposure(path))
+        let (config, findings) = Self::read(&text, &name, base, secret::exposure(path));
+        (Some(config), findings)
     }
 
     /// Reads a text that is called `name` in messages; relative names of files in it are below `base`.
     pub fn from_toml(text: &str, name: &str, base: &Path) -> Result<Loaded, Diagnostics> {
-        Self::read(text, name, base, None)
+        let (config, warnings) = Self::read(text, name, base, None);
+        match warnings.has_no_fault() {
+            true => Ok(Loaded { config, warnings }),
+            false => Err(warnings),
+        }
     }
 
-    fn read(
-        text: &str,
-        name: &str,
-        base: &Path,
-        public: Option<Exposure>,
-    ) -> Result<Loaded, Diagnostics> {
+    /// Whatever is wrong with it.
+    fn read(text: &str, name: &str, base: &Path, public: Option<Exposure>) -> (Self, Diagnostics) {
         let (document, mistakes) = DeTable::parse_recoverable(text);
         let sink = reader::Sink::new(base, public);
         let whole = mistakes.is_empty();
@@ -135,16 +148,8 @@ impl Config {
         let config = read::config(&read::root(&document, &sink), whole);
         let mut hidden = Vec::new();
         read::secret_spans(&DeValue::Table(document.get_ref().clone()), &mut hidden);
-        let usable = sink.faults() == 0;
         let findings = Diagnostics::new(name, text, &hidden, sink.into_list());
-        if usable {
-            Ok(Loaded {
-                config,
-                warnings: findings,
-            })
-        } else {
-            Err(findings)
-        }
+        (config, findings)
     }
 
     /// The rules for a peer: those of the first `[[peer]]` that matches, else `[policy]`.

@@ -64,18 +64,13 @@ pub(super) fn check(file: &Path, peer: Option<Domain>, json: bool) -> Exit {
     }
 }
 
-/// What is on this machine: the file, and the files that it names.
+/// What is on this machine: the file, and the files that it names. Where the file has faults, certificates are looked at as far
+/// as it could be understood, so that one run tells all, and there is no configuration.
 fn look_at(file: &Path, now: UnixTime, report: &mut Report) -> Option<Config> {
-    let config = match Config::load(file) {
-        Ok(loaded) => {
-            report.take(&loaded.warnings);
-            loaded.config
-        }
-        Err(faults) => {
-            report.take(&faults);
-            return None;
-        }
-    };
+    let (config, findings) = Config::examine(file);
+    report.take(&findings);
+    let config = config?;
+    let usable = report.is_well();
     report.domains = config
         .domains
         .iter()
@@ -89,11 +84,18 @@ fn look_at(file: &Path, now: UnixTime, report: &mut Report) -> Option<Config> {
     match Tls::load(&config) {
         Ok(tls) => {
             certificates(&tls, now, report);
-            purposes(&config, report);
+            if usable {
+                purposes(&config, report);
+            }
         }
         Err(faults) => faults
             .into_iter()
             .for_each(|fault| report.add(Severity::Fault, fault)),
+    }
+    if !usable {
+        // What the rest would be, nobody knows.
+        report.domains.clear();
+        return None;
     }
     if let Err(fault) = Dns::check(&config.dns) {
         report.add(Severity::Fault, fault);

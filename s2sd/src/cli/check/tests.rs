@@ -93,6 +93,26 @@ fn a_sound_configuration_is_well() {
 }
 
 #[test]
+fn a_configuration_with_a_fault_has_its_certificates_looked_at_too() {
+    let (directory, authority) = directory();
+    directory.certificate(&authority.issue(&Leaf::domain("a.example").validity(Validity::Expired)));
+    let text = "[limits]\nidle = 'long'\n[[domain]]\nname = 'a.example'\ncertificate = 'a.pem'\nkey = 'a.key'\n\
+                [[domain]]\nname = 'b.example'\ncertificate = 'b.pem'\nkey = 'b.key'\n[policy]\ntrust = ['ca.pem']\n";
+    let file = directory.write("s2sd.toml", text);
+    // Without the file that is not there, and with it: files that cannot be read are told before what is in the others.
+    for want in ["b.pem", "a.pem: your certificate expired on "] {
+        let mut report = Report::new("s2sd.toml".to_owned(), false);
+        assert!(look_at(&file, UnixTime::now(), &mut report).is_none());
+        let said = directory.text(&report);
+        assert!(said.contains("idle") && said.contains(want), "{said}");
+        assert!(!report.is_well() && report.domains.is_empty());
+        let issued = authority.issue(&Leaf::domain("b.example"));
+        directory.write("b.pem", &issued.chain_pem);
+        directory.write("b.key", &issued.key_pem);
+    }
+}
+
+#[test]
 fn a_certificate_that_has_expired_is_a_fault() {
     let (directory, authority) = directory();
     directory.certificate(&authority.issue(&Leaf::domain("a.example").validity(Validity::Expired)));
