@@ -30,6 +30,8 @@ pub(super) struct Process {
     child: Child,
     output: PathBuf,
     errors: PathBuf,
+    /// [`QUIET`], but for its test.
+    quiet: Duration,
 }
 
 impl Process {
@@ -49,6 +51,7 @@ impl Process {
             child,
             output,
             errors,
+            quiet: QUIET,
         })
     }
 
@@ -76,7 +79,9 @@ impl Process {
         let end = Instant::now() + MAX_WAIT;
         let mut used = 0;
         loop {
-            let within = QUIET.min(end.saturating_duration_since(Instant::now()));
+            let within = self
+                .quiet
+                .min(end.saturating_duration_since(Instant::now()));
             let Err(in_vain) = wait_until(what, within, || question(self)) else {
                 return Ok(());
             };
@@ -92,16 +97,12 @@ impl Process {
     /// Waits until it has printed this text.
     pub(super) fn prints(&mut self, text: &str) -> Result<()> {
         let what = format!("{} to print {text:?}", self.name);
-        let mut ended = None;
-        wait_until(&what, Duration::from_secs(30), || {
-            ended = self.ended()?;
-            Ok([&self.output, &self.errors]
-                .iter()
-                .any(|file| read(file).contains(text))
-                || ended.is_some())
+        self.wait_while_it_works(&what, |this| {
+            let files = [&this.output, &this.errors];
+            Ok(files.iter().any(|file| read(file).contains(text)) || this.ended()?.is_some())
         })
         .with_context(|| self.says())?;
-        match ended {
+        match self.ended()? {
             Some(status) => bail!("{} ended with {status}: {}", self.name, self.says()),
             None => Ok(()),
         }
@@ -256,6 +257,31 @@ mod tests {
         let (own, before) = (std::process::id(), processor_time(std::process::id()));
         while processor_time(own) == before {}
         assert_eq!(processor_time(u32::MAX), 0);
+    }
+
+    #[test]
+    fn what_is_printed_late_is_waited_for_while_the_process_works() {
+        let directory = std::env::temp_dir();
+        let started = |name: &str, script: &str| {
+            let mut command = Command::new("sh");
+            command.args(["-c", script]);
+            let name = format!("xtask-test-{name}-{}", std::process::id());
+            let mut process = Process::start(&name, command, &directory).unwrap();
+            process.quiet = Duration::from_secs(2);
+            process
+        };
+        // It has nothing to say before it has used a processor for longer than one may be quiet.
+        let busy = "while [ \"$(cut -d' ' -f14 /proc/$$/stat)\" -lt 300 ]; do i=0; while [ $i -lt 5000 ]; do i=$((i+1)); done; done; \
+                    echo there; exec cat /dev/zero >/dev/null";
+        let mut working = started("works", busy);
+        working.prints("there\n").unwrap();
+        let mut idle = started("sleeps", "exec sleep 600");
+        let error = format!("{:#}", idle.prints("there\n").unwrap_err());
+        assert!(error.contains("in vain"), "{error}");
+        for process in [&working, &idle] {
+            std::fs::remove_file(&process.output).unwrap();
+            std::fs::remove_file(&process.errors).unwrap();
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! ejabberd 23.01: started as a node of its own, without `ejabberdctl` (which wants the service's user and
 //! reads /etc). Its log at level debug holds every element it sends and receives.
 
-use super::{Peer, ServerDir, USER, at, find, user_end};
+use super::{Peer, ServerDir, USER, at, find, says, search_path, user_end};
 use crate::interop::{
     evidence::{Claim, Method, Refusal, line_with},
     process::Process,
@@ -20,6 +20,10 @@ const DISTRIBUTION_PORT: &str = "4370";
 /// An address is a host name to Erlang, and `localhost` must be known without DNS.
 const RESOLVER: &str = "{lookup,[\"file\",\"native\"]}.\n{host,{127,0,0,1},[\"localhost\"]}.\n\
     {file,resolv,\"/etc/resolv.conf\"}.\n";
+
+/// Has it say what it is, as the application that would be started.
+const VERSION: &str = "ok = application:load(ejabberd), {ok, Version} = application:get_key(ejabberd, vsn), \
+    io:format(\"ejabberd ~s~n\", [Version]), halt().";
 
 pub(in crate::interop) struct Ejabberd;
 
@@ -45,13 +49,21 @@ impl Peer for Ejabberd {
     }
 
     fn version(&self) -> Option<String> {
-        let (_, version) = library()?;
-        Some(format!("ejabberd {version}"))
+        let libraries = library()?;
+        let said = says(
+            Command::new("erl")
+                .env("ERL_LIBS", &libraries)
+                .env("PATH", search_path())
+                .args(["-noinput", "-boot", "start_clean", "-eval", VERSION]),
+        )?;
+        let version = said
+            .lines()
+            .find_map(|line| line.strip_prefix("ejabberd "))?;
+        Some(format!("ejabberd {}", version.trim()))
     }
 
     fn start(&self, place: &ServerDir<'_>, setup: &Setup) -> Result<Vec<Process>> {
-        let (libraries, _) =
-            library().context("ejabberd's modules are not where Debian puts them")?;
+        let libraries = library().context("ejabberd's modules are not where Debian puts them")?;
         let domain = self.domain();
         let address = self.address().to_string();
         let (certificate, _) = setup.peer_certificate.leaf(domain);
@@ -195,29 +207,18 @@ impl Peer for Ejabberd {
     }
 }
 
-/// Where Debian keeps Erlang's libraries (it depends on the machine's architecture), and the version of the
-/// ejabberd in it.
-fn library() -> Option<(PathBuf, String)> {
+/// Where Debian keeps Erlang's libraries (it depends on the machine's architecture), ejabberd among them.
+fn library() -> Option<PathBuf> {
     find("ejabberdctl")?;
-    for directory in fs::read_dir("/usr/lib").ok()?.flatten() {
-        for library in fs::read_dir(directory.path())
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
-            let name = library.file_name().to_string_lossy().into_owned();
-            if let Some(version) = name
-                .strip_prefix("ejabberd-")
-                .filter(|_| library.path().join("ebin").is_dir())
-            {
-                return Some((
-                    directory.path(),
-                    version.split('-').next().unwrap_or(version).to_owned(),
-                ));
-            }
-        }
-    }
-    None
+    let inside = |directory: &PathBuf| fs::read_dir(directory).into_iter().flatten().flatten();
+    let is_it = |library: fs::DirEntry| {
+        let name = library.file_name().to_string_lossy().into_owned();
+        name.starts_with("ejabberd-") && library.path().join("ebin").is_dir()
+    };
+    let directories = fs::read_dir("/usr/lib").ok()?.flatten();
+    directories
+        .map(|directory| directory.path())
+        .find(|directory| inside(directory).any(is_it))
 }
 
 #[cfg(test)]

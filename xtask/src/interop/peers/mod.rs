@@ -155,16 +155,6 @@ pub(super) fn is_package_installed(package: &str) -> bool {
         .is_some_and(|status| status.starts_with("ii"))
 }
 
-/// The version that Debian's package has.
-pub(super) fn packaged(package: &str) -> Option<String> {
-    let output = Command::new("dpkg-query")
-        .args(["-W", "-f", "${Version}", package])
-        .output()
-        .ok()?;
-    let version = String::from_utf8(output.stdout).ok()?;
-    (!version.is_empty()).then_some(version)
-}
-
 /// Is there a file of this name in one of the architecture's directories of libraries?
 pub(super) fn has_library(name: &str) -> bool {
     let directories = fs::read_dir("/usr/lib").into_iter().flatten().flatten();

@@ -2,7 +2,10 @@
 //! database.
 
 use super::{HOST, PROVED, Part, Prompt, Tool, USER, words};
-use crate::interop::setup::Direction;
+use crate::interop::{
+    peers::{find, says},
+    setup::Direction,
+};
 use anyhow::{Context, Result, ensure};
 use std::{
     fs,
@@ -26,7 +29,12 @@ pub(super) const TOOL: Tool = Tool {
         "clang",
         "libclang-dev",
     ],
-    programs: &["sasl-sample-client", "sasl-sample-server", "saslpasswd2"],
+    programs: &[
+        "sasl-sample-client",
+        "sasl-sample-server",
+        "saslpasswd2",
+        "sasldblistusers2",
+    ],
     libraries: &[
         "sasl2/libdigestmd5.so.2",
         "sasl2/libscram.so.2",
@@ -49,7 +57,12 @@ pub(super) const TOOL: Tool = Tool {
         let bound = "its sample programs have no option for what to bind to, and so no -PLUS: \"no mechanism available\"";
         exchange.binding.map(|_| bound)
     },
-    version: None,
+    // The sample programs do not say it; this one is of the same library, and asks it.
+    version: || {
+        let said = says(Command::new(find("sasldblistusers2")?).arg("-v"))?;
+        let (_, version) = said.split_once("LibSasl version ")?;
+        Some(version.split_whitespace().next()?.to_owned())
+    },
 };
 
 fn client(part: &Part<'_>) -> Vec<String> {

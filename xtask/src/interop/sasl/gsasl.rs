@@ -1,7 +1,11 @@
 //! GNU SASL: `gsasl`, which is both sides. It takes all that it must know as arguments.
 
 use super::{END_POINT, HOST, Part, Prompt, Tool, USER, words};
-use crate::interop::setup::Direction;
+use crate::interop::{
+    peers::{find, says},
+    setup::Direction,
+};
+use std::process::Command;
 
 pub(super) const TOOL: Tool = Tool {
     name: "gsasl",
@@ -44,7 +48,11 @@ pub(super) const TOOL: Tool = Tool {
         ),
         _ => None,
     },
-    version: None,
+    version: || {
+        let said = says(Command::new(find("gsasl")?).arg("--version"))?;
+        let version = said.strip_prefix("gsasl (GNU SASL) ")?.lines().next()?;
+        Some(version.to_owned())
+    },
 };
 
 fn command(part: &Part<'_>) -> String {

@@ -9,7 +9,7 @@ mod rsasl;
 use self::realm::Realm;
 use super::{
     fixtures::Fixtures,
-    peers::{find, has_library, packaged},
+    peers::{find, has_library},
     setup::Direction,
 };
 use anyhow::{Result, bail, ensure};
@@ -24,7 +24,7 @@ pub(super) struct Tool {
     style: &'static str,
     /// What people call it.
     title: &'static str,
-    /// The packages of Debian that bring it, the one with its version first.
+    /// The packages of Debian that bring it.
     pub(super) packages: &'static [&'static str],
     programs: &'static [&'static str],
     libraries: &'static [&'static str],
@@ -38,8 +38,8 @@ pub(super) struct Tool {
     belief: Option<&'static str>,
     /// Why it cannot play an exchange of this mechanism, if it cannot. Each was tried.
     cannot: fn(&Exchange, Direction) -> Option<&'static str>,
-    /// Its version, if no package has it.
-    version: Option<fn() -> Option<String>>,
+    /// Its version, as it says itself.
+    version: fn() -> Option<String>,
 }
 
 /// The end of a question, and its answer.
@@ -220,11 +220,7 @@ impl Tool {
 
     /// What it calls itself and its version.
     pub(super) fn version(&self) -> Option<String> {
-        let version = match self.version {
-            Some(version) => version()?,
-            None => packaged(self.packages.first()?)?,
-        };
-        Some(format!("{} {version}", self.title))
+        Some(format!("{} {}", self.title, (self.version)()?))
     }
 
     /// Does it need a `lab` with the feature `gssapi` for this exchange?

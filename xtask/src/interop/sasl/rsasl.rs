@@ -26,7 +26,7 @@ pub(super) const TOOL: Tool = Tool {
         ),
         _ => None,
     },
-    version: Some(version),
+    version,
 };
 
 fn command(part: &Part<'_>) -> Vec<String> {
