@@ -15,6 +15,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, ChildStderr, Command},
@@ -28,6 +29,7 @@ use crate::world::{Daemon, TIMEOUT, World};
 pub struct Process {
     child: Child,
     pid: u32,
+    descriptors: usize,
     log: Arc<Log>,
     /// Where it takes servers.
     pub s2s: SocketAddr,
@@ -103,6 +105,7 @@ impl Process {
         Ok(Self {
             child,
             pid,
+            descriptors,
             log,
             s2s,
             components,
@@ -168,6 +171,17 @@ impl Process {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    /// From now on it may open no descriptor from this one on; it keeps what it has.
+    pub fn limit(&self, descriptors: u64) -> anyhow::Result<()> {
+        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
+        let limit = Rlimit {
+            current: Some(descriptors),
+            maximum: u64::try_from(self.descriptors).ok(),
+        };
+        prlimit(Some(pid.context("no process")?), Resource::Nofile, limit)?;
+        Ok(())
     }
 
     /// Ends it without asking.

@@ -2,7 +2,7 @@
 //! question.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -259,6 +259,14 @@ pub(super) async fn heard(
         }
         Err(NetError::Dns(DnsError::ResponseCode(code))) => Heard::Refused(code),
         Err(NetError::Io(error)) if is_exhausted(&error) => Heard::Exhausted,
+        Err(NetError::NoConnections) if has_no_descriptor() => Heard::Exhausted,
         Err(error) => Heard::Failed(error.to_string()),
     }
+}
+
+/// Whether there is no descriptor left: where no socket could be made for any of the name servers, the library does not say
+/// why not.
+fn has_no_descriptor() -> bool {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0));
+    socket.is_err_and(|error| is_exhausted(&error))
 }
