@@ -253,3 +253,39 @@ async fn who_vanishes_while_nothing_is_said_is_noticed_on_every_kind_of_connecti
     // Nothing was on the way that has a line of its own.
     assert_eq!(log.lines(&["unknown=", "domain=quiet.test"]), [""; 0]);
 }
+
+#[tokio::test]
+async fn no_route_is_this_machines_affair_and_an_unreachable_host_may_be_anybodys() {
+    let log = log::log();
+    let Some(networks) = Networks::new().unwrap() else {
+        return;
+    };
+    networks.enter().unwrap();
+    let mut world = World::new().unwrap();
+    let daemon = Daemon::serving("route.test").at(NEAR).without_tls();
+    world.start(daemon).await.unwrap();
+    let mut here = world.component("route.test").await.unwrap();
+    for (domain, address, cause, text) in [
+        // The networks have no way out: RFC 5737 is elsewhere.
+        (
+            "elsewhere.test",
+            [192, 0, 2, 1],
+            "network",
+            "network unreachable",
+        ),
+        // Nobody of our own network has this address.
+        (
+            "nobody.test",
+            [10, 77, 0, 77],
+            "connect",
+            "no way to that machine, from here or further on",
+        ),
+    ] {
+        world.lead("_xmpp-server", domain, (address, 5269).into());
+        here.send(message("route.test", domain, 1)).await.unwrap();
+        let remote = format!("remote={domain}");
+        let cause = format!("cause={cause:?}");
+        let said = line(&log, &["WARN", "no stream", &remote, &cause]).await;
+        assert!(said.contains(text), "{said}");
+    }
+}

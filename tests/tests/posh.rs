@@ -5,7 +5,10 @@
 #[path = "log/mod.rs"]
 mod log;
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use s2sd::demo::{
@@ -22,7 +25,7 @@ use s2sd_tests::{
     world::{Daemon, TIMEOUT, World},
 };
 use sha2::{Digest as _, Sha256, Sha512};
-use xmpp_stream::{Features, StreamError, ns};
+use xmpp_stream::{Features, StreamError, Tree, ns};
 
 const PATH: &str = "/.well-known/posh/xmpp-server.json";
 const OTHER: &str = "/.well-known/posh/other.json";
@@ -142,15 +145,24 @@ fn hears_no_more(outcome: &Result<Features, StreamError>, words: &str) {
     assert_eq!(error.text.as_deref(), Some(words));
 }
 
-/// What comes back for a message to this domain.
+/// What comes back for a message to this domain: the text.
 async fn comes_back(world: &World, to: &str) -> String {
+    let error = error(world, to).await;
+    error.child(ns::STANZA_ERRORS, "text").unwrap().text()
+}
+
+/// The whole error.
+async fn error(world: &World, to: &str) -> Tree {
     let mut a = world.component("a.test").await.unwrap();
     let message = format!("<message from='{}' to='x@{to}' id='1'/>", a.address());
     a.send(message).await.unwrap();
     let error = a.expect("the error", TIMEOUT, |_| true).await.unwrap();
     let tree = error.tree();
-    let error = tree.elements().find(|child| child.name == "error").unwrap();
-    error.child(ns::STANZA_ERRORS, "text").unwrap().text()
+    let mut children = tree.elements();
+    children
+        .find(|child| child.name == "error")
+        .unwrap()
+        .clone()
 }
 
 #[tokio::test]
@@ -369,6 +381,32 @@ async fn nobody_is_asked_where_an_authority_has_said_it_or_policy_does_not_want_
 async fn scene_without() -> Scene {
     let off = "[[peer]]\ndomain = 'b.test'\nposh = false\n";
     scene_with("b.test", &[], signed(&["b.test"]), off).await
+}
+
+#[tokio::test]
+async fn while_nobody_can_tell_whether_a_certificate_is_good_stanzas_wait_and_come_back_with_that_cause()
+ {
+    let Scene {
+        world,
+        web,
+        _proxy,
+        issued: _,
+    } = scene("b.test", &[], signed(&["b.test"])).await;
+    // Whoever could tell is gone.
+    drop(web);
+    let began = Instant::now();
+    let error = error(&world, "b.test").await;
+    // `give_up` is a second; a certificate that is known to be bad comes back at once.
+    let waited = began.elapsed();
+    assert!(waited >= Duration::from_millis(900), "{waited:?}");
+    assert_eq!(error.attr("type"), Some("wait"));
+    let condition = error.child(ns::STANZA_ERRORS, "remote-server-timeout");
+    assert!(condition.is_some(), "{error:?}");
+    let cause = error
+        .elements()
+        .find(|child| child.name == "cause")
+        .unwrap();
+    assert_eq!(cause.attr("name"), Some("certificate-untold"));
 }
 
 #[tokio::test]

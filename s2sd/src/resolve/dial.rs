@@ -205,6 +205,13 @@ fn all_failed(failures: Vec<(SocketAddr, io::Error)>) -> io::Error {
         // The kind reads better than the error of an operating system with its number.
         let _ = match error.kind() {
             io::ErrorKind::Other => write!(text, "{address}: {error}"),
+            // A neighbour on our own network that does not answer, and a router at the other end, give the same.
+            io::ErrorKind::HostUnreachable => {
+                write!(
+                    text,
+                    "{address}: no way to that machine, from here or further on"
+                )
+            }
             kind => write!(text, "{address}: {kind}"),
         };
     }
