@@ -41,7 +41,7 @@ fn message(from: &str, to: &str, id: usize) -> String {
 }
 
 /// A neighbour in the far network.
-fn far_neighbour(networks: &Networks, world: &mut World, domain: &str) -> FakePeer {
+fn far_peer(networks: &Networks, world: &mut World, domain: &str) -> FakePeer {
     let listener = networks.listen().unwrap();
     world.lead("_xmpp-server", domain, listener.local_addr().unwrap());
     FakePeer::over(RawServer::over(listener), domain)
@@ -93,7 +93,7 @@ async fn what_a_vanished_peer_did_not_take_arrives_by_the_next_stream_and_the_re
         let mut world = World::new().unwrap();
         world.start(daemon(domain)).await.unwrap();
         let far = format!("far-{domain}");
-        let mut there = far_neighbour(&networks, &mut world, &far);
+        let mut there = far_peer(&networks, &mut world, &far);
         let listener = world.daemon(domain).unwrap().components[0];
         let wire = component::attach(listener, domain, SECRET, TIMEOUT)
             .await
@@ -229,7 +229,7 @@ async fn who_vanishes_while_nothing_is_said_is_noticed_on_every_kind_of_connecti
     networks.enter().unwrap();
     let mut world = World::new().unwrap();
     world.start(daemon("quiet.test")).await.unwrap();
-    let mut there = far_neighbour(&networks, &mut world, "silent.test");
+    let mut there = far_peer(&networks, &mut world, "silent.test");
     let mut here = far_component(&networks, &world, "quiet.test").await;
     // An outgoing stream, and an incoming one.
     here.send(message("quiet.test", "silent.test", 1))

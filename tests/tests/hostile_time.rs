@@ -133,7 +133,7 @@ async fn every_way_to_be_slow_has_an_end() {
     peer.open("evil.test", "here.test").await.unwrap();
     go("opens a stream within TLS", peer, " ", true);
     let peer = world.connect_direct("here.test").await.unwrap();
-    go("connects to the door with TLS", peer, "", false);
+    go("connects to the listener with TLS", peer, "", false);
     let mut peer = world.connect_direct("here.test").await.unwrap();
     peer.direct_tls("here.test", None).await.unwrap();
     peer.send(&header[..header.len() / 2]).await.unwrap();

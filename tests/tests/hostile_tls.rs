@@ -654,7 +654,7 @@ async fn required_tls_never_falls_back_to_plain_text() {
 }
 
 #[tokio::test]
-async fn plain_text_at_the_door_with_tls_and_tls_at_the_door_without_hurt_nobody() {
+async fn plain_text_on_the_listener_with_tls_and_tls_on_the_one_without_hurt_nobody() {
     let (world, mut background_traffic, _component) = here(daemon().direct_tls()).await;
     let mut peer = world.connect_direct("here.test").await.unwrap();
     peer.send_header(Some("evil.test"), "here.test")

@@ -175,7 +175,7 @@ async fn an_unknown_host_is_refused_in_the_header() {
 }
 
 #[tokio::test]
-async fn a_wrong_certificate_is_not_authorized_at_either_door() {
+async fn a_wrong_certificate_is_not_authorized_on_either_listener() {
     let daemon = Daemon::serving("b.test").direct_tls();
     let (world, mut victim) = world(daemon).await;
     let wrong = [

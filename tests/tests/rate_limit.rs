@@ -65,7 +65,7 @@ async fn arrive(
 }
 
 #[tokio::test]
-async fn stanzas_over_the_pace_come_later_and_in_order() {
+async fn stanzas_over_the_rate_limit_come_later_and_in_order() {
     let (mut world, mut component) = world("stanzas_per_second = 20").await;
     let mut peer = proved(&mut world, "a.test").await;
     peer.send(messages("a.test", 0..30, "")).await.unwrap();
@@ -75,7 +75,7 @@ async fn stanzas_over_the_pace_come_later_and_in_order() {
 }
 
 #[tokio::test]
-async fn bytes_over_the_pace_come_later_and_in_order() {
+async fn bytes_over_the_rate_limit_come_later_and_in_order() {
     let (mut world, mut component) = world("bytes_per_second = '200KiB'").await;
     let mut peer = proved(&mut world, "a.test").await;
     // 400 KiB, of which 200 may come at once, and one read more.
@@ -87,7 +87,7 @@ async fn bytes_over_the_pace_come_later_and_in_order() {
 }
 
 #[tokio::test]
-async fn two_streams_of_one_domain_share_its_pace() {
+async fn two_streams_of_one_domain_share_its_rate_limit() {
     let (mut world, mut component) = world("stanzas_per_second = 20").await;
     let begin = Instant::now();
     for ids in [0..15, 15..30] {
@@ -102,7 +102,7 @@ async fn two_streams_of_one_domain_share_its_pace() {
 }
 
 #[tokio::test]
-async fn a_peer_with_a_pace_of_its_own_slows_nobody_else() {
+async fn a_peer_with_a_rate_limit_of_its_own_slows_nobody_else() {
     let slow = "[[peer]]\ndomain = 'a.test'\nstanzas_per_second = 1";
     let mut world = World::new().unwrap();
     let daemon = Daemon::serving("b.test").without_tls().tables(slow);

@@ -6,7 +6,7 @@ use crate::{DialbackError, Pair, Request, Secret, Unsolicited, Verdict};
 /// The pairs of one stream to a Receiving Server.
 ///
 /// ```
-/// use xmpp_dialback::{Initiating, RequestOutcome, Pair, Secret, Verdict};
+/// use xmpp_dialback::{Initiating, Pair, RequestOutcome, Secret, Verdict};
 ///
 /// let secret = Secret::new("s3cr3tf0rd14lb4ck");
 /// let pair = Pair::new("capulet.example", "montague.example");

@@ -6,7 +6,7 @@ use crate::{DialbackError, ErrorCondition, Pair, Question, Request, Unsolicited,
 /// The pairs of one stream from an Initiating Server.
 ///
 /// ```
-/// use xmpp_dialback::{Key, DialbackLimits, Pair, Receiving, Request, Verdict};
+/// use xmpp_dialback::{DialbackLimits, Key, Pair, Receiving, Request, Verdict};
 ///
 /// let pair = Pair::new("capulet.example", "montague.example");
 /// let mut receiving = Receiving::new(DialbackLimits::default());

@@ -48,7 +48,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
 }
 
 #[test]
-fn the_honest_script_opens_a_door_that_is_open() {
+fn the_honest_script_is_let_in_by_an_open_host() {
     for mechanism in PROVING {
         let identity = pass(mechanism, 1, |_, _, message| message).unwrap();
         assert_eq!(identity.mechanism, mechanism);

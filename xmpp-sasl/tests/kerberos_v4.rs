@@ -210,7 +210,7 @@ fn property<S: Strategy>(strategy: &S, mut test: impl FnMut(S::Value)) {
 }
 
 #[test]
-fn the_honest_script_opens_a_door_that_is_open() {
+fn the_honest_script_is_let_in_by_an_open_host() {
     let reached = attack_server(RIGHT, true, &vec![Move::Honest; 3]);
     let want = Reached {
         let_in: true,

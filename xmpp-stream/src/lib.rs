@@ -10,7 +10,7 @@
 //! ```
 //! use bytes::BytesMut;
 //! use tokio_util::codec::Decoder;
-//! use xmpp_stream::{Codec, Frame, XmlLimits, StanzaKind};
+//! use xmpp_stream::{Codec, Frame, StanzaKind, XmlLimits};
 //!
 //! let mut codec = Codec::new(XmlLimits::after_authentication());
 //! let mut buffer = BytesMut::from(

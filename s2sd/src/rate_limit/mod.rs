@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn no_limit_is_no_pace() {
+    fn no_limit_is_no_bucket() {
         assert_eq!(PeerBuckets::of(&Policy::default(), Instant::now()), None);
     }
 

@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn two_streams_of_a_domain_have_one_pace() {
+    fn two_streams_of_a_domain_take_from_the_same_buckets() {
         let (rate_limiter, now) = (RateLimiter::default(), Instant::now());
         let (one, two) = (
             stream(&rate_limiter, "a.test", now),

@@ -29,7 +29,7 @@ const MAX_ADDRESSES: usize = 8;
 const NAMED: usize = 3;
 
 /// How many connections may still be tried for one stream, or one question: whose domain it is says in the DNS where to,
-/// and could otherwise have us knock at as many doors as its answers have room for.
+/// and could otherwise have us connect to as many ports as its answers have room for.
 #[derive(Debug)]
 pub struct Attempts(usize);
 

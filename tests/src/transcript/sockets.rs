@@ -89,7 +89,7 @@ impl Player {
             Role::Receiving => {
                 let daemon = self.daemon.as_ref().context("the daemon is stopped")?;
                 let listeners = if direct { &daemon.s2s_tls } else { &daemon.s2s };
-                let address: SocketAddr = *listeners.first().context("no such door")?;
+                let address: SocketAddr = *listeners.first().context("no such listener")?;
                 let wire = Wire::connect(address, TIMEOUT).await?;
                 self.lines.insert(Stream::Main, wire);
             }

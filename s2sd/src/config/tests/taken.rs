@@ -78,7 +78,7 @@ fn everybody_may_federate_unless_the_lists_say_otherwise() {
 }
 
 #[test]
-fn a_pace_is_inherited_and_can_be_taken_away() {
+fn a_rate_limit_is_inherited_and_can_be_taken_away() {
     let config = loaded(&format!(
         "{MINIMAL}
         [policy]

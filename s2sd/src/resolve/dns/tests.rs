@@ -263,7 +263,7 @@ async fn a_name_that_the_dns_cannot_hold_is_not_found() {
 }
 
 #[test]
-fn dice_stay_in_range() {
+fn random_numbers_stay_in_range() {
     assert_eq!(random(0), 0);
     for most in [1, 5, u32::MAX] {
         assert!((0..1_000).all(|_| random(most) <= most));

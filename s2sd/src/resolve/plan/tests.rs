@@ -69,7 +69,7 @@ fn lower_priority_comes_first_whatever_the_weight() {
 }
 
 #[test]
-fn the_dice_choose_by_weight() {
+fn records_are_chosen_by_weight() {
     // RFC 2782's example: one quarter old-slow-box, three quarters new-fast-box.
     let foobar = || at(&[(0, 1, 9, "old-slow-box."), (0, 3, 9, "new-fast-box.")]);
     for (shown, first) in [(0, "old"), (1, "old"), (2, "new"), (3, "new"), (4, "new")] {
@@ -289,7 +289,7 @@ fn a_flood_of_records_is_cut_after_ordering() {
 }
 
 #[test]
-fn dice_beyond_the_range_do_no_harm() {
+fn random_numbers_beyond_the_range_do_no_harm() {
     let records = at(&[(0, 1, 1, "a."), (0, 65_535, 2, "b.")]);
     let targets = plan(&domain("a.example"), records, ABSENT, &mut |_| u32::MAX);
     assert_eq!(targets.unwrap().len(), 2);

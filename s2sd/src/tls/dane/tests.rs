@@ -22,7 +22,7 @@ fn ways() -> impl Iterator<Item = (Selector, Matching)> {
         .flat_map(|selector| MATCHINGS.map(|matching| (selector, matching)))
 }
 
-/// The record as it comes out of the DNS: through the same door as everybody's.
+/// The record as it comes out of the DNS: through the same code as every other.
 fn record(usage: Usage, (selector, matching): (Selector, Matching), certificate: &Der) -> Tlsa {
     let made = Tlsa::of(usage, selector, matching, certificate).unwrap();
     let (selector, matching) = (selector as u8, matching as u8);
