@@ -10,7 +10,7 @@
 //! | layer | modules | what |
 //! |---|---|---|
 //! | 0 words | `config`, `closed`, `peer_text` | what is configured; why a stream ended; what strangers say |
-//! | 1 pure | `negotiate`, `budget`, `fate`, `stanza`, `strays`, `lane`, `rate_limit`, `services`, `admission::connections`, `admission::known`, `admission::network`, `admission::refusals`, `admission::rotation`, `admission::throttle`, `tls::alert`, `tls::chain`, `tls::dane`, `tls::facts`, `tls::certificate_name`, `tls::judgement`, `tls::posh`, `tls::revocation`, `tls::roots`, `tls::strict`, `tls::trust`, `resolve::plan`, `resolve::special`, `probe::findings`, `probe::trouble`, `probe::verdict` | decisions: no tokio, no clock, no file |
+//! | 1 pure | `negotiate`, `budget`, `fate`, `stanza`, `strays`, `lane`, `rate_limit`, `services`, `admission::attempts`, `admission::connections`, `admission::known`, `admission::network`, `admission::refusals`, `admission::rotation`, `admission::throttle`, `tls::alert`, `tls::chain`, `tls::dane`, `tls::facts`, `tls::certificate_name`, `tls::judgement`, `tls::posh`, `tls::revocation`, `tls::roots`, `tls::strict`, `tls::trust`, `resolve::plan`, `resolve::special`, `probe::findings`, `probe::trouble`, `probe::verdict` | decisions: no tokio, no clock, no file |
 //! | 2 io | `conn`, `descriptors`, `machine`, `metered`, `sockets`, `tls`, `resolve`, `queue`, `admission`, `shared`, `evidence` | bytes, certificates, the DNS |
 //! | 3 flow | `router`, `tally`, `inbound`, `outbound`, `component`, `listen` | who passes what to whom |
 //! | 4 app | `admin`, `app`, `logging`, `probe`, `cli`, `demo` | the assembly and its commands |

@@ -13,7 +13,7 @@ use tracing::debug;
 use xmpp_sasl::{ChannelBindings, Random};
 use xmpp_stream::Domain;
 
-use crate::admission::{ConnectionLimit, Throttle, Turns};
+use crate::admission::{AttemptLimit, ConnectionLimit, Throttle, Turns};
 use crate::budget::{Account, Budget, Owner, Share};
 use crate::config::{Config, TlsFloor};
 use crate::conn::Conn;
@@ -38,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) recent_failures: RecentFailures,
     /// How many descriptors there may be, and for whom.
     pub(crate) descriptors: Arc<Descriptors>,
+    /// How many connections strangers may have us try.
+    pub(crate) attempt_limit: Arc<Mutex<AttemptLimit>>,
     /// What domains publish about certificates on the web.
     pub(crate) posh: Posh,
     /// How fast peers may send.
@@ -106,6 +108,7 @@ impl Shared {
             tls,
             dns,
             posh: Posh::default(),
+            attempt_limit: Arc::default(),
             recent_failures: RecentFailures::default(),
             rate_limiter: RateLimiter::default(),
             memory: Budget::new(memory(&snapshot.config), PEERS, COMPONENTS),

@@ -158,6 +158,35 @@ async fn one_key_makes_sixteen_connections_at_most() {
 }
 
 #[tokio::test]
+async fn the_keys_of_one_network_make_so_many_connections_and_another_has_its_own() {
+    let _alone = alone().await;
+    let mut world = here("").await;
+    let (port, knocks) = listeners().await;
+    world.change_zone(|mut zone| {
+        for host in 0..24u8 {
+            let name = format!("host{host}.many.test");
+            zone = zone
+                .srv("*.many.test", 0, 0, port, &name)
+                .a(&name, [127, 9, 9, host].into());
+        }
+        zone
+    });
+    let began = Instant::now();
+    let domain = |n| format!("d{n}.many.test");
+    shows_keys(&world, &(0..16).map(domain).collect::<Vec<_>>()).await;
+    let count = knocks.load(Ordering::Relaxed);
+    println!("16 keys: {count} connections");
+    // 64 for all, two for each key in any case, and four with each second; 128 when each key had as many as it liked.
+    let with_time = usize::try_from(began.elapsed().as_millis() / 250).unwrap();
+    assert!(count <= 64 + 2 * 16 + with_time, "{count}");
+    let mut peer = nobody_from(&world, Ipv4Addr::new(127, 3, 0, 1)).await;
+    let request = dialback_request("d99.many.test", "here.test", "key");
+    peer.send(request).await.unwrap();
+    peer.expect(ns::DIALBACK, "result").await.unwrap();
+    assert_eq!(knocks.load(Ordering::Relaxed) - count, 16);
+}
+
+#[tokio::test]
 async fn a_flood_of_addresses_that_refuse_makes_few_connections_and_one_short_line() {
     let _alone = alone().await;
     let log = log::log();

@@ -1,6 +1,7 @@
 //! How many connections there may be: in all, from one network, of one domain; and who has how much of a processor before
 //! anything is proved. The rules are values ([`connections`], [`throttle`], [`rotation`]); here they are shared by tasks.
 
+pub(crate) mod attempts;
 pub(crate) mod connections;
 mod known;
 pub(crate) mod network;
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 use xmpp_stream::Domain;
 
+pub(crate) use self::attempts::AttemptLimit;
 pub(crate) use self::connections::Bounds;
 use self::connections::{Connections, Id};
 pub(crate) use self::network::Network;

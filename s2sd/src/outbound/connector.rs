@@ -87,7 +87,10 @@ pub(super) async fn connect(
     let (mut targets, unanswered) = targets(&dns, pair, &policy).await?;
     shared.recent_failures.sort(Instant::now(), &mut targets);
     let mut worst: Option<Cause> = None;
-    let mut attempts = Attempts::default();
+    let mut attempts = match source {
+        Some(source) => Attempts::of_stranger(&shared.attempt_limit, source),
+        None => Attempts::default(),
+    };
     let mut targets = VecDeque::from(targets);
     let mut redirects = 0;
     while let Some(target) = targets.pop_front() {

@@ -9,6 +9,7 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
     task::Poll,
     time::Duration,
 };
@@ -18,6 +19,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout_at},
 };
 
+use crate::admission::AttemptLimit;
 use crate::descriptors::{Account, Exhausted, Permit, is_exhausted};
 
 /// RFC 8305 §5: the Connection Attempt Delay, "one recommended value".
@@ -31,18 +33,56 @@ const NAMED: usize = 3;
 /// How many connections may still be tried for one stream, or one question: whose domain it is says in the DNS where to,
 /// and could otherwise have us connect to as many ports as its answers have room for.
 #[derive(Debug)]
-pub struct Attempts(usize);
+pub struct Attempts {
+    left: usize,
+    made: usize,
+    /// Who has us make them, if it is a stranger, and what its site may.
+    limit: Option<(Arc<Mutex<AttemptLimit>>, IpAddr)>,
+}
+
+/// So many are made whatever others of a stranger's site have used: one for each family.
+const IN_ANY_CASE: usize = 2;
 
 impl Default for Attempts {
     fn default() -> Self {
-        Self(16)
+        Self {
+            left: 16,
+            made: 0,
+            limit: None,
+        }
     }
 }
 
 impl Attempts {
     /// No more may be tried.
     pub fn are_over(&self) -> bool {
-        self.0 == 0
+        self.left == 0
+    }
+
+    /// Because of a stranger at this address.
+    pub(crate) fn of_stranger(limit: &Arc<Mutex<AttemptLimit>>, address: IpAddr) -> Self {
+        Self {
+            limit: Some((Arc::clone(limit), address)),
+            ..Self::default()
+        }
+    }
+
+    /// One is about to be made. `false`: it may not be, and no other.
+    fn take(&mut self) -> bool {
+        let is_allowed = match &self.limit {
+            Some((limit, address)) => {
+                let mut limit = limit.lock().unwrap_or_else(PoisonError::into_inner);
+                limit.take(*address, std::time::Instant::now()) || self.made < IN_ANY_CASE
+            }
+            None => true,
+        };
+        if !is_allowed || self.left == 0 {
+            self.left = 0;
+            return false;
+        }
+        self.left -= 1;
+        self.made += 1;
+        true
     }
 }
 
@@ -106,13 +146,12 @@ async fn race<T, F>(
 where
     F: Future<Output = io::Result<T>>,
 {
+    let over = || io::Error::other("as many connections as may be have been tried");
     if attempts.are_over() {
-        return Err(io::Error::other(
-            "as many connections as may be have been tried",
-        ));
+        return Err(over());
     }
     let mut waiting = interleave(addresses);
-    waiting.truncate(MAX_ADDRESSES.min(attempts.0));
+    waiting.truncate(MAX_ADDRESSES.min(attempts.left));
     let mut waiting = waiting.into_iter();
     let end = Instant::now() + within;
     let mut next = Instant::now();
@@ -137,8 +176,12 @@ where
                 next = Instant::now();
             }
             Ok(None) => {
-                if let Some(address) = waiting.next() {
-                    attempts.0 = attempts.0.saturating_sub(1);
+                if !attempts.take() {
+                    if running.is_empty() && failures.is_empty() {
+                        return Err(over());
+                    }
+                    waiting = Vec::new().into_iter();
+                } else if let Some(address) = waiting.next() {
                     running.push((address, Box::pin(connect(address))));
                 }
                 next = Instant::now() + ATTEMPT_DELAY;
