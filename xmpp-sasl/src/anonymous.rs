@@ -2,32 +2,25 @@
 
 use stringprep::tables;
 
-use crate::client::AwaitOutcome;
-use crate::registry::Mechanism;
+use crate::mechanism::AwaitOutcome;
 use crate::saslprep::has_mixed_directions;
 use crate::{
-    Client, ClientCredentials, ClientError, ClientInput, ClientStep, Failure, Host, Random, Server,
-    ServerOptions, ServerStep,
+    Client, ClientError, ClientInput, ClientStep, Failure, Host, Random, Server, ServerStep,
 };
 
-const NAME: &str = "ANONYMOUS";
-
-pub(crate) const MECHANISM: Mechanism = Mechanism {
-    name: NAME,
-    client,
-    server,
-};
+pub(crate) const NAME: &str = "ANONYMOUS";
 
 /// §2: `token = 1*255TCHAR`. An address is given no more.
 const TRACE_BOUND: usize = 255;
 
-fn client(credentials: &ClientCredentials) -> Option<Box<dyn Client>> {
-    let trace = credentials.trace.clone().unwrap_or_default();
+/// `trace`: what the server may keep of us. There is no client that says what §3 does not allow.
+pub(crate) fn client(trace: Option<String>) -> Option<Box<dyn Client>> {
+    let trace = trace.unwrap_or_default();
     is_trace(&trace).then(|| Box::new(ClientStart { trace }) as Box<dyn Client>)
 }
 
-fn server(_: &ServerOptions) -> Option<Box<dyn Server>> {
-    Some(Box::new(ServerStart::First))
+pub(crate) fn server() -> Box<dyn Server> {
+    Box::new(ServerStart::First)
 }
 
 /// §3, the profile "trace": nothing is changed, and little is allowed.
@@ -109,7 +102,11 @@ fn judge(message: &[u8], host: &mut dyn Host) -> ServerStep {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Identity, Password};
+    use crate::{ClientCredentials, Identity, Password};
+
+    fn client(credentials: &ClientCredentials) -> Option<Box<dyn Client>> {
+        crate::client(NAME, credentials)
+    }
 
     struct AnonymousHost {
         open: bool,
@@ -144,7 +141,7 @@ mod tests {
 
     #[track_caller]
     fn check(message: &[u8], open: bool, want: Result<Option<&str>, Failure>) {
-        let server = server(&ServerOptions::new("xmpp", "example.org")).unwrap();
+        let server = server();
         let got = match server.step(Some(message), &mut AnonymousHost { open }) {
             ServerStep::Success { identity, data } => {
                 assert_eq!((identity.mechanism, data), (NAME, None));

@@ -31,18 +31,13 @@ mod vectors;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+pub(crate) use self::client::{Account, client};
 use self::digest::Parameters;
 use self::directives::Malformed;
 use self::message::Response;
-use crate::registry::Mechanism;
+pub(crate) use self::server::server;
 
-const NAME: &str = "DIGEST-MD5";
-
-pub(crate) const MECHANISM: Mechanism = Mechanism {
-    name: NAME,
-    client: client::client,
-    server: server::server,
-};
+pub(crate) const NAME: &str = "DIGEST-MD5";
 
 /// §2.1.2: `serv-type "/" host`. Between XMPP servers the host is the receiving domain, the stream's `to`.
 fn digest_uri(service: &str, host: &str) -> String {

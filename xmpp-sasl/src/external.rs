@@ -3,30 +3,22 @@
 //! What the certificate stands for is the application's to say ([`Host::external`]); this file only carries the
 //! authorization identity.
 
-use crate::client::AwaitOutcome;
-use crate::registry::Mechanism;
+use crate::mechanism::AwaitOutcome;
 use crate::{
-    Client, ClientCredentials, ClientError, ClientInput, ClientStep, Failure, Host, Random, Server,
-    ServerOptions, ServerStep,
+    Client, ClientError, ClientInput, ClientStep, Failure, Host, Random, Server, ServerStep,
 };
 
-const NAME: &str = "EXTERNAL";
+pub(crate) const NAME: &str = "EXTERNAL";
 
-pub(crate) const MECHANISM: Mechanism = Mechanism {
-    name: NAME,
-    client,
-    server,
-};
-
-fn client(credentials: &ClientCredentials) -> Option<Box<dyn Client>> {
+/// For a connection on which the outer layer has shown who we are.
+pub(crate) fn client(authzid: Option<String>) -> Option<Box<dyn Client>> {
     // Appendix A.1: no NUL in an authorization identity.
-    let authzid = credentials.authzid.clone().unwrap_or_default();
-    (credentials.certificate && !authzid.contains('\0'))
-        .then(|| Box::new(ClientStart { authzid }) as Box<dyn Client>)
+    let authzid = authzid.unwrap_or_default();
+    (!authzid.contains('\0')).then(|| Box::new(ClientStart { authzid }) as Box<dyn Client>)
 }
 
-fn server(_: &ServerOptions) -> Option<Box<dyn Server>> {
-    Some(Box::new(ServerStart::First))
+pub(crate) fn server() -> Box<dyn Server> {
+    Box::new(ServerStart::First)
 }
 
 /// Has not said anything yet.
@@ -94,7 +86,11 @@ fn judge(response: &[u8], host: &mut dyn Host) -> ServerStep {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Identity, Password};
+    use crate::{ClientCredentials, Identity, Password};
+
+    fn client(credentials: &ClientCredentials) -> Option<Box<dyn Client>> {
+        crate::client(NAME, credentials)
+    }
 
     /// A certificate for `example.org`, as an outer layer would judge it.
     #[derive(Default)]
@@ -132,7 +128,7 @@ mod tests {
     fn check(response: &[u8], want: Result<Option<&str>, Failure>) {
         // With the initial response, and after an empty challenge: the outcome is the same.
         for challenged in [false, true] {
-            let mut server = server(&ServerOptions::new("xmpp", "example.com")).unwrap();
+            let mut server = server();
             let mut host = Certificate::default();
             if challenged {
                 let ServerStep::Challenge(challenge, next) = server.step(None, &mut host) else {

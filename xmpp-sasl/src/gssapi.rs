@@ -42,14 +42,12 @@ mod layers;
 #[cfg(feature = "gssapi")]
 mod server;
 
-pub(crate) const NAME: &str = "GSSAPI";
-
 #[cfg(feature = "gssapi")]
-pub(crate) const MECHANISM: crate::registry::Mechanism = crate::registry::Mechanism {
-    name: NAME,
-    client: client::client,
-    server: server::server,
-};
+pub(crate) use client::client;
+#[cfg(feature = "gssapi")]
+pub(crate) use server::server;
+
+pub(crate) const NAME: &str = "GSSAPI";
 
 /// What to do about a build in which the mechanism does not exist.
 pub(crate) const MISSING: &str = "this build has no Kerberos; build it with the cargo feature `gssapi`, which needs the \

@@ -39,18 +39,12 @@ mod tests;
 #[cfg(test)]
 mod vectors;
 
+pub(crate) use client::client;
 pub use des::Key;
 pub use keys::{BadKeys, BadPrincipal, Clock, Keys, Principal, SharedKey};
+pub(crate) use server::server;
 
-use crate::registry::Mechanism;
-
-const NAME: &str = "KERBEROS_V4";
-
-pub(crate) const MECHANISM: Mechanism = Mechanism {
-    name: NAME,
-    client: client::client,
-    server: server::server,
-};
+pub(crate) const NAME: &str = "KERBEROS_V4";
 
 /// §7.1: "No security layer", the only one here.
 const NO_LAYER: u8 = 1;

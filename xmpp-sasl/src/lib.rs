@@ -118,16 +118,18 @@
 
 pub mod adapter;
 mod channel_binding;
-mod client;
+mod credentials;
 mod failure;
+mod mechanism;
 mod offer;
 mod password;
 mod registry;
 mod saslprep;
+mod scram_error;
+mod scram_keys;
 mod secret;
-mod server;
 
-// Mechanisms: one line here, one in `registry`, one file.
+// Mechanisms: one line here, one row in `registry`, one file.
 mod anonymous;
 mod digest_md5;
 mod external;
@@ -140,17 +142,20 @@ mod scram;
 pub mod wire;
 
 pub use channel_binding::{ChannelBindingType, ChannelBindings};
-pub use client::{Client, ClientCredentials, ClientError, ClientInput, ClientStep, Random};
+pub use credentials::{ClientCredentials, ServerOptions};
 pub use failure::Failure;
+pub use mechanism::{
+    Client, ClientError, ClientInput, ClientStep, Host, Identity, Random, Server, ServerStep,
+};
 pub use offer::Offer;
 pub use password::Password;
 pub use registry::{NoMechanism, STRENGTH, built_without, client, names, select, server};
-pub use scram::{
-    BadScramKeys, IterationBounds, Pbkdf2Sha512, SaltedPassword, ScramError, ScramHash, ScramKeys,
+pub use scram_error::ScramError;
+pub use scram_keys::{
+    BadScramKeys, IterationBounds, Pbkdf2Sha512, SaltedPassword, ScramHash, ScramKeys,
     ScramParameters, Sha512,
 };
 pub use secret::ServerSecret;
-pub use server::{Host, Identity, Server, ServerOptions, ServerStep};
 
 /// The README's examples are tested.
 #[cfg(doctest)]

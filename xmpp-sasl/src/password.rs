@@ -5,7 +5,7 @@ use std::fmt;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use crate::saslprep::{self, Unassigned};
+use crate::saslprep::{Unassigned, saslprep};
 
 /// A shared secret in characters.
 ///
@@ -27,12 +27,31 @@ impl Password {
 
     /// Whether this is the one that was given, both prepared with SASLprep (RFC 4616 §2): what PLAIN asks.
     pub fn is_same_as(&self, given: &Self) -> bool {
-        saslprep::same_password(Some(self), given)
+        Self::is_same(Some(self), given)
+    }
+
+    /// The same, where perhaps no password is kept, which takes as long.
+    pub(crate) fn is_same(kept: Option<&Self>, given: &Self) -> bool {
+        let prepare = |password: &Self, unassigned| {
+            saslprep(password.as_str(), unassigned)
+                .ok()
+                .filter(|text| !text.is_empty())
+        };
+        // "the presented ... as a query string, the stored ... as a stored string".
+        let Some(given) = prepare(given, Unassigned::Allowed) else {
+            return false;
+        };
+        let known = kept.is_some();
+        let kept = kept.map_or_else(
+            || Some(given.clone()),
+            |kept| prepare(kept, Unassigned::Refused),
+        );
+        kept.is_some_and(|kept| (kept.as_bytes().ct_eq(given.as_bytes())).into()) && known
     }
 
     /// Whether SASLprep (RFC 4013) allows it, as a stored string: SCRAM and PLAIN can do nothing with another.
     pub fn is_preparable(&self) -> bool {
-        saslprep::saslprep(self.as_str(), Unassigned::Refused).is_ok()
+        saslprep(self.as_str(), Unassigned::Refused).is_ok()
     }
 
     /// Whether there is nothing in it.

@@ -1,37 +1,31 @@
 //! PLAIN (RFC 4616): the password itself, for the other side to keep or to lose. Only inside TLS, and only where
 //! nothing better is known.
 
-use crate::client::AwaitOutcome;
-use crate::registry::Mechanism;
+use crate::mechanism::AwaitOutcome;
 use crate::{
-    Client, ClientCredentials, ClientError, ClientInput, ClientStep, Failure, Host, Identity,
-    Password, Random, Server, ServerOptions, ServerStep, saslprep,
+    Client, ClientError, ClientInput, ClientStep, Failure, Host, Identity, Password, Random,
+    Server, ServerStep, saslprep,
 };
 
-const NAME: &str = "PLAIN";
-
-pub(crate) const MECHANISM: Mechanism = Mechanism {
-    name: NAME,
-    client,
-    server,
-};
+pub(crate) const NAME: &str = "PLAIN";
 
 /// No message is longer. §2 asks for 255 octets at least in each of the three.
 const MESSAGE_BOUND: usize = 8192;
 
-fn client(credentials: &ClientCredentials) -> Option<Box<dyn Client>> {
-    if credentials.binding_is_withheld() {
-        return None;
-    }
-    Some(Box::new(ClientStart {
-        authzid: credentials.authzid.clone().unwrap_or_default(),
-        username: credentials.username.clone()?,
-        password: credentials.password.clone()?,
-    }))
+pub(crate) fn client(
+    authzid: Option<String>,
+    username: String,
+    password: Password,
+) -> Box<dyn Client> {
+    Box::new(ClientStart {
+        authzid: authzid.unwrap_or_default(),
+        username,
+        password,
+    })
 }
 
-fn server(_: &ServerOptions) -> Option<Box<dyn Server>> {
-    Some(Box::new(ServerStart::First))
+pub(crate) fn server() -> Box<dyn Server> {
+    Box::new(ServerStart::First)
 }
 
 #[derive(Debug)]
@@ -143,6 +137,11 @@ fn judge(message: &[u8], host: &mut dyn Host) -> Result<Identity, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ClientCredentials;
+
+    fn client(credentials: &ClientCredentials) -> Option<Box<dyn Client>> {
+        crate::client(NAME, credentials)
+    }
 
     struct Accounts(&'static [(&'static str, &'static str)]);
 

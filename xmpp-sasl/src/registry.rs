@@ -1,33 +1,136 @@
 //! The mechanisms that exist, by name, and the choice between them.
 
 use crate::{
-    Client, ClientCredentials, Offer, Server, ServerOptions, anonymous, digest_md5, external,
-    gssapi, kerberos_v4, plain, scram,
+    Client, ClientCredentials, Offer, Password, Server, ServerOptions, anonymous, digest_md5,
+    external, gssapi, kerberos_v4, plain, scram,
 };
 
-/// One row of the registry.
-pub(crate) struct Mechanism {
-    pub(crate) name: &'static str,
-    pub(crate) client: fn(&ClientCredentials) -> Option<Box<dyn Client>>,
-    pub(crate) server: fn(&ServerOptions) -> Option<Box<dyn Server>>,
+/// One row of the registry: the name, and how each side's data are taken out of what there is. `None`: they are not
+/// there, so the mechanism does not exist.
+struct Mechanism {
+    name: &'static str,
+    client: fn(&ClientCredentials) -> Option<Box<dyn Client>>,
+    server: fn(&ServerOptions) -> Option<Box<dyn Server>>,
 }
 
 /// In the order of [`STRENGTH`].
 const MECHANISMS: &[Mechanism] = &[
-    external::MECHANISM,
+    Mechanism {
+        name: external::NAME,
+        client: |with| {
+            let shown = with.certificate.then(|| with.authzid.clone());
+            external::client(shown?)
+        },
+        server: |_| Some(external::server()),
+    },
     #[cfg(feature = "gssapi")]
-    gssapi::MECHANISM,
-    scram::SHA_512_PLUS,
-    scram::SHA_256_PLUS,
-    scram::SHA_1_PLUS,
-    scram::SHA_512,
-    scram::SHA_256,
-    scram::SHA_1,
-    digest_md5::MECHANISM,
-    kerberos_v4::MECHANISM,
-    plain::MECHANISM,
-    anonymous::MECHANISM,
+    Mechanism {
+        name: gssapi::NAME,
+        client: |with| {
+            let initiator = with.gssapi.clone()?;
+            gssapi::client(initiator, &with.service, &with.host, with.authzid.clone())
+        },
+        server: |with| {
+            let acceptor = with.gssapi.clone()?;
+            let (service, host) = (with.service.clone(), with.host.clone());
+            Some(gssapi::server(acceptor, service, host))
+        },
+    },
+    Mechanism {
+        name: scram::SHA_512_PLUS.as_str(),
+        client: |with| scram::client(scram::SHA_512_PLUS, scram_claim(with)?),
+        server: |with| scram::server(scram::SHA_512_PLUS, scram_options(with)),
+    },
+    Mechanism {
+        name: scram::SHA_256_PLUS.as_str(),
+        client: |with| scram::client(scram::SHA_256_PLUS, scram_claim(with)?),
+        server: |with| scram::server(scram::SHA_256_PLUS, scram_options(with)),
+    },
+    Mechanism {
+        name: scram::SHA_1_PLUS.as_str(),
+        client: |with| scram::client(scram::SHA_1_PLUS, scram_claim(with)?),
+        server: |with| scram::server(scram::SHA_1_PLUS, scram_options(with)),
+    },
+    Mechanism {
+        name: scram::SHA_512.as_str(),
+        client: |with| scram::client(scram::SHA_512, scram_claim(with)?),
+        server: |with| scram::server(scram::SHA_512, scram_options(with)),
+    },
+    Mechanism {
+        name: scram::SHA_256.as_str(),
+        client: |with| scram::client(scram::SHA_256, scram_claim(with)?),
+        server: |with| scram::server(scram::SHA_256, scram_options(with)),
+    },
+    Mechanism {
+        name: scram::SHA_1.as_str(),
+        client: |with| scram::client(scram::SHA_1, scram_claim(with)?),
+        server: |with| scram::server(scram::SHA_1, scram_options(with)),
+    },
+    Mechanism {
+        name: digest_md5::NAME,
+        client: |with| {
+            let (username, password) = given_password(with)?;
+            let account = digest_md5::Account::new(username, password, &with.service, &with.host)
+                .with(with.realm.clone(), with.authzid.clone());
+            Some(digest_md5::client(account))
+        },
+        server: |with| digest_md5::server(with.realms.clone(), &with.service, &with.host),
+    },
+    Mechanism {
+        name: kerberos_v4::NAME,
+        client: |with| {
+            let keys = with.kerberos_v4.as_ref()?;
+            kerberos_v4::client(keys, &with.service, &with.host, with.authzid.clone())
+        },
+        server: |with| {
+            let keys = with.kerberos_v4.clone()?;
+            kerberos_v4::server(keys, with.service.clone(), with.host.clone())
+        },
+    },
+    Mechanism {
+        name: plain::NAME,
+        client: |with| {
+            let (username, password) = given_password(with)?;
+            Some(plain::client(with.authzid.clone(), username, password))
+        },
+        server: |_| Some(plain::server()),
+    },
+    Mechanism {
+        name: anonymous::NAME,
+        client: |with| anonymous::client(with.trace.clone()),
+        server: |_| Some(anonymous::server()),
+    },
 ];
+
+/// A name and a password for the mechanisms that cannot prove what was on offer
+/// ([`ClientCredentials::binding_is_withheld`]).
+fn given_password(with: &ClientCredentials) -> Option<(String, Password)> {
+    let account = with.username.clone().zip(with.password.clone());
+    account.filter(|_| !with.binding_is_withheld())
+}
+
+fn scram_claim(with: &ClientCredentials) -> Option<scram::Claim> {
+    Some(scram::Claim {
+        username: with.username.clone()?,
+        password: with.password.clone(),
+        salted: with.salted_password.clone(),
+        authzid: with.authzid.clone(),
+        bindings: with.channel_bindings.clone(),
+        offer: with.offer.clone(),
+        withheld: with.binding_is_withheld(),
+        bounds: with.iterations,
+    })
+}
+
+fn scram_options(with: &ServerOptions) -> scram::Options {
+    scram::Options {
+        bindings: with.channel_bindings.clone(),
+        offer: with.offer.clone(),
+        secret: with.secret.clone(),
+        iterations: with.iterations,
+        says_why: with.scram_errors,
+    }
+}
 
 /// All names that this crate knows, whether they are in this build or not, strongest first.
 ///
@@ -160,257 +263,4 @@ fn list(names: &[String]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{ChannelBindingType, ChannelBindings, ClientInput, ClientStep, Password};
-
-    fn credentials(certificate: bool, password: bool) -> ClientCredentials {
-        ClientCredentials {
-            username: Some("capulet.example".to_owned()),
-            password: password.then(|| Password::new("romeo")),
-            certificate,
-            ..ClientCredentials::new("xmpp", "montague.example")
-        }
-    }
-
-    fn bound() -> ChannelBindings {
-        ChannelBindings::none().with(ChannelBindingType::TlsExporter, *b"data")
-    }
-
-    const BOTH: [&str; 2] = ["EXTERNAL", "DIGEST-MD5"];
-
-    #[track_caller]
-    fn check(
-        offered: &[&str],
-        allowed: &[&str],
-        credentials: &ClientCredentials,
-        pin: Option<&str>,
-        want: Result<&str, ()>,
-    ) {
-        let got = select(offered, allowed, credentials, pin);
-        assert_eq!(
-            got.as_ref().map(|client| client.name()).map_err(|_| ()),
-            want,
-            "{got:?}"
-        );
-    }
-
-    #[test]
-    fn every_name_has_both_sides() {
-        let keys = "a@A xmpp.montague@MONTAGUE.EXAMPLE 1 133457799bbcdff1";
-        let keys = kerberos_v4::Keys::parse(keys).unwrap();
-        let mut all = credentials(true, true);
-        all.kerberos_v4 = Some(keys.clone());
-        all.gssapi = Some(gssapi::Initiator::default());
-        let mut options = ServerOptions::new("xmpp", "montague.example");
-        options.kerberos_v4 = Some(keys);
-        all.channel_bindings = bound();
-        options.channel_bindings = bound();
-        options.gssapi = Some(gssapi::Acceptor::default());
-        for name in names() {
-            assert_eq!(client(name, &all).unwrap().name(), name);
-            assert_eq!(server(name, &options).unwrap().name(), name);
-            // RFC 4422 §3.1: 1*20 of upper-case letters, digits, hyphen and underscore.
-            assert!((1..=20).contains(&name.len()));
-            assert!(
-                name.bytes()
-                    .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b"-_".contains(&b))
-            );
-        }
-        for unknown in ["KERBEROS_V5", "digest-md5", "EXTERNAL ", ""] {
-            assert!(client(unknown, &all).is_none());
-            assert!(server(unknown, &options).is_none());
-        }
-        let options = ServerOptions::new("xmpp", "montague.example");
-        for name in ["KERBEROS_V4", "GSSAPI"] {
-            assert!(client(name, &credentials(true, true)).is_none());
-            assert!(server(name, &options).is_none());
-        }
-    }
-
-    #[test]
-    fn a_build_says_what_it_is_without() {
-        for name in names() {
-            assert_eq!(built_without(name), None);
-        }
-        assert_eq!(built_without("NTLM"), None);
-        assert_eq!(built_without("GSSAPI").is_some(), !cfg!(feature = "gssapi"));
-    }
-
-    #[test]
-    fn names_are_in_the_order_of_their_strength() {
-        let mut all = STRENGTH.iter();
-        for name in names() {
-            assert!(all.any(|strong| *strong == name), "{name}");
-        }
-    }
-
-    #[test]
-    fn plus_is_used_where_there_is_something_to_bind_to() {
-        let offered = ["PLAIN", "SCRAM-SHA-512", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-1"];
-        let without = credentials(false, true);
-        let with = ClientCredentials {
-            channel_bindings: bound(),
-            ..without.clone()
-        };
-        check(&offered, STRENGTH, &with, None, Ok("SCRAM-SHA-1-PLUS"));
-        check(&offered, STRENGTH, &without, None, Ok("SCRAM-SHA-512"));
-        // The server has none of the types that we have.
-        let mut other = with.clone();
-        other.offer.channel_bindings = Some(vec!["tls-unique".to_owned()]);
-        check(&offered, STRENGTH, &other, None, Ok("SCRAM-SHA-512"));
-        let pin = Some("SCRAM-SHA-1-PLUS");
-        check(&offered, STRENGTH, &with, pin, Ok("SCRAM-SHA-1-PLUS"));
-        check(&offered, STRENGTH, &without, pin, Err(()));
-        check(&["SCRAM-SHA-512"], STRENGTH, &with, pin, Err(()));
-        check(&["PLAIN"], STRENGTH, &with, None, Ok("PLAIN"));
-        check(&["PLAIN"], &STRENGTH[..8], &with, None, Err(()));
-    }
-
-    #[test]
-    fn the_exchange_is_told_what_was_offered() {
-        let with = ClientCredentials {
-            channel_bindings: bound(),
-            ..credentials(false, true)
-        };
-        let first = |offered: &[&str], allowed: &[&str]| {
-            let client = select(offered, allowed, &with, None).unwrap();
-            match client.step(ClientInput::Start, &mut |_: &mut [u8]| ()) {
-                ClientStep::Respond(message, _) => String::from_utf8(message).unwrap(),
-                step => panic!("{step:?}"),
-            }
-        };
-        let bare = ["SCRAM-SHA-1"];
-        // RFC 5802 §6: what the client thinks of the server's channel binding.
-        assert!(first(&bare, STRENGTH).starts_with("y,,"));
-        assert!(first(&["SCRAM-SHA-1", "SCRAM-SHA-1-PLUS"], &bare).starts_with("n,,"));
-        assert!(first(&["SCRAM-SHA-1-PLUS"], STRENGTH).starts_with("p=tls-exporter,,"));
-    }
-
-    #[test]
-    fn the_order_is_ours_and_not_that_of_the_offer() {
-        let all = credentials(true, true);
-        check(
-            &["EXTERNAL", "DIGEST-MD5"],
-            &BOTH,
-            &all,
-            None,
-            Ok("EXTERNAL"),
-        );
-        check(
-            &["DIGEST-MD5", "EXTERNAL"],
-            &BOTH,
-            &all,
-            None,
-            Ok("EXTERNAL"),
-        );
-        check(
-            &["DIGEST-MD5", "EXTERNAL"],
-            &["DIGEST-MD5", "EXTERNAL"],
-            &all,
-            None,
-            Ok("DIGEST-MD5"),
-        );
-        check(
-            &["DIGEST-MD5", "EXTERNAL"],
-            &["DIGEST-MD5"],
-            &all,
-            None,
-            Ok("DIGEST-MD5"),
-        );
-    }
-
-    #[test]
-    fn unknown_names_are_passed_over() {
-        let all = credentials(true, true);
-        check(
-            &["KERBEROS_V4", "DIGEST-MD5"],
-            &["KERBEROS_V4", "DIGEST-MD5"],
-            &all,
-            None,
-            Ok("DIGEST-MD5"),
-        );
-        check(
-            &["KERBEROS_V4"],
-            &["KERBEROS_V4", "DIGEST-MD5"],
-            &all,
-            None,
-            Err(()),
-        );
-        check(&["external", "X-\u{0}"], &BOTH, &all, None, Err(()));
-    }
-
-    #[test]
-    fn mechanisms_without_credentials_are_passed_over() {
-        check(
-            &BOTH,
-            &BOTH,
-            &credentials(false, true),
-            None,
-            Ok("DIGEST-MD5"),
-        );
-        check(
-            &BOTH,
-            &BOTH,
-            &credentials(true, false),
-            None,
-            Ok("EXTERNAL"),
-        );
-        check(&BOTH, &BOTH, &credentials(false, false), None, Err(()));
-    }
-
-    #[test]
-    fn nothing_weaker_than_the_pin_is_chosen() {
-        let all = credentials(true, true);
-        check(&BOTH, &BOTH, &all, Some("EXTERNAL"), Ok("EXTERNAL"));
-        check(&BOTH, &BOTH, &all, Some("DIGEST-MD5"), Ok("EXTERNAL"));
-        check(
-            &["DIGEST-MD5"],
-            &BOTH,
-            &all,
-            Some("DIGEST-MD5"),
-            Ok("DIGEST-MD5"),
-        );
-        check(&["DIGEST-MD5"], &BOTH, &all, Some("EXTERNAL"), Err(()));
-        check(&[], &BOTH, &all, Some("EXTERNAL"), Err(()));
-        // Without the credentials for what was pinned, what is left is weaker all the same.
-        check(
-            &BOTH,
-            &BOTH,
-            &credentials(false, true),
-            Some("EXTERNAL"),
-            Err(()),
-        );
-        check(&BOTH, &BOTH, &all, Some("KERBEROS_V4"), Err(()));
-    }
-
-    #[test]
-    fn the_error_says_what_was_offered() {
-        let error = |offered: &[&str], pin| {
-            select(offered, &BOTH, &credentials(true, true), pin)
-                .unwrap_err()
-                .to_string()
-        };
-        assert_eq!(
-            error(&["PLAIN", "KERBEROS_V4"], None),
-            "none of the offered mechanisms can be used (offered: PLAIN, KERBEROS_V4)"
-        );
-        assert_eq!(
-            error(&[], None),
-            "none of the offered mechanisms can be used (offered: nothing)"
-        );
-        assert_eq!(
-            error(&["DIGEST-MD5"], Some("EXTERNAL")),
-            "the offer lacks EXTERNAL or better, which this peer must offer (offered: DIGEST-MD5)"
-        );
-    }
-
-    #[test]
-    fn an_exchange_can_move_to_another_thread() {
-        fn movable<T: Send + 'static>() {}
-        movable::<Box<dyn Client>>();
-        movable::<Box<dyn Server>>();
-        movable::<crate::ClientStep>();
-        movable::<crate::ServerStep>();
-    }
-}
+mod tests;

@@ -6,11 +6,8 @@
 use std::borrow::Cow;
 
 use stringprep::tables;
-use subtle::ConstantTimeEq;
 use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
-
-use crate::Password;
 
 /// RFC 3454 §7: what becomes of code points that Unicode 3.2 did not assign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,26 +66,6 @@ pub(crate) fn name(text: &str) -> Option<Cow<'_, str>> {
     } else {
         Some(Cow::Owned(prepared.to_string()))
     }
-}
-
-/// Whether the password that is kept and the one that was given are the same, both prepared (RFC 4616 §2). `None`: no
-/// password is kept, which takes as long.
-pub(crate) fn same_password(kept: Option<&Password>, given: &Password) -> bool {
-    let prepare = |password: &Password, unassigned| {
-        saslprep(password.as_str(), unassigned)
-            .ok()
-            .filter(|text| !text.is_empty())
-    };
-    // "the presented ... as a query string, the stored ... as a stored string".
-    let Some(given) = prepare(given, Unassigned::Allowed) else {
-        return false;
-    };
-    let known = kept.is_some();
-    let kept = kept.map_or_else(
-        || Some(given.clone()),
-        |kept| prepare(kept, Unassigned::Refused),
-    );
-    kept.is_some_and(|kept| (kept.as_bytes().ct_eq(given.as_bytes())).into()) && known
 }
 
 /// RFC 4013 §2.3.

@@ -18,10 +18,7 @@
 
 mod client;
 mod error;
-mod hash;
-mod keys;
 mod message;
-mod salted;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -31,51 +28,21 @@ mod vectors;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-pub use self::error::ScramError;
-pub use self::hash::{Pbkdf2Sha512, ScramHash, Sha512};
-pub use self::keys::{BadScramKeys, IterationBounds, ScramKeys, ScramParameters};
-pub use self::salted::SaltedPassword;
-use crate::Offer;
-use crate::registry::Mechanism;
+pub(crate) use self::client::{Claim, client};
+pub(crate) use self::server::{Options, server};
+use crate::scram_keys::SecretBytes;
+use crate::{Offer, ScramHash};
 
-pub(crate) const SHA_1: Mechanism = Mechanism {
-    name: "SCRAM-SHA-1",
-    client: |credentials| client::client(credentials, NAME_SHA_1),
-    server: |options| server::server(options, NAME_SHA_1),
-};
-pub(crate) const SHA_1_PLUS: Mechanism = Mechanism {
-    name: "SCRAM-SHA-1-PLUS",
-    client: |credentials| client::client(credentials, NAME_SHA_1.plus()),
-    server: |options| server::server(options, NAME_SHA_1.plus()),
-};
-pub(crate) const SHA_256: Mechanism = Mechanism {
-    name: "SCRAM-SHA-256",
-    client: |credentials| client::client(credentials, NAME_SHA_256),
-    server: |options| server::server(options, NAME_SHA_256),
-};
-pub(crate) const SHA_256_PLUS: Mechanism = Mechanism {
-    name: "SCRAM-SHA-256-PLUS",
-    client: |credentials| client::client(credentials, NAME_SHA_256.plus()),
-    server: |options| server::server(options, NAME_SHA_256.plus()),
-};
-pub(crate) const SHA_512: Mechanism = Mechanism {
-    name: "SCRAM-SHA-512",
-    client: |credentials| client::client(credentials, NAME_SHA_512),
-    server: |options| server::server(options, NAME_SHA_512),
-};
-pub(crate) const SHA_512_PLUS: Mechanism = Mechanism {
-    name: "SCRAM-SHA-512-PLUS",
-    client: |credentials| client::client(credentials, NAME_SHA_512.plus()),
-    server: |options| server::server(options, NAME_SHA_512.plus()),
-};
-
-const NAME_SHA_1: Name = Name::new(ScramHash::Sha1);
-const NAME_SHA_256: Name = Name::new(ScramHash::Sha256);
-const NAME_SHA_512: Name = Name::new(ScramHash::Sha512);
+pub(crate) const SHA_1: Name = Name::new(ScramHash::Sha1);
+pub(crate) const SHA_1_PLUS: Name = SHA_1.plus();
+pub(crate) const SHA_256: Name = Name::new(ScramHash::Sha256);
+pub(crate) const SHA_256_PLUS: Name = SHA_256.plus();
+pub(crate) const SHA_512: Name = Name::new(ScramHash::Sha512);
+pub(crate) const SHA_512_PLUS: Name = SHA_512.plus();
 
 /// Which of the family it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Name {
+pub(crate) struct Name {
     hash: ScramHash,
     plus: bool,
 }
@@ -89,7 +56,7 @@ impl Name {
         Self { plus: true, ..self }
     }
 
-    fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         if self.plus {
             self.hash.mechanism_plus()
         } else {
@@ -123,6 +90,6 @@ fn downgrade_protection(offer: &Offer, hash: ScramHash) -> Option<String> {
 }
 
 /// `ClientProof := ClientKey XOR ClientSignature`, and back again.
-fn xor(left: &[u8], right: &[u8]) -> hash::SecretBytes {
+fn xor(left: &[u8], right: &[u8]) -> SecretBytes {
     zeroize::Zeroizing::new(left.iter().zip(right).map(|(a, b)| a ^ b).collect())
 }

@@ -8,36 +8,46 @@ use super::digest::{HexDigest, Secret, latin1};
 use super::directives::Malformed;
 use super::message::{Challenge, RESPONSE_BOUND, Response, Rspauth};
 use super::{NAME, NONCE, decode, digest_uri, nonce};
-use crate::client::AwaitOutcome;
-use crate::{Client, ClientCredentials, ClientError, ClientInput, ClientStep, Password, Random};
+use crate::mechanism::AwaitOutcome;
+use crate::{Client, ClientError, ClientInput, ClientStep, Password, Random};
 
-pub(super) fn client(credentials: &ClientCredentials) -> Option<Box<dyn Client>> {
-    if credentials.binding_is_withheld() {
-        return None;
-    }
-    let account = Account {
-        username: credentials.username.clone()?,
-        password: credentials.password.clone()?,
-        realm: credentials.realm.clone(),
-        // RFC 6120 §6.6: an empty one is the same as none. It would be hashed differently.
-        authzid: credentials
-            .authzid
-            .clone()
-            .filter(|authzid| !authzid.is_empty()),
-        host: credentials.host.clone(),
-        digest_uri: digest_uri(&credentials.service, &credentials.host),
-    };
-    Some(Box::new(ClientStart { account }))
+pub(crate) fn client(account: Account) -> Box<dyn Client> {
+    Box::new(ClientStart { account })
 }
 
+/// Whose password for which service.
 #[derive(Debug)]
-pub(super) struct Account {
+pub(crate) struct Account {
     pub(super) username: String,
     pub(super) password: Password,
     pub(super) realm: Option<String>,
     pub(super) authzid: Option<String>,
     pub(super) host: String,
     pub(super) digest_uri: String,
+}
+
+impl Account {
+    /// An account at a service on a host.
+    pub(crate) fn new(username: String, password: Password, service: &str, host: &str) -> Self {
+        Self {
+            username,
+            password,
+            realm: None,
+            authzid: None,
+            host: host.to_owned(),
+            digest_uri: digest_uri(service, host),
+        }
+    }
+
+    /// In this realm, and to act as this identity.
+    pub(crate) fn with(self, realm: Option<String>, authzid: Option<String>) -> Self {
+        Self {
+            realm,
+            // RFC 6120 §6.6: an empty one is the same as none. It would be hashed differently.
+            authzid: authzid.filter(|authzid| !authzid.is_empty()),
+            ..self
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -223,7 +233,11 @@ mod tests {
     use super::super::server::{AwaitResponse, ServerStart};
     use super::super::tests::{Accounts, account, example};
     use super::*;
-    use crate::{Server, ServerStep};
+    use crate::{ClientCredentials, Server, ServerStep};
+
+    fn client(credentials: &ClientCredentials) -> Option<Box<dyn Client>> {
+        crate::client(NAME, credentials)
+    }
 
     #[track_caller]
     fn check_realm(

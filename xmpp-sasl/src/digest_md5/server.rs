@@ -6,12 +6,12 @@ use super::digest::Secret;
 use super::directives::Malformed;
 use super::message::{CHALLENGE_BOUND, Challenge, Response, Rspauth};
 use super::{NAME, NONCE, decode, digest_uri, nonce};
-use crate::{Failure, Host, Identity, Password, Server, ServerOptions, ServerStep};
+use crate::{Failure, Host, Identity, Password, Server, ServerStep};
 
-pub(super) fn server(options: &ServerOptions) -> Option<Box<dyn Server>> {
+pub(crate) fn server(realms: Vec<String>, service: &str, host: &str) -> Option<Box<dyn Server>> {
     let asking = ServerStart {
-        realms: options.realms.clone(),
-        digest_uri: digest_uri(&options.service, &options.host),
+        realms,
+        digest_uri: digest_uri(service, host),
     };
     // Every nonce has the same length. Realms that make the challenge too long cannot be offered.
     let challenge = Challenge::write(&asking.realms, &nonce([0; NONCE]));
@@ -173,6 +173,11 @@ mod tests {
     };
     use super::super::vectors::{VECTORS, Vector};
     use super::*;
+    use crate::ServerOptions;
+
+    fn server(options: &ServerOptions) -> Option<Box<dyn Server>> {
+        crate::server(NAME, options)
+    }
 
     #[test]
     fn a_right_response_is_right_only_here_and_now() {

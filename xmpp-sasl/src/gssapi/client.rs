@@ -8,16 +8,20 @@ use libgssapi::oid::{GSS_MECH_KRB5, GSS_NT_HOSTBASED_SERVICE, GSS_NT_KRB5_PRINCI
 
 use super::layers::{self, BadOffer};
 use super::{Initiator, NAME, TOKEN_BOUND, TOKENS, credential};
-use crate::client::AwaitOutcome;
-use crate::{Client, ClientCredentials, ClientError, ClientInput, ClientStep, Random};
+use crate::mechanism::AwaitOutcome;
+use crate::{Client, ClientError, ClientInput, ClientStep, Random};
 
-pub(super) fn client(credentials: &ClientCredentials) -> Option<Box<dyn Client>> {
-    let initiator = credentials.gssapi.clone()?;
-    let authzid = credentials.authzid.clone().unwrap_or_default();
+pub(crate) fn client(
+    initiator: Initiator,
+    service: &str,
+    host: &str,
+    authzid: Option<String>,
+) -> Option<Box<dyn Client>> {
+    let authzid = authzid.unwrap_or_default();
     (!authzid.contains('\0')).then(|| {
         Box::new(ClientStart {
             initiator,
-            target: format!("{}@{}", credentials.service, credentials.host),
+            target: format!("{service}@{host}"),
             authzid,
         }) as Box<dyn Client>
     })

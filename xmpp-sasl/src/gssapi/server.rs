@@ -8,15 +8,15 @@ use libgssapi::name::Name;
 use libgssapi::oid::GSS_MECH_KRB5;
 
 use super::{Acceptor, NAME, TOKEN_BOUND, TOKENS, credential, layers};
-use crate::{Failure, Host, Identity, Server, ServerOptions, ServerStep};
+use crate::{Failure, Host, Identity, Server, ServerStep};
 
-pub(super) fn server(options: &ServerOptions) -> Option<Box<dyn Server>> {
-    Some(Box::new(ServerStart {
-        acceptor: options.gssapi.clone()?,
-        service: options.service.clone(),
-        host: options.host.clone(),
+pub(crate) fn server(acceptor: Acceptor, service: String, host: String) -> Box<dyn Server> {
+    Box::new(ServerStart {
+        acceptor,
+        service,
+        host,
         challenged: false,
-    }))
+    })
 }
 
 #[derive(Debug)]

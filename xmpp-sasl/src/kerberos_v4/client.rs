@@ -4,18 +4,22 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::message::{Authenticator, Last, Order, Proof, Request, Ticket};
-use super::{Clock, Key, LAST_BOUND, NAME, NO_LAYER, SharedKey};
-use crate::client::AwaitOutcome;
-use crate::{Client, ClientCredentials, ClientError, ClientInput, ClientStep, Random};
+use super::{Clock, Key, Keys, LAST_BOUND, NAME, NO_LAYER, SharedKey};
+use crate::mechanism::AwaitOutcome;
+use crate::{Client, ClientError, ClientInput, ClientStep, Random};
 
 /// An hour, in units of five minutes. It is used at once; some acceptors ask for a rest of more than five minutes.
 const LIFE: u8 = 12;
 
-pub(super) fn client(credentials: &ClientCredentials) -> Option<Box<dyn Client>> {
-    let keys = credentials.kerberos_v4.as_ref()?;
-    let authzid = credentials.authzid.clone().unwrap_or_default();
+pub(crate) fn client(
+    keys: &Keys,
+    service: &str,
+    host: &str,
+    authzid: Option<String>,
+) -> Option<Box<dyn Client>> {
+    let authzid = authzid.unwrap_or_default();
     let expressible = !authzid.contains('\0') && authzid.len() + 16 <= LAST_BOUND;
-    let key = keys.to(&credentials.service, &credentials.host)?.clone();
+    let key = keys.to(service, host)?.clone();
     expressible.then(|| {
         Box::new(ClientStart(Claim {
             key,

@@ -4,18 +4,16 @@ use subtle::ConstantTimeEq;
 
 use super::message::{Authenticator, Last, Proof, Request, Ticket};
 use super::{Key, Keys, LAST_BOUND, NAME, NO_LAYER, Principal, SKEW, SharedKey};
-use crate::{Failure, Host, Identity, Server, ServerOptions, ServerStep};
+use crate::{Failure, Host, Identity, Server, ServerStep};
 
-pub(super) fn server(options: &ServerOptions) -> Option<Box<dyn Server>> {
-    let keys = options
-        .kerberos_v4
-        .clone()
-        .filter(|keys| !keys.is_empty())?;
-    Some(Box::new(ServerStart(Acceptor {
-        keys,
-        service: options.service.clone(),
-        host: options.host.clone(),
-    })))
+pub(crate) fn server(keys: Keys, service: String, host: String) -> Option<Box<dyn Server>> {
+    (!keys.is_empty()).then(|| {
+        Box::new(ServerStart(Acceptor {
+            keys,
+            service,
+            host,
+        })) as Box<dyn Server>
+    })
 }
 
 /// What requests are judged by.

@@ -8,25 +8,36 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::error::Malformed;
-use super::hash::SecretBytes;
-use super::keys::IterationBounds;
 use super::message::{MESSAGE_BOUND, ServerFinal, ServerFirst, escape};
-use super::salted::{SaltedPassword, prepare};
-use super::{NONCE, Name, ScramHash, auth_message, cbind_input, downgrade_protection, nonce, xor};
-use crate::client::AwaitOutcome;
+use super::{NONCE, Name, auth_message, cbind_input, downgrade_protection, nonce, xor};
+use crate::mechanism::AwaitOutcome;
 use crate::saslprep;
+use crate::scram_keys::{SecretBytes, prepare};
 use crate::{
-    ChannelBindingType, Client, ClientCredentials, ClientError, ClientInput, ClientStep, Offer,
-    Password, Random,
+    ChannelBindingType, ChannelBindings, Client, ClientError, ClientInput, ClientStep,
+    IterationBounds, Offer, Password, Random, SaltedPassword, ScramHash,
 };
 
-pub(super) fn client(credentials: &ClientCredentials, name: Name) -> Option<Box<dyn Client>> {
+/// What a client has, and what it knows of the server.
+pub(crate) struct Claim {
+    pub(crate) username: String,
+    pub(crate) password: Option<Password>,
+    pub(crate) salted: Option<SaltedPassword>,
+    pub(crate) authzid: Option<String>,
+    pub(crate) bindings: ChannelBindings,
+    pub(crate) offer: Offer,
+    /// XEP-0474 §7, new rule 6: only with a server that proves its offer.
+    pub(crate) withheld: bool,
+    pub(crate) bounds: IterationBounds,
+}
+
+pub(crate) fn client(name: Name, claim: Claim) -> Option<Box<dyn Client>> {
     let binding = if name.plus {
-        let (kind, data) = choose_binding(credentials)?;
+        let (kind, data) = choose_binding(&claim)?;
         Binding::Bound(kind, data)
-    } else if credentials.channel_bindings.is_empty() || !credentials.offer.is_known() {
+    } else if claim.bindings.is_empty() || !claim.offer.is_known() {
         Binding::None
-    } else if credentials.offer.has_plus() {
+    } else if claim.offer.has_plus() {
         // We do have channel binding and so has the server, but there is no common type, or our policy does not want
         // it. "y" would claim that the server has none (XEP-0474 §7, new rule 6).
         Binding::None
@@ -36,26 +47,23 @@ pub(super) fn client(credentials: &ClientCredentials, name: Name) -> Option<Box<
     Some(Box::new(ClientStart {
         name,
         binding,
-        username: credentials.username.clone()?,
-        secret: Secret::of(credentials, name.hash)?,
+        username: claim.username,
+        secret: Secret::of(claim.password, claim.salted, name.hash)?,
         // RFC 6120 §6.6: an empty one is the same as none.
-        authzid: credentials
-            .authzid
-            .clone()
-            .filter(|authzid| !authzid.is_empty()),
-        offer: credentials.offer.clone(),
-        withheld: credentials.binding_is_withheld(),
-        bounds: credentials.iterations,
+        authzid: claim.authzid.filter(|authzid| !authzid.is_empty()),
+        offer: claim.offer,
+        withheld: claim.withheld,
+        bounds: claim.bounds,
     }))
 }
 
 /// The strongest type that we have data of, and that the server advertised if it advertised any.
-fn choose_binding(credentials: &ClientCredentials) -> Option<(ChannelBindingType, Vec<u8>)> {
-    let advertised = |kind: &ChannelBindingType| match &credentials.offer.channel_bindings {
+fn choose_binding(claim: &Claim) -> Option<(ChannelBindingType, Vec<u8>)> {
+    let advertised = |kind: &ChannelBindingType| match &claim.offer.channel_bindings {
         None => true,
         Some(types) => types.iter().any(|name| name == kind.name()),
     };
-    let bindings = &credentials.channel_bindings;
+    let bindings = &claim.bindings;
     let kind = bindings.types().find(advertised)?;
     Some((kind, bindings.get(kind)?.to_vec()))
 }
@@ -98,9 +106,12 @@ pub(super) enum Secret {
 }
 
 impl Secret {
-    fn of(credentials: &ClientCredentials, hash: ScramHash) -> Option<Self> {
-        let password = credentials.password.clone();
-        match credentials.salted_password.clone() {
+    fn of(
+        password: Option<Password>,
+        salted: Option<SaltedPassword>,
+        hash: ScramHash,
+    ) -> Option<Self> {
+        match salted {
             Some(salted) if salted.hash() == hash => Some(Self::Salted(salted, password)),
             _ => password.map(Self::Password),
         }

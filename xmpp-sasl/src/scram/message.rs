@@ -5,8 +5,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::error::{Malformed, ScramError, malformed};
-use super::keys::positive_number;
+use super::error::{Malformed, malformed};
+use crate::ScramError;
+use crate::scram_keys::positive_number;
 
 /// No message is longer, either way. Names are 1023 bytes at most, the longest JID 3071.
 pub(super) const MESSAGE_BOUND: usize = 8192;

@@ -6,35 +6,43 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use subtle::{Choice, ConstantTimeEq};
 
-use super::error::{Refusal, ScramError};
-use super::keys::{ScramKeys, ScramParameters};
+use super::error::Refusal;
 use super::message::{BindingFlag, ClientFinal, ClientFirst};
-use super::{NONCE, Name, ScramHash, auth_message, cbind_input, downgrade_protection, nonce, xor};
+use super::{NONCE, Name, auth_message, cbind_input, downgrade_protection, nonce, xor};
 use crate::saslprep;
 use crate::{
-    ChannelBindingType, ChannelBindings, Failure, Host, Identity, Server, ServerOptions,
-    ServerSecret, ServerStep,
+    ChannelBindingType, ChannelBindings, Failure, Host, Identity, Offer, ScramError, ScramHash,
+    ScramKeys, ScramParameters, Server, ServerSecret, ServerStep,
 };
 
-pub(super) fn server(options: &ServerOptions, name: Name) -> Option<Box<dyn Server>> {
+/// What a server has, and what it said of itself.
+pub(crate) struct Options {
+    pub(crate) bindings: ChannelBindings,
+    pub(crate) offer: Offer,
+    pub(crate) secret: Option<ServerSecret>,
+    pub(crate) iterations: u32,
+    pub(crate) says_why: bool,
+}
+
+pub(crate) fn server(name: Name, options: Options) -> Option<Box<dyn Server>> {
     // There is nothing to bind to, so the -PLUS form does not exist here.
-    if name.plus && options.channel_bindings.is_empty() {
+    if name.plus && options.bindings.is_empty() {
         return None;
     }
     // §6: whether the server "supports channel binding" in the eyes of the client.
     let offers_plus = if options.offer.is_known() {
         options.offer.has_plus()
     } else {
-        !options.channel_bindings.is_empty()
+        !options.bindings.is_empty()
     };
     Some(Box::new(ServerStart {
         name,
-        bindings: options.channel_bindings.clone(),
+        bindings: options.bindings,
         offers_plus,
         downgrade_protection: downgrade_protection(&options.offer, name.hash),
-        secret: options.secret.clone(),
+        secret: options.secret,
         iterations: options.iterations.max(1),
-        says_why: options.scram_errors,
+        says_why: options.says_why,
     }))
 }
 

@@ -14,7 +14,8 @@ use super::vectors::{Expect, VECTORS, Vector};
 use super::*;
 use crate::{
     ChannelBindingType, ChannelBindings, Client, ClientCredentials, ClientError, ClientInput,
-    ClientStep, Failure, Host, Identity, Password, Server, ServerOptions, ServerSecret, ServerStep,
+    ClientStep, Failure, Host, Identity, IterationBounds, Password, SaltedPassword, ScramError,
+    ScramKeys, ScramParameters, Server, ServerOptions, ServerSecret, ServerStep,
 };
 
 /// Accounts with passwords, and what was asked about them.

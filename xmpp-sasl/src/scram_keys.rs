@@ -1,4 +1,9 @@
-//! What a server keeps instead of a password (RFC 5802 §3), and its text (RFC 5803).
+//! What SCRAM makes of a password: what a server keeps instead of it (RFC 5802 §3), with its text (RFC 5803), and what
+//! a client keeps ([`SaltedPassword`]). It stands below the mechanisms, since [`crate::Host`] speaks of it.
+
+mod error;
+mod hash;
+mod salted;
 
 use std::fmt;
 
@@ -7,8 +12,13 @@ use base64::engine::general_purpose::STANDARD;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use super::hash::{ScramHash, SecretBytes};
-use super::salted::{ProvingKeys, SaltedPassword, check_parameters};
+pub use self::error::BadScramKeys;
+use self::error::check_parameters;
+pub(crate) use self::hash::SecretBytes;
+pub use self::hash::{Pbkdf2Sha512, ScramHash, Sha512};
+use self::salted::ProvingKeys;
+pub use self::salted::SaltedPassword;
+pub(crate) use self::salted::prepare;
 use crate::Password;
 
 /// How many iterations of the hash are enough, and how many are too many.
@@ -52,31 +62,6 @@ pub struct ScramKeys {
     iterations: u32,
     stored_key: SecretBytes,
     server_key: SecretBytes,
-}
-
-/// Why there are no keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum BadScramKeys {
-    /// Not the form of RFC 5803.
-    #[error("not of the form SCRAM-SHA-256$ITERATIONS:SALT$STORED-KEY:SERVER-KEY")]
-    Form,
-    /// A hash function that is not known here.
-    #[error("none of SCRAM-SHA-1, SCRAM-SHA-256, SCRAM-SHA-512")]
-    Hash,
-    /// An iteration count outside the bounds.
-    #[error("the iteration count is not between {min} and {max}")]
-    Iterations {
-        /// The fewest that are accepted.
-        min: u32,
-        /// The most that are accepted.
-        max: u32,
-    },
-    /// Bad base64, no salt, or a key that is not as long as the hash.
-    #[error("the salt or a key is not what this hash function makes")]
-    Encoding,
-    /// SASLprep (RFC 4013) does not allow the password.
-    #[error("the password has characters that SASLprep does not allow")]
-    Password,
 }
 
 impl ScramKeys {
@@ -212,11 +197,11 @@ impl ScramKeys {
         self.iterations
     }
 
-    pub(super) fn stored_key(&self) -> &[u8] {
+    pub(crate) fn stored_key(&self) -> &[u8] {
         &self.stored_key
     }
 
-    pub(super) fn server_key(&self) -> &[u8] {
+    pub(crate) fn server_key(&self) -> &[u8] {
         &self.server_key
     }
 }
@@ -265,7 +250,7 @@ impl ScramParameters {
 }
 
 /// `posit-number = %x31-39 *DIGIT`; the inner `None` if it is one, but too large to count.
-pub(super) fn positive_number(text: &str) -> Option<Option<u32>> {
+pub(crate) fn positive_number(text: &str) -> Option<Option<u32>> {
     let well_formed = text.starts_with(|first: char| matches!(first, '1'..='9'))
         && text.bytes().all(|byte| byte.is_ascii_digit());
     well_formed.then(|| text.parse().ok())

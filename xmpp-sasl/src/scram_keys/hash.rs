@@ -26,7 +26,7 @@ impl ScramHash {
     pub const ALL: [Self; 3] = [Self::Sha1, Self::Sha256, Self::Sha512];
 
     /// The name of the mechanism without channel binding. Stored keys carry it too (RFC 5803).
-    pub fn mechanism(self) -> &'static str {
+    pub const fn mechanism(self) -> &'static str {
         match self {
             Self::Sha1 => "SCRAM-SHA-1",
             Self::Sha256 => "SCRAM-SHA-256",
@@ -35,7 +35,7 @@ impl ScramHash {
     }
 
     /// The name of the mechanism with channel binding.
-    pub fn mechanism_plus(self) -> &'static str {
+    pub const fn mechanism_plus(self) -> &'static str {
         match self {
             Self::Sha1 => "SCRAM-SHA-1-PLUS",
             Self::Sha256 => "SCRAM-SHA-256-PLUS",
@@ -44,7 +44,7 @@ impl ScramHash {
     }
 
     /// Bytes in what it makes.
-    pub(super) fn length(self) -> usize {
+    pub(crate) fn length(self) -> usize {
         match self {
             Self::Sha1 => 20,
             Self::Sha256 => 32,
@@ -52,7 +52,7 @@ impl ScramHash {
         }
     }
 
-    pub(super) fn hash(self, data: &[u8]) -> SecretBytes {
+    pub(crate) fn hash(self, data: &[u8]) -> SecretBytes {
         Zeroizing::new(match self {
             Self::Sha1 => Sha1::hash(data),
             Self::Sha256 => Sha256::hash(data),
@@ -70,7 +70,7 @@ impl ScramHash {
     }
 
     /// `Hi(str, salt, i)` of RFC 5802 §2.2: PBKDF2 with HMAC, one block. As long as the count says.
-    pub(super) fn derive(self, prepared: &str, salt: &[u8], iterations: u32) -> SecretBytes {
+    pub(crate) fn derive(self, prepared: &str, salt: &[u8], iterations: u32) -> SecretBytes {
         let mut password = SaslPassword::Plain(prepared.to_owned());
         let derived = match self {
             Self::Sha1 => Sha1::derive(&password, salt, iterations),

@@ -5,8 +5,8 @@ use std::fmt;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use super::error::{BadScramKeys, check_parameters};
 use super::hash::{ScramHash, SecretBytes};
-use super::keys::BadScramKeys;
 use crate::Password;
 use crate::saslprep::{Unassigned, saslprep};
 
@@ -34,7 +34,7 @@ impl SaltedPassword {
         Self::derive_prepared(hash, &prepare(password)?, salt, iterations)
     }
 
-    pub(super) fn derive_prepared(
+    pub(crate) fn derive_prepared(
         hash: ScramHash,
         prepared: &str,
         salt: &[u8],
@@ -79,11 +79,11 @@ impl SaltedPassword {
     }
 
     /// Whether a server that names these can be answered with it.
-    pub(super) fn is_for(&self, hash: ScramHash, salt: &[u8], iterations: u32) -> bool {
+    pub(crate) fn is_for(&self, hash: ScramHash, salt: &[u8], iterations: u32) -> bool {
         self.hash == hash && self.salt == salt && self.iterations == iterations
     }
 
-    pub(super) fn keys(&self) -> ProvingKeys {
+    pub(crate) fn keys(&self) -> ProvingKeys {
         let client_key = self.hash.hmac(&self.bytes, b"Client Key");
         ProvingKeys {
             stored_key: self.hash.hash(&client_key),
@@ -114,27 +114,15 @@ impl fmt::Debug for SaltedPassword {
 }
 
 /// The keys of both sides.
-pub(super) struct ProvingKeys {
-    pub(super) client_key: SecretBytes,
-    pub(super) stored_key: SecretBytes,
-    pub(super) server_key: SecretBytes,
+pub(crate) struct ProvingKeys {
+    pub(crate) client_key: SecretBytes,
+    pub(crate) stored_key: SecretBytes,
+    pub(crate) server_key: SecretBytes,
 }
 
 /// `Normalize(password)`: SASLprep, as a stored string (§2.2).
-pub(super) fn prepare(password: &Password) -> Result<Zeroizing<String>, BadScramKeys> {
+pub(crate) fn prepare(password: &Password) -> Result<Zeroizing<String>, BadScramKeys> {
     saslprep(password.as_str(), Unassigned::Refused).map_err(|_| BadScramKeys::Password)
-}
-
-/// There is a salt, and at least one iteration.
-pub(super) fn check_parameters(salt: &[u8], iterations: u32) -> Result<(), BadScramKeys> {
-    match (salt, iterations) {
-        ([], _) => Err(BadScramKeys::Encoding),
-        (_, 0) => Err(BadScramKeys::Iterations {
-            min: 1,
-            max: u32::MAX,
-        }),
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]
