@@ -3,16 +3,15 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use memchr::{memchr, memmem};
 
-use crate::element::Head;
+use crate::head::Head;
 use crate::tag::{self, Attributes};
-use crate::{ContentNamespace, Element, writer};
+use crate::{ContentNamespace, Context, writer};
 
 /// The bytes of the stanza in the content namespace of its stream. `None`: it is there already, or it is no stanza.
-pub(crate) fn adopt(element: &Element, head: &Head) -> Option<Bytes> {
-    let content = element.context().content();
+pub(crate) fn adopt(bytes: &[u8], context: &Context, head: &Head) -> Option<Bytes> {
+    let content = context.content();
     let foreign = ContentNamespace::from_uri(&head.namespace).filter(|uri| *uri != content)?;
-    element.kind_anywhere()?;
-    let bytes = &element.bytes()[..];
+    head.stanza_anywhere(bytes)?;
     let mut out = BytesMut::with_capacity(bytes.len() + 64);
     let mut copied = 0;
     let root = Attributes::of(bytes, 0);

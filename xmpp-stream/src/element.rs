@@ -7,39 +7,9 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use crate::framer::{Reference, Step};
+use crate::head::{Head, StanzaKind};
 use crate::tag::{self, Attributes, Span};
 use crate::{ContentNamespace, Context, DecodeError, Tree, XmlLimits, adopt, forward, ns, writer};
-
-/// The three kinds of stanza (RFC 6120 §8.2).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
-pub enum StanzaKind {
-    /// `<message/>`
-    Message,
-    /// `<presence/>`
-    Presence,
-    /// `<iq/>`
-    Iq,
-}
-
-impl StanzaKind {
-    /// The element's name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Message => "message",
-            Self::Presence => "presence",
-            Self::Iq => "iq",
-        }
-    }
-
-    fn from_name(name: &[u8]) -> Option<Self> {
-        match name {
-            b"message" => Some(Self::Message),
-            b"presence" => Some(Self::Presence),
-            b"iq" => Some(Self::Iq),
-            _ => None,
-        }
-    }
-}
 
 /// A first-level element of a stream: a stanza or a nonza.
 ///
@@ -50,76 +20,6 @@ pub struct Element {
     bytes: Bytes,
     context: Arc<Context>,
     head: Box<Head>,
-}
-
-/// Where things are in an element's start tag, and what forwarding needs to know of the rest.
-#[derive(Clone, Debug)]
-pub(crate) struct Head {
-    pub(crate) namespace: Cow<'static, str>,
-    /// With prefix.
-    pub(crate) qualified: Span,
-    local: Span,
-    stanza: Option<StanzaKind>,
-    to: Option<Span>,
-    from: Option<Span>,
-    id: Option<Span>,
-    kind: Option<Span>,
-    pub(crate) lang: Option<Span>,
-    /// Content namespaces declared anywhere within, see [`ContentNamespace::bit`].
-    pub(crate) declares: u8,
-    /// Is a prefix used somewhere that the stream header declares too?
-    pub(crate) uses_context: bool,
-}
-
-impl Head {
-    /// Of the start tag that `bytes` begin with.
-    pub(crate) fn new(bytes: &[u8], namespace: &str, context: &Context) -> Self {
-        let attributes = Attributes::of(bytes, 0);
-        let qualified = attributes.element();
-        let prefix = tag::prefix(qualified.of(bytes));
-        let local = Span {
-            start: qualified.start
-                + if prefix.is_empty() {
-                    0
-                } else {
-                    prefix.len() + 1
-                },
-            end: qualified.end,
-        };
-        let stanza = if namespace == context.content().uri() {
-            StanzaKind::from_name(local.of(bytes))
-        } else {
-            None
-        };
-        let mut head = Self {
-            namespace: match ns::known(namespace) {
-                Some(known) => Cow::Borrowed(known),
-                None => Cow::Owned(namespace.to_owned()),
-            },
-            qualified,
-            local,
-            stanza,
-            to: None,
-            from: None,
-            id: None,
-            kind: None,
-            lang: None,
-            declares: 0,
-            uses_context: false,
-        };
-        for attribute in attributes {
-            let value = Some(attribute.value);
-            match attribute.name.of(bytes) {
-                b"to" => head.to = value,
-                b"from" => head.from = value,
-                b"id" => head.id = value,
-                b"type" => head.kind = value,
-                b"xml:lang" => head.lang = value,
-                _ => {}
-            }
-        }
-        head
-    }
 }
 
 impl Element {
@@ -237,12 +137,12 @@ impl Element {
     ///
     /// Where nothing has to change, this is a copy of the bytes.
     pub fn write_for(&self, target: ContentNamespace, out: &mut BytesMut) {
-        forward::write(self, &self.head, target, out);
+        forward::write(&self.bytes, &self.context, &self.head, target, out);
     }
 
     /// How many bytes [`write_for`](Self::write_for) may write, whatever the target.
     pub fn forwarded_size(&self) -> usize {
-        forward::size(self, &self.head)
+        forward::size(&self.bytes, &self.context, &self.head)
     }
 
     /// The same element with other addresses. `None` leaves one as it is; one that is not there is not added.
@@ -277,7 +177,7 @@ impl Element {
     /// What is no stanza in any content namespace stays as it is.
     #[must_use]
     pub fn adopted(self) -> Self {
-        let adopted = adopt::adopt(&self, &self.head);
+        let adopted = adopt::adopt(&self.bytes, &self.context, &self.head);
         let parsed = adopted.and_then(|bytes| Self::parse(bytes, &self.context).ok());
         parsed
             .filter(|it| it.stanza_kind().is_some())
@@ -286,8 +186,7 @@ impl Element {
 
     /// Which stanza it would be on a stream with its namespace (RFC 6120 §4.8.2, XEP-0114 §3).
     pub fn kind_anywhere(&self) -> Option<StanzaKind> {
-        ContentNamespace::from_uri(self.namespace())?;
-        StanzaKind::from_name(self.name().as_bytes())
+        self.head.stanza_anywhere(&self.bytes)
     }
 
     /// The same element in memory of its own.

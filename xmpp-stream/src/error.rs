@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::{Condition, StreamError, ns};
+use crate::{Condition, ns};
 
 /// A feature of XML that XMPP forbids (RFC 6120 §11.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -180,43 +180,6 @@ impl DecodeError {
             | Self::TooManyBytes { .. }
             | Self::TooManyElements { .. }
             | Self::NotSilent => Condition::PolicyViolation,
-        }
-    }
-
-    /// The whole stream error: condition, a text for the peer's operator, and for sizes
-    /// `<stanza-too-big xmlns='urn:xmpp:errors'/>`.
-    pub fn stream_error(&self) -> StreamError {
-        let error = StreamError::new(self.condition()).with_text(self.to_string());
-        match self {
-            Self::ElementTooBig { .. }
-            | Self::ForwardedTooBig { .. }
-            | Self::ScopeTooBig { .. }
-            | Self::TokenTooLong { .. }
-            | Self::TooManyBytes { .. } => error.with_application(ns::APP_ERRORS, "stanza-too-big"),
-            Self::Io(_)
-            | Self::Truncated
-            | Self::NotWellFormed
-            | Self::UndeclaredPrefix
-            | Self::DuplicateNamespace
-            | Self::ReservedNamespace
-            | Self::AfterFooter
-            | Self::Restricted(_)
-            | Self::Encoding
-            | Self::NotUtf8
-            | Self::StreamNamespace
-            | Self::ContentNamespace
-            | Self::StreamPrefix
-            | Self::NotAStream
-            | Self::Version
-            | Self::TextBetweenElements
-            | Self::NotOneElement
-            | Self::UnportableName
-            | Self::UnportableNamespace
-            | Self::TooDeep { .. }
-            | Self::TooManyAttributes { .. }
-            | Self::TooManyNamespaces { .. }
-            | Self::TooManyElements { .. }
-            | Self::NotSilent => error,
         }
     }
 }

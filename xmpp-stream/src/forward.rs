@@ -3,33 +3,37 @@
 
 use bytes::{BufMut, BytesMut};
 
-use crate::element::Head;
+use crate::head::Head;
 use crate::tag::{self, Attributes, Span};
-use crate::{ContentNamespace, Context, Element, writer};
+use crate::{ContentNamespace, Context, writer};
 
 /// The most that is written for any target.
-pub(crate) fn size(element: &Element, head: &Head) -> usize {
+pub(crate) fn size(bytes: &[u8], context: &Context, head: &Head) -> usize {
     let renames = ContentNamespace::Server.bit() | ContentNamespace::Component.bit();
     if head.declares & renames == 0 && !head.uses_context {
         let inherited = match head.lang {
             Some(_) => 0,
-            None => element.context().lang_size(),
+            None => context.lang_size(),
         };
-        return element.bytes().len() + inherited;
+        return bytes.len() + inherited;
     }
     let mut out = BytesMut::new();
     let sizes = [ContentNamespace::Server, ContentNamespace::Component].map(|target| {
         out.clear();
-        write(element, head, target, &mut out);
+        write(bytes, context, head, target, &mut out);
         out.len()
     });
     sizes[0].max(sizes[1])
 }
 
-pub(crate) fn write(element: &Element, head: &Head, target: ContentNamespace, out: &mut BytesMut) {
-    let context = element.context();
+pub(crate) fn write(
+    bytes: &[u8],
+    context: &Context,
+    head: &Head,
+    target: ContentNamespace,
+    out: &mut BytesMut,
+) {
     let source = context.content();
-    let bytes = &element.bytes()[..];
     let rename = source != target && head.declares & (source.bit() | target.bit()) != 0;
     let lang = match head.lang {
         Some(_) => None,

@@ -17,8 +17,9 @@ use rxml::error::EndOrError;
 use rxml::{Event, Options, Parse, Parser, WithOptions};
 
 use crate::declaration::Declaration;
-use crate::element::Head;
 use crate::feed::{Feed, Piece};
+use crate::head::Head;
+use crate::limits::TOKEN;
 use crate::skip::Skip;
 use crate::start_tag::{check_tag, root_namespace, uses_prefix_of};
 use crate::tag::{self, Attributes};
@@ -27,8 +28,6 @@ use crate::{
     ContentNamespace, Context, DecodeError, Excess, StreamHeader, Version, XmlLimits, ns, writer,
 };
 
-/// rxml buffers names and attribute values, and reserves this much for each stream.
-pub(crate) const TOKEN: usize = 8192;
 /// What a header may declare for all that follows: prefixes with their namespaces, and the language,
 /// as they would be written on each stanza that is forwarded.
 const SCOPE: usize = 4096;

@@ -1,5 +1,8 @@
 //! How much a peer may send (RFC 6120 §13.12). Enforced by the codec while bytes arrive.
 
+/// Bytes of a name or an attribute's value. rxml buffers them, and reserves this much for each stream.
+pub(crate) const TOKEN: usize = 8192;
+
 /// Bounds on what a stream may hold. See [`Codec::set_limits`](crate::Codec::set_limits).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct XmlLimits {

@@ -2,8 +2,8 @@
 
 use bytes::BytesMut;
 
-use crate::element::Head;
-use crate::framer::TOKEN;
+use crate::head::Head;
+use crate::limits::TOKEN;
 use crate::{DecodeError, Element, ErrorType, StanzaCondition, StanzaError, Writer, ns, writer};
 
 /// A first-level element that was whole, and why it is for nobody. Of a stanza there is as much as an answer needs.

@@ -3,7 +3,7 @@
 use memchr::memrchr;
 use rxml::error::Error;
 
-use crate::framer::TOKEN;
+use crate::limits::TOKEN;
 use crate::{DecodeError, Restricted};
 
 /// What it says of a name or an attribute's value that is longer than it buffers.

@@ -1,9 +1,11 @@
 //! `cargo xtask tidy`: what the compiler does not check. One rule, one file, one function from the
 //! tree to the faults in it, and a test that shows it failing.
 
+mod circles;
 mod commands;
 mod compat;
 mod crates;
+mod imports;
 mod keys;
 mod layers;
 mod links;
@@ -57,6 +59,7 @@ type Check = fn(&Tree) -> Vec<Fault>;
 
 const CHECKS: [(&str, Check); 9] = [
     ("layers", layers::check),
+    ("circles", circles::check),
     ("crates", crates::check),
     ("links", links::check),
     ("sizes", sizes::check),

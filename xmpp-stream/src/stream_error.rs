@@ -1,0 +1,131 @@
+//! `<stream:error/>` written and read (RFC 6120 §4.9).
+
+use std::fmt;
+
+use bytes::Bytes;
+
+use crate::{Condition, DecodeError, Element, Writer, ns};
+
+/// `<stream:error/>`: why a stream ends.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StreamError {
+    /// The condition.
+    pub condition: Condition,
+    /// A text for whoever operates the other side.
+    pub text: Option<String>,
+    /// Namespace and name of an application-specific condition (RFC 6120 §4.9.4).
+    pub application: Option<(String, String)>,
+}
+
+impl StreamError {
+    /// Only a condition.
+    pub fn new(condition: Condition) -> Self {
+        Self {
+            condition,
+            text: None,
+            application: None,
+        }
+    }
+
+    /// With a text for whoever operates the other side.
+    #[must_use]
+    pub fn with_text(mut self, text: impl Into<String>) -> Self {
+        self.text = Some(text.into());
+        self
+    }
+
+    /// With an application-specific condition.
+    #[must_use]
+    pub fn with_application(
+        mut self,
+        namespace: impl Into<String>,
+        name: impl Into<String>,
+    ) -> Self {
+        self.application = Some((namespace.into(), name.into()));
+        self
+    }
+
+    /// `<stream:error>…</stream:error>`, for a stream that declares the prefix `stream`.
+    pub fn to_bytes(&self) -> Bytes {
+        let mut error = Writer::new("stream:error")
+            .child(Writer::new(self.condition.name()).xmlns(ns::STREAM_ERRORS));
+        if let Some(text) = &self.text {
+            error = error.child(
+                Writer::new("text")
+                    .xmlns(ns::STREAM_ERRORS)
+                    .attr("xml:lang", "en")
+                    .text(text),
+            );
+        }
+        if let Some((namespace, name)) = &self.application {
+            error = error.child(Writer::new(name.as_str()).xmlns(namespace));
+        }
+        error.finish()
+    }
+
+    /// Reads `<stream:error/>`; `None` for other elements. An unknown or missing condition is
+    /// `undefined-condition`.
+    pub fn from_element(element: &Element) -> Option<Self> {
+        if !element.is(ns::STREAMS, "error") {
+            return None;
+        }
+        let tree = element.tree();
+        let mut error = Self::new(Condition::UndefinedCondition);
+        for child in tree.elements() {
+            if child.namespace != ns::STREAM_ERRORS {
+                error.application = Some((child.namespace.clone(), child.name.clone()));
+            } else if child.name == "text" {
+                error.text = Some(child.text());
+            } else if let Some(condition) = Condition::from_name(&child.name) {
+                error.condition = condition;
+            }
+        }
+        Some(error)
+    }
+}
+
+/// Only the condition: the rest may be the other side's words, and hold line ends and whatever else.
+impl fmt::Display for StreamError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.condition.fmt(f)
+    }
+}
+
+impl DecodeError {
+    /// The whole stream error: condition, a text for the peer's operator, and for sizes
+    /// `<stanza-too-big xmlns='urn:xmpp:errors'/>`.
+    pub fn stream_error(&self) -> StreamError {
+        let error = StreamError::new(self.condition()).with_text(self.to_string());
+        match self {
+            Self::ElementTooBig { .. }
+            | Self::ForwardedTooBig { .. }
+            | Self::ScopeTooBig { .. }
+            | Self::TokenTooLong { .. }
+            | Self::TooManyBytes { .. } => error.with_application(ns::APP_ERRORS, "stanza-too-big"),
+            Self::Io(_)
+            | Self::Truncated
+            | Self::NotWellFormed
+            | Self::UndeclaredPrefix
+            | Self::DuplicateNamespace
+            | Self::ReservedNamespace
+            | Self::AfterFooter
+            | Self::Restricted(_)
+            | Self::Encoding
+            | Self::NotUtf8
+            | Self::StreamNamespace
+            | Self::ContentNamespace
+            | Self::StreamPrefix
+            | Self::NotAStream
+            | Self::Version
+            | Self::TextBetweenElements
+            | Self::NotOneElement
+            | Self::UnportableName
+            | Self::UnportableNamespace
+            | Self::TooDeep { .. }
+            | Self::TooManyAttributes { .. }
+            | Self::TooManyNamespaces { .. }
+            | Self::TooManyElements { .. }
+            | Self::NotSilent => error,
+        }
+    }
+}
