@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use xmpp_stream::Domain;
 
-use crate::admission::network::Network;
+use crate::network::Network;
 
 /// A part of what is free.
 #[derive(Clone, Copy, Debug)]

@@ -9,8 +9,8 @@
 //!
 //! | layer | modules | what |
 //! |---|---|---|
-//! | 0 words | `config`, `closed`, `peer_text` | what is configured; why a stream ended; what strangers say |
-//! | 1 pure | `negotiate`, `budget`, `fate`, `stanza`, `strays`, `lane`, `rate_limit`, `services`, `admission::attempts`, `admission::connections`, `admission::known`, `admission::network`, `admission::refusals`, `admission::rotation`, `admission::throttle`, `tls::alert`, `tls::chain`, `tls::dane`, `tls::facts`, `tls::certificate_name`, `tls::judgement`, `tls::posh`, `tls::revocation`, `tls::roots`, `tls::strict`, `tls::trust`, `resolve::plan`, `resolve::special`, `probe::findings`, `probe::trouble`, `probe::verdict` | decisions: no tokio, no clock, no file |
+//! | 0 words | `config`, `closed`, `peer_text`, `host`, `network` | what is configured; why a stream ended; what strangers say; where a machine is |
+//! | 1 pure | `negotiate`, `budget`, `fate`, `stanza`, `strays`, `lane`, `rate_limit`, `services`, `admission::attempts`, `admission::connections`, `admission::known`, `admission::refusals`, `admission::rotation`, `admission::throttle`, `tls::alert`, `tls::bad_certificate`, `tls::chain`, `tls::dane`, `tls::facts`, `tls::certificate_name`, `tls::judgement`, `tls::posh`, `tls::revocation`, `tls::roots`, `tls::strict`, `tls::trust`, `resolve::plan`, `resolve::special`, `probe::findings`, `probe::trouble`, `probe::verdict` | decisions: no tokio, no clock, no file |
 //! | 2 io | `conn`, `descriptors`, `machine`, `metered`, `sockets`, `tls`, `resolve`, `queue`, `admission`, `shared`, `evidence` | bytes, certificates, the DNS |
 //! | 3 flow | `router`, `tally`, `inbound`, `outbound`, `component`, `listen` | who passes what to whom |
 //! | 4 app | `admin`, `app`, `logging`, `probe`, `cli`, `demo` | the assembly and its commands |
@@ -33,6 +33,7 @@ pub mod demo;
 mod descriptors;
 mod evidence;
 mod fate;
+pub mod host;
 mod inbound;
 pub mod lane;
 mod listen;
@@ -40,6 +41,7 @@ pub mod logging;
 mod machine;
 mod metered;
 pub mod negotiate;
+mod network;
 mod outbound;
 pub mod peer_text;
 pub mod probe;

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use xmpp_stream::Domain;
 
 use super::known::Known;
-use super::network::Network;
 use super::refusals::Refusal;
 use crate::config::Limits;
+use crate::network::Network;
 
 /// Of the places of servers, this part is kept for networks whose domains authenticated lately.
 const RESERVED: usize = 8;

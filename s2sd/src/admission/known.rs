@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use super::network::Network;
+use crate::network::Network;
 
 /// How long a network is remembered. Streams end when they are idle, and peers that write once a week come back.
 const LATELY: Duration = Duration::from_secs(7 * 24 * 60 * 60);

@@ -4,7 +4,6 @@
 pub(crate) mod attempts;
 pub(crate) mod connections;
 mod known;
-pub(crate) mod network;
 mod refusals;
 mod rotation;
 pub(crate) mod throttle;
@@ -25,12 +24,12 @@ use xmpp_stream::Domain;
 pub(crate) use self::attempts::AttemptLimit;
 pub(crate) use self::connections::Bounds;
 use self::connections::{Connections, Id};
-pub(crate) use self::network::Network;
 use self::refusals::Refusals;
 pub(crate) use self::refusals::{Refusal, Refused};
 pub(crate) use self::throttle::Throttle;
 pub(crate) use self::turns::{Turn, Turns};
 use crate::negotiate::Quota;
+use crate::network::Network;
 
 /// How often refusals are told of.
 const MINUTE: Duration = Duration::from_secs(60);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::network::Network;
+use crate::network::Network;
 
 /// Why a connection, or a stream, is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use xmpp_stream::Domain;
 
-use super::network::Network;
+use crate::network::Network;
 
 /// After the first failure; twice that after the next.
 const FIRST: Duration = Duration::from_millis(500);

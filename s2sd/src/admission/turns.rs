@@ -15,8 +15,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::yield_now;
 
-use super::network::Network;
 use super::rotation::{Line, Queue, Rotation};
+use crate::network::Network;
 
 type Waiting = Rotation<Network, Rotation<Network, Line<oneshot::Sender<Turn>>>>;
 

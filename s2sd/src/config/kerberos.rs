@@ -14,7 +14,7 @@ use super::{
     Method, Pattern, Peer, PeerAccept, PeerCredentials, Policy, ServedDomain, Tickets,
     diagnostics::Diagnostic,
     reader::Reader,
-    secret::{read_text, reason, warn_if_public},
+    secret_file::{read_text, reason, warn_if_public},
     values::{self, Wrong},
 };
 

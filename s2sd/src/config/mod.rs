@@ -8,6 +8,7 @@ mod access;
 mod addresses;
 mod check;
 mod diagnostics;
+mod host_and_port;
 mod kerberos;
 mod keys;
 mod method;
@@ -16,6 +17,7 @@ mod proxy;
 mod read;
 mod reader;
 mod secret;
+mod secret_file;
 mod server;
 mod values;
 
@@ -118,7 +120,7 @@ impl Config {
         let text = match fs::read_to_string(path) {
             Ok(text) => text,
             Err(why) => {
-                let title = format!("cannot be read: {}", secret::reason(&why));
+                let title = format!("cannot be read: {}", secret_file::reason(&why));
                 let faults = vec![Diagnostic::fault(None, title)];
                 return (None, Diagnostics::new(&name, "", &[], faults));
             }

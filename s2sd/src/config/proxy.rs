@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Secret, addresses::host_and_port};
+use super::{Secret, host_and_port::host_and_port};
 
 /// A SOCKS5 proxy (RFC 1928).
 #[derive(Clone, Debug)]

@@ -12,7 +12,8 @@ use super::{
     diagnostics::Diagnostic,
     kerberos,
     reader::{Reader, Sink},
-    secret::{DIALBACK_SECRET, read_secret_file, warn_if_public},
+    secret::DIALBACK_SECRET,
+    secret_file::{read_secret_file, warn_if_public},
     values::{self, DNSSEC_MODES, LOG_FORMATS, LOG_LEVELS, Wrong},
 };
 

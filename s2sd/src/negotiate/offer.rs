@@ -13,8 +13,8 @@ use xmpp_sasl::ChannelBindingType;
 use super::inbound::kerberos;
 use super::{Method, Snapshot, Transport};
 use crate::config::{Agreement, Config, Policy, TlsMode, Verify};
+use crate::tls::BadCertificate;
 use crate::tls::judgement::Judgement;
-use crate::tls::trust::BadCertificate;
 
 /// What is offered, and kept so that only what was offered is accepted.
 #[derive(Clone, Debug, Default)]

@@ -7,12 +7,13 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     dial::{Attempts, Dialed, Stuck, dial, is_stuck},
     dns::Dns,
-    plan::{Host, ResolveError, Target},
+    plan::{ResolveError, Target},
     socks,
     special::Special,
 };
 use crate::config::{Addresses, Policy, Proxy};
 use crate::descriptors::{Exhausted, is_exhausted};
+use crate::host::Host;
 
 /// Why there is no connection to a place.
 #[derive(Debug, thiserror::Error)]

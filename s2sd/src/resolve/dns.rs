@@ -19,12 +19,13 @@ use xmpp_stream::Domain;
 
 use super::ask::{self, Resolver};
 use super::cache::{Asker, DnsReply};
-use super::plan::{Host, ResolveError, Security, Srv, SrvAnswer, Target, fallback, is_onion, plan};
+use super::plan::{ResolveError, Security, Srv, SrvAnswer, Target, fallback, is_onion, plan};
 use super::rdata::Rdata;
 use super::system::{ResolvConf, Upstream};
 use super::turns::{self, Turns};
 use crate::config::{self, Dnssec, TlsMode};
 use crate::descriptors::Account;
+use crate::host::Host;
 use crate::tls::TlsaSet;
 
 /// RFC 8305 §3, "Resolution Delay".

@@ -27,11 +27,12 @@ use super::{
     connect::connect,
     dial::{Attempts, Dialed},
     dns::Dns,
-    plan::{Host, Target},
+    plan::Target,
 };
 use crate::admission::Turns;
 use crate::config::Policy;
 use crate::descriptors::Permit;
+use crate::host::Host;
 use crate::metered::Metered;
 use crate::peer_text::PeerText;
 use crate::tls::{PeerChain, Roots, Tls};

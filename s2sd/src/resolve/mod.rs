@@ -31,10 +31,12 @@ pub use dial::Attempts;
 pub(crate) use dial::{Dialed, dial};
 pub use dns::{Addresses, Dns, Services};
 pub(crate) use https::Fetch;
-pub(crate) use plan::{DEFAULT_PORT, other_host};
-pub use plan::{Host, ResolveError, Security, Srv, SrvAnswer, Target, plan};
-pub(crate) use posh::{Found, Posh};
+pub use plan::{ResolveError, Security, Srv, SrvAnswer, Target, plan};
 pub(crate) use recent_failures::RecentFailures;
+
+pub use crate::host::Host;
+pub(crate) use plan::{DEFAULT_PORT, other_host};
+pub(crate) use posh::{Found, Posh};
 /// For the fuzz target `dns_answer`.
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]

@@ -17,7 +17,7 @@ use tokio::{
 use xmpp_stream::Domain;
 
 use super::{dial::Attempts, https::Fetch};
-use crate::admission::Network;
+use crate::network::Network;
 use crate::tls::{
     Roots,
     posh::{Document, Fingerprints},

@@ -8,10 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    cache::Asker,
-    plan::{Host, Target},
-};
+use super::{cache::Asker, plan::Target};
+use crate::host::Host;
 
 /// So long a target is tried last.
 const LAST: Duration = Duration::from_secs(5 * 60);

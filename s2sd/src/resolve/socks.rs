@@ -11,8 +11,9 @@ use std::{
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::dial::Stuck;
-use super::plan::{Host, Target};
+use super::plan::Target;
 use crate::config::Login;
+use crate::host::Host;
 
 const VERSION: u8 = 5;
 const NO_LOGIN: u8 = 0;

@@ -9,7 +9,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use super::plan::Host;
+use crate::host::Host;
 
 /// Why an address is not public.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

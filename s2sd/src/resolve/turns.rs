@@ -14,10 +14,7 @@ use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 use xmpp_stream::Domain;
 
 use super::cache::{Asker, Found};
-use crate::{
-    admission::{self, Network},
-    budget::registration,
-};
+use crate::{budget::registration, connection_limit, network::Network};
 
 /// Look-ups at one time, where there are descriptors enough.
 pub(super) const MAX_LOOK_UPS: usize = 64;

@@ -15,13 +15,9 @@ use x509_parser::{
     asn1_rs::FromDer, certificate::X509Certificate, extensions::ParsedExtension, time::ASN1Time,
 };
 
+use super::bad_certificate::{BadCertificate, LARGEST, MAX_CERTIFICATES};
 use super::certificate_name::CertificateName;
-use super::trust::BadCertificate;
 
-/// How many certificates are taken from a peer.
-pub(super) const MAX_CERTIFICATES: usize = 8;
-/// How large they may be together, in bytes.
-pub(super) const LARGEST: usize = 16 << 10;
 /// For how long it is remembered what authorities say of a chain.
 const REMEMBERED: Duration = Duration::from_secs(60 * 60);
 /// Of how many sets of authorities.

@@ -28,14 +28,15 @@ use xmpp_stream::Domain;
 use super::{
     BadCertificate, ClientAuth, PeerChain, Roots,
     accept_any::AcceptAny,
+    bad_certificate::wrong_name,
     certificate_name::identities,
     files::{self, Stamps},
     strict::{self, Remark},
-    trust::{judge_alone, not_after, wrong_name},
+    trust::{judge_alone, not_after},
 };
 use crate::{
     config::{CertificateFiles, Config, MinTls, Policy, TlsFloor, TrustStore},
-    resolve::plan::Host,
+    host::Host,
 };
 
 /// XEP-0368 §3 rule 9.

@@ -19,10 +19,11 @@ use x509_parser::{
 use xmpp_stream::Domain;
 
 use super::{
+    bad_certificate::{BadCertificate, LARGEST},
     certificate_name::CertificateName,
-    chain::{ChainLimits, LARGEST, Marked, PeerChain, Shown, Work},
+    chain::{ChainLimits, Marked, PeerChain, Shown, Work},
     roots::Roots,
-    trust::{BadCertificate, verified, vouched},
+    trust::{verified, vouched},
 };
 
 /// How many records of one name count; whoever owns a zone could otherwise have us search for a long time.

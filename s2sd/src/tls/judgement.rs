@@ -9,12 +9,13 @@ use std::fmt;
 use rustls::pki_types::UnixTime;
 use xmpp_stream::Domain;
 
+use super::bad_certificate::{BadCertificate, wrong_name};
 use super::certificate_name::CertificateName;
 use super::chain::PeerChain;
 use super::dane::{Matched, Question, Tlsa, TlsaSet};
 use super::posh::Fingerprints;
 use super::roots::Roots;
-use super::trust::{self, BadCertificate};
+use super::trust;
 use crate::config::Dane;
 use crate::peer_text::PeerText;
 
@@ -329,7 +330,7 @@ fn by_pkix(
     let mut hosts = unpublished.filter_map(|target| target.host.as_ref());
     match hosts.find_map(named) {
         Some(matched) => Ok(Because::Target { matched }),
-        None => Err(trust::wrong_name(evidence.domain.as_str(), &found)),
+        None => Err(wrong_name(evidence.domain.as_str(), &found)),
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod accept_any;
 pub(crate) mod alert;
+mod bad_certificate;
 pub mod binding;
 pub mod certificate_name;
 mod chain;
@@ -23,6 +24,7 @@ pub mod trust;
 mod warnings;
 
 pub(crate) use alert::{in_words, is_about_certificate};
+pub use bad_certificate::{BadCertificate, Day, Whose};
 pub use certificate_name::{CertificateName, Unreadable, identities};
 pub use chain::PeerChain;
 pub use config::{ByName, IfAsked, OwnCertificate, Tls, server_name};
@@ -33,7 +35,7 @@ pub use reload::Reloaded;
 pub use revocation::Revocations;
 pub use roots::Roots;
 pub use strict::Remark;
-pub use trust::{BadCertificate, Day, Whose, sole_identity};
+pub use trust::sole_identity;
 pub use warnings::TlsWarning;
 
 #[cfg(test)]

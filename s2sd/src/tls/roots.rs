@@ -2,12 +2,11 @@
 
 use std::{collections::HashSet, fmt, sync::Arc};
 
-use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
-use webpki::{EndEntityCert, spki_for_anchor};
+use rustls::pki_types::{CertificateDer, TrustAnchor};
+use webpki::spki_for_anchor;
 
-use super::chain::{Marked, PeerChain};
+use super::chain::Marked;
 use super::revocation::Revocations;
-use super::trust::{BadCertificate, bad, verified, wrong_name};
 
 /// The authorities whose signature counts, and single certificates that count by themselves.
 #[derive(Default)]
@@ -65,23 +64,6 @@ impl Roots {
     pub(super) fn has(&self, certificate: &CertificateDer<'_>) -> bool {
         let mut all = self.certificates.iter();
         all.any(|known| known.certificate == *certificate)
-    }
-
-    /// Whether everything that PKIX asks of a web server's certificate holds for this one and this host.
-    ///
-    /// # Errors
-    ///
-    /// What does not.
-    pub(crate) fn vouch_for(
-        &self,
-        chain: &PeerChain,
-        host: &ServerName<'_>,
-        now: UnixTime,
-    ) -> Result<(), BadCertificate> {
-        let found = verified(chain, self, now)?;
-        let leaf = EndEntityCert::try_from(chain.leaf()).map_err(|error| bad(error, chain))?;
-        leaf.verify_is_valid_for_subject_name(host)
-            .map_err(|_| wrong_name(&host.to_str(), &found))
     }
 
     /// The lists of what was taken back.

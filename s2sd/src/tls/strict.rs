@@ -14,10 +14,11 @@ use x509_parser::{
 use xmpp_stream::Domain;
 
 use super::{
+    bad_certificate::{BadCertificate, LARGEST, MAX_CERTIFICATES, Whose},
     certificate_name::{CertificateName, identities},
-    chain::{LARGEST, MAX_CERTIFICATES, PeerChain},
+    chain::PeerChain,
     roots::Roots,
-    trust::{BadCertificate, Whose, judge_alone, verified},
+    trust::{judge_alone, verified},
 };
 use crate::peer_text::PeerText;
 

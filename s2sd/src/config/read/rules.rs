@@ -11,7 +11,7 @@ use super::{
         diagnostics::Diagnostic,
         kerberos,
         reader::Reader,
-        secret::{read_secret_file, read_secret_lines},
+        secret_file::{read_secret_file, read_secret_lines},
         values::{self, ADDRESSES, DANE, METHODS, MIN_TLS, TLS_MODES, VERIFY, Wrong},
     },
     LEAST_STANZA, MAX_COUNT, required, secret, warn_if_seen,

@@ -1,7 +1,7 @@
 //! When a certificate is judged, how often, and when it is judged again (RFC 6120 §13.7.2.3).
 
 use super::*;
-use crate::tls::trust::BadCertificate;
+use crate::tls::BadCertificate;
 
 /// A receiving entity that was shown a certificate, and what it wants done.
 struct Receiving {

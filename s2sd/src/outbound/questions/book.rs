@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use xmpp_dialback::DialbackError;
 use xmpp_stream::Domain;
 
-use crate::admission::Network;
+use crate::network::Network;
 
 /// For so long it is remembered that a server could not be reached: a moment, since whoever repairs it should not wait.
 const REMEMBERED: Duration = Duration::from_secs(5);

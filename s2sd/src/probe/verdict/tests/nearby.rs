@@ -9,7 +9,7 @@ use self::cases::*;
 use super::*;
 use crate::probe::findings::{MeantFor, Offer, Ping};
 use crate::probe::report::Report;
-use crate::tls::trust::{BadCertificate, Day, Whose};
+use crate::tls::{BadCertificate, Day, Whose};
 
 /// A code, findings in which it is said, and findings in which it is not.
 type Row = (Code, Findings, Findings);

@@ -2,7 +2,7 @@
 
 use super::super::*;
 use crate::probe::findings::{CertificateCheck, Header, MeantFor, Offer, Shown, Tls};
-use crate::tls::trust::BadCertificate;
+use crate::tls::BadCertificate;
 
 pub(super) fn with<T>(mut value: T, change: impl FnOnce(&mut T)) -> T {
     change(&mut value);
