@@ -13,7 +13,7 @@ use xmpp_sasl::ChannelBindingType;
 use super::inbound::kerberos;
 use super::{Method, Snapshot, Transport};
 use crate::config::{Agreement, Config, Policy, TlsMode, Verify};
-use crate::tls::BadCertificate;
+use crate::tls::bad_certificate::BadCertificate;
 use crate::tls::judgement::Judgement;
 
 /// What is offered, and kept so that only what was offered is accepted.

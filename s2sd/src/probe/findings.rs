@@ -11,7 +11,7 @@ use xmpp_sasl::Failure;
 use crate::closed::Cause;
 use crate::peer_text::PeerText;
 use crate::resolve::plan::{ResolveError, Security};
-use crate::tls::BadCertificate;
+use crate::tls::bad_certificate::BadCertificate;
 
 /// Everything that was seen.
 #[derive(Clone, Debug, Serialize)]

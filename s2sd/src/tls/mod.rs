@@ -6,7 +6,7 @@
 
 mod accept_any;
 pub(crate) mod alert;
-mod bad_certificate;
+pub mod bad_certificate;
 pub mod binding;
 pub mod certificate_name;
 mod chain;

@@ -142,7 +142,7 @@ impl Player {
             stage,
         };
         player.begin(Vec::new())?;
-        for step in player.stage.prelude.clone() {
+        for step in prelude::steps(&player.stage) {
             player.step(&step).context("on the way to the scene")?;
         }
         Ok(player)

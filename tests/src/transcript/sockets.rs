@@ -75,7 +75,7 @@ impl Player {
             stage,
         };
         player.begin().await?;
-        for step in player.stage.prelude.clone() {
+        for step in prelude::steps(&player.stage) {
             let done = player.step(&step).await;
             done.context("on the way to the scene")?;
         }

@@ -18,8 +18,7 @@ use xmpp_stream::Domain;
 
 use super::{
     names::SECRET,
-    prelude,
-    script::{Depth, Item, Role, Scene, Settings, Shown, Shows, Step},
+    script::{Depth, Item, Role, Scene, Settings, Shown, Shows},
 };
 
 /// The secret of s2sd's component.
@@ -35,8 +34,6 @@ pub(super) struct Stage {
     pub(super) local: Domain,
     /// The domain at the other end.
     pub(super) remote: Domain,
-    /// What happens before the scene.
-    pub(super) prelude: Vec<Step>,
     pub(super) items: Vec<Item>,
     pub(super) authority: Authority,
     /// What the peer shows as a TLS client.
@@ -78,21 +75,18 @@ impl Stage {
         for (name, text) in files {
             fs::write(directory.0.join(name), text)?;
         }
-        let mut stage = Self {
+        Ok(Self {
             role: scene.role,
             depth,
             settings,
             local,
             remote,
-            prelude: Vec::new(),
             items: scene.items.clone(),
             authority,
             identity,
             server,
             directory,
-        };
-        stage.prelude = prelude::steps(&stage);
-        Ok(stage)
+        })
     }
 
     /// The configuration. The peer and its authoritative server are at `peer`.

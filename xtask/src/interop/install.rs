@@ -2,7 +2,7 @@
 
 use super::{
     peer_kind::PeerKind,
-    peers::{find, is_package_installed},
+    programs::{find, is_package_installed},
 };
 use anyhow::{Context, Result, bail, ensure};
 use std::{

@@ -51,7 +51,7 @@ pub(super) fn command(directory: &Path, program: &Path) -> Result<Command> {
         .arg(&resolver)
         .arg(program);
     // Debian keeps servers where a user's PATH does not look.
-    command.env("PATH", super::peers::search_path());
+    command.env("PATH", super::programs::search_path());
     Ok(command)
 }
 
@@ -60,7 +60,7 @@ fn works(kind: &[&str]) -> bool {
     command
         .args(kind)
         .args(["sh", "-c", "ip link set lo up"])
-        .env("PATH", super::peers::search_path());
+        .env("PATH", super::programs::search_path());
     command
         .stdin(Stdio::null())
         .stdout(Stdio::null())

@@ -3,11 +3,12 @@
 use super::{
     evidence::{Claim, Method, Refusal},
     fixtures::Fixtures,
-    peers::{self, Peer, ServerDir},
+    peers::Peer,
+    place::{self, ServerDir},
     process::{read, wait_until},
     s2sd_pair::{self, Instance},
     sasl::realm::Realm,
-    setup::{Certificate, Direction, Setup, Transport},
+    setup::{Certificate, Direction, NOBODY, Setup, Transport},
 };
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
@@ -19,8 +20,6 @@ use std::{
     time::Duration,
 };
 
-/// A domain that nobody serves.
-pub(super) const NOBODY: &str = "nosuch.test";
 /// Where the authoritative server with another secret is.
 const OTHER_AUTHORITY: Ipv4Addr = Ipv4Addr::new(127, 0, 77, 9);
 /// How long one step of a check may take.
@@ -212,7 +211,7 @@ impl Row<'_> {
                 .with_context(|| format!("making {}", place(name).display()))?;
         }
         let certificates = &self.fixtures.certificates;
-        let anchor = place(peers::ANCHOR).display().to_string();
+        let anchor = place(place::ANCHOR).display().to_string();
         let anchor = self.setup.dane.then_some(anchor.as_str());
         let dns = self.fixtures.serve_zone(&self.directory, zone, anchor)?;
         let realm = self.realm()?;

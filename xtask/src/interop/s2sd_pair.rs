@@ -2,7 +2,7 @@
 
 use super::{
     evidence::{Claim, Method, Refusal, line_with},
-    peers::{ANCHOR, SECRET, ServerDir},
+    place::{ANCHOR, SECRET, ServerDir},
     process::Process,
     setup::{Agreed, Certificate, Direction, Proof, Setup, Transport},
     template::fill,

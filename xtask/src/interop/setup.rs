@@ -1,6 +1,9 @@
 //! How the two servers of one row are set up: what both are told, in one value. Each peer's file and
 //! `s2sd_pair.rs` turn it into a configuration.
 
+/// A domain that nobody serves.
+pub(super) const NOBODY: &str = "nosuch.test";
+
 /// What the connections run over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Transport {

@@ -2,7 +2,7 @@
 
 use super::{Case, Code, EXPIRY_WARNING_DAYS, Reason, Side};
 use crate::probe::findings::Findings;
-use crate::tls::{BadCertificate, Whose};
+use crate::tls::bad_certificate::{BadCertificate, Whose};
 
 pub(super) fn bad(case: Case<'_>, text: &str) -> Reason {
     let peer = case.peer();

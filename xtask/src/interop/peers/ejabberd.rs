@@ -1,10 +1,12 @@
 //! ejabberd 23.01: started as a node of its own, without `ejabberdctl` (which wants the service's user and
 //! reads /etc). Its log at level debug holds every element it sends and receives.
 
-use super::{Peer, ServerDir, USER, at, find, says, search_path, user_end};
+use super::{Peer, USER, at, user_end};
 use crate::interop::{
     evidence::{Claim, Method, Refusal, line_with},
+    place::ServerDir,
     process::Process,
+    programs::{find, says, search_path},
     s2sd_pair,
     setup::{Direction, Setup, Transport},
     template::fill,

@@ -1,13 +1,14 @@
 //! jabberd2 2.7: its router, to which components attach, and its `s2s`. Without a certificate it is an
 //! RFC 3920 peer: a stream header without `version`, and dialback at once. It has no SASL between servers.
 
-use super::{Peer, SECRET, ServerDir, at, find, says};
+use super::{Peer, at};
 use crate::interop::{
     evidence::{Claim, Method, Refusal, line_with, no_line_with},
+    place::{SECRET, ServerDir},
     process::Process,
-    row::NOBODY,
+    programs::{find, says},
     s2sd_pair,
-    setup::{Direction, Setup},
+    setup::{Direction, NOBODY, Setup},
     template::fill,
 };
 use anyhow::Result;

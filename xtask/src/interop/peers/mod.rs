@@ -7,20 +7,12 @@ mod s2sd;
 
 use super::{
     evidence::{Claim, Method, Refusal},
+    place::ServerDir,
     process::Process,
     setup::{Direction, Setup},
 };
-use anyhow::{Context, Result};
-use std::{
-    env,
-    ffi::OsString,
-    fs::{self, OpenOptions},
-    io::Write,
-    net::{Ipv4Addr, SocketAddr},
-    os::unix::fs::OpenOptionsExt,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use anyhow::Result;
+use std::net::{Ipv4Addr, SocketAddr};
 
 pub(super) use self::{ejabberd::Ejabberd, jabberd2::Jabberd2, prosody::Prosody, s2sd::S2sd};
 
@@ -59,57 +51,8 @@ pub(super) trait Peer: Sync {
 /// All of them, in the order of the matrix.
 pub(super) const ALL: [&dyn Peer; 4] = [&Prosody, &Ejabberd, &Jabberd2, &S2sd];
 
-/// Where a server of one row lives: its directory, and the certificates.
-pub(super) struct ServerDir<'a> {
-    pub(super) directory: &'a Path,
-    pub(super) certificates: &'a Path,
-    /// The program s2sd, and what to set in its environment.
-    pub(super) s2sd: &'a Path,
-    pub(super) environment: &'a [(&'static str, OsString)],
-}
-
-impl ServerDir<'_> {
-    /// A file or directory in it, as text for a configuration.
-    pub(super) fn path(&self, name: &str) -> String {
-        self.directory.join(name).display().to_string()
-    }
-
-    /// A file of the row, which both servers see.
-    pub(super) fn shared(&self, name: &str) -> String {
-        self.directory.with_file_name(name).display().to_string()
-    }
-
-    pub(super) fn make_directory(&self, name: &str) -> Result<()> {
-        let path = self.directory.join(name);
-        fs::create_dir_all(&path).with_context(|| format!("making {}", path.display()))
-    }
-
-    /// Writes a file that only we may read: most hold a secret.
-    pub(super) fn write(&self, name: &str, text: &str) -> Result<()> {
-        let path = self.directory.join(name);
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&path);
-        file.and_then(|mut file| file.write_all(text.as_bytes()))
-            .with_context(|| format!("writing {}", path.display()))
-    }
-
-    pub(super) fn certificate(&self, name: &str) -> String {
-        self.certificates.join(name).display().to_string()
-    }
-}
-
 /// The account that every peer with accounts has.
 const USER: (&str, &str) = ("romeo", "wherefore");
-
-/// The file of a row with the root's key, where the DNS is signed.
-pub(super) const ANCHOR: &str = "root.key";
-
-/// The secret of components.
-pub(super) const SECRET: &str = "labsecret";
 
 fn user_end(peer: &dyn Peer) -> String {
     let (user, password) = USER;
@@ -125,40 +68,4 @@ fn at(address: Ipv4Addr, ports: &[u16]) -> Vec<SocketAddr> {
         .iter()
         .map(|port| SocketAddr::from((address, *port)))
         .collect()
-}
-
-/// PATH, and where Debian puts servers.
-pub(super) fn search_path() -> OsString {
-    let mut path = env::var_os("PATH").unwrap_or_default();
-    path.push(":/usr/sbin:/sbin:/usr/bin:/bin");
-    path
-}
-
-/// The file of a program.
-pub(super) fn find(program: &str) -> Option<PathBuf> {
-    env::split_paths(&search_path())
-        .map(|directory| directory.join(program))
-        .find(|path| path.is_file())
-}
-
-/// What a program prints when it is asked about itself.
-pub(super) fn says(program: &mut Command) -> Option<String> {
-    let output = program.output().ok()?;
-    let all = [output.stdout, output.stderr].concat();
-    Some(String::from_utf8_lossy(&all).into_owned())
-}
-
-/// Has Debian's package manager put it in place?
-pub(super) fn is_package_installed(package: &str) -> bool {
-    let mut query = Command::new("dpkg-query");
-    says(query.args(["-W", "-f", "${db:Status-Abbrev}", package]))
-        .is_some_and(|status| status.starts_with("ii"))
-}
-
-/// Is there a file of this name in one of the architecture's directories of libraries?
-pub(super) fn has_library(name: &str) -> bool {
-    let directories = fs::read_dir("/usr/lib").into_iter().flatten().flatten();
-    directories
-        .map(|directory| directory.path().join(name))
-        .any(|path| path.exists())
 }

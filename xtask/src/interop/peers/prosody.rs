@@ -1,9 +1,11 @@
 //! Prosody 0.12. Users by PLAIN on port 5222; XEP-0368 on 5270; its log tells everything at level debug.
 
-use super::{ANCHOR, Peer, ServerDir, USER, at, find, has_library, says, user_end};
+use super::{Peer, USER, at, user_end};
 use crate::interop::{
     evidence::{Claim, Method, Refusal, line_with, no_line_with},
+    place::{ANCHOR, ServerDir},
     process::Process,
+    programs::{find, has_library, says},
     s2sd_pair,
     setup::{Direction, Setup, Transport},
     template::fill,

@@ -1,11 +1,12 @@
 //! s2sd itself, a second one, for what two servers agree on and no other server has between servers.
 
-use super::{Peer, ServerDir};
+use super::Peer;
 use crate::interop::{
     evidence::{Claim, Method, Refusal},
+    place::ServerDir,
     process::Process,
+    programs::kerberos_is_installed,
     s2sd_pair::{self, Instance},
-    sasl::kerberos_is_installed,
     setup::{Direction, Setup},
 };
 use anyhow::Result;

@@ -9,7 +9,7 @@ mod rsasl;
 use self::realm::Realm;
 use super::{
     fixtures::Fixtures,
-    peers::{find, has_library},
+    programs::{find, has_library, kerberos_is_installed},
     setup::Direction,
 };
 use anyhow::{Result, bail, ensure};
@@ -162,22 +162,6 @@ const NOT_PROVED: &str = "ejabberd.test";
 /// What the connection below is said to give to bind to, in base64, and what another one gives. There is none.
 const CONNECTION: &str = "MzIgb2N0ZXRzIG9mIHRoaXMgVExTIGNvbm5lY3Rpb24=";
 const OTHER_CONNECTION: &str = "MzIgb2N0ZXRzIG9mIGFub3RoZXIgY29ubmVjdGlvbiE=";
-
-/// The libraries and programs that Kerberos needs: `krb5kdc` for the realm, the others to build `lab` with it.
-const KERBEROS: [&str; 5] = [
-    "krb5kdc",
-    "kadmin.local",
-    "krb5-config",
-    "pkg-config",
-    "clang",
-];
-const LIBCLANG: &str = "lib/libclang.so";
-
-/// Is there a KDC, and what a build with Kerberos needs?
-pub(super) fn kerberos_is_installed() -> bool {
-    let mut programs = KERBEROS.iter();
-    programs.all(|program| find(program).is_some()) && has_library(LIBCLANG)
-}
 
 impl Exchange {
     /// Is it by Kerberos 5?

@@ -1,6 +1,6 @@
 //! A Kerberos realm for one row: MIT's KDC on loopback, the files of which are all in the row's directory.
 
-use crate::interop::{peers::search_path, process::Process};
+use crate::interop::{process::Process, programs::search_path};
 use anyhow::{Context, Result, ensure};
 use std::{ffi::OsString, fs, net::Ipv4Addr, path::Path, process::Command};
 
