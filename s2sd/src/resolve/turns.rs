@@ -14,7 +14,7 @@ use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 use xmpp_stream::Domain;
 
 use super::cache::{Asker, Found};
-use crate::{budget::registration, connection_limit, network::Network};
+use crate::{admission, budget::registration, network::Network};
 
 /// Look-ups at one time, where there are descriptors enough.
 pub(super) const MAX_LOOK_UPS: usize = 64;

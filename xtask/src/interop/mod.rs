@@ -11,7 +11,6 @@ mod namespace;
 mod page;
 mod peer_kind;
 mod peers;
-mod place;
 mod process;
 mod programs;
 mod report;
@@ -19,6 +18,7 @@ mod row;
 mod s2sd_pair;
 mod sasl;
 mod scenario;
+mod server_dir;
 mod setup;
 mod template;
 

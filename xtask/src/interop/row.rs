@@ -4,10 +4,10 @@ use super::{
     evidence::{Claim, Method, Refusal},
     fixtures::Fixtures,
     peers::Peer,
-    place::{self, ServerDir},
     process::{read, wait_until},
     s2sd_pair::{self, Instance},
     sasl::realm::Realm,
+    server_dir::{self, ServerDir},
     setup::{Certificate, Direction, NOBODY, Setup, Transport},
 };
 use anyhow::{Context, Result, bail, ensure};
@@ -211,7 +211,7 @@ impl Row<'_> {
                 .with_context(|| format!("making {}", place(name).display()))?;
         }
         let certificates = &self.fixtures.certificates;
-        let anchor = place(place::ANCHOR).display().to_string();
+        let anchor = place(server_dir::ANCHOR).display().to_string();
         let anchor = self.setup.dane.then_some(anchor.as_str());
         let dns = self.fixtures.serve_zone(&self.directory, zone, anchor)?;
         let realm = self.realm()?;

@@ -2,8 +2,8 @@
 
 use super::{
     evidence::{Claim, Method, Refusal, line_with},
-    place::{ANCHOR, SECRET, ServerDir},
     process::Process,
+    server_dir::{ANCHOR, SECRET, ServerDir},
     setup::{Agreed, Certificate, Direction, Proof, Setup, Transport},
     template::fill,
 };

@@ -21,7 +21,7 @@ const SAID: [(&str, &str); 5] = [
     ("s2sd/src/closed.rs", "struct PeerError"),
     ("s2sd/src/resolve/plan.rs", "enum ResolveError"),
     ("s2sd/src/tls/judgement.rs", "enum Because"),
-    ("s2sd/src/tls/trust.rs", "enum BadCertificate"),
+    ("s2sd/src/tls/bad_certificate.rs", "enum BadCertificate"),
 ];
 
 pub(super) fn check(tree: &Tree) -> Vec<Fault> {

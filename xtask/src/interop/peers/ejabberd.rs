@@ -4,10 +4,10 @@
 use super::{Peer, USER, at, user_end};
 use crate::interop::{
     evidence::{Claim, Method, Refusal, line_with},
-    place::ServerDir,
     process::Process,
     programs::{find, says, search_path},
     s2sd_pair,
+    server_dir::ServerDir,
     setup::{Direction, Setup, Transport},
     template::fill,
 };

@@ -4,10 +4,10 @@
 use super::{Peer, at};
 use crate::interop::{
     evidence::{Claim, Method, Refusal, line_with, no_line_with},
-    place::{SECRET, ServerDir},
     process::Process,
     programs::{find, says},
     s2sd_pair,
+    server_dir::{SECRET, ServerDir},
     setup::{Direction, NOBODY, Setup},
     template::fill,
 };

@@ -7,8 +7,8 @@ mod s2sd;
 
 use super::{
     evidence::{Claim, Method, Refusal},
-    place::ServerDir,
     process::Process,
+    server_dir::ServerDir,
     setup::{Direction, Setup},
 };
 use anyhow::Result;

@@ -3,10 +3,10 @@
 use super::{Peer, USER, at, user_end};
 use crate::interop::{
     evidence::{Claim, Method, Refusal, line_with, no_line_with},
-    place::{ANCHOR, ServerDir},
     process::Process,
     programs::{find, has_library, says},
     s2sd_pair,
+    server_dir::{ANCHOR, ServerDir},
     setup::{Direction, Setup, Transport},
     template::fill,
 };

@@ -3,10 +3,10 @@
 use super::Peer;
 use crate::interop::{
     evidence::{Claim, Method, Refusal},
-    place::ServerDir,
     process::Process,
     programs::kerberos_is_installed,
     s2sd_pair::{self, Instance},
+    server_dir::ServerDir,
     setup::{Direction, Setup},
 };
 use anyhow::Result;

@@ -16,7 +16,7 @@ pub(super) const ANCHOR: &str = "root.key";
 pub(super) const SECRET: &str = "labsecret";
 
 /// Where it lives: its directory, and the certificates.
-pub(super) struct Place<'a> {
+pub(super) struct ServerDir<'a> {
     pub(super) directory: &'a Path,
     pub(super) certificates: &'a Path,
     /// The program s2sd, and what to set in its environment.
@@ -24,7 +24,7 @@ pub(super) struct Place<'a> {
     pub(super) environment: &'a [(&'static str, OsString)],
 }
 
-impl Place<'_> {
+impl ServerDir<'_> {
     /// A file or directory in it, as text for a configuration.
     pub(super) fn path(&self, name: &str) -> String {
         self.directory.join(name).display().to_string()
