@@ -57,7 +57,7 @@ impl fmt::Display for Fault {
 
 type Check = fn(&Tree) -> Vec<Fault>;
 
-const CHECKS: [(&str, Check); 9] = [
+const CHECKS: [(&str, Check); 10] = [
     ("layers", layers::check),
     ("circles", circles::check),
     ("crates", crates::check),

@@ -3,7 +3,7 @@
 
 use super::{HOST, PROVED, Part, Prompt, Tool, USER, words};
 use crate::interop::{
-    peers::{find, says},
+    programs::{find, says},
     setup::Direction,
 };
 use anyhow::{Context, Result, ensure};

@@ -2,7 +2,7 @@
 
 use super::{END_POINT, HOST, Part, Prompt, Tool, USER, words};
 use crate::interop::{
-    peers::{find, says},
+    programs::{find, says},
     setup::Direction,
 };
 use std::process::Command;
