@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::network::Network;
+use crate::network::Network;
 
 /// So many at once,
 const AT_ONCE: u32 = 64;
