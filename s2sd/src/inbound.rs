@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, yield_now};
 use tokio::time::{sleep_until, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tracing::{Instrument, debug, field::Empty, info, info_span, trace, warn};
@@ -37,6 +37,10 @@ use crate::tls::{self, PeerChain};
 
 /// A connection that sends nothing of its own any more gets this long to take our last words.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// After so many frames others have their turn: one read has room for hundreds, a network for two thousand streams, and
+/// whoever comes meanwhile would wait for all of them.
+const FRAMES_IN_A_ROW: usize = 8;
 
 /// So many eighths of `limits.drain` peers are still heard.
 const HEARING: u32 = 5;
@@ -297,7 +301,13 @@ impl Driver {
     }
 
     async fn frames(&mut self, mut inbound: Box<Inbound>) -> Result<Box<Inbound>, Closed> {
+        let mut in_a_row = 0;
         loop {
+            if in_a_row == FRAMES_IN_A_ROW {
+                in_a_row = 0;
+                yield_now().await;
+            }
+            in_a_row += 1;
             // Until a judgement comes, nothing is heard; what was read goes on as soon as it is there.
             let judged = || (!inbound.listens()).then(Instant::now);
             if let Some(until) = self.pause().or_else(judged) {

@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use s2sd_tests::records::{self, Encrypted};
-use tokio::{task::spawn_blocking, time::sleep};
+use tokio::{
+    task::{JoinSet, spawn_blocking},
+    time::sleep,
+};
 
 use crate::{
-    HERE, Row,
+    Budget, HERE, Row,
     attacks::{Doing, USUAL, as_it_is},
     stage::{Stage, hear, many, source},
 };
@@ -32,6 +35,21 @@ pub(crate) const ROWS: &[Row] = &[
         attack: full_elements,
         budget: USUAL,
         before: "nothing that was too much",
+    },
+    Row {
+        name: "questions of many streams",
+        daemon: as_it_is,
+        attack: many_questions,
+        budget: Budget {
+            cpu: 400,
+            held: 64_000,
+            kept: 32_000,
+            descriptors: 200,
+            log: (2_000, 512),
+            delay: 1_900,
+            ..USUAL
+        },
+        before: "3,820 ms late (half of them 1,904)",
     },
 ];
 
@@ -111,6 +129,37 @@ fn full_elements(stage: &mut Stage) -> Doing<'_> {
             }
         })
         .await;
+        Ok(())
+    })
+}
+
+/// A hundred streams of domains below one that ask what this server is, each as often as fits into one read.
+fn many_questions(stage: &mut Stage) -> Doing<'_> {
+    Box::pin(async {
+        let attacker = stage.attacker();
+        let peers = many(100, |nth| {
+            let attacker = attacker.clone();
+            async move {
+                let from = format!("q{}.evil.test", nth / 10);
+                let peer = attacker.proved(&from, nth).await?;
+                Ok((from, peer))
+            }
+        })
+        .await;
+        let mut asking = JoinSet::new();
+        for (from, mut peer) in peers {
+            let question = format!(
+                "<iq from='{from}' to='{HERE}' id='1' type='get'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>"
+            );
+            asking.spawn(async move {
+                for _ in 0..4 {
+                    peer.send(question.repeat(240)).await?;
+                }
+                anyhow::Ok(peer)
+            });
+        }
+        let _peers = asking.join_all().await;
+        sleep(Duration::from_secs(3)).await;
         Ok(())
     })
 }
