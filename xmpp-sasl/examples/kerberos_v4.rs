@@ -36,7 +36,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         "server" => {
             let mut options = ServerOptions::new("xmpp", host);
             options.kerberos_v4 = Some(keys);
-            serve(server(NAME, &options).ok_or("no keys")?, domain)?
+            serve(server(NAME, &options)?, domain)?
         }
         _ => {
             let credentials = ClientCredentials {
@@ -44,7 +44,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
                 authzid: Some(domain.clone()),
                 ..ClientCredentials::new("xmpp", host)
             };
-            prove(client(NAME, &credentials).ok_or("no key for that service")?)?
+            prove(client(NAME, &credentials)?)?
         }
     };
     Ok(if well {
@@ -133,7 +133,12 @@ impl Host for ServerHost<'_> {
         None
     }
 
-    fn authorize(&mut self, _: &str, authzid: Option<&str>) -> Result<(), Failure> {
+    fn authorize_principal(
+        &mut self,
+        _: &str,
+        _: &str,
+        authzid: Option<&str>,
+    ) -> Result<(), Failure> {
         if authzid == Some(self.domain) {
             Ok(())
         } else {

@@ -64,7 +64,7 @@ fn serve(mut lines: Lines) -> Result<()> {
         ..ServerOptions::new("demo", "cave.example")
     };
     let offered = mechanism.filter(|name| OFFER.contains(name));
-    let Some(mut exchange) = offered.and_then(|name| server(name, &options)) else {
+    let Some(mut exchange) = offered.and_then(|name| server(name, &options).ok()) else {
         return lines.send("NO invalid-mechanism");
     };
     let mut input = words.next().map(decode).transpose()?;

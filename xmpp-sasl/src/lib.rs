@@ -50,8 +50,7 @@
 //! /// With tokio, `spawn_blocking` in the place of `spawn`, and `.await` in that of `join`.
 //! fn step(client: Box<dyn Client>, challenge: Vec<u8>) -> ClientStep {
 //!     let step = move || {
-//!         let mut random = |out: &mut [u8]| getrandom::fill(out).expect("the system has random numbers");
-//!         client.step(ClientInput::Challenge(&challenge), &mut random)
+//!         client.step(ClientInput::Challenge(&challenge), &mut OsRandom)
 //!     };
 //!     std::thread::spawn(step).join().expect("a step does not panic")
 //! }
@@ -72,22 +71,17 @@
 //!
 //! struct Accounts;
 //! impl Host for Accounts {
-//!     fn random(&mut self, out: &mut [u8]) { getrandom::fill(out).expect("the system has random numbers") }
 //!     fn password(&mut self, authcid: &str, _realm: Option<&str>) -> Option<Password> {
-//!         (authcid == "capulet.example").then(|| Password::new("romeo"))
+//!         (authcid == "capulet.example").then(|| "romeo".into())
 //!     }
-//!     fn authorize(&mut self, authcid: &str, authzid: Option<&str>) -> Result<(), Failure> {
-//!         if authzid.is_none_or(|authzid| authzid == authcid) { Ok(()) } else { Err(Failure::InvalidAuthzid) }
-//!     }
-//!     fn external(&mut self, _: Option<&str>) -> Result<Identity, Failure> { Err(Failure::NotAuthorized) }
 //! }
 //!
 //! let credentials = ClientCredentials {
 //!     username: Some("capulet.example".into()),
-//!     password: Some(Password::new("romeo")),
+//!     password: Some("romeo".into()),
 //!     ..ClientCredentials::new("xmpp", "montague.example")
 //! };
-//! let mut random = |out: &mut [u8]| getrandom::fill(out).expect("the system has random numbers");
+//! let mut random = OsRandom;
 //! let mut client = select(&["KERBEROS_V4", "DIGEST-MD5"], &["EXTERNAL", "DIGEST-MD5"], &credentials, None).unwrap();
 //! let mut server = server(client.name(), &ServerOptions::new("xmpp", "montague.example")).unwrap();
 //!
@@ -145,11 +139,14 @@ pub use channel_binding::{ChannelBindingType, ChannelBindings};
 pub use credentials::{ClientCredentials, ServerOptions};
 pub use failure::Failure;
 pub use mechanism::{
-    Client, ClientError, ClientInput, ClientStep, Host, Identity, Random, Server, ServerStep,
+    Client, ClientError, ClientInput, ClientStep, Host, Identity, OsRandom, Random, Server,
+    ServerStep,
 };
 pub use offer::Offer;
 pub use password::Password;
-pub use registry::{NoMechanism, STRENGTH, built_without, client, names, select, server};
+pub use registry::{
+    NoMechanism, STRENGTH, Unavailable, built_without, client, names, select, server,
+};
 pub use scram_error::ScramError;
 pub use scram_keys::{
     BadScramKeys, IterationBounds, Pbkdf2Sha512, SaltedPassword, ScramHash, ScramKeys,

@@ -19,6 +19,19 @@ impl<F: FnMut(&mut [u8])> Random for F {
     }
 }
 
+/// The operating system's random numbers, as most programs want them.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OsRandom;
+
+impl Random for OsRandom {
+    /// # Panics
+    ///
+    /// If the operating system has no random numbers, which no program can go on without.
+    fn fill(&mut self, out: &mut [u8]) {
+        getrandom::fill(out).expect("the operating system has random numbers");
+    }
+}
+
 /// One exchange, seen from the side that proves who it is. Made by [`crate::client()`] or [`crate::select`].
 ///
 /// `Debug` shows the state, never a secret.
@@ -64,6 +77,7 @@ pub enum ClientStep {
 
 /// Why a client will not go on. The server's fault, but for [`ClientError::NotEncodable`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ClientError {
     /// The challenge breaks the syntax of the mechanism.
     #[error("the challenge is malformed: {0}")]
@@ -88,7 +102,7 @@ pub enum ClientError {
     #[error("what the server offered was changed on the way to us")]
     OfferChanged,
     /// The server has channel binding, but of no type that exists here, and does not prove what it offered
-    /// ([`ClientCredentials::binding_is_withheld`]).
+    /// ([`crate::ClientCredentials::binding_is_withheld`]).
     #[error("{}", WITHHELD)]
     BindingWithheld,
     /// The server says inside the exchange why it does not let us in (RFC 5802 §5.1, `e=`).
@@ -150,20 +164,54 @@ pub struct Identity {
 }
 
 /// What the asking side knows and decides; mechanisms ask, the application answers.
+///
+/// Each method has a default that knows nothing and lets nobody in, so write only what your mechanisms use:
+///
+/// | mechanism | asks |
+/// |---|---|
+/// | PLAIN | [`check_password`](Host::check_password), which asks [`password`](Host::password) unless overridden |
+/// | SCRAM | [`scram_keys`](Host::scram_keys), which asks [`password`](Host::password) unless overridden |
+/// | DIGEST-MD5 | [`password`](Host::password) |
+/// | EXTERNAL | [`external`](Host::external) |
+/// | GSSAPI, KERBEROS_V4 | [`authorize_principal`](Host::authorize_principal) |
+/// | ANONYMOUS | [`anonymous`](Host::anonymous) |
+///
+/// With a password the peer is then itself; for more, or less, override [`authorize`](Host::authorize).
+///
+/// ```
+/// use xmpp_sasl::{Host, Password, ServerOptions, ServerStep, server};
+///
+/// struct Accounts;
+/// impl Host for Accounts {
+///     fn password(&mut self, name: &str, _realm: Option<&str>) -> Option<Password> {
+///         (name == "juliet").then(|| "r0m30".into())
+///     }
+/// }
+///
+/// let exchange = server("PLAIN", &ServerOptions::new("imap", "mail.example"))?;
+/// let step = exchange.step(Some(b"\0juliet\0r0m30"), &mut Accounts);
+/// assert!(matches!(step, ServerStep::Success { .. }));
+/// # Ok::<(), xmpp_sasl::Unavailable>(())
+/// ```
 pub trait Host {
-    /// Fills the slice from a cryptographic source.
-    fn random(&mut self, out: &mut [u8]);
+    /// Fills the slice from a cryptographic source. As it stands that is the operating system's ([`OsRandom`]).
+    fn random(&mut self, out: &mut [u8]) {
+        OsRandom.fill(out);
+    }
 
-    /// The password of this name. `realm` is what the peer named: one of [`ServerOptions::realms`], or whatever it
+    /// The password of this name. `realm` is what the peer named: one of [`crate::ServerOptions::realms`], or whatever it
     /// likes if that is empty. An unknown name and a wrong password look the same to the peer.
-    fn password(&mut self, authcid: &str, realm: Option<&str>) -> Option<Password>;
+    fn password(&mut self, authcid: &str, realm: Option<&str>) -> Option<Password> {
+        let _ = (authcid, realm);
+        None
+    }
 
     /// The stored keys of this name, for SCRAM with the hash function in `unknown`.
     ///
     /// As it stands it derives them from [`Host::password`], as slowly for a name that nobody has. Who keeps keys
     /// instead of passwords overrides it; a `None` then makes the exchange go on with the salt and the count in
     /// `unknown`, and fail at its end like a wrong password. For the peer not to tell the two apart, set
-    /// [`ServerOptions::secret`], and [`ServerOptions::iterations`] to the count of the stored keys.
+    /// [`crate::ServerOptions::secret`], and [`crate::ServerOptions::iterations`] to the count of the stored keys.
     fn scram_keys(&mut self, authcid: &str, unknown: &ScramParameters) -> Option<ScramKeys> {
         let password = self.password(authcid, None);
         let known = password.is_some();
@@ -188,20 +236,27 @@ pub trait Host {
     }
 
     /// May this name, now proved, act as `authzid` (`None`: as itself)? A no is [`Failure::InvalidAuthzid`] as a
-    /// rule, or [`Failure::NotAuthorized`] where the peer should not learn more.
-    fn authorize(&mut self, authcid: &str, authzid: Option<&str>) -> Result<(), Failure>;
+    /// rule, or [`Failure::NotAuthorized`] where the peer should not learn more. As it stands a name may act as itself
+    /// and as nobody else.
+    fn authorize(&mut self, authcid: &str, authzid: Option<&str>) -> Result<(), Failure> {
+        if authzid.is_none_or(|authzid| authzid == authcid) {
+            Ok(())
+        } else {
+            Err(Failure::InvalidAuthzid)
+        }
+    }
 
     /// Kerberos: may the client with this principal, now proved, act as `authzid`? `ours` is the principal of this
-    /// service that the client asked for, by which a realm is known to be the own one. The default asks
-    /// [`Host::authorize`].
+    /// service that the client asked for, by which a realm is known to be the own one. As it stands nobody may: that
+    /// a realm knows a principal does not make it one of yours ([`crate::gssapi::is_service_of`] says it of domains).
     fn authorize_principal(
         &mut self,
         principal: &str,
         ours: &str,
         authzid: Option<&str>,
     ) -> Result<(), Failure> {
-        let _ = ours;
-        self.authorize(principal, authzid)
+        let _ = (principal, ours, authzid);
+        Err(Failure::NotAuthorized)
     }
 
     /// Why a mechanism failed, where the peer is told less: for the log, as a keytab that cannot be read is the
@@ -210,8 +265,12 @@ pub trait Host {
         let _ = why;
     }
 
-    /// EXTERNAL: the identity that the outer layer proves for this `authzid` (`None`: the one it stands for).
-    fn external(&mut self, authzid: Option<&str>) -> Result<Identity, Failure>;
+    /// EXTERNAL: the identity that the outer layer proves for this `authzid` (`None`: the one it stands for). As it
+    /// stands it proves nothing.
+    fn external(&mut self, authzid: Option<&str>) -> Result<Identity, Failure> {
+        let _ = authzid;
+        Err(Failure::NotAuthorized)
+    }
 }
 
 // What is sent may be a password (PLAIN) or let one be guessed: only lengths are shown.
@@ -271,5 +330,38 @@ impl Client for AwaitOutcome {
                 ClientStep::Abort(ClientError::Unexpected)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Overrides nothing.
+    struct Silent;
+    impl Host for Silent {}
+
+    #[test]
+    fn a_host_that_says_nothing_lets_nobody_in() {
+        let mut host = Silent;
+        assert_eq!(host.password("a", None), None);
+        assert!(!host.check_password("a", &Password::new("")));
+        assert_eq!(host.external(None).unwrap_err(), Failure::NotAuthorized);
+        assert_eq!(host.anonymous(None).unwrap_err(), Failure::NotAuthorized);
+        let principal = host.authorize_principal("a@A", "xmpp/b@A", None);
+        assert_eq!(principal, Err(Failure::NotAuthorized));
+        let unknown = ScramParameters {
+            hash: crate::ScramHash::Sha1,
+            salt: b"salt".to_vec(),
+            iterations: 1,
+        };
+        assert_eq!(host.scram_keys("a", &unknown), None);
+        assert_eq!(host.authorize("a", Some("a")), Ok(()));
+        assert_eq!(host.authorize("a", None), Ok(()));
+        assert_eq!(host.authorize("a", Some("b")), Err(Failure::InvalidAuthzid));
+        let (mut one, mut other) = ([0; 16], [0; 16]);
+        host.random(&mut one);
+        OsRandom.fill(&mut other);
+        assert!(one != [0; 16] && other != [0; 16] && one != other);
     }
 }

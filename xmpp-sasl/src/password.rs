@@ -66,6 +66,13 @@ impl From<String> for Password {
     }
 }
 
+/// Copies the text; what it was copied from is not wiped.
+impl From<&str> for Password {
+    fn from(text: &str) -> Self {
+        Self::new(text)
+    }
+}
+
 impl PartialEq for Password {
     fn eq(&self, other: &Self) -> bool {
         self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
@@ -110,6 +117,10 @@ mod tests {
     #[test]
     fn equal_texts_are_equal() {
         assert_eq!(Password::new("secret"), Password::new("secret"));
+        assert_eq!(
+            Password::from("secret"),
+            Password::from("secret".to_owned())
+        );
         assert_ne!(Password::new("secret"), Password::new("Secret"));
         assert_ne!(Password::new("secret"), Password::new("secret "));
     }

@@ -140,7 +140,7 @@ mod tests {
     use crate::ClientCredentials;
 
     fn client(credentials: &ClientCredentials) -> Option<Box<dyn Client>> {
-        crate::client(NAME, credentials)
+        crate::client(NAME, credentials).ok()
     }
 
     struct Accounts(&'static [(&'static str, &'static str)]);

@@ -157,23 +157,46 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     MECHANISMS.iter().map(|mechanism| mechanism.name)
 }
 
-/// The proving side of the mechanism with this name. `None` if there is none or the credentials do not do for it.
-pub fn client(name: &str, credentials: &ClientCredentials) -> Option<Box<dyn Client>> {
-    (find(name)?.client)(credentials)
+/// The proving side of the mechanism with this name.
+pub fn client(name: &str, credentials: &ClientCredentials) -> Result<Box<dyn Client>, Unavailable> {
+    (find(name)?.client)(credentials).ok_or(Unavailable::Unprovided)
 }
 
-/// The asking side of the mechanism with this name. `None` if there is none or the options do not do for it.
-pub fn server(name: &str, options: &ServerOptions) -> Option<Box<dyn Server>> {
-    (find(name)?.server)(options)
+/// The asking side of the mechanism with this name.
+pub fn server(name: &str, options: &ServerOptions) -> Result<Box<dyn Server>, Unavailable> {
+    (find(name)?.server)(options).ok_or(Unavailable::Unprovided)
+}
+
+/// Why [`client`] and [`server`] make nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unavailable {
+    /// No mechanism here has this name. Names are compared as they are registered, in capitals; [`names`] lists them.
+    #[error("there is no mechanism of this name")]
+    Unknown,
+    /// The mechanism exists, but not in this build: switch on the cargo feature that the text names.
+    #[error("{0}")]
+    NotBuilt(&'static str),
+    /// The credentials or options lack what the mechanism needs, a password, a certificate, keys or data to bind to;
+    /// or they have something that it cannot express. Fill in the field that is named after it.
+    #[error("the credentials or options do not do for this mechanism")]
+    Unprovided,
 }
 
 /// What to do about a mechanism that exists, but not in this build; `None` for all others.
 pub fn built_without(name: &str) -> Option<&'static str> {
-    (name == gssapi::NAME && find(name).is_none()).then_some(gssapi::MISSING)
+    match find(name) {
+        Err(Unavailable::NotBuilt(how)) => Some(how),
+        _ => None,
+    }
 }
 
-fn find(name: &str) -> Option<&'static Mechanism> {
-    MECHANISMS.iter().find(|mechanism| mechanism.name == name)
+fn find(name: &str) -> Result<&'static Mechanism, Unavailable> {
+    let built = MECHANISMS.iter().find(|mechanism| mechanism.name == name);
+    built.ok_or(match name {
+        gssapi::NAME => Unavailable::NotBuilt(gssapi::MISSING),
+        _ => Unavailable::Unknown,
+    })
 }
 
 /// Chooses a mechanism: the first of `allowed` that the server offered, that exists here, and that we have
@@ -219,7 +242,7 @@ pub fn select(
         .take(strong_enough)
         .map(AsRef::as_ref)
         .filter(|name| is_offered(name))
-        .find_map(|name| client(name, credentials))
+        .find_map(|name| client(name, credentials).ok())
         .ok_or_else(|| {
             let offered = offered
                 .iter()
@@ -237,6 +260,7 @@ pub fn select(
 
 /// Why [`select`] chose nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum NoMechanism {
     /// Nothing on offer is allowed, known and provided with credentials.
     #[error("none of the offered mechanisms can be used (offered: {})", list(.offered))]

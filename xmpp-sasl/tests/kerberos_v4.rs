@@ -83,8 +83,13 @@ impl Host for TestHost {
         None
     }
 
-    fn authorize(&mut self, authcid: &str, authzid: Option<&str>) -> Result<(), Failure> {
-        assert_eq!(authcid, CLIENT);
+    fn authorize_principal(
+        &mut self,
+        principal: &str,
+        _: &str,
+        authzid: Option<&str>,
+    ) -> Result<(), Failure> {
+        assert_eq!(principal, CLIENT);
         self.asked += 1;
         if self.open && authzid == Some(USER) {
             Ok(())

@@ -198,7 +198,7 @@ pub mod kind {
             }
             let ours = ours(credentials);
             let name = scram_name(H::HASH, &ours.channel_bindings);
-            crate::client(name, &ours).ok_or(MechanismError::ScramRequiresPassword)
+            crate::client(name, &ours).map_err(|_| MechanismError::ScramRequiresPassword)
         }
     }
 
@@ -208,7 +208,7 @@ pub mod kind {
                 return Err(MechanismError::PlainRequiresUsername);
             }
             crate::client("PLAIN", &ours(credentials))
-                .ok_or(MechanismError::PlainRequiresPlaintextPassword)
+                .map_err(|_| MechanismError::PlainRequiresPlaintextPassword)
         }
     }
 
@@ -217,7 +217,7 @@ pub mod kind {
             if credentials.identity != Identity::None || credentials.secret != Secret::None {
                 return Err(MechanismError::AnonymousRequiresNoCredentials);
             }
-            crate::client("ANONYMOUS", &ours(credentials)).ok_or(MechanismError::InvalidState)
+            crate::client("ANONYMOUS", &ours(credentials)).map_err(|_| MechanismError::InvalidState)
         }
     }
 
@@ -226,7 +226,7 @@ pub mod kind {
             let mut ours = ours(credentials);
             ours.certificate = true;
             ours.authzid = ours.username.take();
-            crate::client("EXTERNAL", &ours).ok_or(MechanismError::InvalidState)
+            crate::client("EXTERNAL", &ours).map_err(|_| MechanismError::InvalidState)
         }
     }
 
@@ -236,7 +236,7 @@ pub mod kind {
             names()
                 // It needs a host, which these credentials do not have.
                 .filter(|name| *name != "DIGEST-MD5")
-                .find_map(|name| crate::client(name, &ours))
+                .find_map(|name| crate::client(name, &ours).ok())
                 .ok_or(MechanismError::InvalidState)
         }
     }

@@ -97,7 +97,7 @@ where
         } else {
             H::HASH.mechanism()
         };
-        crate::server(name, options)?;
+        crate::server(name, options).ok()?;
         Some(Self::named(name, options, |random| {
             Provided::new(provider, random)
         }))

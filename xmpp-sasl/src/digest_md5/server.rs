@@ -176,7 +176,7 @@ mod tests {
     use crate::ServerOptions;
 
     fn server(options: &ServerOptions) -> Option<Box<dyn Server>> {
-        crate::server(NAME, options)
+        crate::server(NAME, options).ok()
     }
 
     #[test]

@@ -55,13 +55,17 @@ fn every_name_has_both_sides() {
         );
     }
     for unknown in ["KERBEROS_V5", "digest-md5", "EXTERNAL ", ""] {
-        assert!(client(unknown, &all).is_none());
-        assert!(server(unknown, &options).is_none());
+        assert_eq!(client(unknown, &all).unwrap_err(), Unavailable::Unknown);
+        assert_eq!(server(unknown, &options).unwrap_err(), Unavailable::Unknown);
     }
     let options = ServerOptions::new("xmpp", "montague.example");
-    for name in ["KERBEROS_V4", "GSSAPI"] {
-        assert!(client(name, &credentials(true, true)).is_none());
-        assert!(server(name, &options).is_none());
+    for (name, is_built) in [("KERBEROS_V4", true), ("GSSAPI", cfg!(feature = "gssapi"))] {
+        let want = match is_built {
+            true => Unavailable::Unprovided,
+            false => Unavailable::NotBuilt(gssapi::MISSING),
+        };
+        assert_eq!(client(name, &credentials(true, true)).unwrap_err(), want);
+        assert_eq!(server(name, &options).unwrap_err(), want);
     }
 }
 

@@ -92,6 +92,15 @@ impl Host for TestHost {
         }
     }
 
+    fn authorize_principal(
+        &mut self,
+        principal: &str,
+        _: &str,
+        authzid: Option<&str>,
+    ) -> Result<(), Failure> {
+        self.authorize(principal, authzid)
+    }
+
     fn external(&mut self, authzid: Option<&str>) -> Result<Identity, Failure> {
         if self.says_no(Denial::NotAllowed) || authzid != Some(USER) {
             return Err(Failure::NotAuthorized);

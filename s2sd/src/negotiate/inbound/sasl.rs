@@ -48,7 +48,7 @@ impl Inbound {
         options.iterations =
             sasl_host::iterations(&self.snapshot, remote, method).unwrap_or(options.iterations);
         Some(Exchange {
-            server: xmpp_sasl::server(mechanism, &options)?,
+            server: xmpp_sasl::server(mechanism, &options).ok()?,
             method,
             proving: None,
         })

@@ -54,12 +54,12 @@ fn the_flag_has_to_fit_the_name_and_the_offer() {
 #[test]
 fn without_anything_to_bind_to_there_is_no_plus() {
     let plain = Exchange::new("SCRAM-SHA-256");
-    assert!(crate::server("SCRAM-SHA-256-PLUS", &plain.options).is_none());
-    assert!(crate::client("SCRAM-SHA-256-PLUS", &plain.credentials).is_none());
+    assert!(crate::server("SCRAM-SHA-256-PLUS", &plain.options).is_err());
+    assert!(crate::client("SCRAM-SHA-256-PLUS", &plain.credentials).is_err());
     let mut bound = Exchange::new("SCRAM-SHA-256-PLUS");
     bound.credentials.offer =
         Offer::new(["SCRAM-SHA-256-PLUS"]).with_channel_bindings(["tls-unique"]);
-    assert!(crate::client("SCRAM-SHA-256-PLUS", &bound.credentials).is_none());
+    assert!(crate::client("SCRAM-SHA-256-PLUS", &bound.credentials).is_err());
 }
 
 /// The flag that our client sends with this name, to a server with this offer.
@@ -174,7 +174,7 @@ fn nor_is_the_password_given_to_plain_or_digest_md5_then() {
     let mut credentials = Exchange::new("SCRAM-SHA-1-PLUS").credentials;
     let names = ["SCRAM-SHA-1-PLUS", "DIGEST-MD5", "PLAIN"];
     let exist = |credentials: &ClientCredentials| {
-        names.map(|name| crate::client(name, credentials).is_some())
+        names.map(|name| crate::client(name, credentials).is_ok())
     };
     credentials.offer = Offer::new(names).with_channel_bindings(["tls-sourdough"]);
     assert_eq!(exist(&credentials), [false, false, false]);
@@ -182,7 +182,7 @@ fn nor_is_the_password_given_to_plain_or_digest_md5_then() {
     assert_eq!(exist(&credentials), [true, true, true]);
     // Without a -PLUS the types say nothing, and without TLS there is nothing to be bound to.
     credentials.offer = Offer::new(["PLAIN"]).with_channel_bindings(["tls-sourdough"]);
-    assert!(crate::client("PLAIN", &credentials).is_some());
+    assert!(crate::client("PLAIN", &credentials).is_ok());
     credentials.offer = Offer::new(names).with_channel_bindings(["tls-sourdough"]);
     credentials.channel_bindings = ChannelBindings::none();
     assert_eq!(exist(&credentials), [false, true, true]);
