@@ -1,13 +1,13 @@
 //! The codec: a stream's bytes to frames and back (RFC 6120 §4).
 
-use bytes::{Buf, BufMut, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio_util::codec::{Decoder, Encoder};
 
 use crate::framer::{HeaderStep, Reference, Step};
 use crate::tag::is_space;
 use crate::{
     ContentNamespace, DecodeError, Element, Excess, RefusedElement, Restricted, StreamHeader,
-    XmlLimits,
+    Writer, XmlLimits,
 };
 
 /// What a stream is made of.
@@ -426,5 +426,44 @@ impl Encoder<Frame> for Codec {
 
     fn encode(&mut self, frame: Frame, out: &mut BytesMut) -> Result<(), DecodeError> {
         self.encode(&frame, out)
+    }
+}
+
+/// An element as it came, for a stream with the same content namespace; for another, [`Element::write_for`].
+impl Encoder<&Element> for Codec {
+    type Error = DecodeError;
+
+    fn encode(&mut self, element: &Element, out: &mut BytesMut) -> Result<(), DecodeError> {
+        out.extend_from_slice(element.bytes());
+        Ok(())
+    }
+}
+
+/// An element as it came, for a stream with the same content namespace; for another, [`Element::write_for`].
+impl Encoder<Element> for Codec {
+    type Error = DecodeError;
+
+    fn encode(&mut self, element: Element, out: &mut BytesMut) -> Result<(), DecodeError> {
+        self.encode(&element, out)
+    }
+}
+
+/// An element of our own.
+impl Encoder<Writer> for Codec {
+    type Error = DecodeError;
+
+    fn encode(&mut self, element: Writer, out: &mut BytesMut) -> Result<(), DecodeError> {
+        self.encode(element.finish(), out)
+    }
+}
+
+/// Elements that are written already, as `to_bytes` and [`error_reply`](crate::error_reply) give them: they go out as
+/// they are.
+impl Encoder<Bytes> for Codec {
+    type Error = DecodeError;
+
+    fn encode(&mut self, elements: Bytes, out: &mut BytesMut) -> Result<(), DecodeError> {
+        out.extend_from_slice(&elements);
+        Ok(())
     }
 }

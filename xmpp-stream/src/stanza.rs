@@ -177,12 +177,52 @@ impl StanzaError {
     }
 }
 
+/// Only the condition: the rest may be the other side's words, and hold line ends and whatever else.
+impl fmt::Display for StanzaError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.condition.fmt(f)
+    }
+}
+
+impl std::error::Error for StanzaError {}
+
+/// The stanza that answers another, still without content: `to` and `from` swapped, the same `id`. An IQ becomes a
+/// result, a message keeps its type, and a presence has none.
+///
+/// `None` for what must not be answered, as with [`error_reply`]. The name is unprefixed and inherits the content
+/// namespace of the stream that it is written to.
+///
+/// ```
+/// use xmpp_stream::{ContentNamespace, Context, Element, Writer, reply};
+///
+/// let context = Context::new(ContentNamespace::Component);
+/// let stanza = "<message type='chat' id='1' from='a@a.example/x' to='echo.example'><body>Hi</body></message>";
+/// let stanza = Element::parse(stanza, &context)?;
+/// let answer = reply(&stanza).expect("it is no error").child(Writer::new("body").text("Hi"));
+/// let want = "<message type='chat' from='echo.example' to='a@a.example/x' id='1'><body>Hi</body></message>";
+/// assert_eq!(answer.finish(), want);
+/// # Ok::<(), xmpp_stream::DecodeError>(())
+/// ```
+pub fn reply(stanza: &Element) -> Option<Writer> {
+    match stanza.stanza_kind()? {
+        StanzaKind::Iq => answer(stanza, Some("result")),
+        StanzaKind::Message => answer(stanza, stanza.type_attr().as_deref()),
+        StanzaKind::Presence => answer(stanza, None),
+    }
+}
+
 /// The error that answers a stanza: `to` and `from` swapped, the same `id` (RFC 6120 §8.3.1).
 ///
 /// `None` for what must not be answered: errors, IQ results, elements that are no stanzas, and
 /// stanzas that do not say whom to answer. The name is unprefixed and inherits the content
 /// namespace of the stream that it is written to.
 pub fn error_reply(stanza: &Element, error: &StanzaError) -> Option<Bytes> {
+    let reply = answer(stanza, Some("error"))?.child(error.to_writer());
+    Some(reply.finish())
+}
+
+/// What both kinds of answer have in common, if there may be one.
+fn answer(stanza: &Element, type_attr: Option<&str>) -> Option<Writer> {
     let kind = stanza.stanza_kind()?;
     match (kind, stanza.type_attr().as_deref()) {
         (_, Some("error")) | (StanzaKind::Iq, Some("result")) => return None,
@@ -190,10 +230,9 @@ pub fn error_reply(stanza: &Element, error: &StanzaError) -> Option<Bytes> {
     }
     let sender = stanza.from()?;
     let reply = Writer::new(kind.name())
-        .attr("type", "error")
+        .attr_opt("type", type_attr)
         .attr_opt("from", stanza.to())
         .attr("to", sender)
-        .attr_opt("id", stanza.id())
-        .child(error.to_writer());
-    Some(reply.finish())
+        .attr_opt("id", stanza.id());
+    Some(reply)
 }

@@ -91,6 +91,8 @@ impl fmt::Display for StreamError {
     }
 }
 
+impl std::error::Error for StreamError {}
+
 impl DecodeError {
     /// The whole stream error: condition, a text for the peer's operator, and for sizes
     /// `<stanza-too-big xmlns='urn:xmpp:errors'/>`.

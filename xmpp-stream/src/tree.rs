@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use memchr::memchr;
 use rxml::{Event, Parse, Parser};
 
-use crate::Context;
 use crate::feed::{Feed, Piece};
+use crate::{Context, Writer, ns};
 
 /// An element with all that is in it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -71,6 +71,37 @@ impl Tree {
                 Node::Element(_) => None,
             })
             .collect()
+    }
+
+    /// The element again, self-contained, for [`Writer::child`] or to be sent.
+    ///
+    /// Each namespace is declared where it changes, so an element in a content namespace says it. What is written
+    /// reads as the same tree; prefixes are new.
+    pub fn to_writer(&self) -> Writer {
+        self.write_within(None)
+    }
+
+    fn write_within(&self, outer: Option<&str>) -> Writer {
+        let mut writer = Writer::new(self.name.as_str());
+        if outer != Some(&self.namespace) {
+            writer = writer.xmlns(&self.namespace);
+        }
+        for (at, (namespace, name, value)) in self.attributes.iter().enumerate() {
+            writer = match namespace.as_str() {
+                "" => writer.attr(name, value),
+                ns::XML => writer.attr(&format!("xml:{name}"), value),
+                namespace => writer
+                    .attr(&format!("xmlns:a{at}"), namespace)
+                    .attr(&format!("a{at}:{name}"), value),
+            };
+        }
+        for child in &self.children {
+            writer = match child {
+                Node::Element(child) => writer.child(child.write_within(Some(&self.namespace))),
+                Node::Text(text) => writer.text(text),
+            };
+        }
+        writer
     }
 
     /// Reads one element that a framer has accepted.

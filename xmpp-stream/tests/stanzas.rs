@@ -1,11 +1,13 @@
 //! Errors, features and the component handshake, written and read.
 #![allow(clippy::unwrap_used)]
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use tokio_util::codec::Encoder;
 use xmpp_stream::component::{Accepting, Connecting, digest};
 use xmpp_stream::{
-    Condition, ContentNamespace, Context, DialbackFeature, Element, ErrorType, Features,
-    StanzaCondition, StanzaError, StreamError, StreamHeader, StreamLimits, error_reply, ns,
+    Codec, Condition, ContentNamespace, Context, DialbackFeature, Element, ErrorType, Features,
+    StanzaCondition, StanzaError, StreamError, StreamHeader, StreamLimits, Writer, XmlLimits,
+    error_reply, ns, reply,
 };
 
 fn element(text: impl Into<Bytes>) -> Element {
@@ -339,4 +341,77 @@ fn a_stanza_in_another_content_namespace_is_adopted_and_what_it_forwards_stays()
         let element = component_element(text);
         assert_eq!(element.clone().adopted(), element, "{text}");
     }
+}
+
+#[test]
+fn a_reply_goes_back_under_the_same_id_and_what_must_not_be_answered_is_not() {
+    let replied = |text: &'static str| {
+        let answer = reply(&element(text))?.finish();
+        Some(String::from_utf8(answer.to_vec()).unwrap())
+    };
+    for (stanza, want) in [
+        (
+            "<iq type='get' id='it&apos;s' from='a.example' to='b.example'/>",
+            Some("<iq type='result' from='b.example' to='a.example' id='it&apos;s'/>"),
+        ),
+        (
+            "<message type='chat' from='a.example' to='b.example'><body>x</body></message>",
+            Some("<message type='chat' from='b.example' to='a.example'/>"),
+        ),
+        (
+            "<message from='a.example'/>",
+            Some("<message to='a.example'/>"),
+        ),
+        (
+            "<presence type='probe' id='1' from='a.example' to='b.example'/>",
+            Some("<presence from='b.example' to='a.example' id='1'/>"),
+        ),
+        ("<message to='b.example'/>", None),
+        ("<message type='error' from='a.example'/>", None),
+        ("<iq type='result' id='1' from='a.example'/>", None),
+        ("<x xmlns='urn:x' from='a.example'/>", None),
+    ] {
+        assert_eq!(replied(stanza).as_deref(), want, "{stanza}");
+    }
+}
+
+#[test]
+fn a_tree_that_is_written_reads_as_the_same_tree() {
+    for text in [
+        "<message from='a.example' xml:lang='de'><body>1 &lt; 2 &amp;&#13;</body><x xmlns='urn:x'><y/>t<z xmlns=''/></x></message>",
+        "<a:b xmlns:a='urn:a' xmlns:c='urn:c' c:d='1' c:e='2' d='\"&apos;'><a:b/><f xmlns='urn:a'/></a:b>",
+        "<e xmlns=''/>",
+    ] {
+        let tree = element(text).tree();
+        let written = tree.to_writer().finish();
+        assert_eq!(element(written.clone()).tree(), tree, "{written:?}");
+        // It does not matter what it stands in.
+        let within = Writer::new("w").xmlns("urn:w").child(tree.to_writer());
+        let within = element(within.finish()).tree();
+        assert_eq!(within.elements().next(), Some(&tree));
+    }
+}
+
+#[test]
+fn the_codec_writes_whatever_is_an_element() {
+    let mut codec = Codec::new(XmlLimits::after_authentication());
+    let mut out = BytesMut::new();
+    let stanza = element("<message to='b.example'/>");
+    codec.encode(&stanza, &mut out).unwrap();
+    codec.encode(stanza, &mut out).unwrap();
+    codec.encode(Writer::new("iq"), &mut out).unwrap();
+    let error = StreamError::new(Condition::Reset).to_bytes();
+    codec.encode(error.clone(), &mut out).unwrap();
+    let stanza = "<message to='b.example'/>";
+    let error = String::from_utf8(error.to_vec()).unwrap();
+    assert_eq!(out, format!("{stanza}{stanza}<iq/>{error}"));
+}
+
+#[test]
+fn errors_of_streams_and_stanzas_are_errors() {
+    let of_stream: Box<dyn std::error::Error> = StreamError::new(Condition::Reset).into();
+    assert_eq!(of_stream.to_string(), "reset");
+    let of_stanza = StanzaError::new(ErrorType::Wait, StanzaCondition::RemoteServerTimeout);
+    let of_stanza: Box<dyn std::error::Error> = of_stanza.with_text("not\nhere").into();
+    assert_eq!(of_stanza.to_string(), "remote-server-timeout");
 }
