@@ -225,6 +225,21 @@ async fn a_peer_that_takes_nothing_before_its_handshake_holds_up_no_stop() {
         .unwrap();
 }
 
+/// It proved nothing, so that nothing of it can be lost.
+#[tokio::test]
+async fn a_stranger_that_stays_connected_holds_up_no_stop() {
+    let mut world = World::new().unwrap();
+    world.start(daemon("")).await.unwrap();
+    let listener = world.daemon("here.test").unwrap().s2s[0];
+    let mut peer = Peer::connect(listener).await.unwrap();
+    peer.open("far.test", "here.test").await.unwrap();
+    let began = std::time::Instant::now();
+    world.stop("here.test").await.unwrap();
+    let took = began.elapsed();
+    assert!(took.as_secs() < 3, "{took:?}");
+    drop(peer);
+}
+
 async fn metrics(admin: SocketAddr) -> String {
     let mut tcp = TcpStream::connect(admin).await.unwrap();
     tcp.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
