@@ -168,6 +168,7 @@ impl Shared {
             within: snapshot.config.limits.connect,
             judging: &self.judging,
             source,
+            attempt_limit: (asker == Asker::Unauthenticated).then_some(&self.attempt_limit),
         };
         let found = self.posh.published(domain, &roots, &fetch, within).await;
         self.judging

@@ -7,7 +7,7 @@
 //! of POSH only, and not for ever.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -29,7 +29,7 @@ use super::{
     dns::Dns,
     plan::Target,
 };
-use crate::admission::Turns;
+use crate::admission::{AttemptLimit, Turns};
 use crate::config::Policy;
 use crate::descriptors::Permit;
 use crate::host::Host;
@@ -62,6 +62,8 @@ pub(crate) struct Fetch<'a> {
     pub(crate) judging: &'a Turns,
     /// which are those of the peer because of which it is asked.
     pub(crate) source: IpAddr,
+    /// What those of its site may have us connect to, if it is a stranger.
+    pub(crate) attempt_limit: Option<&'a Arc<Mutex<AttemptLimit>>>,
 }
 
 /// What came, and from where in the end.

@@ -216,7 +216,10 @@ async fn look_up(domain: &Domain, fetch: &Fetch<'_>) -> Found {
         "https://{}/.well-known/posh/xmpp-server.json",
         domain.ascii()
     );
-    let mut attempts = Attempts::default();
+    let mut attempts = match fetch.attempt_limit {
+        Some(limit) => Attempts::of_stranger(limit, fetch.source),
+        None => Attempts::default(),
+    };
     let (document, url) = document(&first, fetch, &mut attempts).await?;
     match document {
         Document::Fingerprints(fingerprints) => Ok(Arc::new(PoshDocument { fingerprints, url })),
