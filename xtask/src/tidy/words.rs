@@ -1,5 +1,5 @@
 //! Words that do not belong into the tree: paths of somebody's machine, unfinished code, tests that are
-//! left out.
+//! left out, and in documents the words that hide who does what.
 
 use super::{Fault, rust, tree::Tree};
 
@@ -11,8 +11,42 @@ const MACHINE_PATHS: [(&str, &str); 4] = [
     ("/ro", "ot/"),
 ];
 
+/// Words and phrases of documents, and what is better. Each hides who acts, or says by a negation what could be said.
+const UNCLEAR: [(&str, &str); 15] = [
+    ("are asked", "name who asks"),
+    ("are told", "name who tells them"),
+    ("at one time", "at the same time"),
+    ("everybody", "say who"),
+    ("is asked", "name who asks"),
+    ("is said", "name who says it"),
+    ("is told", "name who tells it"),
+    ("lest", "so that … not"),
+    ("no one", "say who, or what is"),
+    ("nobody", "say who, or what is"),
+    ("somebody", "say who"),
+    ("someone", "say who"),
+    ("whoever", "say who"),
+    ("whom", "make it two sentences"),
+    ("whomever", "say who"),
+];
+
+/// The documents without them. The list grows until it is all of them.
+const CLEAR: &[&str] = &["README.md", "docs/config.md", "docs/interop.md"];
+
 pub(super) fn check(tree: &Tree) -> Vec<Fault> {
     let mut faults = Vec::new();
+    for (path, text) in tree.ending(".md").filter(|(path, _)| CLEAR.contains(path)) {
+        let prose = prose(text);
+        for (words, better) in UNCLEAR {
+            for at in rust::words(&prose, words) {
+                faults.push(Fault::new(
+                    path,
+                    rust::line_of(text, at),
+                    format!("not `{words}`: {better}"),
+                ));
+            }
+        }
+    }
     for (path, text) in tree.files() {
         for (first, second) in MACHINE_PATHS {
             let word = format!("{first}{second}");
@@ -64,6 +98,29 @@ pub(super) fn check(tree: &Tree) -> Vec<Fault> {
     faults
 }
 
+/// A document in lower case on one line, with blanks where code is: what programs print is quoted as they print it.
+/// Every byte keeps its place.
+fn prose(text: &str) -> String {
+    let mut prose = String::with_capacity(text.len());
+    let (mut fenced, mut code) = (false, false);
+    for line in text.split_inclusive('\n') {
+        let fence = line.trim_start().starts_with("```");
+        fenced ^= fence;
+        // A piece of code may go on in the next line, not in the next paragraph.
+        code &= !fence && !line.trim().is_empty();
+        for c in line.chars() {
+            let tick = c == '`';
+            code ^= tick && !fenced && !fence;
+            if fenced || fence || code || tick || c == '\n' {
+                prose.extend(std::iter::repeat_n(' ', c.len_utf8()));
+            } else {
+                prose.push(c.to_ascii_lowercase());
+            }
+        }
+    }
+    prose
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,6 +161,36 @@ mod tests {
             "a.rs",
             "#[test]\n#[ignore = \"slow\"]\nfn f() {}",
             &["a test that is not run"],
+        );
+    }
+
+    #[test]
+    fn words_that_hide_who_acts_are_found_in_the_documents_without_them() {
+        check_one(
+            "README.md",
+            "Nobody is\ntold, at any time.",
+            &[
+                "not `is told`: name who tells it",
+                "not `nobody`: say who, or what is",
+            ],
+        );
+        check_one("docs/of-another-day.md", "Nobody is told.", &[]);
+        check_one("README.md", "the greatest, the wholesome", &[]);
+        let found = check(&Tree::from([("README.md", "é\n`é`\n\nlest")]));
+        assert_eq!(found[0].line, 4);
+    }
+
+    #[test]
+    fn code_in_a_document_may_say_what_programs_say() {
+        check_one(
+            "README.md",
+            "`nobody` and `so\nnobody`\n```text\nnobody\n```\n",
+            &[],
+        );
+        check_one(
+            "README.md",
+            "```text\n```\nlest `x` is",
+            &["not `lest`: so that … not"],
         );
     }
 }
