@@ -12,7 +12,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use xmpp_stream::{Condition, Element, StreamError, Tree, Writer, ns};
+use xmpp_stream::{BadAddress, Condition, Domain, Element, StreamError, Tree, Writer, ns};
 
 use crate::{
     CloseStream, DialbackError, ErrorCondition, Key, Pair, Question, Request, Unsolicited, Verdict,
@@ -252,6 +252,19 @@ impl Verdict {
         };
         let text = format!("the stream ended with {}", condition.name());
         Self::Error(DialbackError::new(error).with_text(text))
+    }
+}
+
+impl Pair {
+    /// A pair of two domains, as they are put on the wire ([`Domain::as_str`]).
+    pub fn of(sender: &Domain, target: &Domain) -> Self {
+        Self::new(sender.as_str(), target.as_str())
+    }
+
+    /// The same pair prepared, for what came in a [`Nonza`]; an error if one of the two is no domain.
+    pub fn prepared(&self) -> Result<Self, BadAddress> {
+        let (sender, target) = (Domain::parse(&self.sender)?, Domain::parse(&self.target)?);
+        Ok(Self::of(&sender, &target))
     }
 }
 

@@ -393,3 +393,14 @@ proptest! {
         prop_assert_eq!(Nonza::from_element(&element), Some(Ok(nonza)));
     }
 }
+
+#[test]
+fn a_pair_is_prepared_as_its_domains_are() {
+    let domain = |text| xmpp_stream::Domain::parse(text).unwrap();
+    let pair = Pair::of(&domain("Capulet.example."), &domain("b\u{fc}cher.example"));
+    assert_eq!(pair, Pair::new("capulet.example", "b\u{fc}cher.example"));
+    let same = Pair::new("CAPULET.example", "xn--bcher-kva.example").prepared();
+    assert_eq!(same, Ok(pair));
+    assert!(Pair::new("a b", "b.example").prepared().is_err());
+    assert!(Pair::new("b.example", "").prepared().is_err());
+}

@@ -1,0 +1,28 @@
+//! The examples do what they say.
+#![allow(clippy::unwrap_used)]
+
+use xmpp_sasl::Failure;
+
+#[allow(dead_code)]
+#[path = "../examples/plain_server.rs"]
+mod plain_server;
+
+#[test]
+fn the_plain_server_lets_in_who_is_in_its_table() {
+    let log_in = |message: &[u8]| {
+        let outcome = plain_server::log_in(message).unwrap();
+        outcome.map(|identity| identity.authcid)
+    };
+    assert_eq!(log_in(b"\0juliet\0r0m30"), Ok(Some("juliet".to_owned())));
+    assert_eq!(
+        log_in(b"juliet\0juliet\0r0m30"),
+        Ok(Some("juliet".to_owned()))
+    );
+    assert_eq!(log_in(b"\0juliet\0h0ney"), Err(Failure::NotAuthorized));
+    assert_eq!(log_in(b"\0romeo\0r0m30"), Err(Failure::NotAuthorized));
+    assert_eq!(
+        log_in(b"nurse\0juliet\0r0m30"),
+        Err(Failure::InvalidAuthzid)
+    );
+    assert_eq!(log_in(b"juliet"), Err(Failure::MalformedRequest));
+}
