@@ -117,8 +117,8 @@ pub enum Cause {
     Policy(PeerText),
     /// The other side sent a stream error.
     StreamError(PeerError),
-    /// The other side ended the stream while it was sent one stanza, more than once.
-    StanzaRefused(PeerError),
+    /// The other side ended the stream over one stanza: with this, or by closing the connection, each time it was sent.
+    StanzaRefused(Option<PeerError>),
     /// The other side broke the protocol, and was told so.
     Protocol(Condition, PeerText),
     /// Something took longer than it may.
@@ -142,6 +142,22 @@ pub struct PeerError {
     pub condition: Condition,
     /// What it said besides.
     pub said: Option<PeerText>,
+}
+
+/// How a stream error speaks of a stanza.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// Of what was read last: whatever came after it was not read.
+    Content(PeerError),
+    /// Of how much it is, or of something else.
+    Size(PeerError),
+}
+
+impl From<Blame> for Cause {
+    fn from(blame: Blame) -> Self {
+        let (Blame::Content(error) | Blame::Size(error)) = blame;
+        Self::StanzaRefused(Some(error))
+    }
 }
 
 impl From<StreamError> for PeerError {
@@ -243,31 +259,55 @@ impl Cause {
         }
     }
 
+    /// Whether this says that the pair cannot be, and not just that this attempt went wrong: no such domain, an identity
+    /// that is refused, policy. What else is permanent may be anything: a server that breaks the protocol is as good as one
+    /// that is not there.
+    pub fn is_about_the_pair(&self) -> bool {
+        let is_of_the_attempt = match self {
+            Self::Protocol(..) | Self::Mechanism { .. } | Self::TooManyFailures => true,
+            Self::StreamError(error) => matches!(
+                error.condition,
+                Condition::InvalidNamespace | Condition::UnsupportedVersion
+            ),
+            Self::Refused { failure, .. } => matches!(
+                failure,
+                Failure::Aborted | Failure::IncorrectEncoding | Failure::MalformedRequest
+            ),
+            _ => false,
+        };
+        self.is_permanent() && !is_of_the_attempt
+    }
+
     /// Whether a server that has just started, and does not know all of its domains yet, says this too; or what stands in
-    /// front of it meanwhile, which may not speak XMPP.
+    /// front of it meanwhile, which may not speak XMPP, or have another certificate.
     pub fn may_be_starting_up(&self) -> bool {
         matches!(
             self,
             Self::StreamError(_)
                 | Self::Protocol(..)
+                | Self::Mechanism { .. }
+                | Self::TooManyFailures
+                | Self::Certificate(_)
                 | Self::CertificateRefused(_)
                 | Self::Refused { .. }
                 | Self::DialbackRefused(_)
+                | Self::DialbackInvalid
                 | Self::NoMechanism { .. }
                 | Self::TlsNotOffered
         )
     }
 
-    /// Whether a stream may have ended because of the stanza that was on its way: then as the cause of its bounce.
-    pub fn blames_a_stanza(&self) -> Option<Self> {
+    /// Whether a stream may have ended because of a stanza that was on its way.
+    pub fn blames_a_stanza(&self) -> Option<Blame> {
         match self {
             Self::StreamError(error) => match error.condition {
-                Condition::PolicyViolation
-                | Condition::NotWellFormed
+                Condition::PolicyViolation | Condition::ResourceConstraint => {
+                    Some(Blame::Size(error.clone()))
+                }
+                Condition::NotWellFormed
                 | Condition::InvalidXml
                 | Condition::UnsupportedStanzaType
-                | Condition::BadFormat
-                | Condition::ResourceConstraint => Some(Self::StanzaRefused(error.clone())),
+                | Condition::BadFormat => Some(Blame::Content(error.clone())),
                 _ => None,
             },
             _ => None,
@@ -347,7 +387,8 @@ impl Cause {
                 StanzaCondition::RemoteServerNotFound
             }
             Self::Policy(_) | Self::NotPublic(_) => StanzaCondition::PolicyViolation,
-            Self::StanzaRefused(error) => match error.condition {
+            Self::StanzaRefused(None) => StanzaCondition::NotAcceptable,
+            Self::StanzaRefused(Some(error)) => match error.condition {
                 Condition::PolicyViolation | Condition::ResourceConstraint => {
                     StanzaCondition::PolicyViolation
                 }
@@ -496,10 +537,13 @@ impl fmt::Display for Cause {
                     .as_ref()
                     .map_or(Ok(()), |said| write!(f, " ({said})"))
             }
-            Self::StanzaRefused(error) => write!(
+            Self::StanzaRefused(Some(error)) => write!(
                 f,
-                "the other server ended the stream with {} each time it was sent this stanza",
+                "the other server ended the stream with {} when it was sent this stanza",
                 error.condition.name()
+            ),
+            Self::StanzaRefused(None) => f.write_str(
+                "the other server closed the connection each time it was sent this stanza",
             ),
             Self::Protocol(condition, what) => write!(
                 f,

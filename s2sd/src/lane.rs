@@ -28,9 +28,7 @@ pub struct Lane {
     state: State,
     waiting: VecDeque<Waiting>,
     failures: u32,
-    /// When there was a stream last.
-    worked: Option<Instant>,
-    /// When the peer first refused the pair since then.
+    /// Since when the peer, whenever it was asked, said that it does not want the pair.
     refused: Option<Instant>,
 }
 
@@ -41,8 +39,17 @@ pub struct Waiting {
     pub stanza: Stanza,
     /// When it was accepted: its age counts from here, whatever happened since.
     since: Instant,
-    /// How often the peer ended a stream while it was being written.
+    /// How often the peer ended a stream while it was being written, and how.
     strikes: u8,
+}
+
+/// How a stream ended that had written a part of a stanza.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Broke {
+    /// Nobody knows by whom.
+    Off,
+    /// The other server closed it, or the connection.
+    Closed,
 }
 
 #[derive(Debug)]
@@ -69,16 +76,23 @@ pub enum LaneEvent {
     Stanza(Stanza),
     /// A stream was made.
     Connected,
-    /// None could be made. The number is a throw of the dice, for jitter.
-    Failed(Cause, u32),
+    /// None could be made.
+    Failed {
+        /// Why.
+        cause: Cause,
+        /// Whether the pair had a stream within hours.
+        worked: bool,
+        /// A throw of the dice, for jitter.
+        dice: u32,
+    },
     /// The stream ended. What it had not written comes back, oldest first.
     Ended {
         /// Why.
         cause: Cause,
         /// What the socket had not taken all of.
         unwritten: Vec<Waiting>,
-        /// Whether it had taken a part of the first of these.
-        begun: bool,
+        /// If it had taken a part of the first of these.
+        begun: Option<Broke>,
         /// A throw of the dice, for jitter.
         dice: u32,
     },
@@ -108,14 +122,14 @@ pub enum LaneEffect {
 
 /// A stream that lived this long was a good one: its end starts the back-off anew.
 const STABLE_AFTER: Duration = Duration::from_secs(60);
-/// A peer that had a stream with us within this time may be starting up when it refuses the pair,
-const WORKED_LATELY: Duration = Duration::from_secs(10 * 60);
-/// unless it still does after this time.
-const SAID_AGAIN: Duration = Duration::from_secs(60);
-/// So long a lane without a stanza is kept after its stream ended, to know that.
-const REMEMBERED: Duration = Duration::from_secs(2 * 60);
-/// So often a stream may end over one stanza.
-const STRIKES: u8 = 2;
+/// A peer that may be starting up when it refuses the pair is believed when it still does after this time, and was there
+/// all the while.
+const SAID_AGAIN: Duration = Duration::from_secs(2 * 60);
+/// So often a stream may end over one stanza: twice with an error,
+const STRIKES: u8 = 6;
+const BY_AN_ERROR: u8 = STRIKES / 2;
+/// three times because the other server closes it.
+const BY_CLOSING: u8 = STRIKES / 3;
 /// How many steps of the back-off a lasting failure is believed without another attempt.
 const LASTING_STEPS: u32 = 4;
 
@@ -127,7 +141,6 @@ impl Lane {
             state: State::Idle { forget: None },
             waiting: VecDeque::new(),
             failures: 0,
-            worked: None,
             refused: None,
         }
     }
@@ -140,8 +153,12 @@ impl Lane {
                 self.refused = None;
                 self.state = State::Up { since: now };
             }
-            LaneEvent::Failed(cause, dice) => {
-                let lasting = self.is_lasting(now, &cause);
+            LaneEvent::Failed {
+                cause,
+                worked,
+                dice,
+            } => {
+                let lasting = self.is_lasting(now, &cause, worked);
                 if lasting {
                     self.bounce_all(&cause, out);
                 }
@@ -157,8 +174,8 @@ impl Lane {
                 for waiting in unwritten.into_iter().rev() {
                     self.waiting.push_front(waiting);
                 }
-                if begun {
-                    self.blame_first(&cause, out);
+                if let Some(broke) = begun {
+                    self.blame_first(&cause, broke, out);
                 }
                 self.on_end(now, cause, dice, out);
             }
@@ -273,13 +290,9 @@ impl Lane {
         {
             self.failures = 0;
         }
-        self.worked = Some(now);
         // However a stream ended, that is no reason to keep others waiting, let alone to bounce them.
         if self.failures == 0 {
-            // That it worked is remembered for a while, unless we ended it.
-            let ours = matches!(cause, Cause::Idle | Cause::Shutdown);
-            let forget = (!ours).then(|| now + REMEMBERED);
-            self.state = State::Idle { forget };
+            self.state = State::Idle { forget: None };
             if !self.waiting.is_empty() {
                 // Counted: a peer that takes streams only to close them must not be dialled in a circle.
                 self.failures = 1;
@@ -291,28 +304,30 @@ impl Lane {
         }
     }
 
-    /// Whether the pair cannot be, so that waiting is pointless. What a peer says that was there moments ago and may be
-    /// starting up is believed when it says it again.
-    fn is_lasting(&mut self, now: Instant, cause: &Cause) -> bool {
+    /// Whether the pair cannot be, so that waiting is pointless. What says nothing of the pair, or comes from a peer with
+    /// which the pair worked and which may be starting up, is believed when it is said again, by a server that was there
+    /// whenever it was asked meanwhile.
+    fn is_lasting(&mut self, now: Instant, cause: &Cause, worked: bool) -> bool {
         if !cause.is_permanent() {
+            self.refused = None;
             return false;
         }
-        let within = |time: Option<Instant>, limit| {
-            time.is_some_and(|time| now.duration_since(time) < limit)
-        };
-        if !cause.may_be_starting_up() || !within(self.worked, WORKED_LATELY) {
+        if cause.is_about_the_pair() && !(worked && cause.may_be_starting_up()) {
             return true;
         }
-        !within(Some(*self.refused.get_or_insert(now)), SAID_AGAIN)
+        let first = *self.refused.get_or_insert(now);
+        now.duration_since(first) >= SAID_AGAIN
     }
 
-    /// The first in the queue was being written when the peer ended the stream. It is not sent for ever.
-    fn blame_first(&mut self, cause: &Cause, out: &mut Vec<LaneEffect>) {
-        let Some(refusal) = cause.blames_a_stanza() else {
-            return;
+    /// The first in the queue was being written when the stream ended. It is not sent for ever.
+    fn blame_first(&mut self, cause: &Cause, broke: Broke, out: &mut Vec<LaneEffect>) {
+        let (strikes, refusal) = match (cause.blames_a_stanza(), broke) {
+            (Some(blame), _) => (BY_AN_ERROR, blame.into()),
+            (None, Broke::Closed) => (BY_CLOSING, Cause::StanzaRefused(None)),
+            (None, Broke::Off) => return,
         };
         if let Some(first) = self.waiting.front_mut() {
-            first.strikes += 1;
+            first.strikes = first.strikes.saturating_add(strikes);
         }
         let is_out = |first: &Waiting| first.strikes >= STRIKES;
         if let Some(first) = pop_front_if(&mut self.waiting, is_out) {

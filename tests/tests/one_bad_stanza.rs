@@ -134,7 +134,8 @@ async fn elements_that_mean_nothing_are_passed_over_and_a_flood_of_them_ends_the
     arrives(&mut peer, "2").await;
 }
 
-/// However it ends: nothing of what waits comes back, and nothing arrives twice or out of order.
+/// However it ends: nothing of what waits comes back, and nothing arrives twice or out of order. (What was sent last comes
+/// back where it was not read, which is another matter.)
 #[tokio::test]
 async fn whatever_ends_a_stream_bounces_nothing() {
     let (_world, server, mut component) = here().await;
@@ -142,7 +143,7 @@ async fn whatever_ends_a_stream_bounces_nothing() {
         "not-authorized",
         "host-unknown",
         "policy-violation",
-        "not-well-formed",
+        "resource-constraint",
         "undefined-condition",
     ]
     .into_iter()
@@ -259,6 +260,137 @@ async fn a_stanza_over_which_the_stream_ends_each_time_is_not_sent_for_ever() {
     let bounce = comes_back(&mut component, "huge").await;
     assert_eq!(cause(&bounce), "stanza-refused");
     arrives(&mut peer, "1").await;
+}
+
+const NOT_WELL_FORMED: &str = "<stream:error><not-well-formed xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>\
+                               </stream:error></stream:stream>";
+
+/// A peer reads in order: what went last before it could not read on was not read, whichever it was.
+#[tokio::test]
+async fn who_sent_what_the_other_server_could_not_read_hears_it_although_the_socket_took_it() {
+    let (_world, server, mut component) = here().await;
+    component.send(message("0")).await.unwrap();
+    let mut peer = stream(&server).await;
+    arrives(&mut peer, "0").await;
+    component.send(message("bad")).await.unwrap();
+    arrives(&mut peer, "bad").await;
+    peer.send(NOT_WELL_FORMED).await.unwrap();
+    peer.expect_end().await.unwrap();
+    let bounce = comes_back(&mut component, "bad").await;
+    assert_eq!(cause(&bounce), "stanza-refused");
+    assert_eq!(bounce.from().as_deref(), Some("v@b.test"));
+    component.send(message("1")).await.unwrap();
+    let mut peer = stream(&server).await;
+    arrives(&mut peer, "1").await;
+    // It answered, and ends the stream all the same: that is told once.
+    component.send(message("2")).await.unwrap();
+    arrives(&mut peer, "2").await;
+    let error =
+        "<message xmlns='jabber:server' type='error' from='v@b.test' to='u@here.test' id='2'/>";
+    peer.send(format!("{error}{NOT_WELL_FORMED}"))
+        .await
+        .unwrap();
+    peer.expect_end().await.unwrap();
+    comes_back(&mut component, "2").await;
+    nothing_came_back(&mut component).await;
+}
+
+#[tokio::test]
+async fn who_sent_what_is_too_large_for_the_other_server_hears_it_although_the_socket_took_it() {
+    let (_world, server, mut component) = here().await;
+    component.send(message("0")).await.unwrap();
+    let mut peer = stream(&server).await;
+    arrives(&mut peer, "0").await;
+    let large = "x".repeat(20_000);
+    let large = format!(
+        "<message from='u@here.test' to='v@b.test' id='large'><body>{large}</body></message>"
+    );
+    component.send(large).await.unwrap();
+    component.send(message("1")).await.unwrap();
+    arrives(&mut peer, "large").await;
+    arrives(&mut peer, "1").await;
+    let refusal = "<stream:error><policy-violation xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>\
+                   </stream:stream>";
+    peer.send(refusal).await.unwrap();
+    peer.expect_end().await.unwrap();
+    let bounce = comes_back(&mut component, "large").await;
+    assert_eq!(cause(&bounce), "stanza-refused");
+    nothing_came_back(&mut component).await;
+}
+
+/// A stanza in which the other server closes the connection, without a word.
+#[tokio::test]
+async fn a_stanza_over_which_the_connection_is_closed_each_time_is_not_sent_for_ever() {
+    let more =
+        "[limits]\nmax_stanza = '64MiB'\n[queue]\nbytes = '128MiB'\nbackoff = { first = '20ms' }\n";
+    let (_world, server, mut component) = here_with(more).await;
+    component.send(message("0")).await.unwrap();
+    let mut peer = stream(&server).await;
+    arrives(&mut peer, "0").await;
+    let huge = "x".repeat(32 << 20);
+    let huge = format!(
+        "<message from='u@here.test' to='v@b.test' id='huge'><body>{huge}</body></message>"
+    );
+    component.send(huge).await.unwrap();
+    component.send(message("1")).await.unwrap();
+    for _ in 0..3 {
+        // It does not read to the end. Meanwhile the daemon has begun to write.
+        for _ in 0..20 {
+            nothing_came_back(&mut component).await;
+        }
+        drop(peer);
+        peer = stream(&server).await;
+    }
+    let bounce = comes_back(&mut component, "huge").await;
+    assert_eq!(cause(&bounce), "stanza-refused");
+    arrives(&mut peer, "1").await;
+}
+
+/// What says nothing of the pair is waited for, also where it never worked.
+#[tokio::test]
+async fn a_server_that_was_never_there_and_talks_nonsense_at_first_is_waited_for() {
+    let (_world, server, mut component) = here().await;
+    component.send(message("1")).await.unwrap();
+    for nonsense in [
+        "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n\r\n",
+        "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' from='b.test' id='1' \
+         version='1.0'>",
+    ] {
+        let mut peer = server.accept().await.unwrap();
+        peer.expect_header().await.unwrap();
+        peer.send(nonsense).await.unwrap();
+        peer.expect_stream_error().await.unwrap();
+    }
+    let mut peer = stream(&server).await;
+    arrives(&mut peer, "1").await;
+    nothing_came_back(&mut component).await;
+}
+
+/// A stream that ended because nothing was sent is one that worked.
+#[tokio::test]
+async fn a_server_whose_stream_ended_idly_and_that_then_starts_up_is_waited_for() {
+    let tables = "[limits]\nidle = '1s'\n[queue]\nbackoff = { first = '20ms', max = '100ms' }\n";
+    let (_world, server, mut component) = here_with(tables).await;
+    component.send(message("0")).await.unwrap();
+    let mut peer = stream(&server).await;
+    arrives(&mut peer, "0").await;
+    peer.expect_end().await.unwrap();
+    drop(peer);
+    component.send(message("1")).await.unwrap();
+    for _ in 0..2 {
+        let mut peer = server.accept().await.unwrap();
+        peer.expect_header().await.unwrap();
+        peer.send(
+            "<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' from='b.test' \
+             id='1' version='1.0'><stream:error>\
+             <host-unknown xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>",
+        )
+        .await
+        .unwrap();
+    }
+    let mut peer = stream(&server).await;
+    arrives(&mut peer, "1").await;
+    nothing_came_back(&mut component).await;
 }
 
 /// The other direction: what a proved peer sends that nobody knows costs none of its own stanzas.

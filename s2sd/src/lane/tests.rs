@@ -28,6 +28,8 @@ fn id(stanza: &Stanza) -> String {
 struct Script {
     lane: Lane,
     now: Instant,
+    /// Whether the pair worked within hours.
+    worked: bool,
     connects: usize,
     bounced: Vec<(String, &'static str)>,
 }
@@ -37,6 +39,7 @@ impl Script {
         Self {
             lane: Lane::new(BACKOFF),
             now: Instant::now(),
+            worked: false,
             connects: 0,
             bounced: Vec::new(),
         }
@@ -58,7 +61,11 @@ impl Script {
     }
 
     fn fail(&mut self, cause: Cause) {
-        self.tell(LaneEvent::Failed(cause, 0));
+        self.tell(LaneEvent::Failed {
+            cause,
+            worked: self.worked,
+            dice: 0,
+        });
     }
 
     /// Sleeps as the driver does, until nothing is due before `until`.
@@ -78,7 +85,8 @@ impl Script {
     }
 
     /// The stream ends, while what waits is in its buffer, and a part of the first of it was written or nothing.
-    fn end(&mut self, cause: Cause, begun: bool) {
+    fn end(&mut self, cause: Cause, begun: Option<Broke>) {
+        self.worked = true;
         let unwritten: Vec<Waiting> = std::iter::from_fn(|| self.lane.pop()).collect();
         self.tell(LaneEvent::Ended {
             cause,
@@ -123,7 +131,7 @@ fn what_was_not_written_goes_first_on_the_next_stream() {
     script.tell(LaneEvent::Ended {
         cause: Cause::Finished,
         unwritten,
-        begun: true,
+        begun: Some(Broke::Off),
         dice: 0,
     });
     assert_eq!(script.connects, 2);
@@ -235,7 +243,11 @@ fn the_pause_ends_when_the_peer_shows_itself() {
 fn jitter_shortens_the_pause_by_a_quarter_at_most() {
     let mut script = Script::new();
     script.send("1");
-    script.tell(LaneEvent::Failed(refused(), u32::MAX));
+    script.tell(LaneEvent::Failed {
+        cause: refused(),
+        worked: false,
+        dice: u32::MAX,
+    });
     let pause = script.lane.deadline().unwrap().duration_since(script.now);
     assert_eq!(pause, Duration::from_micros(187_500));
 }
@@ -246,7 +258,7 @@ fn a_peer_that_takes_streams_only_to_close_them_is_not_dialled_in_a_circle() {
     script.send("1");
     for _ in 0..50 {
         script.tell(LaneEvent::Connected);
-        script.end(Cause::Finished, false);
+        script.end(Cause::Finished, None);
     }
     assert!(script.connects <= 3, "{} connects", script.connects);
 }
@@ -301,12 +313,12 @@ fn the_end_of_a_stream_bounces_nothing_and_the_next_is_made_at_once() {
         script.send("1");
         script.send("2");
         script.tell(LaneEvent::Connected);
-        script.end(cause.clone(), false);
+        script.end(cause.clone(), None);
         assert_eq!(script.connects, 2, "{cause}");
         script.send("3");
         // And again, and a pause before the next.
         script.tell(LaneEvent::Connected);
-        script.end(cause.clone(), false);
+        script.end(cause.clone(), None);
         script.send("4");
         script.pass(SECOND * 2);
         script.tell(LaneEvent::Connected);
@@ -330,10 +342,10 @@ fn the_stanza_over_which_the_peer_ends_streams_is_bounced_and_the_others_go_on()
             script.send(id);
         }
         script.tell(LaneEvent::Connected);
-        script.end(said(condition), true);
+        script.end(said(condition), Some(Broke::Off));
         assert_eq!(script.bounced, [], "once may be by chance");
         script.tell(LaneEvent::Connected);
-        script.end(said(condition), true);
+        script.end(said(condition), Some(Broke::Off));
         assert_eq!(script.bounced, [("bad".to_owned(), "stanza-refused")]);
         script.pass(SECOND * 2);
         script.tell(LaneEvent::Connected);
@@ -347,7 +359,7 @@ fn a_stanza_that_was_not_begun_is_to_blame_for_nothing() {
     script.send("1");
     for _ in 0..5 {
         script.tell(LaneEvent::Connected);
-        script.end(said(Condition::PolicyViolation), false);
+        script.end(said(Condition::PolicyViolation), None);
         script.pass(SECOND * 10);
     }
     assert_eq!(script.bounced, []);
@@ -359,7 +371,7 @@ fn the_age_of_a_stanza_counts_from_when_it_was_accepted() {
     script.send("1");
     script.tell(LaneEvent::Connected);
     script.pass(SECOND * 100);
-    script.end(Cause::Lost("reset".into()), true);
+    script.end(Cause::Lost("reset".into()), Some(Broke::Off));
     script.fail(refused());
     script.pass(SECOND * 21);
     assert_eq!(script.bounced, [("1".to_owned(), "connect")]);
@@ -367,19 +379,23 @@ fn the_age_of_a_stanza_counts_from_when_it_was_accepted() {
 
 /// A server that is back, and whose component is not: what it says of the pair it said the contrary of moments ago.
 #[test]
-fn who_worked_moments_ago_and_refuses_the_pair_is_starting_up() {
+fn who_worked_within_hours_and_refuses_the_pair_is_starting_up() {
     for cause in [
         said(Condition::HostUnknown),
         said(Condition::NotAuthorized),
         said(Condition::RemoteConnectionFailed),
         Cause::DialbackRefused("item-not-found".into()),
+        Cause::DialbackInvalid,
+        Cause::Certificate("its own".into()),
         Cause::Protocol(Condition::NotWellFormed, "what it sent".into()),
         Cause::CertificateRefused("unknown CA".into()),
     ] {
         let mut script = Script::new();
-        script.send("1");
         script.tell(LaneEvent::Connected);
-        script.end(Cause::Lost("killed".into()), false);
+        // The end of an idle stream as well as any other.
+        script.end(Cause::Idle, None);
+        script.pass(SECOND * 3600);
+        script.send("1");
         script.fail(cause.clone());
         script.send("2");
         script.pass(SECOND * 20);
@@ -390,14 +406,26 @@ fn who_worked_moments_ago_and_refuses_the_pair_is_starting_up() {
     }
 }
 
+/// The age at which a stanza is given back is no bound here.
+fn patient() -> Script {
+    let give_up = SECOND * 1000;
+    Script {
+        lane: Lane::new(Backoff { give_up, ..BACKOFF }),
+        ..Script::new()
+    }
+}
+
 #[test]
-fn who_still_refuses_the_pair_a_minute_later_means_it() {
-    let mut script = Script::new();
+fn who_still_refuses_the_pair_two_minutes_later_means_it() {
+    let mut script = patient();
     script.tell(LaneEvent::Connected);
-    script.end(Cause::Finished, false);
+    script.end(Cause::Finished, None);
     script.send("1");
     script.fail(said(Condition::HostUnknown));
-    script.pass(SECOND * 61);
+    script.pass(SECOND * 119);
+    script.fail(said(Condition::HostUnknown));
+    assert_eq!(script.bounced, []);
+    script.pass(SECOND * 2);
     script.send("2");
     script.fail(said(Condition::HostUnknown));
     let gone = |id: &str| (id.to_owned(), "stream-error");
@@ -407,6 +435,85 @@ fn who_still_refuses_the_pair_a_minute_later_means_it() {
     script.send("1");
     script.fail(said(Condition::HostUnknown));
     assert_eq!(script.bounced, [gone("1")]);
+}
+
+/// A server that was away in between has started once more.
+#[test]
+fn what_a_server_says_that_comes_and_goes_is_not_believed() {
+    let mut script = patient();
+    script.worked = true;
+    script.send("1");
+    for _ in 0..5 {
+        script.fail(said(Condition::HostUnknown));
+        script.pass(SECOND * 100);
+        script.fail(refused());
+        script.pass(SECOND * 50);
+    }
+    assert_eq!(script.bounced, []);
+}
+
+/// That a server talks nonsense does not say that the pair cannot be.
+#[test]
+fn what_says_nothing_of_the_pair_is_waited_for_also_where_it_never_worked() {
+    for cause in [
+        Cause::Protocol(Condition::NotWellFormed, "what it sent".into()),
+        Cause::Mechanism {
+            mechanism: "SCRAM-SHA-1",
+            what: "no proof".into(),
+        },
+        Cause::TooManyFailures,
+        said(Condition::InvalidNamespace),
+        Cause::Refused {
+            mechanism: "EXTERNAL",
+            failure: xmpp_sasl::Failure::Aborted,
+        },
+    ] {
+        let mut script = patient();
+        script.send("1");
+        for _ in 0..3 {
+            script.fail(cause.clone());
+            script.pass(SECOND * 30);
+        }
+        assert_eq!(script.bounced, [], "{cause}");
+        script.pass(SECOND * 31);
+        script.fail(cause.clone());
+        assert_eq!(script.bounced, [("1".to_owned(), cause.name())]);
+    }
+}
+
+/// Whoever reads a part of it and closes, each time.
+#[test]
+fn the_stanza_over_which_the_peer_closes_the_connection_is_not_sent_for_ever() {
+    for (causes, strikes) in [
+        (vec![Cause::Finished], 3),
+        (vec![Cause::Lost("reset".into())], 3),
+        (vec![said(Condition::BadFormat), Cause::Finished], 3),
+    ] {
+        let mut script = Script::new();
+        for id in ["bad", "good"] {
+            script.send(id);
+        }
+        for strike in 0..strikes {
+            assert_eq!(script.bounced, [], "after {strike} of {causes:?}");
+            script.pass(SECOND * 4);
+            script.tell(LaneEvent::Connected);
+            let cause = causes.get(strike).or(causes.last()).unwrap();
+            script.end(cause.clone(), Some(Broke::Closed));
+        }
+        assert_eq!(script.bounced, [("bad".to_owned(), "stanza-refused")]);
+        script.pass(SECOND * 4);
+        script.tell(LaneEvent::Connected);
+        assert_eq!(script.written(), ["good"]);
+    }
+    // Where nobody knows who closed it, the way was bad and not the stanza.
+    let mut script = Script::new();
+    script.send("1");
+    for _ in 0..10 {
+        script.pass(SECOND * 10);
+        script.tell(LaneEvent::Connected);
+        script.end(Cause::Lost("timed out".into()), Some(Broke::Off));
+    }
+    assert_eq!(script.bounced, []);
 }
 
 /// A name server of ours that fails says nothing of the domain.

@@ -3,16 +3,19 @@
 //!
 //! Pure.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, RandomState};
 
 use bytes::Bytes;
-use xmpp_stream::{Element, Writer};
+use xmpp_stream::{Element, StanzaKind, Writer};
 
 /// How many stanzas back an error may reach.
-const REMEMBERED: usize = 256;
+const REMEMBERED: usize = 1024;
 
-/// The ids that this stream carried lately, with their addresses: as hashes, since hardly any is asked for again.
+/// The ids that this stream carried lately, with their addresses: as hashes, since hardly any is asked for again. A stanza
+/// without an id is known by its addresses alone: of several between the same two, an error without an id answers one, and
+/// their sender could not tell them apart either.
 #[derive(Debug, Default)]
 pub(super) struct Carried {
     hashes: VecDeque<u64>,
@@ -22,33 +25,62 @@ pub(super) struct Carried {
 impl Carried {
     /// A stanza goes out.
     pub(super) fn note(&mut self, stanza: &Element) {
-        let (Some(id), Some(from), Some(to)) = (stanza.id(), stanza.from(), stanza.to()) else {
+        let hash = stanza
+            .stanza_kind()
+            .and_then(|kind| self.hash(kind, stanza.id(), (stanza.from(), stanza.to())));
+        let Some(hash) = hash.filter(|_| may_be_answered(stanza)) else {
             return;
         };
         if self.hashes.len() == REMEMBERED {
             self.hashes.pop_front();
         }
-        self.hashes.push_back(self.keys.hash_one((id, from, to)));
+        self.hashes.push_back(hash);
     }
 
     /// Whether an error answers one of them, and this for the first time: then a stanza with its kind, addresses and id,
     /// to be bounced.
     pub(super) fn answered(&mut self, error: &Element) -> Option<Bytes> {
         let kind = error.stanza_kind()?;
-        let (id, from, to) = (error.id()?, error.to()?, error.from()?);
+        let (from, to) = (error.to()?, error.from()?);
         if error.type_attr().as_deref() != Some("error") {
             return None;
         }
-        let hash = self.keys.hash_one((&id, &from, &to));
+        let hash = self.hash(kind, error.id(), (error.to(), error.from()))?;
         let at = self.hashes.iter().position(|known| *known == hash)?;
         self.hashes.remove(at);
-        let stanza = Writer::new(kind.name())
-            .attr("type", if kind.name() == "iq" { "get" } else { "normal" })
+        let stanza = Writer::new(kind.name());
+        let stanza = match kind {
+            StanzaKind::Iq => stanza.attr("type", "get"),
+            StanzaKind::Message | StanzaKind::Presence => stanza,
+        };
+        let stanza = stanza
             .attr("from", from)
             .attr("to", to)
-            .attr("id", id);
+            .attr_opt("id", error.id());
         Some(stanza.finish())
     }
+
+    /// Whether a stanza that went lately was answered since.
+    pub(super) fn was_answered(&self, stanza: &Element) -> bool {
+        let hash = stanza
+            .stanza_kind()
+            .and_then(|kind| self.hash(kind, stanza.id(), (stanza.from(), stanza.to())));
+        hash.is_none_or(|hash| !self.hashes.contains(&hash))
+    }
+
+    fn hash(
+        &self,
+        kind: StanzaKind,
+        id: Option<Cow<'_, str>>,
+        (from, to): (Option<Cow<'_, str>>, Option<Cow<'_, str>>),
+    ) -> Option<u64> {
+        Some(self.keys.hash_one((kind.name(), id, from?, to?)))
+    }
+}
+
+/// Nobody is told of an error or a result (RFC 6120 §8.3.1).
+fn may_be_answered(stanza: &Element) -> bool {
+    !matches!(stanza.type_attr().as_deref(), Some("error" | "result"))
 }
 
 #[cfg(test)]
@@ -88,10 +120,34 @@ mod tests {
     }
 
     #[test]
+    fn without_an_id_the_addresses_say_which_one_is_meant() {
+        let mut carried = Carried::default();
+        let presence = element("<presence from='u@a.test' to='v@b.test'/>");
+        carried.note(&element("<message from='u@a.test' to='v@b.test' id='1'/>"));
+        assert!(carried.was_answered(&presence), "it is not there");
+        carried.note(&presence);
+        assert!(!carried.was_answered(&presence));
+        for other in [
+            "<presence type='error' to='u@a.test' from='v@b.test' id='2'/>",
+            "<presence type='error' to='u@a.test' from='w@b.test'/>",
+            "<message type='error' to='u@a.test' from='v@b.test'/>",
+        ] {
+            assert_eq!(carried.answered(&element(other)), None, "{other}");
+        }
+        let error = element("<presence type='error' to='u@a.test' from='v@b.test'/>");
+        let told = carried.answered(&error).unwrap();
+        let told = element(std::str::from_utf8(&told).unwrap());
+        assert_eq!(told.stanza_kind(), Some(StanzaKind::Presence));
+        assert_eq!((told.id(), told.type_attr()), (None, None));
+        assert_eq!(carried.answered(&error), None, "only once");
+        assert!(carried.was_answered(&presence));
+    }
+
+    #[test]
     fn no_more_is_remembered_than_that() {
         let mut carried = Carried::default();
         for number in 0..2 * REMEMBERED {
-            let text = format!("<iq from='u@a.test' to='v@b.test' id='{number}'/>");
+            let text = format!("<iq type='get' from='u@a.test' to='v@b.test' id='{number}'/>");
             carried.note(&element(&text));
         }
         assert_eq!(carried.hashes.len(), REMEMBERED);

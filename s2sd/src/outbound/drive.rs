@@ -3,6 +3,7 @@
 //! The task ends when the lane has nothing to do; the next stanza makes a new one.
 
 use std::collections::VecDeque;
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,13 +13,14 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::sleep_until;
 use tracing::{Instrument, debug, field::Empty, info, info_span, trace, warn};
-use xmpp_stream::{ContentNamespace, Context, Element, ErrorType, StanzaCondition, StanzaError};
+use xmpp_stream::{ContentNamespace, Element, ErrorType, StanzaCondition, StanzaError};
 
 use super::carried::Carried;
 use super::connector::{self, Connected, Ready};
 use super::lanes::{Lanes, Signs};
 use super::stall::Stall;
-use crate::closed::{By, Cause, Closed, cause_element};
+use super::suspects::{self, Suspects};
+use crate::closed::{Cause, cause_element};
 use crate::conn::{Conn, Progress};
 use crate::descriptors::Permit;
 use crate::fate::Fate;
@@ -34,7 +36,10 @@ use crate::stanza::Stanza;
 use crate::strays::{Stray, Strays};
 use crate::tls::TargetEvidence;
 
+mod ending;
 mod judging;
+
+use ending::{Remains, own_stanza};
 
 /// A closing stream gets this long to take our last words.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -94,9 +99,12 @@ struct Stream {
     answered: Instant,
     stall: Stall,
     carried: Carried,
+    suspects: Suspects,
     strays: Strays,
+    /// The other server closed the connection.
+    cut: bool,
     /// For its descriptor.
-    permit: Permit,
+    _permit: Permit,
 }
 
 /// A stanza in the stream's buffer: where in the stream it begins and ends.
@@ -415,6 +423,7 @@ impl LaneTask {
                 );
                 let now = Instant::now();
                 self.signs.set_up(true);
+                self.router.lanes().works(&self.pair);
                 self.router.lanes().reached(&self.pair.remote);
                 self.stream = Some(Box::new(Stream {
                     conn,
@@ -425,8 +434,10 @@ impl LaneTask {
                     answered: now,
                     stall: Stall::default(),
                     carried: Carried::default(),
+                    suspects: Suspects::default(),
                     strays: Strays::default(),
-                    permit,
+                    cut: false,
+                    _permit: permit,
                 }));
                 self.tell(LaneEvent::Connected);
                 if std::mem::take(&mut self.stale) {
@@ -434,7 +445,7 @@ impl LaneTask {
                 }
             }
             Ok(Connected::QuestionStream(_)) => {
-                self.tell(LaneEvent::Failed(Cause::Finished, OsRandom::next_u32()));
+                self.failed(Cause::Finished);
             }
             Err(cause) => {
                 let (name, waiting) = (cause.name(), self.lane.waiting());
@@ -442,9 +453,18 @@ impl LaneTask {
                     true => warn!(proved = Empty, cause = name, waiting, "no stream: {cause}"),
                     false => debug!(cause = name, waiting, "no stream: {cause}"),
                 }
-                self.tell(LaneEvent::Failed(cause, OsRandom::next_u32()));
+                self.failed(cause);
             }
         }
+    }
+
+    fn failed(&mut self, cause: Cause) {
+        let worked = self.router.lanes().has_worked(&self.pair);
+        self.tell(LaneEvent::Failed {
+            cause,
+            worked,
+            dice: OsRandom::next_u32(),
+        });
     }
 
     /// Moves stanzas from the lane into the stream's buffer while it has room.
@@ -485,6 +505,15 @@ impl LaneTask {
 
     async fn on_progress(&mut self, progress: Result<Progress, std::io::Error>) {
         self.settle();
+        if let Some(stream) = &mut self.stream {
+            stream.cut = match &progress {
+                Ok(progress) => *progress == Progress::End,
+                Err(error) => matches!(
+                    error.kind(),
+                    ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof
+                ),
+            };
+        }
         match progress {
             Ok(Progress::Written) => {}
             Ok(Progress::Read) => self.frames().await,
@@ -533,11 +562,7 @@ impl LaneTask {
                 "ignored: nothing comes by an outgoing stream"
             );
         }
-        let answered = stanza.and_then(|stanza| {
-            let stanza = stream.carried.answered(stanza)?;
-            let element = Element::parse(stanza, &Context::new(ContentNamespace::Server)).ok()?;
-            Stanza::own(element).ok()
-        });
+        let answered = stanza.and_then(|stanza| own_stanza(stream.carried.answered(stanza)?));
         if let Some(stanza) = answered {
             let payer = stream.conn.payer().clone();
             self.router.bounce(&stanza, &refused(), &payer);
@@ -552,13 +577,18 @@ impl LaneTask {
         };
         let written = stream.conn.written();
         let is_written = |first: &Unwritten| first.bytes.end <= written;
-        let mut taken = 0;
+        let (now, mut taken) = (Instant::now(), 0);
         while let Some(first) = pop_front_if(&mut stream.unwritten, is_written) {
-            self.queue.settled(first.waiting.stanza.size());
+            let stanza = first.waiting.stanza;
+            self.queue.settled(stanza.size());
             taken += 1;
+            let is_last = !stream.unwritten.front().is_some_and(is_written);
+            if is_last || suspects::is_large(stanza.element()) {
+                stream.suspects.took(now, stanza.element());
+            }
         }
         let stall_limit = self.snapshot.config.limits.stall;
-        self.fate.took(Instant::now(), taken, stall_limit);
+        self.fate.took(now, taken, stall_limit);
         self.router.tally().to_peers(taken);
         release(&mut stream.unwritten);
     }
@@ -568,25 +598,14 @@ impl LaneTask {
         let Some(stream) = self.stream.take() else {
             return;
         };
-        let Stream {
-            mut conn,
-            outbound,
-            unwritten,
-            quiet_since,
-            used,
-            answered,
-            stall,
-            carried,
-            strays,
-            permit,
-        } = *stream;
+        let mut stream = *stream;
         let mut effects = Vec::new();
-        let step = outbound.handle(event, &mut effects);
+        let step = stream.outbound.handle(event, &mut effects);
         for effect in effects {
             match effect {
-                OutboundEffect::Send(bytes) => conn.send(&bytes),
+                OutboundEffect::Send(bytes) => stream.conn.send(&bytes),
                 OutboundEffect::SetLimits(limits) | OutboundEffect::Restart(limits) => {
-                    conn.set_limits(limits)
+                    stream.conn.set_limits(limits)
                 }
                 OutboundEffect::StartTls
                 | OutboundEffect::Judge(_)
@@ -600,97 +619,25 @@ impl LaneTask {
             }
         }
         match step {
-            Ok(outbound) => {
-                self.stream = Some(Box::new(Stream {
+            Ok(outbound) => self.stream = Some(Box::new(Stream { outbound, ..stream })),
+            Err(closed) => {
+                let Stream {
                     conn,
-                    outbound,
                     unwritten,
-                    quiet_since,
-                    used,
-                    answered,
-                    stall,
                     carried,
-                    strays,
-                    permit,
-                }))
+                    suspects,
+                    cut,
+                    ..
+                } = stream;
+                let remains = Remains {
+                    unwritten,
+                    carried,
+                    suspects,
+                    cut,
+                };
+                self.on_closed(conn, remains, closed).await;
             }
-            Err(closed) => self.on_closed(conn, unwritten, closed).await,
         }
-    }
-
-    async fn on_closed(&mut self, mut conn: Conn, unwritten: VecDeque<Unwritten>, closed: Closed) {
-        // Until the peer has read its way to the end: what the socket took counts as sent, and the next stream must not
-        // overtake it. While the server stops, nobody is waited for longer than there is time.
-        let within = match self.is_last_call {
-            true => CLOSE_TIMEOUT.min(self.snapshot.config.limits.drain / 8),
-            false => CLOSE_TIMEOUT,
-        };
-        conn.close(within).await;
-        self.over(conn.written(), unwritten, closed);
-    }
-
-    /// Whoever reads nothing hears no last words either. What it has not taken goes on by another stream, or bounces in
-    /// its time.
-    fn on_stalled(&mut self) {
-        let limit = self.snapshot.config.limits.stall;
-        let stalled = |stream: &mut Box<Stream>| {
-            let written = stream.conn.written();
-            stream.stall.is_over(Instant::now(), written, limit)
-        };
-        if let Some(stream) = self.stream.take_if(stalled) {
-            let closed = Closed {
-                by: By::Us,
-                cause: Cause::Timeout("the other server reads nothing"),
-            };
-            self.over(stream.conn.written(), stream.unwritten, closed);
-        }
-    }
-
-    /// The stream is gone, and had written so much.
-    fn over(&mut self, written: u64, mut unwritten: VecDeque<Unwritten>, closed: Closed) {
-        self.signs.set_up(false);
-        if let Some(judging) = self.judging.take() {
-            judging.abort();
-        }
-        let (now, stall_limit) = (Instant::now(), self.snapshot.config.limits.stall);
-        let mut fate = std::mem::take(&mut self.fate);
-        while let Some(first) = pop_front_if(&mut unwritten, |first: &Unwritten| {
-            first.bytes.end <= written
-        }) {
-            self.queue.settled(first.waiting.stanza.size());
-            fate.took(now, 1, stall_limit);
-            self.router.tally().to_peers(1);
-        }
-        let broke = matches!(closed.cause, Cause::Lost(_) | Cause::Timeout(_));
-        let unknown = if broke {
-            fate.unknown(now, stall_limit)
-        } else {
-            0
-        };
-        let begun = unwritten
-            .front()
-            .is_some_and(|first| first.bytes.start < written);
-        let unwritten = unwritten.into_iter().map(|left| left.waiting).collect();
-        info!(
-            proved = Empty,
-            by = closed.by.name(),
-            cause = closed.cause.name(),
-            "outgoing stream ended: {closed}"
-        );
-        if unknown > 0 {
-            warn!(
-                proved = Empty,
-                unknown,
-                seconds = stall_limit.as_secs(),
-                "the connection broke: what was sent last may not have arrived, {unknown} stanzas at most"
-            );
-        }
-        self.tell(LaneEvent::Ended {
-            cause: closed.cause,
-            unwritten,
-            begun,
-            dice: OsRandom::next_u32(),
-        });
     }
 
     fn is_over(&self) -> bool {

@@ -18,6 +18,7 @@ use xmpp_stream::Domain;
 
 use super::drive;
 use super::unreachable::{self, Failed, Sum, Unreachable};
+use super::worked::Worked;
 use crate::budget::{Account, Budget, Charge, Share};
 use crate::negotiate::DomainPair;
 use crate::queue::{self, Bound, Rejected, Sender};
@@ -29,6 +30,7 @@ use crate::stanza::Stanza;
 pub(crate) struct Lanes {
     busy: Mutex<Busy>,
     unreachable: Mutex<Unreachable>,
+    worked: Mutex<Worked>,
 }
 
 #[derive(Debug)]
@@ -113,6 +115,7 @@ impl Lanes {
                 none_idle: [None; 2],
             }),
             unreachable: Mutex::default(),
+            worked: Mutex::default(),
         }
     }
 
@@ -245,6 +248,20 @@ impl Lanes {
     /// There is a stream to it.
     pub(super) fn reached(&self, remote: &Domain) {
         self.unreachable().reached(remote);
+    }
+
+    /// The pair has a stream, or had one until now.
+    pub(super) fn works(&self, pair: &DomainPair) {
+        self.worked().note(Instant::now(), pair);
+    }
+
+    /// Whether it had one within hours.
+    pub(super) fn has_worked(&self, pair: &DomainPair) -> bool {
+        self.worked().knows(Instant::now(), pair)
+    }
+
+    fn worked(&self) -> MutexGuard<'_, Worked> {
+        self.worked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn unreachable(&self) -> MutexGuard<'_, Unreachable> {

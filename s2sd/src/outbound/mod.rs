@@ -9,7 +9,9 @@ mod lanes;
 pub(crate) mod observer;
 mod questions;
 mod stall;
+mod suspects;
 mod unreachable;
+mod worked;
 
 pub(crate) use lanes::Lanes;
 pub(crate) use questions::{NoRoom, Questions, ask};

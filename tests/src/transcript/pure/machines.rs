@@ -379,7 +379,7 @@ impl Player {
             self.over = false;
             return self.begin(excluded);
         }
-        if self.waiting.contains_key(&Stream::Main) && cause.is_permanent() {
+        if self.waiting.contains_key(&Stream::Main) && cause.is_about_the_pair() {
             let error = cause.stanza_error();
             self.see(Note::Bounced(
                 error.condition.name().to_owned(),
