@@ -30,57 +30,62 @@ pub(crate) use conditions;
 conditions! {
     /// Why a stream ends (RFC 6120 §4.9.3; with what RFC 3920 §4.7.3 had besides).
     Condition {
-        /// §4.9.3.1
+        /// The other side sent XML that it cannot process, such as text between stanzas. Correct what you send. §4.9.3.1.
         BadFormat = "bad-format",
-        /// §4.9.3.2
+        /// A prefix is missing or is not the one that the other side insists on. Use `stream:` for the stream namespace.
+        /// §4.9.3.2.
         BadNamespacePrefix = "bad-namespace-prefix",
-        /// §4.9.3.3
+        /// The stream conflicts with another one of the same entity. Do not reconnect at once, or the two take turns.
+        /// §4.9.3.3.
         Conflict = "conflict",
-        /// §4.9.3.4
+        /// This side was silent for too long. Send white space or answer pings, and connect again. §4.9.3.4.
         ConnectionTimeout = "connection-timeout",
-        /// §4.9.3.5
+        /// The domain in `to` is no longer served here. Look the domain up again. §4.9.3.5.
         HostGone = "host-gone",
-        /// §4.9.3.6
+        /// The domain in `to` is not served here. Correct the name, or the DNS records that lead here. §4.9.3.6.
         HostUnknown = "host-unknown",
-        /// §4.9.3.7
+        /// A stanza or header lacks `to` or `from`, or has one that is not an address. Fill it in. §4.9.3.7.
         ImproperAddressing = "improper-addressing",
-        /// §4.9.3.8
+        /// The server failed by its own fault. Its log says more; try again later. §4.9.3.8.
         InternalServerError = "internal-server-error",
-        /// §4.9.3.9
+        /// `from` is not an identity that was proved on this stream. Prove it first, or correct the address. §4.9.3.9.
         InvalidFrom = "invalid-from",
-        /// RFC 3920 §4.7.3; old servers answer wrong dialback with it (RFC 3920 §8.3)
+        /// A stream or dialback id is not valid, RFC 3920 §4.7.3. Old servers answer a wrong dialback key with it (§8.3
+        /// there): check that both sides share the secret.
         InvalidId = "invalid-id",
-        /// §4.9.3.10
+        /// The stream or content namespace is not one that is served here. Check which kind of port was connected to.
+        /// §4.9.3.10.
         InvalidNamespace = "invalid-namespace",
-        /// §4.9.3.11
+        /// The XML does not hold to a schema that the other side checks. Correct what you send. §4.9.3.11.
         InvalidXml = "invalid-xml",
-        /// §4.9.3.12
+        /// Something was sent before authentication, or authentication failed. Authenticate first; check secret and
+        /// certificate. §4.9.3.12.
         NotAuthorized = "not-authorized",
-        /// §4.9.3.13; RFC 3920 spelt it `xml-not-well-formed`
+        /// The bytes are not well-formed XML. Correct what writes them. §4.9.3.13; RFC 3920 spelt it `xml-not-well-formed`.
         NotWellFormed = "not-well-formed",
-        /// §4.9.3.14
+        /// A rule of the other side was broken, a limit as a rule. The text says which; stay below it. §4.9.3.14.
         PolicyViolation = "policy-violation",
-        /// §4.9.3.15
+        /// The server could not reach another one that it needs. Try again later. §4.9.3.15.
         RemoteConnectionFailed = "remote-connection-failed",
-        /// §4.9.3.16
+        /// The server wants a new stream, after a change of features or keys. Connect again and authenticate. §4.9.3.16.
         Reset = "reset",
-        /// §4.9.3.17
+        /// The server has no resources left for this stream. Wait before you connect again. §4.9.3.17.
         ResourceConstraint = "resource-constraint",
-        /// §4.9.3.18
+        /// Comments, processing instructions, DTDs or entities were sent, which XMPP forbids. Leave them out. §4.9.3.18.
         RestrictedXml = "restricted-xml",
-        /// §4.9.3.19; the other host is not kept
+        /// The server wants the stream at another host, which is not kept here. Connect to that one. §4.9.3.19.
         SeeOtherHost = "see-other-host",
-        /// §4.9.3.20
+        /// The server is being stopped. Connect again later. §4.9.3.20.
         SystemShutdown = "system-shutdown",
-        /// §4.9.3.21
+        /// None of the others fits. The application-specific condition or the text says more. §4.9.3.21.
         UndefinedCondition = "undefined-condition",
-        /// §4.9.3.22
+        /// The stream is not in UTF-8. Send UTF-8. §4.9.3.22.
         UnsupportedEncoding = "unsupported-encoding",
-        /// §4.9.3.23
+        /// One side requires a feature that the other does not have. Do without it, or enable it on both. §4.9.3.23.
         UnsupportedFeature = "unsupported-feature",
-        /// §4.9.3.24
+        /// A first-level element is not known to the other side. Send only what was negotiated. §4.9.3.24.
         UnsupportedStanzaType = "unsupported-stanza-type",
-        /// §4.9.3.25
+        /// The `version` of the header is not one that is served here. Send 1.0. §4.9.3.25.
         UnsupportedVersion = "unsupported-version",
     }
 }

@@ -10,49 +10,52 @@ use crate::{Element, Node, StanzaKind, Tree, Writer, ns};
 conditions! {
     /// Why a stanza comes back (RFC 6120 §8.3.3).
     StanzaCondition {
-        /// §8.3.3.1
+        /// The stanza lacks something or has something too much. Correct it before sending it again. §8.3.3.1.
         BadRequest = "bad-request",
-        /// §8.3.3.2
+        /// Something of this name exists already. Choose another name. §8.3.3.2.
         Conflict = "conflict",
-        /// §8.3.3.3
+        /// The recipient does not have this feature. Do without it. §8.3.3.3.
         FeatureNotImplemented = "feature-not-implemented",
-        /// §8.3.3.4
+        /// The sender lacks the permission. Ask the administrator of the recipient for it. §8.3.3.4.
         Forbidden = "forbidden",
-        /// §8.3.3.5
+        /// The recipient is no longer at this address. Use the new one if the error names it. §8.3.3.5.
         Gone = "gone",
-        /// §8.3.3.6
+        /// The server failed by its own fault. Its log says more; try again later. §8.3.3.6.
         InternalServerError = "internal-server-error",
-        /// §8.3.3.7
+        /// The address or item does not exist. Check how it is spelt. §8.3.3.7.
         ItemNotFound = "item-not-found",
-        /// §8.3.3.8
+        /// The address in `to` is not one. Correct it. §8.3.3.8.
         JidMalformed = "jid-malformed",
-        /// §8.3.3.9
+        /// The recipient wants the stanza in another form, such as with other words or data. Change the content.
+        /// §8.3.3.9.
         NotAcceptable = "not-acceptable",
-        /// §8.3.3.10
+        /// No sender may do this here. Trying again does not help. §8.3.3.10.
         NotAllowed = "not-allowed",
-        /// §8.3.3.11
+        /// Credentials are missing or wrong. Authenticate, and send it again. §8.3.3.11.
         NotAuthorized = "not-authorized",
-        /// §8.3.3.12
+        /// A rule of the server was broken, such as a limit of size or rate. The text says which. §8.3.3.12.
         PolicyViolation = "policy-violation",
-        /// §8.3.3.13
+        /// The recipient is not online at the moment. Send it later. §8.3.3.13.
         RecipientUnavailable = "recipient-unavailable",
-        /// §8.3.3.14
+        /// The recipient is at another address for now. Use the one in the error, after checking it. §8.3.3.14.
         Redirect = "redirect",
-        /// §8.3.3.15
+        /// The sender must register first. Register, and send it again. §8.3.3.15.
         RegistrationRequired = "registration-required",
-        /// §8.3.3.16
+        /// The domain has no server that can be found. Check its name and its DNS records. §8.3.3.16.
         RemoteServerNotFound = "remote-server-not-found",
-        /// §8.3.3.17
+        /// The server of the domain was not reached in time or could not prove itself. Try again later; the text says
+        /// what failed. §8.3.3.17.
         RemoteServerTimeout = "remote-server-timeout",
-        /// §8.3.3.18
+        /// The recipient is too busy. Wait, and send it again. §8.3.3.18.
         ResourceConstraint = "resource-constraint",
-        /// §8.3.3.19
+        /// Nothing at this address provides the service. Ask what does (XEP-0030), and send it there. §8.3.3.19.
         ServiceUnavailable = "service-unavailable",
-        /// §8.3.3.20
+        /// The sender must be subscribed. Ask for a subscription first. §8.3.3.20.
         SubscriptionRequired = "subscription-required",
-        /// §8.3.3.21
+        /// None of the others fits. The application-specific condition or the text says more. §8.3.3.21.
         UndefinedCondition = "undefined-condition",
-        /// §8.3.3.22
+        /// The request came at a time or in an order that does not fit. Look at the state before, and begin again.
+        /// §8.3.3.22.
         UnexpectedRequest = "unexpected-request",
     }
 }
