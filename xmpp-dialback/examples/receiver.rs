@@ -54,10 +54,7 @@ fn receive(listener: &TcpListener, authoritative: SocketAddr) -> Result<bool> {
         return Err("the peer sent no key".into());
     };
     // Here `request.pair` is prepared (case, IDNA), and compared with the domains that are yours.
-    let question = match receiving.request(request, stream_id) {
-        Ok(question) => question,
-        Err(refused) => return Err(refused.into()),
-    };
+    let question = receiving.request(request, stream_id)?;
 
     let mut asked = Stream::connect(authoritative)?;
     let mut verifying = Verifying::new(question.clone());

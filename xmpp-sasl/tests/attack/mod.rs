@@ -170,9 +170,7 @@ pub(crate) fn attack_server(mechanism: &str, why: Denial, script: &[Move]) -> Se
 pub(crate) fn attack_client(mechanism: &str, script: &[(Move, bool)]) -> (bool, u32) {
     let mut random = Counter(3);
     let mut host = TestHost::closed(4, Denial::OtherSecret("guess"));
-    let client = proving(mechanism, &credentials())
-        .ok()
-        .expect("all mechanisms exist");
+    let client = proving(mechanism, &credentials()).expect("all mechanisms exist");
     let (mut client, mut said) = match client.step(ClientInput::Start, &mut random) {
         ClientStep::Respond(message, next) => (next, Some(message)),
         ClientStep::Wait(next) => (next, None),
