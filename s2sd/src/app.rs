@@ -254,8 +254,17 @@ impl Running {
         said.extend(shared.tls.reconfigure(&config).map_err(StartError::Tls)?);
         let snapshot = snapshot(config, &shared.tls)?;
         shared.replace_snapshot(snapshot);
-        // By the new rules what failed may go.
-        self.router.retry(None);
+        let new = shared.snapshot();
+        // What failed by the old rules may go by the new ones, where these are others; and where they are not, whoever
+        // cannot be reached is left alone.
+        let is_new = |one: &Reloaded| !matches!(one, Reloaded::Kept(_));
+        let are_all = said.iter().any(is_new)
+            || shared.dns.has_changed()
+            || new.config.limits != old.config.limits
+            || new.config.queue != old.config.queue
+            || !new.has_secret_of(&old);
+        self.router
+            .retry_where(|remote| are_all || !new.config.treats_alike(&old.config, remote));
         self.warn_of_certificates();
         Ok(said)
     }

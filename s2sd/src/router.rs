@@ -322,10 +322,16 @@ impl Router {
     /// Something changed, or somebody mended something: what failed on the way to a domain, or to all, counts no more, and
     /// what waits is tried at once. The pairs that had failed.
     pub(crate) fn retry(&self, remote: Option<&Domain>) -> Vec<DomainPair> {
+        self.retry_where(|domain| remote.is_none_or(|remote| domain == remote))
+    }
+
+    /// The same on the way to all of these.
+    pub(crate) fn retry_where(&self, is_meant: impl Fn(&Domain) -> bool) -> Vec<DomainPair> {
         let shared = self.shared();
         shared.dns.look_again();
         shared.recent_failures.forget();
-        self.lanes.retry(remote)
+        self.questions.forget_failures(&is_meant);
+        self.lanes.retry(is_meant)
     }
 
     /// The remote domain of a pair proved itself to us: whoever waits to try it again need not wait.

@@ -234,6 +234,32 @@ async fn a_reload_forgets_what_failed_by_the_old_rules() {
     there.next().await.unwrap();
 }
 
+#[tokio::test]
+async fn a_reload_leaves_alone_whom_it_treats_as_before() {
+    let mut world = World::new().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let peer = format!("[[peer]]\ndomain = 'there.test'\nconnect = ['{addr}']");
+    world.start(slow(&peer)).await.unwrap();
+    let mut here = world.component("here.test").await.unwrap();
+    here.send("<message from='u@here.test' to='x@there.test' id='1'/>")
+        .await
+        .unwrap();
+    drop(listener.accept().await.unwrap());
+    let retry = "POST /retry?domain=there.test";
+    retried(&world, retry).await;
+    // It failed again.
+    drop(listener.accept().await.unwrap());
+    let other = format!("{peer}\n[[peer]]\ndomain = 'other.test'\nverify = 'dialback'");
+    world.reload(&slow(&other)).unwrap();
+    let comes = tokio::time::timeout(Duration::from_secs(1), listener.accept()).await;
+    assert!(comes.is_err(), "it was tried again");
+    let changed = format!("{peer}\nverify = 'dialback'");
+    world.reload(&slow(&changed)).unwrap();
+    let comes = tokio::time::timeout(TIMEOUT, listener.accept()).await;
+    assert!(comes.is_ok(), "it was not tried again");
+}
+
 /// A server that sends everybody elsewhere; where it is, and how many came. `None`: to itself.
 async fn redirector(to: Option<SocketAddr>) -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

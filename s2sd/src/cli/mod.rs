@@ -148,7 +148,7 @@ struct Probe {
 ///
 /// For after a repair: the s2sd that runs forgets the pauses and reasons of what failed, and looks everything up anew. It is
 /// told by its admin listener ([listen] admin), so this works on the machine where it runs. A reload (SIGHUP) does the same
-/// for all domains. Ends 0 when it was told, 1 when it could not be, 2 when it was called wrongly.
+/// for domains that the new configuration treats otherwise. Ends 0 when it was told, 1 when it could not be, 2 when it was called wrongly.
 #[derive(Debug, Args)]
 #[command(
     group = clap::ArgGroup::new("which").required(true).args(["domain", "all"]),

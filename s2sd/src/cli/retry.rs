@@ -46,8 +46,8 @@ pub(super) fn retry(asked: Retry) -> Exit {
 fn ask(admin: &[SocketAddr], domain: Option<&Domain>) -> Result<Value, String> {
     let Some(addr) = admin.first() else {
         return Err(
-            "the s2sd that runs cannot be told: add `admin = [\"127.0.0.1:5280\"]` to [listen] and restart it, or \
-             reload it (SIGHUP), which tries all again"
+            "the s2sd that runs cannot be told: add `admin = [\"127.0.0.1:5280\"]` to [listen] and restart it, \
+             which tries all again"
                 .to_owned(),
         );
     };

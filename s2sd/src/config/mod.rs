@@ -160,6 +160,12 @@ impl Config {
         Arc::clone(peer.map_or(&self.policy, |peer| &peer.policy))
     }
 
+    /// Whether this domain is treated alike by both, so that what went wrong by the one goes wrong by the other.
+    pub(crate) fn treats_alike(&self, other: &Self, remote: &Domain) -> bool {
+        self.admits(remote) == other.admits(remote)
+            && self.policy_for(remote).is_like(&other.policy_for(remote))
+    }
+
     /// May this domain federate with us? An IP address may only where a `[[peer]]` is for it: without a name it has no
     /// DNS, so that whoever says it would send us to it.
     ///

@@ -100,6 +100,49 @@ impl Policy {
             }
     }
 
+    /// Whether a peer is treated alike by both. What we prove ourselves with is not looked into: where there is any, this
+    /// says no.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        let Self {
+            tls,
+            min_tls,
+            require_ems,
+            auth,
+            verify,
+            dane,
+            posh,
+            trust,
+            crl,
+            // What the peer may send has no part in whether there is a stream to it.
+            max_stanza: _,
+            stanzas_per_second: _,
+            bytes_per_second: _,
+            addresses,
+            source,
+            proxy,
+            connect,
+            credentials,
+            accept: _,
+            rule: _,
+        } = self;
+        *tls == other.tls
+            && *min_tls == other.min_tls
+            && *require_ems == other.require_ems
+            && *auth == other.auth
+            && *verify == other.verify
+            && *dane == other.dane
+            && *posh == other.posh
+            && *trust == other.trust
+            && *crl == other.crl
+            && *addresses == other.addresses
+            && *source == other.source
+            && *connect == other.connect
+            && proxy.is_none()
+            && other.proxy.is_none()
+            && credentials.is_none()
+            && other.credentials.is_none()
+    }
+
     /// What a handshake with the peer must have at least.
     pub fn tls_floor(&self) -> TlsFloor {
         TlsFloor {

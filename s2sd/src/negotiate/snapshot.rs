@@ -69,6 +69,13 @@ impl Snapshot {
         self.config.admits(remote)
     }
 
+    /// Whether both make the same dialback keys.
+    pub fn has_secret_of(&self, other: &Self) -> bool {
+        let pair = Pair::new("a", "b");
+        let key = |snapshot: &Self| snapshot.secret.key(&pair, "");
+        key(self).as_str() == key(other).as_str()
+    }
+
     /// What a peer may send before it is authenticated.
     pub fn limits_before_authentication(&self) -> XmlLimits {
         let own = &self.config.limits;

@@ -194,11 +194,11 @@ impl Lanes {
         Ok(())
     }
 
-    /// Has the lanes to a domain, or all, forget why they failed, and try again at once what waits. Those that failed.
-    pub(crate) fn retry(&self, remote: Option<&Domain>) -> Vec<DomainPair> {
+    /// Has the lanes to these domains forget why they failed, and try again at once what waits. Those that failed.
+    pub(crate) fn retry(&self, is_meant: impl Fn(&Domain) -> bool) -> Vec<DomainPair> {
         let busy = self.lock();
         let lanes = busy.lanes.iter();
-        let lanes = lanes.filter(|(pair, _)| remote.is_none_or(|remote| pair.remote == *remote));
+        let lanes = lanes.filter(|(pair, _)| is_meant(&pair.remote));
         lanes
             .filter_map(|(pair, handle)| {
                 handle.signs.retry.notify_one();

@@ -203,6 +203,11 @@ impl<Q, S: Clone + Default> Book<Q, S> {
             .keep(now, (authority.clone(), local.cloned()), error);
     }
 
+    /// That the servers of these domains could not be reached is forgotten.
+    pub(super) fn forget_failures(&mut self, is_meant: impl Fn(&Domain) -> bool) {
+        self.failures.forget(is_meant);
+    }
+
     /// Nobody asks this server any more, whatever waits.
     pub(super) fn end(&mut self, authority: &Authority) -> Vec<Q> {
         let server = self.servers.remove(authority);
@@ -247,6 +252,12 @@ impl Failures {
         let find = |local| self.known.get(&(authority.clone(), local));
         let (_, error) = find(None).or_else(|| find(Some(local.clone())))?;
         Some(error.clone())
+    }
+
+    /// Their places in the order go in their time.
+    fn forget(&mut self, is_meant: impl Fn(&Domain) -> bool) {
+        self.known
+            .retain(|(authority, _), _| !is_meant(&authority.remote));
     }
 
     fn keep(&mut self, now: Instant, server: Failed, error: DialbackError) {
@@ -448,6 +459,28 @@ mod tests {
         assert_eq!(
             fixture.enter(from, HERE, "a.example", 1),
             Entered::First(())
+        );
+    }
+
+    #[test]
+    fn that_a_server_was_not_reached_is_forgotten_by_those_who_are_meant() {
+        let mut fixture = Fixture::new();
+        let from = "192.0.2.1";
+        for name in ["a.example", "b.example"] {
+            let authority = authority(name, from);
+            fixture
+                .book
+                .remember(fixture.now, &authority, None, error());
+        }
+        let meant = domain("a.example");
+        fixture.book.forget_failures(|domain| *domain == meant);
+        assert_eq!(
+            fixture.enter(from, HERE, "a.example", 1),
+            Entered::First(())
+        );
+        assert_eq!(
+            fixture.enter(from, HERE, "b.example", 1),
+            Entered::Known(error())
         );
     }
 

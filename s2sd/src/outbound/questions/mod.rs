@@ -14,6 +14,7 @@ use std::time::Instant;
 use tokio::sync::{Notify, oneshot};
 use tracing::{Instrument, debug, info_span};
 use xmpp_dialback::{DialbackError, Question, Verdict};
+use xmpp_stream::Domain;
 
 use self::book::{Authority, Book, Bounds, Entered};
 use crate::closed::Cause;
@@ -142,6 +143,11 @@ impl Questions {
     /// How many wait for an answer.
     pub(crate) fn pending(&self) -> usize {
         self.lock().pending()
+    }
+
+    /// The servers of these domains are asked again, also where they could not be a moment ago.
+    pub(crate) fn forget_failures(&self, is_meant: impl Fn(&Domain) -> bool) {
+        self.lock().forget_failures(is_meant);
     }
 
     fn lock(&self) -> MutexGuard<'_, Book<Waiting, Arc<Notify>>> {
