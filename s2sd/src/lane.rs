@@ -2,7 +2,7 @@
 //! again, what to give up.
 //!
 //! Order holds because there is one queue and only its head leaves. Whoever drives it opens streams, keeps time and
-//! throws the dice for the back-off's jitter.
+//! gives the random numbers for the back-off's jitter.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -82,8 +82,8 @@ pub enum LaneEvent {
         cause: Cause,
         /// Whether the pair had a stream within hours.
         worked: bool,
-        /// A throw of the dice, for jitter.
-        dice: u32,
+        /// A random number, for jitter.
+        random: u32,
     },
     /// The stream ended. What it had not written comes back, oldest first.
     Ended {
@@ -93,8 +93,8 @@ pub enum LaneEvent {
         unwritten: Vec<Waiting>,
         /// If it had taken a part of the first of these.
         begun: Option<Broke>,
-        /// A throw of the dice, for jitter.
-        dice: u32,
+        /// A random number, for jitter.
+        random: u32,
     },
     /// The deadline passed.
     Tick,
@@ -156,20 +156,20 @@ impl Lane {
             LaneEvent::Failed {
                 cause,
                 worked,
-                dice,
+                random,
             } => {
                 let lasting = self.is_lasting(now, &cause, worked);
                 if lasting {
                     self.bounce_all(&cause, out);
                 }
-                self.rest(now, cause, lasting, dice);
+                self.rest(now, cause, lasting, random);
                 self.expire(now, out);
             }
             LaneEvent::Ended {
                 cause,
                 unwritten,
                 begun,
-                dice,
+                random,
             } => {
                 for waiting in unwritten.into_iter().rev() {
                     self.waiting.push_front(waiting);
@@ -177,7 +177,7 @@ impl Lane {
                 if let Some(broke) = begun {
                     self.blame_first(&cause, broke, out);
                 }
-                self.on_end(now, cause, dice, out);
+                self.on_end(now, cause, random, out);
             }
             LaneEvent::Tick => {
                 self.expire(now, out);
@@ -284,7 +284,7 @@ impl Lane {
         }
     }
 
-    fn on_end(&mut self, now: Instant, cause: Cause, dice: u32, out: &mut Vec<LaneEffect>) {
+    fn on_end(&mut self, now: Instant, cause: Cause, random: u32, out: &mut Vec<LaneEffect>) {
         if let State::Up { since } = self.state
             && now.duration_since(since) >= STABLE_AFTER
         {
@@ -300,7 +300,7 @@ impl Lane {
                 out.push(LaneEffect::Connect);
             }
         } else {
-            self.rest(now, cause, false, dice);
+            self.rest(now, cause, false, random);
         }
     }
 
@@ -336,7 +336,7 @@ impl Lane {
     }
 
     /// A quarter of the first pause for the first failure, which may be over in a moment; then the first, doubling.
-    fn rest(&mut self, now: Instant, cause: Cause, lasting: bool, dice: u32) {
+    fn rest(&mut self, now: Instant, cause: Cause, lasting: bool, random: u32) {
         let steps = match lasting {
             true => self.failures.min(LASTING_STEPS),
             false => self.failures,
@@ -348,7 +348,7 @@ impl Lane {
         let pause = steps.checked_sub(1).map_or(self.backoff.first / 4, doubled);
         let pause = pause.min(self.backoff.max);
         // Jitter: up to a quarter less, so that many lanes to one lost server do not return together.
-        let jitter = pause.mul_f64(f64::from(dice) / f64::from(u32::MAX) / 4.0);
+        let jitter = pause.mul_f64(f64::from(random) / f64::from(u32::MAX) / 4.0);
         self.failures = self.failures.saturating_add(1);
         self.state = State::Resting {
             until: now + (pause - jitter),

@@ -64,7 +64,7 @@ impl Script {
         self.tell(LaneEvent::Failed {
             cause,
             worked: self.worked,
-            dice: 0,
+            random: 0,
         });
     }
 
@@ -92,7 +92,7 @@ impl Script {
             cause,
             unwritten,
             begun,
-            dice: 0,
+            random: 0,
         });
     }
 }
@@ -132,7 +132,7 @@ fn what_was_not_written_goes_first_on_the_next_stream() {
         cause: Cause::Finished,
         unwritten,
         begun: Some(Broke::Off),
-        dice: 0,
+        random: 0,
     });
     assert_eq!(script.connects, 2);
     script.tell(LaneEvent::Connected);
@@ -246,7 +246,7 @@ fn jitter_shortens_the_pause_by_a_quarter_at_most() {
     script.tell(LaneEvent::Failed {
         cause: refused(),
         worked: false,
-        dice: u32::MAX,
+        random: u32::MAX,
     });
     let pause = script.lane.deadline().unwrap().duration_since(script.now);
     assert_eq!(pause, Duration::from_micros(187_500));

@@ -463,7 +463,7 @@ impl LaneTask {
         self.tell(LaneEvent::Failed {
             cause,
             worked,
-            dice: OsRandom::next_u32(),
+            random: OsRandom::next_u32(),
         });
     }
 

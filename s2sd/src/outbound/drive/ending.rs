@@ -125,7 +125,7 @@ impl LaneTask {
             cause: closed.cause,
             unwritten,
             begun,
-            dice: OsRandom::next_u32(),
+            random: OsRandom::next_u32(),
         });
     }
 }
