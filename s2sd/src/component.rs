@@ -67,7 +67,8 @@ pub(crate) async fn serve(router: Arc<Router>, tcp: TcpStream, admission: Admiss
             }
             Err((last, closed)) => {
                 conn.send(&last);
-                conn.close(CLOSE_TIMEOUT).await;
+                let stop = &router.shared().stop;
+                conn.close_unproved(CLOSE_TIMEOUT, stop).await;
                 not_attached(&closed);
             }
         }

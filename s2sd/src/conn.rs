@@ -21,6 +21,7 @@ use tokio::time::{Sleep, sleep, timeout};
 use tokio_rustls::TlsStream;
 use tokio_util::codec::Decoder;
 use tokio_util::io::poll_read_buf;
+use tokio_util::sync::CancellationToken;
 use xmpp_stream::{Boundary, Codec, DecodeError, Frame, XmlLimits};
 
 /// How much is read at once.
@@ -29,6 +30,8 @@ const READ: usize = 32 * 1024;
 /// something else of.
 const READ_OF_STRANGER: usize = 4 * 1024;
 const TURN_OF_STRANGER: usize = 1024;
+/// A peer that proved nothing gets this long for our last words, once the server stops.
+const UNPROVED_CLOSE_TIMEOUT: Duration = Duration::from_millis(250);
 /// So much of what a peer still says is listened to when a stream is over,
 pub(crate) const MAX_DISCARD: usize = 16 * 1024 * 1024;
 /// and of what a stranger says.
@@ -468,6 +471,19 @@ impl Conn {
         });
         // Whatever comes of it, the connection is over.
         let _ = timeout(within, goodbye).await;
+    }
+
+    /// The same with a peer that proved nothing, so that it has nothing on the way that could be lost: a stop does not
+    /// wait for it.
+    pub(crate) async fn close_unproved(&mut self, within: Duration, stop: &CancellationToken) {
+        let stopping = async {
+            stop.cancelled().await;
+            sleep(UNPROVED_CLOSE_TIMEOUT).await;
+        };
+        tokio::select! {
+            () = self.close(within) => {}
+            () = stopping => {}
+        }
     }
 
     /// Says goodbye: writes what is queued and ends our direction (TLS `close_notify`, then TCP). That is enough where

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::{JoinSet, yield_now};
-use tokio::time::{sleep, sleep_until, timeout_at};
+use tokio::time::{sleep_until, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tracing::{Instrument, debug, field::Empty, info, info_span, trace, warn};
 use xmpp_sasl::Failure;
@@ -37,8 +37,6 @@ use crate::tls::{self, PeerChain};
 
 /// A connection that sends nothing of its own any more gets this long to take our last words.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-/// The same for a peer that proved nothing, once the server stops.
-const UNPROVED_CLOSE_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// After so many frames others have their turn: one read has room for hundreds, a network for two thousand streams, and
 /// whoever comes meanwhile would wait for all of them.
@@ -223,14 +221,12 @@ impl Driver {
         // Nobody waits for an answer any more, and what questions hold is given back.
         self.questions = JoinSet::new();
         // What the machine said last is still to be written. A stop waits for those that may have stanzas on the way.
-        let stop = self.router.shared().stop.clone();
-        let stopping = async {
-            stop.cancelled().await;
-            sleep(UNPROVED_CLOSE_TIMEOUT).await;
-        };
-        tokio::select! {
-            () = self.conn.close(CLOSE_TIMEOUT) => {}
-            () = stopping, if !self.proved => {}
+        match self.proved {
+            true => self.conn.close(CLOSE_TIMEOUT).await,
+            false => {
+                let stop = &self.router.shared().stop;
+                self.conn.close_unproved(CLOSE_TIMEOUT, stop).await;
+            }
         }
         report(&closed, self.proved);
     }
