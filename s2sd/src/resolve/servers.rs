@@ -15,11 +15,11 @@ use hickory_resolver::{
         DnsError, NetError,
         runtime::TokioRuntimeProvider,
         udp::UdpClientStream,
-        xfer::{DnsHandle, FirstAnswer as _, RetryDnsHandle},
+        xfer::{DnsHandle, DnsResponseStream, FirstAnswer as _, RetryDnsHandle},
     },
     proto::{
         dnssec::Proof,
-        op::{DnsRequest, DnsRequestOptions, Message, Query, ResponseCode},
+        op::{DnsRequest, DnsRequestOptions, DnsResponse, Message, Query, ResponseCode},
         rr::{Name, RecordType},
     },
 };
@@ -40,8 +40,6 @@ const WITHOUT_EDNS: Duration = Duration::from_secs(15 * 60);
 /// An answer to a question with EDNS is waited for so long, where none ever came.
 pub(super) const EDNS_TIMEOUT: Duration = Duration::from_millis(1500);
 
-pub(super) type Servers = RetryDnsHandle<NameServerPool<Sockets>>;
-
 /// Name servers, and how they are asked.
 pub(super) fn pool(upstream: &Upstream) -> Result<(Servers, DnsRequestOptions), String> {
     let mut options = ResolverOpts::default();
@@ -55,8 +53,60 @@ pub(super) fn pool(upstream: &Upstream) -> Result<(Servers, DnsRequestOptions), 
     let unused = TlsConfig::new().map_err(|error| error.to_string())?;
     let context = Arc::new(PoolContext::new(options, unused));
     let servers = upstream.servers.iter().map(|server| name_server(*server));
-    let pool = NameServerPool::from_config(servers, context, Sockets::default());
-    Ok((RetryDnsHandle::new(pool, upstream.attempts), asking))
+    let pool = |servers: Vec<NameServerConfig>| {
+        NameServerPool::from_config(servers, Arc::clone(&context), Sockets::default())
+    };
+    let each = match upstream.servers.len() {
+        0 | 1 => Vec::new(),
+        _ => servers.clone().map(|server| pool(vec![server])).collect(),
+    };
+    let servers = Servers {
+        all: RetryDnsHandle::new(pool(servers.collect()), upstream.attempts),
+        each: each.into(),
+    };
+    Ok((servers, asking))
+}
+
+/// All name servers, and each by itself. The library asks two at one time and takes the first answer, also one that says
+/// only that this server could not or would not look: then each is asked in turn, as the C library does.
+#[derive(Clone)]
+pub(super) struct Servers {
+    all: RetryDnsHandle<NameServerPool<Sockets>>,
+    each: Arc<[NameServerPool<Sockets>]>,
+}
+
+impl DnsHandle for Servers {
+    type Response = DnsResponseStream;
+    type Runtime = TokioRuntimeProvider;
+
+    fn send(&self, request: DnsRequest) -> Self::Response {
+        let servers = self.clone();
+        let asking = async move {
+            let first = servers.all.send(request.clone()).first_answer().await;
+            if !knows_nothing(&first) {
+                return first;
+            }
+            for server in servers.each.iter() {
+                let answer = server.send(request.clone()).first_answer().await;
+                if answer.is_ok() && !knows_nothing(&answer) {
+                    return answer;
+                }
+            }
+            first
+        };
+        Box::pin(asking).into()
+    }
+}
+
+/// Whether another name server may know more (RFC 1035 §4.1.1: server failure, refused).
+fn knows_nothing(answer: &Result<DnsResponse, NetError>) -> bool {
+    let code = match answer {
+        Ok(response) => response.metadata.response_code,
+        Err(NetError::Dns(DnsError::ResponseCode(code))) => *code,
+        Err(NetError::Dns(DnsError::NoRecordsFound(none))) => none.response_code,
+        Err(_) => return false,
+    };
+    matches!(code, ResponseCode::ServFail | ResponseCode::Refused)
 }
 
 fn name_server(address: SocketAddr) -> NameServerConfig {

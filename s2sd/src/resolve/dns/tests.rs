@@ -77,6 +77,29 @@ async fn a_look_up_without_an_answer_holds_no_more_sockets_than_are_kept_for_it(
 }
 
 #[tokio::test]
+async fn a_name_server_that_fails_or_refuses_does_not_hide_the_answer_of_another() {
+    let name = "_xmpp-server._tcp.a.example";
+    let fails = || Zone::new().fails(name);
+    let knows = Zone::new().srv(name, 0, 0, 5269, "s.a.example");
+    let mut servers = Vec::new();
+    for zone in [fails(), fails(), knows] {
+        servers.push(ZoneServer::start("127.0.0.1:0".parse().unwrap(), zone).unwrap());
+    }
+    let mut config = config::Dns {
+        servers: servers.iter().map(ZoneServer::addr).collect(),
+        ..config::Dns::default()
+    };
+    let dns = Dns::new(&config).unwrap();
+    let want = texts(&["s.a.example:5269"]);
+    assert_eq!(targets(&dns, "a.example", TlsMode::Disabled).await, want);
+    // Where all fail, that is what comes of it.
+    config.servers.pop();
+    let dns = Dns::new(&config).unwrap();
+    let found = targets(&dns, "a.example", TlsMode::Disabled).await;
+    assert!(matches!(found, Err(ResolveError::Failed(_))), "{found:?}");
+}
+
+#[tokio::test]
 async fn both_services_are_asked_for_and_merged() {
     let (server, dns) = ask(Zone::new()
         .srv("_xmpp-server._tcp.a.example", 10, 0, 5269, "x.a.example")
