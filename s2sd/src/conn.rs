@@ -247,6 +247,7 @@ impl Conn {
     }
 
     fn poll_progress(&mut self, cx: &mut Context<'_>, reading: bool) -> Poll<io::Result<Progress>> {
+        let taken = self.taken;
         let written = match self.poll_write(cx) {
             Poll::Ready(Ok(wrote)) => wrote,
             // A peer that broke off may have said why: that says more than that nothing can be written any more.
@@ -257,7 +258,8 @@ impl Conn {
                     Poll::Ready(Ok(_)) | Poll::Pending => Err(error),
                 });
             }
-            Poll::Pending => false,
+            // Whoever writes more before the socket has taken all would never hear that some is gone.
+            Poll::Pending => self.taken > taken,
         };
         if !reading {
             // The time in which the peer is not asked for the rest is not its own.

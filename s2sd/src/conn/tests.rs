@@ -98,3 +98,14 @@ async fn a_peer_that_goes_on_and_on_is_not_heard_for_ever() {
     drop(conn);
     timeout(TIMEOUT, talking).await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn what_a_slow_peer_took_is_told_before_it_has_taken_all() {
+    let (mut ours, theirs) = pair().await;
+    // More than the kernels take.
+    ours.send(&vec![b' '; 32 << 20]);
+    let progress = timeout(Duration::from_secs(10), ours.progress(false)).await;
+    assert_eq!(progress.unwrap().unwrap(), Progress::Written);
+    assert!(ours.written() > 0 && !ours.is_flushed());
+    drop(theirs);
+}
