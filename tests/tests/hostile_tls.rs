@@ -165,7 +165,9 @@ async fn plain_text_after_starttls_is_refused_and_never_read_as_if_it_were_encry
 #[tokio::test]
 async fn plain_text_after_proceed_ends_the_attempt() {
     let policy = "tls = 'optional'\nauth = ['external', 'dialback']";
-    let (mut world, background_traffic, mut component) = here(daemon().policy(policy)).await;
+    // It may be another one the next time, so that what waits is not given up at once.
+    let daemon = daemon().policy(policy).tables("[queue]\ngive_up = '2s'\n");
+    let (mut world, background_traffic, mut component) = here(daemon).await;
     for (number, injected) in [" ", "<stream:features/>", "<"].into_iter().enumerate() {
         let domain = format!("evil{number}.test");
         let server = world.listen(&domain).await.unwrap();
