@@ -151,6 +151,10 @@ const PARTS: [Part; 12] = [
                 ["xmpp-stream", "xmpp-sasl", "xmpp-dialback"].map(|name| ["--package", name]);
             let mut command = with(cargo(), &["package", "--allow-dirty", "--quiet"]);
             command.args(packages.as_flattened());
+            // Cargo remembers what it unpacked by version and directory: in a directory that was used before it would
+            // build against what a crate of this version had then.
+            let target = format!("target/package-{}", std::process::id());
+            command.arg("--target-dir").arg(root().join(target));
             Ok(command)
         },
     },
