@@ -2,4 +2,4 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| drop(s2sd::resolve::attack::answer(data)));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| drop(s2sd::net::resolve::attack::answer(data)));

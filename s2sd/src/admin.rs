@@ -30,9 +30,9 @@ use tokio::{
 use tracing::{debug, field::Empty, warn};
 use xmpp_stream::Domain;
 
-use crate::descriptors::Share;
-use crate::negotiate::DomainPair;
-use crate::router::Router;
+use crate::flow::router::Router;
+use crate::net::descriptors::Share;
+use crate::protocol::negotiate::DomainPair;
 
 /// How many may ask at one time; who comes then waits.
 const AT_ONCE: usize = 16;

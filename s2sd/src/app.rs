@@ -22,16 +22,16 @@ use tracing::{debug, error, info, warn};
 pub(crate) use self::secret::dialback_secret;
 use self::secret::own_secret;
 use crate::admin;
-use crate::admission::ConnectionLimit;
 use crate::config::{Config, Limits};
-use crate::descriptors;
-use crate::listen::{self, ListenerKind};
-use crate::negotiate::Snapshot;
-use crate::resolve::Dns;
-use crate::router::Router;
-use crate::shared::Shared;
-use crate::tally::Counts;
-use crate::tls::{Reloaded, Tls, TlsWarning};
+use crate::flow::listen::{self, ListenerKind};
+use crate::flow::router::Router;
+use crate::flow::shared::Shared;
+use crate::flow::tally::Counts;
+use crate::net::admission::ConnectionLimit;
+use crate::net::descriptors;
+use crate::net::resolve::Dns;
+use crate::net::tls::{Reloaded, Tls, TlsWarning};
+use crate::protocol::negotiate::Snapshot;
 
 /// Why the server does not start, or a reload is not taken.
 #[derive(Debug, thiserror::Error)]

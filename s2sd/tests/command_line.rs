@@ -13,10 +13,8 @@ use std::{
 };
 
 #[cfg(feature = "demo")]
-use s2sd::demo::{
-    ca::{Issued, Leaf, Validity},
-    zone::{Zone, ZoneServer},
-};
+use s2sd::tools::demo::ca::{Issued, Leaf, Validity};
+use s2sd::tools::demo::zone::{Zone, ZoneServer};
 
 /// Serves on ports of the system's choice, without a certificate.
 const CONFIGURATION: &str = "\

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use s2sd::demo::zone::{Zone, ZoneServer};
+use s2sd::tools::demo::zone::{Zone, ZoneServer};
 
 use realm::{NAME, SILENT, file_name, old_file_name, silent_kdc, silent_keytab, within};
 

@@ -214,7 +214,7 @@ async fn dialback(peer: &mut Peer, element: &Element, shared: &Shared) -> anyhow
 #[cfg(test)]
 mod tests {
     use super::*;
-    use s2sd::demo::ca::{Issued, Leaf};
+    use s2sd::tools::demo::ca::{Issued, Leaf};
     use xmpp_dialback::Pair;
 
     async fn ask(says: Says, key: &str, tls: bool) -> (String, Vec<Asked>) {

@@ -84,7 +84,7 @@ impl CapturedLog {
             let ours = Targets::new().with_target("s2sd", LevelFilter::TRACE);
             let ours = ours.with_target("s2sd_tests", LevelFilter::OFF);
             // A component writes to everybody.
-            let ours = ours.with_target("s2sd::component", LevelFilter::OFF);
+            let ours = ours.with_target("s2sd::flow::component", LevelFilter::OFF);
             Registry::default()
                 .with(ours)
                 .with(Keeper(captured_log.clone()))

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use s2sd::demo::ca::Issued;
+use s2sd::tools::demo::ca::Issued;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},

@@ -1,6 +1,6 @@
 //! The lab: what end-to-end tests, the interop runs and the load need around a daemon, each once.
 //!
-//! A zone server and a certificate authority (from `s2sd::demo`), a component driver, a user on another server, a
+//! A zone server and a certificate authority (from `s2sd::tools::demo`), a component driver, a user on another server, a
 //! scripted peer that speaks the server protocol word by word, and the checks that are run between two ends. The
 //! binary `lab` shows the same things to programs that are not written in Rust.
 

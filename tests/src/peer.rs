@@ -310,7 +310,7 @@ pub fn dialback_request(from: &str, to: &str, key: &str) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use s2sd::demo::ca::{Authority, Leaf};
+    use s2sd::tools::demo::ca::{Authority, Leaf};
 
     fn pair() -> (Peer, Peer) {
         let (left, right) = tokio::io::duplex(64 << 10);

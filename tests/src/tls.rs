@@ -15,7 +15,7 @@ use rustls::{
     },
     sign::{CertifiedKey, SingleCertAndKey},
 };
-use s2sd::demo::ca::Issued;
+use s2sd::tools::demo::ca::Issued;
 
 /// A certificate chain and its key.
 #[derive(Debug)]
@@ -102,7 +102,7 @@ pub fn picky(
 ) -> anyhow::Result<Arc<ServerConfig>> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     // An authority that signs nothing.
-    let root = s2sd::demo::ca::Authority::new("an authority of its own");
+    let root = s2sd::tools::demo::ca::Authority::new("an authority of its own");
     let mut roots = rustls::RootCertStore::empty();
     roots.add(root.der().clone())?;
     let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone())

@@ -1,9 +1,7 @@
 //! What a test wants a probe to say.
 
-use s2sd::probe::{
-    Report,
-    verdict::{Reason, Side, Works},
-};
+use s2sd::tools::probe::Report;
+use s2sd::tools::probe::verdict::{Reason, Side, Works};
 
 /// This decided, it is for that side to change something, and these words are in what is said.
 #[track_caller]

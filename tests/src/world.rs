@@ -26,16 +26,12 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use s2sd::{
-    app::{self, Running},
-    config::Config,
-    demo::{
-        ca::{Authority, Issued, Leaf, Validity},
-        zone::{Zone, ZoneKey, ZoneServer},
-    },
-    probe::{Question, Report, probe},
-    tls::Tlsa,
-};
+use s2sd::app::{self, Running};
+use s2sd::config::Config;
+use s2sd::tools::demo::ca::{Authority, Issued, Leaf, Validity};
+use s2sd::tools::demo::zone::{Zone, ZoneKey, ZoneServer};
+use s2sd::tools::probe::{Question, Report, probe};
+use s2sd::trust::Tlsa;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use xmpp_stream::Domain;
 

@@ -1,7 +1,8 @@
 //! Each step on the way to a stream that can fail has a cause of its own in what comes back, and words for it.
 #![allow(clippy::unwrap_used)]
 
-use s2sd::{closed::CAUSE_NAMESPACE, demo::ca::Leaf};
+use s2sd::closed::CAUSE_NAMESPACE;
+use s2sd::tools::demo::ca::Leaf;
 use s2sd_tests::{
     peer::Peer,
     world::{Daemon, RawServer, TIMEOUT, World},

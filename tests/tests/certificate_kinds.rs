@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use s2sd::demo::ca::{Authority, Issued, Leaf, Purpose, Validity};
+use s2sd::tools::demo::ca::{Authority, Issued, Leaf, Purpose, Validity};
 use s2sd_tests::{
     deliveries::{Delivery, End, Meeting, Seen},
     world::{Daemon, World},

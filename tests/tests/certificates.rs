@@ -5,7 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use rustls::pki_types::{CertificateDer, ServerName};
-use s2sd::demo::ca::{Authority, Issued, Leaf};
+use s2sd::tools::demo::ca::{Authority, Issued, Leaf};
 use s2sd_tests::{
     checks::{self, Check, Finding, Other, Plan},
     component_client::ComponentClient,
@@ -269,7 +269,7 @@ async fn a_certificate_that_is_revoked_while_the_daemon_runs_counts_no_more() {
 /// Without `from` the certificate says who it is, and then that domain's own rules say whether it is.
 #[tokio::test]
 async fn whom_a_certificate_names_is_believed_by_its_own_rules_only() {
-    let other = s2sd::demo::ca::Authority::new("an authority for one peer");
+    let other = s2sd::tools::demo::ca::Authority::new("an authority for one peer");
     for (rules, offered) in [("", true), ("trust = ['other.pem']\n", false)] {
         let mut world = World::new().unwrap();
         let entry = format!("[[peer]]\ndomain = 'b.test'\n{rules}");

@@ -5,13 +5,9 @@
 #[path = "log/mod.rs"]
 mod log;
 
-use s2sd::{
-    demo::{
-        ca::{Authority, Issued, Leaf},
-        zone::Flaw,
-    },
-    tls::Tlsa,
-};
+use s2sd::tools::demo::ca::{Authority, Issued, Leaf};
+use s2sd::tools::demo::zone::Flaw;
+use s2sd::trust::Tlsa;
 use s2sd_tests::{
     checks::{self, Check, Other, Plan},
     peer::Peer,

@@ -2,7 +2,8 @@
 //! to each case is tested in s2sd; here is what comes back to the sender, and that nothing arrives.
 #![allow(clippy::unwrap_used)]
 
-use s2sd::{closed::CAUSE_NAMESPACE, demo::zone::Flaw};
+use s2sd::closed::CAUSE_NAMESPACE;
+use s2sd::tools::demo::zone::Flaw;
 use s2sd_tests::{
     checks::{self, Other, Plan},
     world::{Daemon, TIMEOUT, World},

@@ -1,7 +1,7 @@
 //! Two daemons federate: message, ping, presence and many messages in order, both ways, by each kind of proof.
 #![allow(clippy::unwrap_used)]
 
-use s2sd::demo::ca::{Issued, Leaf, Purpose};
+use s2sd::tools::demo::ca::{Issued, Leaf, Purpose};
 use s2sd_tests::{
     checks::{self, Other, Plan},
     world::{Daemon, TIMEOUT, World},

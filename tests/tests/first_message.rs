@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use s2sd::app::{self, Running};
 use s2sd::config::Config;
-use s2sd::demo::zone::{Zone, ZoneServer};
+use s2sd::tools::demo::zone::{Zone, ZoneServer};
 use s2sd_tests::component::attach;
 use s2sd_tests::wire::Event;
 

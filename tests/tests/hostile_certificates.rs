@@ -7,13 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use s2sd::{
-    demo::{
-        ca::{Issued, Leaf},
-        tangle,
-    },
-    tls::{Matching, Selector, Tlsa, Usage},
-};
+use s2sd::tools::demo::ca::{Issued, Leaf};
+use s2sd::tools::demo::tangle;
+use s2sd::trust::{Matching, Selector, Tlsa, Usage};
 use s2sd_tests::{
     attack_setup::{HERE, daemon, start},
     authoritative::Says,
@@ -421,7 +417,7 @@ async fn a_stream_that_was_reset_is_made_again_and_the_new_certificate_counts() 
 #[tokio::test]
 async fn an_authority_that_is_trusted_no_more_ends_the_streams_that_rest_on_it() {
     let mut streams = streams().await;
-    let another = s2sd::demo::ca::Authority::new("another authority, of another length");
+    let another = s2sd::tools::demo::ca::Authority::new("another authority, of another length");
     streams.world.write(HERE, "ca.pem", another.pem()).unwrap();
     let running = streams.world.daemon(HERE).unwrap();
     running.look_at_certificates();
@@ -435,7 +431,7 @@ async fn an_authority_that_is_trusted_no_more_ends_the_streams_that_rest_on_it()
 #[tokio::test]
 async fn a_reload_judges_open_streams_by_its_own_rules() {
     let mut streams = streams().await;
-    let another = s2sd::demo::ca::Authority::new("another");
+    let another = s2sd::tools::demo::ca::Authority::new("another");
     streams
         .world
         .write(HERE, "other.pem", another.pem())

@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use s2sd::demo::ca::Leaf;
+use s2sd::tools::demo::ca::Leaf;
 use s2sd_tests::{
     authoritative::Says,
     peer::{Peer, dialback_request},

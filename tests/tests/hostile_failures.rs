@@ -11,7 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use s2sd::{closed::CAUSE_NAMESPACE, demo::zone::Zone};
+use s2sd::closed::CAUSE_NAMESPACE;
+use s2sd::tools::demo::zone::Zone;
 use s2sd_tests::{
     fake_peer::FakePeer,
     world::{Daemon, TIMEOUT, World},

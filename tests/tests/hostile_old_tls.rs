@@ -11,7 +11,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use s2sd::demo::ca::{Issued, Leaf};
+use s2sd::tools::demo::ca::{Issued, Leaf};
 use s2sd_tests::{
     background_traffic::BackgroundTraffic,
     peer::Peer,

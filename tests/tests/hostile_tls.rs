@@ -2,7 +2,7 @@
 //! required there is no way round it (RFC 6120 §5, §13.7; XEP-0178; XEP-0368).
 #![allow(clippy::unwrap_used)]
 
-use s2sd::demo::ca::{Authority, Issued, Leaf, Purpose, Validity};
+use s2sd::tools::demo::ca::{Authority, Issued, Leaf, Purpose, Validity};
 use s2sd_tests::{
     authoritative::Says,
     background_traffic::BackgroundTraffic,

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use s2sd::demo::zone::{Zone, ZoneServer};
+use s2sd::tools::demo::zone::{Zone, ZoneServer};
 use s2sd_tests::{
     authoritative::Says,
     component_client::Behaviour,

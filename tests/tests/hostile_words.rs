@@ -7,7 +7,7 @@
 #[path = "log/mod.rs"]
 mod log;
 
-use s2sd::demo::ca::Leaf;
+use s2sd::tools::demo::ca::Leaf;
 use s2sd_tests::{
     peer::{Peer, answering_header, header_text},
     tls::TlsIdentity,
@@ -148,7 +148,7 @@ async fn what_a_certificate_says() {
             0 => world.issue(&Leaf::domain(&ascii)),
             1 => world.issue(&Leaf::default().srv(&format!("_xmpp-server.{ascii}"))),
             2 => world.issue(&Leaf::default().xmpp_addr(&words)),
-            _ => s2sd::demo::ca::Authority::new(&words).issue(&Leaf::domain("evil.test")),
+            _ => s2sd::tools::demo::ca::Authority::new(&words).issue(&Leaf::domain("evil.test")),
         };
         let mut peer = world.connect(HERE).await.unwrap();
         peer.open("evil.test", HERE).await.unwrap();

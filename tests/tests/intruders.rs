@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use s2sd::demo::ca::{Issued, Leaf, Validity};
+use s2sd::tools::demo::ca::{Issued, Leaf, Validity};
 use s2sd_tests::{
     authoritative::Says,
     component_client::ComponentClient,

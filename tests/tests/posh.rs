@@ -11,10 +11,8 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use s2sd::demo::{
-    ca::{Issued, Leaf, Validity},
-    tangle,
-};
+use s2sd::tools::demo::ca::{Issued, Leaf, Validity};
+use s2sd::tools::demo::tangle;
 use s2sd_tests::{
     checks::{self, Check, Other, Plan},
     https::{Https, document, redirect},
@@ -306,7 +304,7 @@ async fn a_web_server_that_is_not_the_domains_says_nothing() {
         ),
         (
             |world, leaf| world.issue(&leaf),
-            leaf().purpose(s2sd::demo::ca::Purpose::Client),
+            leaf().purpose(s2sd::tools::demo::ca::Purpose::Client),
             "its certificate is not for servers",
         ),
         // What it would take long to look at is not looked at.

@@ -4,14 +4,10 @@
 
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
-use s2sd::{
-    config::{Addresses, Config, TrustStore},
-    demo::ca::{Authority, Issued, Leaf, Validity},
-    probe::{
-        Question, Report, probe,
-        verdict::{Side, Works},
-    },
-};
+use s2sd::config::{Addresses, Config, TrustStore};
+use s2sd::tools::demo::ca::{Authority, Issued, Leaf, Validity};
+use s2sd::tools::probe::verdict::{Side, Works};
+use s2sd::tools::probe::{Question, Report, probe};
 use s2sd_tests::{
     peer::Peer,
     tls::TlsIdentity,

@@ -2,18 +2,12 @@
 //! certificates (RFC 7673).
 #![allow(clippy::unwrap_used)]
 
-use s2sd::{
-    demo::{
-        ca::{Issued, Leaf},
-        zone::Flaw,
-    },
-    probe::{
-        Report,
-        findings::{Dnssec, Lookup},
-        verdict::Side,
-    },
-    tls::Tlsa,
-};
+use s2sd::tools::demo::ca::{Issued, Leaf};
+use s2sd::tools::demo::zone::Flaw;
+use s2sd::tools::probe::Report;
+use s2sd::tools::probe::findings::{Dnssec, Lookup};
+use s2sd::tools::probe::verdict::Side;
+use s2sd::trust::Tlsa;
 use s2sd_tests::{
     verdict::{faulty, works},
     world::{Daemon, World},

@@ -5,10 +5,9 @@
 use std::collections::HashMap;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use s2sd::{
-    demo::ca::{Issued, Leaf},
-    probe::{Report, verdict::Side},
-};
+use s2sd::tools::demo::ca::{Issued, Leaf};
+use s2sd::tools::probe::Report;
+use s2sd::tools::probe::verdict::Side;
 use s2sd_tests::{
     https::{Https, document},
     socks::{Rules, Socks},

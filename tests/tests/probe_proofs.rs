@@ -9,10 +9,10 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject as _},
     server::WebPkiClientVerifier,
 };
-use s2sd::{
-    demo::ca::{Authority, Issued, Leaf},
-    probe::{Report, findings::ProofOutcome, verdict::Side},
-};
+use s2sd::tools::demo::ca::{Authority, Issued, Leaf};
+use s2sd::tools::probe::Report;
+use s2sd::tools::probe::findings::ProofOutcome;
+use s2sd::tools::probe::verdict::Side;
 use s2sd_tests::{
     authoritative::Says,
     peer::Peer,

@@ -2,10 +2,8 @@
 //! and the cause for programs; errors and results come back never (RFC 6120 §8.3, §10.4).
 #![allow(clippy::unwrap_used)]
 
-use s2sd::{
-    closed::CAUSE_NAMESPACE,
-    demo::ca::{Issued, Leaf},
-};
+use s2sd::closed::CAUSE_NAMESPACE;
+use s2sd::tools::demo::ca::{Issued, Leaf};
 use s2sd_tests::{
     authoritative::Says,
     background_traffic::BackgroundTraffic,

@@ -4,8 +4,8 @@
 #![allow(clippy::unwrap_used)]
 
 use rustls::{ClientConnection, Connection, ServerConnection};
-use s2sd::demo::ca::{Issued, Leaf};
-use s2sd::tls::binding::{EXPORTER_LABEL, channel_bindings};
+use s2sd::net::tls::binding::{EXPORTER_LABEL, channel_bindings};
+use s2sd::tools::demo::ca::{Issued, Leaf};
 use s2sd_tests::{
     second::{Account, Side, Stepped},
     tls::{self, TlsIdentity},

@@ -10,7 +10,7 @@ use xmpp_sasl::Random as _;
 
 use super::StartError;
 use crate::config::{Config, DIALBACK_SECRET};
-use crate::shared::OsRandom;
+use crate::flow::shared::OsRandom;
 
 /// The secret that dialback keys are made from, if there is one already: the configuration's, or the one made at an
 /// earlier start.

@@ -3,8 +3,8 @@
 use std::{error::Error, io};
 
 use super::{Exit, complain};
-use crate::demo::{self, Scenario};
 use crate::logging;
+use crate::tools::demo::{self, Scenario};
 
 pub(super) fn demo(scenario: Option<Scenario>) -> Exit {
     let colours = logging::colours(&io::stdout());

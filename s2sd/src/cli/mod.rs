@@ -87,7 +87,7 @@ struct Run {
 struct Demo {
     /// Show only this
     #[arg(long, value_name = "NAME")]
-    scenario: Option<crate::demo::Scenario>,
+    scenario: Option<crate::tools::demo::Scenario>,
 }
 
 #[derive(Debug, Args)]

@@ -8,11 +8,9 @@ use std::{
 use tokio::{runtime, sync::watch, time};
 
 use super::{Exit, Probe, complain};
-use crate::{
-    config::{Config, Dnssec},
-    logging,
-    probe::{self, Question, Report, Unasked},
-};
+use crate::config::{Config, Dnssec};
+use crate::logging;
+use crate::tools::probe::{self, Question, Report, Unasked};
 
 /// Who waits longer wants to know for what.
 const NOTICE_AFTER: Duration = Duration::from_secs(1);

@@ -12,7 +12,7 @@ use xmpp_sasl::{BadScramKeys, IterationBounds, Password, Random as _, ScramHash,
 use zeroize::Zeroizing;
 
 use super::{Exit, complain};
-use crate::shared::OsRandom;
+use crate::flow::shared::OsRandom;
 
 /// In bytes; what PostgreSQL and GNU SASL use.
 const SALT: usize = 16;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use s2sd::demo::ca::{Authority, Issued, Leaf, Purpose, Validity};
+use s2sd::tools::demo::ca::{Authority, Issued, Leaf, Purpose, Validity};
 use sha2::{Digest as _, Sha256};
 
 use super::{Exit, read, run::say};

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use s2sd::demo::zone::{Zone, ZoneKey, ZoneServer};
+use s2sd::tools::demo::zone::{Zone, ZoneKey, ZoneServer};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::broadcast::error::RecvError,

@@ -1,5 +1,5 @@
 //! Golden transcripts: conversations with one s2sd, printed as the RFCs print theirs, and run twice: against the pure
-//! machines of `s2sd::negotiate`, and over sockets against a daemon. `transcripts/README.md` says how they are written.
+//! machines of `s2sd::protocol::negotiate`, and over sockets against a daemon. `transcripts/README.md` says how they are written.
 //!
 //! The parser, the two runners, and what both share (the stage, the names for what is fresh, the comparison) are a file
 //! each. Nothing here knows what is right: that is written in the transcripts.

@@ -1,4 +1,4 @@
-//! Plays a scene against the machines of `s2sd::negotiate`, driven as the daemon drives them: the same codec, the same
+//! Plays a scene against the machines of `s2sd::protocol::negotiate`, driven as the daemon drives them: the same codec, the same
 //! limits, the same judge of certificates. Everything they do is seen in order, and everything has to be written.
 
 mod machines;
@@ -11,10 +11,8 @@ use std::{
 };
 
 use anyhow::{Context as _, bail, ensure};
-use s2sd::{
-    negotiate::{DomainPair, InboundEvent, OutboundEvent, Snapshot, Transport},
-    tls::Roots,
-};
+use s2sd::protocol::negotiate::{DomainPair, InboundEvent, OutboundEvent, Snapshot, Transport};
+use s2sd::trust::Roots;
 use xmpp_dialback::Secret;
 use xmpp_stream::Domain;
 

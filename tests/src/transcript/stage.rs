@@ -10,10 +10,8 @@ use std::{
 };
 
 use anyhow::bail;
-use s2sd::{
-    config::{Config, TlsMode},
-    demo::ca::{Authority, Issued, Leaf, Purpose, Validity},
-};
+use s2sd::config::{Config, TlsMode};
+use s2sd::tools::demo::ca::{Authority, Issued, Leaf, Purpose, Validity};
 use xmpp_stream::Domain;
 
 use super::{

@@ -3,7 +3,7 @@
 //! the path), and others that lead nowhere and are looked at each time.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use s2sd::demo::ca::{Authority, Issued, Leaf};
+use s2sd::tools::demo::ca::{Authority, Issued, Leaf};
 
 fn tlv(tag: u8, content: &[&[u8]]) -> Vec<u8> {
     let content = content.concat();

@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use s2sd::demo::ca::Leaf;
+use s2sd::tools::demo::ca::Leaf;
 use s2sd_tests::{
     peer::Peer,
     process::Process,

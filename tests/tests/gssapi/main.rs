@@ -10,7 +10,7 @@ mod realm;
 use std::{collections::HashSet, path::Path, time::Duration};
 
 use realm::{NAME, SILENT, file_name, old_file_name, silent_kdc, silent_keytab};
-use s2sd::demo::ca::Leaf;
+use s2sd::tools::demo::ca::Leaf;
 use s2sd_tests::{
     attack_setup::arrives,
     checks::{self, Check, Other, Plan},

@@ -10,7 +10,7 @@ mod oracle;
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use oracle::{Certificate, Endpoint, Expectation, Proof, Refusal, Side, SrvRecord, outcome};
-use s2sd::demo::ca::{Authority, Leaf};
+use s2sd::tools::demo::ca::{Authority, Leaf};
 use s2sd_tests::{
     deliveries::{Delivery, End, Meeting, Seen},
     world::{Daemon, World},

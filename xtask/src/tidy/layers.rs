@@ -43,7 +43,7 @@ pub(super) fn check(tree: &Tree) -> Vec<Fault> {
         }
         let code = rust::without_tests(&rust::code(text));
         check_demo(path, &module, &code, &mut faults);
-        if module == "demo" || module.starts_with("demo/") {
+        if module == "tools/demo" || module.starts_with("tools/demo/") {
             continue; // beside the layers: `check_demo` says who may know it
         }
         let Some(layer) = layer_of(&table, &module) else {
@@ -82,7 +82,7 @@ pub(super) fn check(tree: &Tree) -> Vec<Fault> {
 
 /// `demo` is re-used by the tests' crate and started by the command line; nobody else may know it.
 fn check_demo(path: &str, module: &str, code: &str, faults: &mut Vec<Fault>) {
-    let allowed = ["demo", "main", "cli"];
+    let allowed = ["tools/demo", "main", "cli"];
     if allowed
         .iter()
         .any(|name| module == *name || module.starts_with(&format!("{name}/")))
@@ -90,7 +90,7 @@ fn check_demo(path: &str, module: &str, code: &str, faults: &mut Vec<Fault>) {
         return;
     }
     for (at, import) in imports(code, module) {
-        if import == "demo" || import.starts_with("demo/") {
+        if import == "tools/demo" || import.starts_with("tools/demo/") {
             faults.push(Fault::new(
                 path,
                 rust::line_of(code, at),
@@ -308,14 +308,14 @@ mod tests {
     #[test]
     fn nobody_imports_the_demo() {
         check_one(
-            "s2sd/src/demo/zone.rs",
-            "use super::ca; use crate::demo::ca;",
+            "s2sd/src/tools/demo/zone.rs",
+            "use super::ca; use crate::tools::demo::ca;",
             &[],
         );
-        check_one("s2sd/src/main.rs", "s2sd::demo::run()", &[]);
+        check_one("s2sd/src/main.rs", "s2sd::tools::demo::run()", &[]);
         check_one(
             "s2sd/src/router.rs",
-            "use crate::demo;",
+            "use crate::tools::demo;",
             &["only the command line may import `demo`"],
         );
     }

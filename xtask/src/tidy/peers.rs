@@ -19,9 +19,9 @@ const ESCAPES: [&str; 3] = ["escape_debug", "escape_default", "escape_unicode"];
 const SAID: [(&str, &str); 5] = [
     ("s2sd/src/closed.rs", "enum Cause"),
     ("s2sd/src/closed.rs", "struct PeerError"),
-    ("s2sd/src/resolve/plan.rs", "enum ResolveError"),
-    ("s2sd/src/tls/judgement.rs", "enum Because"),
-    ("s2sd/src/tls/bad_certificate.rs", "enum BadCertificate"),
+    ("s2sd/src/protocol/plan.rs", "enum ResolveError"),
+    ("s2sd/src/trust/judgement.rs", "enum Because"),
+    ("s2sd/src/trust/bad_certificate.rs", "enum BadCertificate"),
 ];
 
 pub(super) fn check(tree: &Tree) -> Vec<Fault> {
@@ -119,7 +119,7 @@ mod tests {
         ] {
             check_one(path, &format!("{cause}{code}"), lines);
         }
-        check_one("s2sd/src/lane/tests.rs", "error.text", &[]);
+        check_one("s2sd/src/protocol/lane/tests.rs", "error.text", &[]);
         check_one("tests/src/peer.rs", "error.text", &[]);
     }
 

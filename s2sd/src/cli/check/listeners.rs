@@ -9,11 +9,9 @@ use std::{
 };
 
 use super::report::{Listener, Report};
-use crate::{
-    config::{Listen, Severity},
-    listen,
-    peer_text::PeerText,
-};
+use crate::config::{Listen, Severity};
+use crate::flow::listen;
+use crate::peer_text::PeerText;
 
 pub(super) fn try_all(listen: &Listen, report: &mut Report) {
     try_with(listen, report, listen::socket, |port| {

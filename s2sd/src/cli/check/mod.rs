@@ -21,13 +21,13 @@ use xmpp_stream::Domain;
 
 use self::{effective::EffectivePolicy, own::Own, report::Report};
 use super::{Exit, complain};
-use crate::{
-    app::{self, StartError},
-    config::{Config, Method, Severity},
-    logging,
-    resolve::{Dns, ResolveError},
-    tls::{Remark, Tls, TlsWarning},
-};
+use crate::app::{self, StartError};
+use crate::config::{Config, Method, Severity};
+use crate::logging;
+use crate::net::resolve::Dns;
+use crate::net::tls::{Tls, TlsWarning};
+use crate::protocol::plan::ResolveError;
+use crate::trust::Remark;
 
 /// Who insists on clientAuth in a certificate. Prosody and s2sd do not.
 const INSIST: &str = "ejabberd before 25.08, older Openfire and others";

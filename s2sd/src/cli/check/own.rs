@@ -6,11 +6,10 @@ use std::sync::Arc;
 use rustls::pki_types::UnixTime;
 use xmpp_stream::Domain;
 
-use crate::{
-    config::{Policy, TlsMode},
-    resolve::{AddressRule, Dns, ResolveError, Target},
-    tls::{Matching, PeerChain, Roots, Selector, Tlsa, Usage, dane},
-};
+use crate::config::{Policy, TlsMode};
+use crate::net::resolve::{AddressRule, Dns};
+use crate::protocol::plan::{ResolveError, Target};
+use crate::trust::{Matching, PeerChain, Roots, Selector, Tlsa, Usage, dane};
 
 /// A domain of ours, with what others would see of it.
 pub(super) struct Own {

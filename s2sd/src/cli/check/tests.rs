@@ -8,13 +8,9 @@ use std::{
 };
 
 use super::*;
-use crate::{
-    demo::{
-        ca::{Authority, Issued, Leaf, Purpose, Validity},
-        zone::{Flaw, Zone, ZoneKey, ZoneServer},
-    },
-    tls::{Matching, Selector, Tlsa, Usage},
-};
+use crate::tools::demo::ca::{Authority, Issued, Leaf, Purpose, Validity};
+use crate::tools::demo::zone::{Flaw, Zone, ZoneKey, ZoneServer};
+use crate::trust::{Matching, Selector, Tlsa, Usage};
 
 /// A directory that goes when the test ends.
 struct Directory(PathBuf);

@@ -8,11 +8,9 @@ use tokio::time::sleep;
 use tracing::subscriber::set_default;
 
 use super::*;
-use crate::{
-    config::Log,
-    demo::ca::{Authority, Leaf, Validity},
-    logging::{Look, build},
-};
+use crate::config::Log;
+use crate::logging::{Look, build};
+use crate::tools::demo::ca::{Authority, Leaf, Validity};
 
 #[derive(Clone, Default)]
 struct Written(Arc<Mutex<Vec<u8>>>);

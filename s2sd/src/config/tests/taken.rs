@@ -284,7 +284,7 @@ fn everything_else() {
         [log]
         format = 'json'
         level = 'debug'
-        targets = {{ 's2sd::negotiate' = 'trace' }}"
+        targets = {{ 's2sd::protocol::negotiate' = 'trace' }}"
     ));
     assert_eq!(config.data_dir, Path::new("/nowhere/state"));
     assert_eq!(config.listen.s2s.len(), 2);
@@ -312,7 +312,7 @@ fn everything_else() {
     assert_eq!(config.log.format, LogFormat::Json);
     assert_eq!(
         config.log.targets,
-        [("s2sd::negotiate".to_owned(), LogLevel::Trace)]
+        [("s2sd::protocol::negotiate".to_owned(), LogLevel::Trace)]
     );
 }
 

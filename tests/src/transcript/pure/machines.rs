@@ -5,15 +5,14 @@ use std::{collections::VecDeque, sync::Arc};
 use anyhow::{Context as _, bail, ensure};
 use bytes::BytesMut;
 use rustls::pki_types::UnixTime;
-use s2sd::{
-    closed::{Cause, Closed},
-    demo::ca::Issued,
-    negotiate::{
-        Authorized, Call, DomainPair, Inbound, InboundEffect, InboundEvent, Judged, Method,
-        Outbound, OutboundEffect, OutboundEvent, Purpose, Secured, Transport, exclude,
-    },
-    tls::{self, Because, Evidence, PeerChain, TlsFacts},
+use s2sd::closed::{Cause, Closed};
+use s2sd::protocol::negotiate::{
+    Authorized, Call, DomainPair, Inbound, InboundEffect, InboundEvent, Judged, Method, Outbound,
+    OutboundEffect, OutboundEvent, Purpose, Secured, Transport, exclude,
 };
+use s2sd::tools::demo::ca::Issued;
+use s2sd::trust;
+use s2sd::trust::{Because, Evidence, PeerChain, TlsFacts};
 use tokio_util::codec::Decoder;
 use xmpp_dialback::{Pair, Question, Verdict};
 use xmpp_sasl::{ChannelBindings, Random};
@@ -476,8 +475,9 @@ impl Player {
     fn judge(&self, shown: Option<&Issued>, domain: Option<Domain>) -> Judged {
         let chain = shown.and_then(|identity| PeerChain::new(&identity.chain()));
         let now = UnixTime::now();
-        let judge =
-            |domain: &Domain| tls::judge(&Evidence::new(chain.as_ref(), &self.roots, domain, now));
+        let judge = |domain: &Domain| {
+            trust::judge(&Evidence::new(chain.as_ref(), &self.roots, domain, now))
+        };
         match domain {
             Some(domain) => Judged {
                 judgement: judge(&domain),
@@ -485,7 +485,7 @@ impl Player {
                 identity: None,
             },
             None => {
-                let identity = tls::sole_identity(chain.as_ref(), &self.roots, now);
+                let identity = trust::sole_identity(chain.as_ref(), &self.roots, now);
                 Judged {
                     domain: None,
                     judgement: identity

@@ -1,10 +1,8 @@
 //! What a certificate is worth by the names in it: compared with a few lines that know no X.509.
 
 use rustls::pki_types::{CertificateDer, UnixTime};
-use s2sd::{
-    demo::ca::{Issued, Leaf},
-    tls::{Evidence, PeerChain, Roots, identities, judge, sole_identity},
-};
+use s2sd::tools::demo::ca::{Issued, Leaf};
+use s2sd::trust::{Evidence, PeerChain, Roots, identities, judge, sole_identity};
 use xmpp_stream::Domain;
 
 use super::{Bytes, Reached};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rustls::pki_types::CertificateDer;
-use s2sd::tls::posh::Document;
+use s2sd::trust::posh::Document;
 use sha2::{Digest as _, Sha256, Sha512};
 
 use super::{Bytes, Reached};

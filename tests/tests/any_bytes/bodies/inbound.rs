@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, time::Instant};
 
 use bytes::BytesMut;
-use s2sd::negotiate::{Inbound, InboundEffect, InboundEvent, Transport};
+use s2sd::protocol::negotiate::{Inbound, InboundEffect, InboundEvent, Transport};
 use tokio_util::codec::Decoder as _;
 use xmpp_dialback::{DialbackError, ErrorCondition, Pair, Verdict};
 use xmpp_stream::{Codec, ContentNamespace, Domain};

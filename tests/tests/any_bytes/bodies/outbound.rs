@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Instant};
 
 use bytes::BytesMut;
-use s2sd::negotiate::{
+use s2sd::protocol::negotiate::{
     Call, DomainPair, Outbound, OutboundEffect, OutboundEvent, Purpose, Transport,
 };
 use tokio_util::codec::Decoder as _;

@@ -5,11 +5,9 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use s2sd::{
-    config::Config,
-    negotiate::{Judged, Secured, Snapshot},
-    tls::{BadCertificate, Because, Judgement, TlsFacts},
-};
+use s2sd::config::Config;
+use s2sd::protocol::negotiate::{Judged, Secured, Snapshot};
+use s2sd::trust::{BadCertificate, Because, Judgement, TlsFacts};
 use xmpp_dialback::Secret;
 use xmpp_sasl::{ChannelBindings, Random};
 use xmpp_stream::Domain;

@@ -1,0 +1,489 @@
+//! Serves one component (XEP-0114): attaches it, takes its stanzas to the router, writes what is for it.
+//!
+//! A component that does not read fills its queue; that pauses the streams of the peers who write to it, and in the end
+//! it is disconnected, so that what waits goes back to its senders.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::ops::Range;
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpStream;
+use tokio::time::{sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, debug, field::Empty, info, info_span, trace, warn};
+use xmpp_stream::{
+    Codec, Condition, ContentNamespace, Domain, Element, Frame, StanzaError, StreamError, XmlLimits,
+};
+
+use self::faults::Faults;
+use crate::closed::{By, Cause, Closed};
+use crate::flow::router::{Link, Router};
+use crate::flow::shared::{OsRandom, Shared};
+use crate::net::admission::Admission;
+use crate::net::conn::{self, Conn, Io, Progress};
+use crate::net::queue::{self, Bound, Receiver};
+use crate::peer_text::PeerText;
+use crate::protocol::admission::Throttle;
+use crate::protocol::budget::{Account, Owner};
+use crate::protocol::fate::Fate;
+use crate::protocol::lane::{pop_front_if, release};
+use crate::protocol::negotiate::{Attach, Attached, Attaching, Snapshot};
+use crate::protocol::stanza::{Origin, Stanza};
+
+/// A component that takes nothing for this long is gone.
+const STALLED: Duration = Duration::from_secs(60);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A newer connection waits so long for what is left over of the one before.
+const HANDOVER: Duration = Duration::from_secs(5);
+const BATCH: usize = 256;
+
+mod farewell;
+mod faults;
+
+/// Serves the component until it leaves.
+pub(crate) async fn serve(router: Arc<Router>, tcp: TcpStream, admission: Admission) {
+    let Ok(peer) = tcp.peer_addr() else { return };
+    let _ = tcp.set_nodelay(true);
+    let span = info_span!("component", %peer);
+    async move {
+        let snapshot = router.shared().snapshot();
+        let codec = Codec::new(snapshot.limits_before_authentication())
+            .with_content_namespace(ContentNamespace::Component);
+        let memory = &router.shared().memory;
+        let Some(charge) = conn::admit(&memory.account(Owner::at(peer.ip()))) else {
+            info!(unproved = Empty, "component refused: {}", Cause::Memory);
+            return;
+        };
+        let mut conn = Conn::new(Io::Plain(tcp), peer, codec, charge);
+        match attach(&mut conn, &snapshot, router.shared(), peer.ip()).await {
+            Ok((attached, limits)) => {
+                admission.attached();
+                conn.set_limits(limits);
+                let payer = memory.account(Owner::Component(attached.domain().clone()));
+                // Its own connection is not what it is refused for.
+                conn.belongs_to(&payer);
+                run(&router, &snapshot, conn, attached, payer).await;
+            }
+            Err((last, closed)) => {
+                conn.send(&last);
+                let stop = &router.shared().stop;
+                conn.close_unproved(CLOSE_TIMEOUT, stop).await;
+                not_attached(&closed);
+            }
+        }
+    }
+    .instrument(span)
+    .await;
+}
+
+/// Why a connection came to nothing. Who only knocks is no reason to warn, and of a wrong secret there is a line already.
+fn not_attached(closed: &Closed) {
+    let (by, cause) = (closed.by.name(), closed.cause.name());
+    match closed.cause {
+        Cause::TooManyFailures | Cause::Protocol(Condition::NotAuthorized, _) => {
+            debug!(by, cause, "component not attached: {closed}");
+        }
+        Cause::Lost(_) | Cause::Finished | Cause::Timeout(_) | Cause::Shutdown => info!(
+            unproved = Empty,
+            by, cause, "component not attached: {closed}"
+        ),
+        _ => warn!(
+            unproved = Empty,
+            by, cause, "component not attached: {closed}"
+        ),
+    }
+}
+
+async fn attach(
+    conn: &mut Conn,
+    snapshot: &Arc<Snapshot>,
+    shared: &Shared,
+    address: IpAddr,
+) -> Result<(Attached, XmlLimits), (bytes::Bytes, Closed)> {
+    let stop = &shared.stop;
+    let mut attach = Attach::new(Arc::clone(snapshot));
+    let deadline = Instant::now() + snapshot.config.limits.negotiation;
+    loop {
+        match conn.frame() {
+            Ok(Some(frame)) => {
+                let domain = attach.domain();
+                let proof = domain.filter(|_| matches!(frame, Frame::Element(_)));
+                if let Some(domain) = &proof
+                    && let Err((condition, cause)) = turn(shared, address, domain, deadline).await
+                {
+                    return Err(attach.give_up(condition, cause));
+                }
+                let attaching = attach.frame(frame, &mut OsRandom);
+                if let Some(domain) = &proof {
+                    note(shared, address, domain, attaching.is_ok());
+                }
+                match attaching? {
+                    Attaching::Next(next, bytes) => {
+                        attach = next;
+                        conn.send(&bytes);
+                    }
+                    Attaching::Done(attached, bytes, limits) => {
+                        conn.send(&bytes);
+                        return Ok((attached, limits));
+                    }
+                }
+            }
+            Ok(None) => {
+                let lost = |what: String| {
+                    (
+                        bytes::Bytes::new(),
+                        Closed {
+                            by: By::World,
+                            cause: Cause::Lost(what.into()),
+                        },
+                    )
+                };
+                let progress = tokio::select! {
+                    progress = conn.progress(true) => progress,
+                    () = sleep_until(deadline.into()) => {
+                        let cause = Cause::Timeout("the component did not attach");
+                        return Err(attach.give_up(Condition::ConnectionTimeout, cause));
+                    }
+                    () = stop.cancelled() => {
+                        return Err(attach.give_up(Condition::SystemShutdown, Cause::Shutdown));
+                    }
+                };
+                match progress {
+                    Ok(Progress::Read | Progress::Written) => {}
+                    Ok(Progress::Overfull) => {
+                        return Err(attach.give_up(Condition::ResourceConstraint, Cause::Memory));
+                    }
+                    Ok(Progress::End) => return Err(lost("it closed the connection".to_owned())),
+                    Err(error) => return Err(lost(error.to_string())),
+                }
+            }
+            Err(error) => return Err(attach.malformed(&error)),
+        }
+    }
+}
+
+/// Waits as long as earlier failures want it, before a proof is looked at.
+async fn turn(
+    shared: &Shared,
+    address: IpAddr,
+    domain: &Domain,
+    deadline: Instant,
+) -> Result<(), (Condition, Cause)> {
+    let now = Instant::now();
+    let turn = throttle(shared).attempt(address, domain, now, deadline);
+    match turn {
+        None => Err((Condition::PolicyViolation, Cause::TooManyFailures)),
+        Some(at) if at <= now => Ok(()),
+        Some(at) => tokio::select! {
+            () = sleep_until(at.into()) => Ok(()),
+            () = shared.stop.cancelled() => Err((Condition::SystemShutdown, Cause::Shutdown)),
+        },
+    }
+}
+
+/// What came of a proof.
+fn note(shared: &Shared, address: IpAddr, domain: &Domain, is_good: bool) {
+    if is_good {
+        throttle(shared).succeeded(address, domain);
+        return;
+    }
+    let (failures, pause) = throttle(shared).failed(address, domain, Instant::now());
+    warn!(unproved = Empty, %domain, failures, next_after = ?pause, "component handshake failed");
+}
+
+fn throttle(shared: &Shared) -> MutexGuard<'_, Throttle> {
+    shared
+        .throttle
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+}
+
+struct Serving<'a> {
+    router: &'a Arc<Router>,
+    snapshot: &'a Snapshot,
+    conn: Conn,
+    origin: Origin,
+    attached: Attached,
+    payer: Account,
+    queue: Receiver,
+    /// Written into the connection's buffer, not yet taken by the socket.
+    unwritten: VecDeque<Unwritten>,
+    /// Taken from the queue, not yet in the buffer.
+    next: VecDeque<Stanza>,
+    /// What the kernel took, and may not have delivered.
+    fate: Fate,
+    last_target: Option<Domain>,
+    moved: Instant,
+    refused: Faults,
+    ignored: Faults,
+    /// The stanza for which the stream ended.
+    broken: Option<PeerText>,
+    /// Our end tag is written: nothing follows it.
+    is_ending: bool,
+}
+
+/// A stanza in the connection's buffer: where in the stream it begins and ends.
+struct Unwritten {
+    bytes: Range<u64>,
+    stanza: Stanza,
+}
+
+async fn run(
+    router: &Arc<Router>,
+    snapshot: &Snapshot,
+    conn: Conn,
+    attached: Attached,
+    payer: Account,
+) {
+    let domain = attached.domain().clone();
+    let own = &snapshot.config.queue;
+    let (sender, queue) = queue::bounded(Bound {
+        stanzas: own.stanzas,
+        bytes: own.bytes,
+    });
+    let link = Link::new(sender);
+    let left_over = router.attach(domain.clone(), link.clone());
+    info!(%domain, "component attached");
+    // What was on its way to the connection before goes first; what comes meanwhile is in the queue.
+    let next: VecDeque<Stanza> = match left_over {
+        None => VecDeque::new(),
+        Some(left_over) => match timeout(HANDOVER, left_over).await {
+            Ok(Ok(stanzas)) => stanzas.into(),
+            Ok(Err(_)) | Err(_) => VecDeque::new(),
+        },
+    };
+    for stanza in &next {
+        queue.adopt(stanza.size());
+    }
+    let mut serving = Serving {
+        router,
+        snapshot,
+        conn,
+        origin: Origin::Component(attached.clone()),
+        attached,
+        payer,
+        queue,
+        unwritten: VecDeque::new(),
+        next,
+        fate: Fate::default(),
+        last_target: None,
+        moved: Instant::now(),
+        refused: Faults::default(),
+        ignored: Faults::default(),
+        broken: None,
+        is_ending: false,
+    };
+    let closed = serving.serve(&link.replaced).await;
+    serving.end(&link, &closed).await;
+}
+
+impl Serving<'_> {
+    async fn serve(&mut self, replaced: &CancellationToken) -> Closed {
+        let mut batch = Vec::new();
+        // What came in one piece with the handshake was read already.
+        if let Err(closed) = self.read() {
+            return closed;
+        }
+        // While the server stops: what is in the queue is written first, as long as there is time.
+        let mut until = None;
+        loop {
+            self.write();
+            if until.is_some_and(|until| self.is_drained() || until <= Instant::now()) {
+                return self.goodbye(Condition::SystemShutdown, Cause::Shutdown);
+            }
+            let stalled = if self.conn.is_flushed() {
+                None
+            } else {
+                Some(self.moved + STALLED)
+            };
+            let keepalive = self.moved + self.snapshot.config.limits.keepalive;
+            let late = self
+                .conn
+                .whole_until(self.snapshot.config.limits.stanza_time);
+            let progress = tokio::select! {
+                progress = self.conn.progress(true) => progress,
+                () = sleep_until(late.unwrap_or_else(Instant::now).into()), if late.is_some() => {
+                    let cause = Cause::Timeout("an element did not arrive in time");
+                    return self.goodbye(Condition::ConnectionTimeout, cause);
+                }
+                _ = self.queue.receive(&mut batch, BATCH), if self.conn.has_room() && self.next.is_empty() => {
+                    self.next.extend(std::mem::take(&mut batch));
+                    continue;
+                }
+                () = sleep_until(stalled.unwrap_or(keepalive).into()) => {
+                    if stalled.is_some() {
+                        return Closed { by: By::Us, cause: Cause::Timeout("the component does not read") };
+                    }
+                    self.conn.send(b" ");
+                    self.moved = Instant::now();
+                    continue;
+                }
+                () = replaced.cancelled() => return Closed { by: By::Us, cause: Cause::Replaced },
+                () = self.router.shared().stop_components.cancelled(), if until.is_none() => {
+                    until = Some(self.router.shared().drained(8));
+                    continue;
+                }
+                () = sleep_until(until.unwrap_or_else(Instant::now).into()), if until.is_some() => continue,
+            };
+            self.settle();
+            match progress {
+                Ok(Progress::Written) => {}
+                Ok(Progress::Read) => {
+                    if let Err(closed) = self.read() {
+                        return closed;
+                    }
+                }
+                Ok(Progress::Overfull) => {
+                    return self.goodbye(Condition::ResourceConstraint, Cause::Memory);
+                }
+                Ok(Progress::End) => {
+                    return Closed {
+                        by: By::Peer,
+                        cause: Cause::Lost("it closed the connection".into()),
+                    };
+                }
+                Err(error) => {
+                    return Closed {
+                        by: By::World,
+                        cause: Cause::Lost(error.to_string().into()),
+                    };
+                }
+            }
+        }
+    }
+
+    fn is_drained(&self) -> bool {
+        self.queue.is_empty() && self.next.is_empty() && self.conn.is_flushed()
+    }
+
+    /// Everything whole that was read.
+    fn read(&mut self) -> Result<(), Closed> {
+        loop {
+            match self.conn.frame() {
+                Ok(None) => return Ok(()),
+                Ok(Some(Frame::Element(element))) => {
+                    trace!(?element, "received");
+                    self.element(element)?;
+                }
+                Ok(Some(Frame::Refused(refused))) => match refused.stanza() {
+                    Some(stub) => self.stanza(stub.clone(), Some(refused.stanza_error())),
+                    None => self.ignore(&refused.why().to_string()),
+                },
+                Ok(Some(Frame::Whitespace | Frame::Header(_))) => {}
+                Ok(Some(Frame::Footer)) => {
+                    self.conn.send(b"</stream:stream>");
+                    return Err(Closed {
+                        by: By::Peer,
+                        cause: Cause::Finished,
+                    });
+                }
+                Err(error) => {
+                    let stream_error = error.stream_error();
+                    self.broken = faults::begun(self.conn.broken());
+                    self.last_words(&stream_error);
+                    return Err(Closed {
+                        by: By::Us,
+                        cause: Cause::Protocol(stream_error.condition, error.to_string().into()),
+                    });
+                }
+            }
+        }
+    }
+
+    // COMPAT(ejabberd 23.01): its components may write stanzas in `jabber:client`
+    // (`a_component_may_write_in_the_namespace_of_clients_or_servers`).
+    fn element(&mut self, element: Element) -> Result<(), Closed> {
+        let element = element.adopted();
+        if element.stanza_kind().is_some() {
+            self.stanza(element, None);
+            return Ok(());
+        }
+        if let Some(error) = StreamError::from_element(&element) {
+            self.conn.send(b"</stream:stream>");
+            return Err(Closed {
+                by: By::Peer,
+                cause: Cause::StreamError(error.into()),
+            });
+        }
+        self.ignore(&faults::named(&element));
+        Ok(())
+    }
+
+    /// `refused`: it is for nobody, and only the component is still to be told.
+    fn stanza(&mut self, element: Element, refused: Option<StanzaError>) {
+        let domain = self.attached.domain();
+        match Stanza::from_component(element, &self.attached, &mut self.last_target) {
+            Ok(stanza) => match refused {
+                Some(error) => self.refuse(stanza.element(), &error),
+                None => {
+                    // Only a peer's stanza comes back; a component's is bounced where it has no room.
+                    let _ = self.router.deliver(stanza, &self.origin, &self.payer);
+                }
+            },
+            // The stanza's own fault, and no reason to end the stream.
+            Err((element, why)) => {
+                let error = refused.unwrap_or_else(|| faults::stanza_error(&element, why, domain));
+                self.refuse(&element, &error);
+            }
+        }
+    }
+
+    /// A component that does not read its errors gets no more of them.
+    fn refuse(&mut self, element: &Element, error: &StanzaError) {
+        let domain = self.attached.domain();
+        let may_answer = !self.is_ending && self.conn.has_room();
+        let reply = faults::reply(element, error, domain).filter(|_| may_answer);
+        let answered = reply.is_some();
+        if let Some(reply) = reply {
+            self.conn.send(&reply);
+        }
+        if let Some(unsaid) = self.refused.note(Instant::now()) {
+            let stanza = faults::named(element);
+            let condition = error.condition.name();
+            let text = error.text.as_deref().map(PeerText::new).unwrap_or_default();
+            warn!(%domain, %stanza, condition, answered, unsaid, "a stanza of the component is refused: {text}");
+        }
+    }
+
+    fn ignore(&mut self, what: &str) {
+        if let Some(unsaid) = self.ignored.note(Instant::now()) {
+            let domain = self.attached.domain();
+            info!(%domain, element = %PeerText::new(what), unsaid, "ignored: the component sent what is no stanza");
+        }
+    }
+
+    fn write(&mut self) {
+        while self.conn.has_room() {
+            let Some(stanza) = self.next.pop_front() else {
+                break;
+            };
+            if self.conn.is_flushed() {
+                self.moved = Instant::now();
+            }
+            let begin = self.conn.queued();
+            stanza
+                .element()
+                .write_for(ContentNamespace::Component, self.conn.out());
+            let bytes = begin..self.conn.queued();
+            self.unwritten.push_back(Unwritten { bytes, stanza });
+        }
+    }
+
+    fn settle(&mut self) {
+        let written = self.conn.written();
+        let is_written = |first: &Unwritten| first.bytes.end <= written;
+        let mut count = 0;
+        while let Some(first) = pop_front_if(&mut self.unwritten, is_written) {
+            self.queue.settled(first.stanza.size());
+            self.moved = Instant::now();
+            count += 1;
+        }
+        let patience = self.snapshot.config.limits.stall;
+        self.fate.took(Instant::now(), count, patience);
+        self.router.tally().to_components(count);
+        release(&mut self.unwritten);
+        release(&mut self.next);
+    }
+}

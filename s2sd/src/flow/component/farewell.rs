@@ -1,0 +1,170 @@
+//! The end of a component's stream: last words, what is heard after them, and what is left over.
+
+use std::time::{Duration, Instant};
+
+use tokio::time::timeout_at;
+use tracing::{info, warn};
+use xmpp_stream::{Condition, Element, Frame, StreamError};
+
+use super::{BATCH, CLOSE_TIMEOUT, Serving, faults};
+use crate::closed::{By, Cause, Closed};
+use crate::flow::router::Link;
+use crate::net::conn::{MAX_DISCARD, Progress};
+use crate::protocol::stanza::Stanza;
+
+impl Serving<'_> {
+    pub(super) fn goodbye(&mut self, condition: Condition, cause: Cause) -> Closed {
+        self.last_words(&StreamError::new(condition));
+        Closed { by: By::Us, cause }
+    }
+
+    pub(super) fn last_words(&mut self, error: &StreamError) {
+        self.conn.send(&error.to_bytes());
+        self.conn.send(b"</stream:stream>");
+        self.is_ending = true;
+    }
+
+    /// Whether the socket has taken whole elements alone, so that something may be said between them.
+    fn is_between(&self) -> bool {
+        let written = self.conn.written();
+        let first = self.unwritten.front();
+        self.conn.is_flushed() || first.is_some_and(|first| first.bytes.start == written)
+    }
+
+    /// What was not written goes to the connection that took over, or back to its sender.
+    ///
+    /// The link stays until then: what comes meanwhile waits behind, and has the same way.
+    pub(super) async fn end(mut self, link: &Link, closed: &Closed) {
+        let is_replaced = closed.cause == Cause::Replaced;
+        if !is_replaced {
+            let farewell = async {
+                match closed.cause {
+                    // It may go on writing until it has read what came back to it.
+                    Cause::Shutdown => {
+                        let within = CLOSE_TIMEOUT.min(self.snapshot.config.limits.drain / 8);
+                        self.hear_out(within, Self::too_late).await;
+                    }
+                    _ => self.conn.close(CLOSE_TIMEOUT).await,
+                }
+            };
+            tokio::select! {
+                () = farewell => {}
+                () = link.replaced.cancelled() => {}
+            }
+        }
+        self.settle();
+        let may_speak = is_replaced && self.is_between();
+        let mut left: Vec<Stanza> = self.unwritten.drain(..).map(|it| it.stanza).collect();
+        left.extend(self.next.drain(..));
+        self.queue.close();
+        // Until the last of those who were sending has sent.
+        while self.queue.receive(&mut left, BATCH).await > 0 {}
+        let domain = self.attached.domain().clone();
+        let stanzas = left.len();
+        let taken_over = match self.router.detach(&domain, link) {
+            None => false,
+            Some(successor) => match successor.send(left) {
+                Ok(()) => {
+                    left = Vec::new();
+                    true
+                }
+                Err(back) => {
+                    left = back;
+                    false
+                }
+            },
+        };
+        self.tell(closed, stanzas, taken_over);
+        for stanza in left {
+            self.router.component_left(stanza);
+        }
+        if is_replaced {
+            // Its successor has what this connection was still to be written.
+            self.conn.discard();
+            if may_speak {
+                self.last_words(&StreamError::new(Condition::Conflict));
+            }
+            // And what this one had on the way goes where it would have gone (RFC 6120 §4.4).
+            self.is_ending = true;
+            self.hear_out(CLOSE_TIMEOUT, |this, element| {
+                // Its stream ends in any case.
+                let _ = this.element(element);
+            })
+            .await;
+        }
+    }
+
+    /// Ends our direction, and takes what the component still sends until it ends its own.
+    async fn hear_out(&mut self, within: Duration, heard: impl Fn(&mut Self, Element)) {
+        let until = Instant::now() + within;
+        let most = self.conn.received() + MAX_DISCARD as u64;
+        let mut is_shut = false;
+        loop {
+            match self.conn.frame() {
+                Ok(Some(Frame::Element(element))) => heard(self, element),
+                Ok(Some(Frame::Footer)) | Err(_) => break,
+                Ok(Some(_)) => {}
+                Ok(None) => {
+                    if self.conn.is_flushed() && !std::mem::replace(&mut is_shut, true) {
+                        let _ = self.conn.shut().await;
+                    }
+                    let progress = timeout_at(until.into(), self.conn.progress(true)).await;
+                    match progress {
+                        Ok(Ok(Progress::Read)) if self.conn.received() < most => {}
+                        Ok(Ok(Progress::Written)) => {}
+                        Ok(_) | Err(_) => break,
+                    }
+                }
+            }
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        self.conn.close(left).await;
+    }
+
+    /// Lanes are gone, and no answer would reach the component: what it still sends is counted.
+    fn too_late(&mut self, element: Element) {
+        if element.stanza_kind().is_some() {
+            self.router.tally().too_late();
+        }
+    }
+
+    /// How many stanzas the component may not have: none where it closed the connection itself, since the kernel ends one
+    /// that has unread data with a reset.
+    fn unknown(&mut self, closed: &Closed) -> u64 {
+        let patience = self.snapshot.config.limits.stall;
+        match (closed.by, &closed.cause) {
+            (By::World, Cause::Lost(_)) | (By::Us, Cause::Timeout(_)) => {
+                self.fate.unknown(Instant::now(), patience)
+            }
+            _ => 0,
+        }
+    }
+
+    fn tell(&mut self, closed: &Closed, left: usize, taken_over: bool) {
+        let unknown = self.unknown(closed);
+        let domain = self.attached.domain();
+        let (by, cause) = (closed.by.name(), closed.cause.name());
+        let (refused, ignored) = (self.refused.unsaid(), self.ignored.unsaid());
+        if refused > 0 || ignored > 0 {
+            info!(%domain, refused, ignored, "more of the component's stanzas and elements were refused and ignored");
+        }
+        let stanza = self.broken.as_ref().map(tracing::field::display);
+        let told = faults::told(closed);
+        if faults::is_fault(closed) {
+            warn!(%domain, by, cause, stanza, left, "component left: {told}");
+        } else if left > 0 && !taken_over {
+            warn!(%domain, by, cause, left, "component left, with stanzas on the way to it: {told}");
+        } else {
+            info!(%domain, by, cause, left, "component left: {told}");
+        }
+        if unknown > 0 {
+            let seconds = self.snapshot.config.limits.stall.as_secs();
+            warn!(
+                %domain,
+                unknown,
+                seconds,
+                "the connection broke: what was sent last may not have arrived, {unknown} stanzas at most"
+            );
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! What connects: listeners, streams, the router, lanes and components.
+
+pub(crate) mod component;
+pub(crate) mod evidence;
+pub(crate) mod inbound;
+pub(crate) mod listen;
+pub(crate) mod outbound;
+pub(crate) mod router;
+pub(crate) mod shared;
+pub(crate) mod tally;

@@ -1,0 +1,381 @@
+//! The lanes that there are, and who gets one when there are as many as there may be.
+//!
+//! A lane is opened for a stanza to a domain that has none. Those of our components may take most of the places, one
+//! component not all of them. Our own answers and bounces, which anybody can cause, take part of the other half: a lane
+//! is opened for one as long as half of the places are free, and whoever causes them has a share of that half, of sixteen at most. When there
+//! is no place, a lane with nothing but our own answers goes, or else the one that has been at rest for longest.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+use xmpp_stream::Domain;
+
+use super::drive;
+use super::unreachable::{self, Failed, Sum, Unreachable};
+use super::worked::Worked;
+use crate::flow::router::{NO_MEMORY, Router};
+use crate::net::queue::{self, Bound, Rejected, Sender};
+use crate::protocol::budget::{Account, Budget, Charge, Share};
+use crate::protocol::negotiate::DomainPair;
+use crate::protocol::stanza::Stanza;
+
+/// The lanes that have a task: those with stanzas, a stream, or a failure to remember.
+#[derive(Debug)]
+pub(crate) struct Lanes {
+    busy: Mutex<Busy>,
+    unreachable: Mutex<Unreachable>,
+    worked: Mutex<Worked>,
+}
+
+#[derive(Debug)]
+struct Busy {
+    lanes: HashMap<DomainPair, Handle>,
+    /// All places.
+    places: Budget,
+    /// Those that our own answers may open.
+    answers: Budget,
+    /// No lane could be let go of, for an answer or for another: until then none is looked for.
+    none_idle: [Option<Instant>; 2],
+}
+
+#[derive(Debug)]
+struct Handle {
+    sender: Sender,
+    signs: Arc<Signs>,
+    used: Instant,
+    place: Charge,
+    _answer: Option<Charge>,
+    _memory: Charge,
+}
+
+/// What a lane's task is told from outside.
+#[derive(Debug)]
+pub(super) struct Signs {
+    /// The remote domain connected to us.
+    pub(super) alive: Notify,
+    /// What failed counts no more.
+    pub(super) retry: Notify,
+    failing: AtomicBool,
+    /// Another lane has its place now.
+    pub(super) let_go: CancellationToken,
+    only_answers: AtomicBool,
+    /// It has a stream.
+    up: AtomicBool,
+}
+
+impl Signs {
+    /// Whether it does not get through at this time.
+    pub(super) fn is_failing(&self, failing: bool) {
+        self.failing.store(failing, Ordering::Relaxed);
+    }
+
+    /// Whether nothing but our own answers and bounces ever went this way.
+    pub(super) fn only_answers(&self) -> bool {
+        self.only_answers.load(Ordering::Relaxed)
+    }
+
+    /// It has a stream, or has none any more.
+    pub(super) fn set_up(&self, up: bool) {
+        self.up.store(up, Ordering::Relaxed);
+    }
+}
+
+/// Who causes our own answers may have so much of the places for them,
+const CAUSING: Share = Share(1, 2);
+/// and no more than so many, since each is a connection to where they say.
+const EACH: usize = 16;
+/// A component may have so much of all places: four fifths, if it is the only one,
+const COMPONENTS: Share = Share(16, 1);
+/// and never more than this part, also where others are at rest.
+const MAX_SHARE: Share = Share(4, 5);
+/// A lane that was given nothing for so long is at rest, if nothing waits in it.
+const REST: Duration = Duration::from_secs(1);
+/// A lane costs its task, besides what waits and the connection.
+const MEMORY: usize = 4 * 1024;
+/// So long no lane is looked for that can go, when there was none.
+const RECHECK: Duration = Duration::from_millis(100);
+
+const FULL: &str = "the queue for this domain is full";
+const TOO_MANY: &str = "this server is busy with as many other domains as it may be";
+
+impl Lanes {
+    /// So many at most.
+    pub(crate) fn new(most: usize) -> Self {
+        Self {
+            busy: Mutex::new(Busy {
+                lanes: HashMap::new(),
+                places: Budget::new(most, CAUSING, COMPONENTS),
+                answers: Budget::new(most.div_ceil(2), CAUSING, CAUSING),
+                none_idle: [None; 2],
+            }),
+            unreachable: Mutex::default(),
+            worked: Mutex::default(),
+        }
+    }
+
+    /// Queues a stanza for a pair, waking or making its lane. `own`: it is an answer of ours that `payer` caused. What has
+    /// no room comes back, with what is full.
+    pub(crate) fn send(
+        &self,
+        router: &Arc<Router>,
+        pair: DomainPair,
+        stanza: Stanza,
+        own: bool,
+        payer: &Account,
+    ) -> Result<(), (Stanza, &'static str)> {
+        let mut busy = self.lock();
+        let now = Instant::now();
+        let stanza = match busy.lanes.get_mut(&pair) {
+            None => stanza,
+            Some(handle) => {
+                if !own {
+                    handle.used = now;
+                    handle.signs.only_answers.store(false, Ordering::Relaxed);
+                }
+                match handle.sender.send(stanza, payer) {
+                    Ok(()) => return Ok(()),
+                    Err(Rejected::Full(stanza)) => return Err((stanza, FULL)),
+                    Err(Rejected::Unpaid(stanza)) => return Err((stanza, NO_MEMORY)),
+                    Err(Rejected::Gone(stanza)) => {
+                        busy.lanes.remove(&pair);
+                        stanza
+                    }
+                }
+            }
+        };
+        let limits = &router.shared().snapshot.load().config.queue;
+        busy.places.set_total(limits.lanes);
+        busy.answers.set_total(limits.lanes.div_ceil(2));
+        let Some(memory) = payer.take(MEMORY) else {
+            return Err((stanza, NO_MEMORY));
+        };
+        let Some((place, answer)) = busy.place(payer, own, now) else {
+            return Err((stanza, TOO_MANY));
+        };
+        let (sender, receiver) = queue::bounded(Bound {
+            stanzas: limits.stanzas,
+            bytes: limits.bytes,
+        });
+        match sender.send(stanza, payer) {
+            Ok(()) => {}
+            Err(Rejected::Unpaid(stanza)) => return Err((stanza, NO_MEMORY)),
+            Err(Rejected::Full(stanza) | Rejected::Gone(stanza)) => return Err((stanza, FULL)),
+        }
+        let signs = Arc::new(Signs {
+            alive: Notify::new(),
+            retry: Notify::new(),
+            failing: AtomicBool::new(false),
+            let_go: CancellationToken::new(),
+            only_answers: AtomicBool::new(own),
+            up: AtomicBool::new(false),
+        });
+        let task = drive::LaneTask::new(
+            Arc::clone(router),
+            pair.clone(),
+            receiver,
+            Arc::clone(&signs),
+        );
+        let handle = Handle {
+            sender,
+            signs,
+            used: now,
+            place,
+            _answer: answer,
+            _memory: memory,
+        };
+        busy.lanes.insert(pair, handle);
+        tokio::spawn(task.run());
+        Ok(())
+    }
+
+    /// Has the lanes to these domains forget why they failed, and try again at once what waits. Those that failed.
+    pub(crate) fn retry(&self, is_meant: impl Fn(&Domain) -> bool) -> Vec<DomainPair> {
+        let busy = self.lock();
+        let lanes = busy.lanes.iter();
+        let lanes = lanes.filter(|(pair, _)| is_meant(&pair.remote));
+        lanes
+            .filter_map(|(pair, handle)| {
+                handle.signs.retry.notify_one();
+                let failing = handle.signs.failing.load(Ordering::Relaxed);
+                failing.then(|| pair.clone())
+            })
+            .collect()
+    }
+
+    /// The remote domain connected to us.
+    pub(crate) fn peer_alive(&self, pair: &DomainPair) {
+        if let Some(handle) = self.lock().lanes.get(pair) {
+            handle.signs.alive.notify_one();
+        }
+    }
+
+    /// Forgets a lane whose task wants to end, unless something came in meanwhile.
+    pub(super) fn forget(
+        &self,
+        pair: &DomainPair,
+        signs: &Arc<Signs>,
+        receiver: &queue::Receiver,
+    ) -> bool {
+        let lanes = &mut self.lock().lanes;
+        let is_ours = |handle: &Handle| Arc::ptr_eq(&handle.signs, signs);
+        if !lanes.get(pair).is_some_and(is_ours) {
+            return true;
+        }
+        let ends = receiver.is_empty();
+        if ends {
+            lanes.remove(pair);
+        }
+        ends
+    }
+
+    /// An attempt to reach a domain failed. Whether there is a line about this one; the others are summed up.
+    pub(super) fn failed(router: &Arc<Router>, remote: &Domain, cause: &'static str) -> bool {
+        let mut unreachable = router.lanes().unreachable();
+        let Failed { says, begins } = unreachable.failed(Instant::now(), remote, cause);
+        drop(unreachable);
+        if begins {
+            tokio::spawn(sum_up(Arc::downgrade(router)));
+        }
+        says
+    }
+
+    /// There is a stream to it.
+    pub(super) fn reached(&self, remote: &Domain) {
+        self.unreachable().reached(remote);
+    }
+
+    /// The pair has a stream, or had one until now.
+    pub(super) fn works(&self, pair: &DomainPair) {
+        self.worked().note(Instant::now(), pair);
+    }
+
+    /// Whether it had one within hours.
+    pub(super) fn has_worked(&self, pair: &DomainPair) -> bool {
+        self.worked().knows(Instant::now(), pair)
+    }
+
+    fn worked(&self) -> MutexGuard<'_, Worked> {
+        self.worked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unreachable(&self) -> MutexGuard<'_, Unreachable> {
+        self.unreachable
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many stanzas wait in all of them, or are being written.
+    pub(crate) fn waiting(&self) -> usize {
+        let busy = self.lock();
+        busy.lanes
+            .values()
+            .map(|handle| handle.sender.waiting())
+            .sum()
+    }
+
+    /// How many lanes have a task.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().lanes.len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Busy> {
+        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn sum_up(router: Weak<Router>) {
+    loop {
+        sleep(unreachable::SUMMARY).await;
+        let Some(router) = router.upgrade() else {
+            return;
+        };
+        let lanes = router.lanes();
+        let sum = lanes.unreachable().sum(Instant::now());
+        let Some(Sum { domains, attempts }) = sum else {
+            return;
+        };
+        if attempts > 0 {
+            let waiting = lanes.waiting();
+            warn!(
+                domains,
+                attempts, waiting, "servers that cannot be reached: more attempts failed"
+            );
+        }
+        if domains == 0 {
+            return;
+        }
+    }
+}
+
+impl Busy {
+    /// A place for a lane: a free one, or else that of a lane that can be done without.
+    fn place(
+        &mut self,
+        payer: &Account,
+        own: bool,
+        now: Instant,
+    ) -> Option<(Charge, Option<Charge>)> {
+        let payer = payer.owner().clone();
+        let place = self.places.account(payer.clone());
+        if !own {
+            if let Some(taken) = place.take(1) {
+                return Some((taken, None));
+            }
+            // In the place of another one: of anybody's, or of its own if it has most of them.
+            let has_most = place.used() >= MAX_SHARE.of_all(self.places.total());
+            self.let_go(own, now, |handle| {
+                !has_most || handle.place.account().is_same(&place)
+            })?;
+            return Some((place.force(1), None));
+        }
+        let answer = self.answers.account(payer);
+        let may = |busy: &Self| {
+            busy.places.used() < busy.answers.total() && answer.used() < EACH && answer.has_room(1)
+        };
+        if !may(self) {
+            // Only in the place of another answer of the same cause.
+            self.let_go(own, now, |handle| {
+                handle.signs.only_answers()
+                    && handle.sender.is_idle()
+                    && handle.place.account().is_same(&place)
+            })?;
+        }
+        if !may(self) {
+            return None;
+        }
+        Some((place.force(1), Some(answer.force(1))))
+    }
+
+    /// Ends the lane that can best be done without, of those that may go. Its task closes the stream.
+    fn let_go(&mut self, own: bool, now: Instant, may_go: impl Fn(&Handle) -> bool) -> Option<()> {
+        let none_idle = &mut self.none_idle[usize::from(own)];
+        if none_idle.is_some_and(|until| now < until) {
+            return None;
+        }
+        let rank = |handle: &Handle| {
+            let rests = handle.sender.is_idle() && handle.used + REST <= now;
+            let only_answers = handle.signs.only_answers();
+            let can = (rests || only_answers) && may_go(handle);
+            // One without a stream costs nobody anything.
+            let up = handle.signs.up.load(Ordering::Relaxed);
+            can.then_some((!only_answers, !rests, up, handle.used))
+        };
+        let lanes = self.lanes.iter();
+        let ranked = lanes.filter_map(|(pair, handle)| Some((rank(handle)?, pair)));
+        let Some((_, pair)) = ranked.min_by_key(|(rank, _)| *rank) else {
+            *none_idle = Some(now + RECHECK);
+            return None;
+        };
+        let pair = pair.clone();
+        let handle = self.lanes.remove(&pair)?;
+        debug!(local = %pair.local, remote = %pair.remote, "a lane is let go of: another needs its place");
+        handle.signs.let_go.cancel();
+        Some(())
+    }
+}

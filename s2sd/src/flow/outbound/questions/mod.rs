@@ -1,0 +1,156 @@
+//! Questions to authoritative servers about dialback keys (XEP-0220 §2.1.2): those for one server share a stream,
+//! whoever in one network wants to know.
+//!
+//! A task for each server connects once, asks what waits, and what comes while the stream is open, and closes it when
+//! nothing is left. Nobody waits here for a stranger: a question that there is no room for is refused at once.
+
+mod book;
+mod flow;
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::{Notify, oneshot};
+use tracing::{Instrument, debug, info_span};
+use xmpp_dialback::{DialbackError, Question, Verdict};
+use xmpp_stream::Domain;
+
+use self::book::{Authority, Book, Bounds, Entered};
+use crate::closed::Cause;
+use crate::flow::router::Router;
+use crate::protocol::negotiate::DomainPair;
+
+/// The questions that wait.
+#[derive(Debug, Default)]
+pub(crate) struct Questions {
+    /// The task of a server is told when something waits that did not, or somebody does not want to know any more.
+    book: Mutex<Book<Waiting, Arc<Notify>>>,
+}
+
+/// What came of a question: a verdict, or that it was not asked, since this server has no room.
+pub(crate) type QuestionOutcome = Result<Verdict, NoRoom>;
+
+/// There is no room for a question.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NoRoom;
+
+/// A question, and who wants to know.
+#[derive(Debug)]
+struct Waiting {
+    /// Where the key came from.
+    from: IpAddr,
+    question: Question,
+    tell: oneshot::Sender<QuestionOutcome>,
+}
+
+impl Waiting {
+    fn is_wanted(&self) -> bool {
+        !self.tell.is_closed()
+    }
+
+    /// Perhaps nobody wants to know any more.
+    fn tell(self, answer: QuestionOutcome) {
+        let _ = self.tell.send(answer);
+    }
+}
+
+/// Asks the authoritative server of the pair's remote domain whether a dialback key is its own. The key came from this
+/// address. Whoever does not wait for the answer any more drops this.
+pub(crate) async fn ask(
+    router: &Arc<Router>,
+    from: IpAddr,
+    pair: DomainPair,
+    question: Question,
+) -> QuestionOutcome {
+    let questions = router.questions();
+    let bounds = bounds(router);
+    let (tell, told) = oneshot::channel();
+    let waiting = Waiting {
+        from,
+        question,
+        tell,
+    };
+    let DomainPair { local, remote } = pair;
+    let key = (local, remote.clone());
+    let entered = questions
+        .lock()
+        .enter(Instant::now(), bounds, from, key, waiting);
+    let changed = match entered {
+        Entered::Known(error) => {
+            debug!(%remote, %error, "the authoritative server could not be reached a moment ago");
+            return Ok(Verdict::Error(error));
+        }
+        Entered::Full => {
+            debug!(%remote, "as many questions wait as may");
+            return Err(NoRoom);
+        }
+        Entered::First(changed) => {
+            let span = info_span!("question", %remote);
+            let authority = Authority::new(remote, from);
+            let task = flow::run(Arc::clone(router), authority, Arc::clone(&changed));
+            tokio::spawn(task.instrument(span));
+            changed
+        }
+        Entered::Joined(changed) => changed,
+    };
+    changed.notify_one();
+    let mut entry = Entry {
+        questions,
+        from,
+        told,
+        changed,
+    };
+    // The task answers in time; without an answer it is gone.
+    (&mut entry.told)
+        .await
+        .unwrap_or_else(|_| Ok(Verdict::Error(no_answer())))
+}
+
+/// How many there may be: as configured, if there are descriptors for them.
+fn bounds(router: &Router) -> Bounds {
+    let shared = router.shared();
+    let snapshot = shared.snapshot.load();
+    let limits = &snapshot.config.limits;
+    let (all, network) = shared.descriptors.questions();
+    Bounds {
+        all: limits.questions.min(all),
+        network: limits.questions_per_network.min(network),
+    }
+}
+
+fn no_answer() -> DialbackError {
+    Cause::Timeout("no answer from the authoritative server").dialback_error()
+}
+
+/// A question is counted until this is dropped.
+struct Entry<'a> {
+    questions: &'a Questions,
+    from: IpAddr,
+    told: oneshot::Receiver<QuestionOutcome>,
+    changed: Arc<Notify>,
+}
+
+impl Drop for Entry<'_> {
+    fn drop(&mut self) {
+        self.told.close();
+        self.questions.lock().left(self.from);
+        self.changed.notify_one();
+    }
+}
+
+impl Questions {
+    /// How many wait for an answer.
+    pub(crate) fn pending(&self) -> usize {
+        self.lock().pending()
+    }
+
+    /// The servers of these domains are asked again, also where they could not be a moment ago.
+    pub(crate) fn forget_failures(&self, is_meant: impl Fn(&Domain) -> bool) {
+        self.lock().forget_failures(is_meant);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Book<Waiting, Arc<Notify>>> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,416 @@
+//! Where stanzas cross: from whoever proved what it may say, to a component, a built-in service, or a lane.
+//!
+//! Nothing waits here. What has no room comes back with whom to wait for, and who holds it decides.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, field::Empty, warn};
+use xmpp_stream::{
+    ContentNamespace, Context, Domain, Element, ErrorType, StanzaCondition, StanzaError,
+    error_reply,
+};
+
+use crate::closed::{Cause, cause_element};
+use crate::flow::outbound::{Lanes, Questions};
+use crate::flow::shared::Shared;
+use crate::flow::tally::{self, Tally};
+use crate::net::queue::{Rejected, Sender};
+use crate::protocol::budget::Account;
+use crate::protocol::negotiate::DomainPair;
+use crate::protocol::services;
+use crate::protocol::stanza::{Origin, Stanza};
+
+/// The router.
+#[derive(Debug)]
+pub(crate) struct Router {
+    shared: Arc<Shared>,
+    components: Mutex<HashMap<Domain, Link>>,
+    lanes: Lanes,
+    tally: Tally,
+    questions: Questions,
+}
+
+/// An attached component.
+#[derive(Clone, Debug)]
+pub(crate) struct Link {
+    /// Its queue.
+    sender: Sender,
+    /// Cancelled when a newer connection takes the domain over.
+    pub(crate) replaced: CancellationToken,
+    successor: Arc<Mutex<Option<Successor>>>,
+}
+
+/// A newer connection, which waits for what the one before has left over, oldest first.
+pub(crate) type Successor = oneshot::Sender<Vec<Stanza>>;
+
+impl Link {
+    /// A connection with this queue.
+    pub(crate) fn new(sender: Sender) -> Self {
+        Self {
+            sender,
+            replaced: CancellationToken::new(),
+            successor: Arc::default(),
+        }
+    }
+}
+
+/// A stanza that has no room yet.
+#[derive(Debug)]
+pub(crate) struct Undelivered {
+    /// It comes back.
+    pub(crate) stanza: Stanza,
+    /// What may be there later.
+    pub(crate) wait_for: Wait,
+}
+
+/// What a stanza waits for, outside of any queue.
+#[derive(Debug)]
+pub(crate) enum Wait {
+    /// Room in this queue.
+    Queue(Sender),
+    /// Memory, of which its sender has too much already.
+    Memory,
+}
+
+/// Memory comes back when anybody at all is done with some, so it is looked for again and again.
+const AGAIN: Duration = Duration::from_millis(50);
+
+impl Wait {
+    /// Waits until there may be room.
+    pub(crate) async fn room(&self) {
+        match self {
+            Self::Queue(sender) => sender.room().await,
+            Self::Memory => sleep(AGAIN).await,
+        }
+    }
+}
+
+impl Router {
+    /// A router without components and lanes.
+    pub(crate) fn new(shared: Arc<Shared>) -> Arc<Self> {
+        Arc::new(Self {
+            lanes: Lanes::new(shared.snapshot.load().config.queue.lanes),
+            questions: Questions::default(),
+            components: Mutex::default(),
+            tally: Tally::default(),
+            shared,
+        })
+    }
+
+    /// What streams need.
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// The questions to authoritative servers.
+    pub(crate) fn questions(&self) -> &Questions {
+        &self.questions
+    }
+
+    /// The lanes to remote domains.
+    pub(crate) fn lanes(&self) -> &Lanes {
+        &self.lanes
+    }
+
+    /// What became of stanzas.
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Takes a stanza on its way. Only a component for which it has to wait gives it back; everything else ends here:
+    /// queued, answered, or bounced. What then waits, the stanza or its answer, is on the account of who caused it.
+    pub(crate) fn deliver(
+        self: &Arc<Self>,
+        stanza: Stanza,
+        origin: &Origin,
+        payer: &Account,
+    ) -> Result<(), Undelivered> {
+        let snapshot = self.shared.snapshot.load();
+        let Some(served) = snapshot.served(stanza.target()) else {
+            self.to_lane(stanza, origin, payer);
+            return Ok(());
+        };
+        let mut stanza = stanza;
+        while let Some(sender) = self.queue_of(stanza.target()) {
+            let (back, wait_for, text) = match sender.send(stanza, payer) {
+                Ok(()) => return Ok(()),
+                Err(Rejected::Full(stanza)) => {
+                    (stanza, Wait::Queue(sender), "the component's queue is full")
+                }
+                Err(Rejected::Unpaid(stanza)) => (stanza, Wait::Memory, NO_MEMORY),
+                Err(Rejected::Gone(back)) => {
+                    let now = self.queue_of(back.target());
+                    if now.is_none_or(|now| now.is_same(&sender)) {
+                        self.answer_for_absent(&back, &served.contact, payer);
+                        return Ok(());
+                    }
+                    // A newer connection took over at this moment.
+                    stanza = back;
+                    continue;
+                }
+            };
+            if matches!(origin, Origin::Peer(_)) {
+                let stanza = back;
+                return Err(Undelivered { stanza, wait_for });
+            }
+            // Neither a component nor an answer may wait for a component: that way lies a circle.
+            match origin {
+                Origin::Own => self.dropped(&back),
+                Origin::Peer(_) | Origin::Component(_) => self.bounce(&back, &full(text), payer),
+            }
+            return Ok(());
+        }
+        if served.component.is_some() {
+            self.answer_for_absent(&stanza, &served.contact, payer);
+            return Ok(());
+        }
+        match services::answer(stanza.element(), &served.contact, SystemTime::now()) {
+            services::ServiceReply::Reply(bytes) => {
+                self.send_own(bytes, stanza.element().context().content(), payer)
+            }
+            services::ServiceReply::Drop => {}
+        }
+        Ok(())
+    }
+
+    /// The component that should have this stanza is away.
+    fn answer_for_absent(self: &Arc<Self>, stanza: &Stanza, contacts: &[String], payer: &Account) {
+        let element = stanza.element();
+        match services::answer_for_absent(element, contacts, SystemTime::now()) {
+            Some(bytes) => self.send_own(bytes, element.context().content(), payer),
+            None => self.bounce(stanza, &absent(), payer),
+        }
+    }
+
+    fn to_lane(self: &Arc<Self>, stanza: Stanza, origin: &Origin, payer: &Account) {
+        // A peer's stanza is for us or it is refused: this server is no open relay (the session checked `to`).
+        if matches!(origin, Origin::Peer(_)) {
+            debug!(to = %stanza.target(), "a peer's stanza for a domain that is not served any more");
+            self.bounce(&stanza, &absent(), payer);
+            return;
+        }
+        // At once, and without a lane: nobody is looked up, nobody is connected to.
+        if let Err(denied) = self.shared.snapshot.load().admits(stanza.target()) {
+            let cause = Cause::denied(stanza.target(), &denied);
+            self.bounce(&stanza, &cause.stanza_error(), payer);
+            return;
+        }
+        let pair = DomainPair {
+            local: stanza.sender().clone(),
+            remote: stanza.target().clone(),
+        };
+        let own = matches!(origin, Origin::Own);
+        let (stanza, error) = if self.shared.last_call.is_cancelled() {
+            (stanza, Cause::Shutdown.stanza_error())
+        } else {
+            match self.lanes.send(self, pair, stanza, own, payer) {
+                Ok(()) => return,
+                Err((stanza, what)) => (stanza, full(what)),
+            }
+        };
+        match own {
+            true => self.dropped(&stanza),
+            false => self.bounce(&stanza, &error, payer),
+        }
+    }
+
+    /// Answers a stanza with an error, once: errors and results have no answer (RFC 6120 §8.3.1), and an answer that
+    /// has no room is dropped, not bounced. Who caused the stanza pays for the answer, too.
+    pub(crate) fn bounce(self: &Arc<Self>, stanza: &Stanza, error: &StanzaError, payer: &Account) {
+        match error_reply(stanza.element(), error) {
+            Some(bytes) => {
+                self.tally.bounced();
+                self.send_own(bytes, stanza.element().context().content(), payer);
+            }
+            None => self.unanswered(stanza),
+        }
+    }
+
+    /// Sends back a stanza that waited. What was paid for it pays for the answer, so that there is one. Where the component
+    /// that sent it has no room for more, it comes back with what to wait for.
+    pub(crate) fn give_back(
+        self: &Arc<Self>,
+        mut stanza: Stanza,
+        error: &StanzaError,
+    ) -> Result<(), Undelivered> {
+        let Some(bytes) = error_reply(stanza.element(), error) else {
+            self.unanswered(&stanza);
+            return Ok(());
+        };
+        let queue = self.queue_of(stanza.sender());
+        if let Some(sender) = queue.as_ref().filter(|queue| !queue.has_room()) {
+            let wait_for = Wait::Queue(sender.clone());
+            return Err(Undelivered { stanza, wait_for });
+        }
+        if let Some(charge) = stanza.take_charge() {
+            self.tally.bounced();
+            let payer = charge.account().clone();
+            let content = stanza.element().context().content();
+            drop(stanza);
+            let Some(reply) = own(bytes, content) else {
+                return Ok(());
+            };
+            let reply = reply.compact().paid_by(charge);
+            let left = match queue {
+                Some(queue) => queue.force(reply).err(),
+                None => Some(reply),
+            };
+            if let Some(reply) = left {
+                // Nothing of our own comes back.
+                let _ = self.deliver(reply, &Origin::Own, &payer);
+            }
+        }
+        Ok(())
+    }
+
+    /// An answer or a bounce of ours has no room anywhere.
+    fn dropped(self: &Arc<Self>, stanza: &Stanza) {
+        self.dropped_for(stanza, stanza.target());
+    }
+
+    fn dropped_for(self: &Arc<Self>, stanza: &Stanza, domain: &Domain) {
+        debug!(from = %stanza.sender(), to = %stanza.target(), "dropped: there is no room for it, or for its answer");
+        if !self.tally.dropped(domain) {
+            return;
+        }
+        let router = Arc::downgrade(self);
+        tokio::spawn(async move {
+            sleep(tally::FIRST_REPORT_AFTER).await;
+            while let Some(router) = router.upgrade() {
+                if !router.tally.tell() {
+                    break;
+                }
+                drop(router);
+                sleep(tally::REPORT_EVERY).await;
+            }
+        });
+    }
+
+    /// The same for the answer to a stanza that was given up.
+    pub(crate) fn not_returned(self: &Arc<Self>, stanza: &Stanza) {
+        match error_reply(stanza.element(), &absent()) {
+            Some(_) => self.dropped_for(stanza, stanza.sender()),
+            None => self.unanswered(stanza),
+        }
+    }
+
+    fn unanswered(&self, stanza: &Stanza) {
+        debug!(from = %stanza.sender(), to = %stanza.target(), "dropped: nobody is to be told");
+        self.tally.unanswerable();
+    }
+
+    /// Sends a stanza of our own, written as for a stream with that content namespace.
+    fn send_own(self: &Arc<Self>, bytes: Bytes, content: ContentNamespace, payer: &Account) {
+        let Some(stanza) = own(bytes, content) else {
+            return;
+        };
+        // What a component hears of its own stanzas has room as long as its queue has.
+        let stanza = match self.shared.snapshot.load().serves(stanza.target()) {
+            true => stanza.compact().paid_by(payer.force(0)),
+            false => stanza,
+        };
+        // Nothing of our own comes back.
+        let _ = self.deliver(stanza, &Origin::Own, payer);
+    }
+
+    /// Something changed, or somebody mended something: what failed on the way to a domain, or to all, counts no more, and
+    /// what waits is tried at once. The pairs that had failed.
+    pub(crate) fn retry(&self, remote: Option<&Domain>) -> Vec<DomainPair> {
+        self.retry_where(|domain| remote.is_none_or(|remote| domain == remote))
+    }
+
+    /// The same on the way to all of these.
+    pub(crate) fn retry_where(&self, is_meant: impl Fn(&Domain) -> bool) -> Vec<DomainPair> {
+        let shared = self.shared();
+        shared.dns.look_again();
+        shared.recent_failures.forget();
+        self.questions.forget_failures(&is_meant);
+        self.lanes.retry(is_meant)
+    }
+
+    /// The remote domain of a pair proved itself to us: whoever waits to try it again need not wait.
+    pub(crate) fn peer_alive(&self, pair: &DomainPair) {
+        self.lanes.peer_alive(pair);
+    }
+
+    /// What was on its way to a component that is there no more goes back.
+    pub(crate) fn component_left(self: &Arc<Self>, stanza: Stanza) {
+        if let Err(undelivered) = self.give_back(stanza, &absent()) {
+            // It was another component's, which has to be told now or never.
+            self.not_returned(&undelivered.stanza);
+        }
+    }
+
+    /// Attaches a component. An earlier connection for the domain is told to go, and says what it leaves over.
+    pub(crate) fn attach(
+        &self,
+        domain: Domain,
+        link: Link,
+    ) -> Option<oneshot::Receiver<Vec<Stanza>>> {
+        let mut components = self.components();
+        let old = components.insert(domain, link)?;
+        let (successor, left_over) = oneshot::channel();
+        *old.successor.lock().unwrap_or_else(PoisonError::into_inner) = Some(successor);
+        old.replaced.cancel();
+        Some(left_over)
+    }
+
+    /// Detaches a component, or tells which connection took its place.
+    pub(crate) fn detach(&self, domain: &Domain, link: &Link) -> Option<Successor> {
+        let mut components = self.components();
+        let is_ours = |now: &Link| now.sender.is_same(&link.sender);
+        if components.get(domain).is_some_and(is_ours) {
+            components.remove(domain);
+        }
+        drop(components);
+        // It is set before that connection's link is seen: nobody takes the place of a link that is gone.
+        let mut successor = link
+            .successor
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        successor.take()
+    }
+
+    /// The queue of the component that is attached.
+    fn queue_of(&self, domain: &Domain) -> Option<Sender> {
+        let components = self.components();
+        components.get(domain).map(|link| link.sender.clone())
+    }
+
+    fn components(&self) -> std::sync::MutexGuard<'_, HashMap<Domain, Link>> {
+        self.components
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A stanza of this server's own making.
+fn own(bytes: Bytes, content: ContentNamespace) -> Option<Stanza> {
+    let element = Element::parse(bytes, &Context::new(content)).ok();
+    let stanza = element.and_then(|element| Stanza::own(element).ok());
+    if stanza.is_none() {
+        warn!(unproved = Empty, "an answer could not be addressed");
+    }
+    stanza
+}
+
+/// What a sender hears that has as much of the memory already as it may.
+pub(crate) const NO_MEMORY: &str = "this server has no more memory for what waits because of you";
+
+fn full(text: &str) -> StanzaError {
+    StanzaError::new(ErrorType::Wait, StanzaCondition::ResourceConstraint)
+        .with_text(text)
+        .with_application(cause_element("queue-full"))
+}
+
+fn absent() -> StanzaError {
+    StanzaError::new(ErrorType::Wait, StanzaCondition::ServiceUnavailable)
+        .with_text("nothing answers for this domain at the moment")
+        .with_application(cause_element("component-absent"))
+}

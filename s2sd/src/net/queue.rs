@@ -1,0 +1,229 @@
+//! A queue of stanzas with a bound in stanzas and in bytes, between the router and a lane or a component link.
+//!
+//! What waits is paid for from the account of who caused it, too. What happens at either bound is the sender's choice: a
+//! lane's is a bounce, a component's is a pause of the stream the stanza came from.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::protocol::budget::Account;
+use crate::protocol::lane::release;
+use crate::protocol::stanza::Stanza;
+
+/// The bound.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bound {
+    /// At most this many stanzas,
+    pub(crate) stanzas: usize,
+    /// and this many bytes.
+    pub(crate) bytes: usize,
+}
+
+/// The router's end.
+#[derive(Clone, Debug)]
+pub(crate) struct Sender(Arc<Channel>);
+
+/// The end of the lane or the link. A queue that it is gone from takes no more.
+#[derive(Debug)]
+pub(crate) struct Receiver(Arc<Channel>);
+
+/// Why a stanza was not taken; it comes back.
+#[derive(Debug)]
+pub(crate) enum Rejected {
+    /// The bound is reached.
+    Full(Stanza),
+    /// Who pays may have no more memory at this time.
+    Unpaid(Stanza),
+    /// The receiver is gone.
+    Gone(Stanza),
+}
+
+/// Not a channel of tokio's: that has room for 32 stanzas before one is there, and most lanes hold one.
+#[derive(Debug)]
+struct Channel {
+    waiting: Mutex<Waiting>,
+    came: Notify,
+    load: Load,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    stanzas: VecDeque<Stanza>,
+    is_closed: bool,
+}
+
+#[derive(Debug)]
+struct Load {
+    stanzas: AtomicUsize,
+    bytes: AtomicUsize,
+    bound: Bound,
+    room: Notify,
+}
+
+/// A queue. What bounds it is the load, until the stanza has *left* its receiver.
+pub(crate) fn bounded(bound: Bound) -> (Sender, Receiver) {
+    let shared = Arc::new(Channel {
+        waiting: Mutex::default(),
+        came: Notify::new(),
+        load: Load {
+            stanzas: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            bound,
+            room: Notify::new(),
+        },
+    });
+    (Sender(Arc::clone(&shared)), Receiver(shared))
+}
+
+impl Channel {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It comes back where the receiver is gone.
+    fn push(&self, stanza: Stanza) -> Result<(), Stanza> {
+        let mut waiting = self.waiting();
+        if waiting.is_closed {
+            return Err(stanza);
+        }
+        self.load.take(stanza.size());
+        waiting.stanzas.push_back(stanza);
+        drop(waiting);
+        self.came.notify_one();
+        Ok(())
+    }
+
+    fn is_closed(&self) -> bool {
+        self.waiting().is_closed
+    }
+}
+
+impl Sender {
+    /// Gives a stanza that this account pays for, or has it back. One that is paid for already stays so.
+    pub(crate) fn send(&self, stanza: Stanza, payer: &Account) -> Result<(), Rejected> {
+        if !self.0.load.has_room() {
+            return Err(Rejected::Full(stanza));
+        }
+        let stanza = match stanza.payer() {
+            Some(_) => stanza,
+            None => match payer.take(stanza.cost()) {
+                // A stanza is a piece of the buffer it was read into and keeps all of that alive: copied out, it costs
+                // what is paid for it.
+                Some(charge) => stanza.compact().paid_by(charge),
+                None => return Err(Rejected::Unpaid(stanza)),
+            },
+        };
+        self.0.push(stanza).map_err(Rejected::Gone)
+    }
+
+    /// Gives a stanza that is paid for, whatever the bound: who calls this has asked for room. It comes back where the
+    /// receiver is gone.
+    pub(crate) fn force(&self, stanza: Stanza) -> Result<(), Stanza> {
+        self.0.push(stanza)
+    }
+
+    /// Whether there is room at this time.
+    pub(crate) fn has_room(&self) -> bool {
+        self.0.load.has_room() || self.0.is_closed()
+    }
+
+    /// How many stanzas wait in it and beyond.
+    pub(crate) fn waiting(&self) -> usize {
+        self.0.load.stanzas.load(Ordering::Acquire)
+    }
+
+    /// Waits until something left the queue. Another sender may take the room first: try, and wait again.
+    pub(crate) async fn room(&self) {
+        let room = self.0.load.room.notified();
+        if !self.has_room() {
+            room.await;
+        }
+    }
+
+    /// Whether nothing waits in it or beyond it: all that was sent has left its receiver.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.waiting() == 0
+    }
+
+    /// Whether both ends belong to the same queue.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Receiver {
+    /// Waits for stanzas, takes at most `most`; 0 once the queue is closed and empty. Safe to drop.
+    pub(crate) async fn receive(&mut self, into: &mut Vec<Stanza>, most: usize) -> usize {
+        loop {
+            {
+                let mut waiting = self.0.waiting();
+                let count = waiting.stanzas.len().min(most);
+                if count > 0 || waiting.is_closed {
+                    into.extend(waiting.stanzas.drain(..count));
+                    release(&mut waiting.stanzas);
+                    return count;
+                }
+            }
+            // One that comes meanwhile is noted.
+            self.0.came.notified().await;
+        }
+    }
+
+    /// A stanza, if one is there.
+    pub(crate) fn try_receive(&mut self) -> Option<Stanza> {
+        self.0.waiting().stanzas.pop_front()
+    }
+
+    /// A stanza of this size came another way, and is in the load whatever the bound.
+    pub(crate) fn adopt(&self, size: usize) {
+        self.0.load.take(size);
+    }
+
+    /// A stanza of this size has left for good.
+    pub(crate) fn settled(&self, size: usize) {
+        self.0.load.give(size);
+    }
+
+    /// Whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.waiting().stanzas.is_empty()
+    }
+
+    /// Takes no more; what is there can still be received.
+    pub(crate) fn close(&mut self) {
+        self.0.waiting().is_closed = true;
+        // Who waits for room has to look for another queue.
+        self.0.load.room.notify_waiters();
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.close();
+        // What is left is paid for no longer.
+        let left = std::mem::take(&mut self.0.waiting().stanzas);
+        drop(left);
+    }
+}
+
+impl Load {
+    /// A single stanza larger than the bound still fits an empty queue: its own limit was checked where it came in.
+    fn has_room(&self) -> bool {
+        self.stanzas.load(Ordering::Acquire) < self.bound.stanzas
+            && self.bytes.load(Ordering::Acquire) < self.bound.bytes
+    }
+
+    fn take(&self, size: usize) {
+        self.bytes.fetch_add(size, Ordering::AcqRel);
+        self.stanzas.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn give(&self, size: usize) {
+        self.bytes.fetch_sub(size, Ordering::AcqRel);
+        self.stanzas.fetch_sub(1, Ordering::AcqRel);
+        self.room.notify_waiters();
+    }
+}

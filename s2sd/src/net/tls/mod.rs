@@ -1,0 +1,19 @@
+//! TLS between servers: what we show, what we accept in a handshake, and what it is worth afterwards.
+//!
+//! The handshake asks for a certificate and accepts whatever comes; [`judge`] decides later, when the domain
+//! that the peer asserts is known, and what a bad certificate means is the policy's affair. Absent on
+//! purpose: 0-RTT, session resumption (see `config.rs`), OCSP.
+
+mod accept_any;
+pub mod binding;
+mod config;
+mod files;
+mod reload;
+mod warnings;
+
+pub use config::{ByName, IfAsked, OwnCertificate, Tls, server_name};
+pub use reload::Reloaded;
+pub use warnings::TlsWarning;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,13 @@
+//! What is decided about streams and stanzas: values without tasks, clocks, files and sockets.
+
+pub(crate) mod admission;
+pub(crate) mod budget;
+pub(crate) mod fate;
+pub mod lane;
+pub mod negotiate;
+pub mod plan;
+pub(crate) mod rate_limit;
+pub mod services;
+pub mod special;
+pub mod stanza;
+pub(crate) mod strays;

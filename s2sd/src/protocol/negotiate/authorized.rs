@@ -1,0 +1,69 @@
+//! The proof that a domain pair may be used on a stream. Only negotiation makes one.
+
+use std::fmt;
+
+use xmpp_dialback::Pair;
+use xmpp_stream::Domain;
+
+use crate::config::Method;
+use crate::trust::judgement::Judgement;
+
+/// A domain served here and a domain served elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct DomainPair {
+    /// Ours.
+    pub local: Domain,
+    /// Theirs.
+    pub remote: Domain,
+}
+
+impl DomainPair {
+    /// In dialback's terms, where we are the sender.
+    pub(super) fn local_to_remote(&self) -> Pair {
+        Pair::new(self.local.as_str(), self.remote.as_str())
+    }
+
+    /// In dialback's terms, where the peer is the sender.
+    pub(super) fn remote_to_local(&self) -> Pair {
+        Pair::new(self.remote.as_str(), self.local.as_str())
+    }
+}
+
+impl fmt::Display for DomainPair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} <-> {}", self.local, self.remote)
+    }
+}
+
+/// A pair that was proved on the stream it is used on. There is no public constructor: whoever holds one, holds proof.
+#[derive(Clone, Debug)]
+pub struct Authorized {
+    pair: DomainPair,
+    method: Method,
+    judgement: Judgement,
+}
+
+impl Authorized {
+    pub(super) fn new(pair: DomainPair, method: Method, judgement: Judgement) -> Self {
+        Self {
+            pair,
+            method,
+            judgement,
+        }
+    }
+
+    /// The pair.
+    pub fn pair(&self) -> &DomainPair {
+        &self.pair
+    }
+
+    /// By what whoever opened the stream proved itself.
+    pub fn method(&self) -> Method {
+        self.method
+    }
+
+    /// Why the other server is believed to be the pair's remote domain's.
+    pub fn judgement(&self) -> &Judgement {
+        &self.judgement
+    }
+}

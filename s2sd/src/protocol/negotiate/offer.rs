@@ -1,0 +1,198 @@
+//! What a receiving entity offers on a stream, or why it refuses it: DESIGN's rules for proof, in one place.
+//!
+//! RFC 6120 §4.3.2 (features), §5.3.1 (required TLS is offered alone), XEP-0178 §3 (EXTERNAL only once the certificate
+//! was found good), XEP-0220 §2.4.1 (the dialback feature), XEP-0440 §3
+//! (the channel-binding types).
+
+use std::time::Duration;
+
+use xmpp_stream::{DialbackFeature, Domain, Features, StreamLimits};
+
+use xmpp_sasl::ChannelBindingType;
+
+use super::inbound::kerberos;
+use super::{Method, Snapshot, Transport};
+use crate::config::{Agreement, Config, Policy, TlsMode, Verify};
+use crate::trust::bad_certificate::BadCertificate;
+use crate::trust::judgement::Judgement;
+
+/// What is offered, and kept so that only what was offered is accepted.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Offer {
+    pub(super) starttls: bool,
+    /// TLS is required and not there yet: nothing else is offered, nothing else accepted.
+    pub(super) tls_first: bool,
+    pub(super) mechanisms: Vec<&'static str>,
+    /// The channel-binding types that go with them.
+    pub(super) channel_bindings: Option<Vec<&'static str>>,
+    pub(super) dialback: bool,
+}
+
+/// What an offer depends on.
+pub(super) struct Asked<'a> {
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) local: Option<&'a Domain>,
+    pub(super) remote: Option<&'a Domain>,
+    pub(super) policy: &'a Policy,
+    pub(super) transport: &'a Transport,
+    /// The verdict on the certificate for `remote`, or for its single identity.
+    pub(super) judgement: &'a Judgement,
+    /// Whether this stream is already authenticated by SASL.
+    pub(super) authenticated: bool,
+}
+
+/// Why nothing can be offered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum NoOffer {
+    /// `not-authorized`: the certificate is bad and policy is strict. The text is for the peer's operator.
+    BadCertificate(BadCertificate),
+    /// `policy-violation`: nothing the peer could do would count as proof.
+    Nothing(&'static str),
+}
+
+pub(super) fn offer(asked: &Asked<'_>) -> Result<Offer, NoOffer> {
+    let policy = asked.policy;
+    if asked.authenticated {
+        // Further pairs may be proved by dialback, or by a certificate that has their name too (XEP-0344 §2.4);
+        // nothing else is left to negotiate.
+        let certified =
+            asked.transport.certificate_shown() && policy.allows_over(Method::External, true);
+        return Ok(Offer {
+            dialback: certified || policy.allows(Method::Dialback),
+            ..Offer::default()
+        });
+    }
+    let tls = asked.transport.is_tls();
+    let can_tls = asked
+        .local
+        .is_some_and(|local| asked.snapshot.has_certificate(local));
+    let starttls = !tls && can_tls && policy.tls != TlsMode::Disabled;
+    if !tls && policy.tls == TlsMode::Required {
+        return if starttls {
+            Ok(Offer {
+                starttls,
+                tls_first: true,
+                ..Offer::default()
+            })
+        } else {
+            Err(NoOffer::Nothing(
+                "encryption is required and not possible for this domain",
+            ))
+        };
+    }
+    if let Some(bad) = asked.judgement.bad()
+        && policy.verify == Verify::Strict
+    {
+        return Err(NoOffer::BadCertificate(bad.clone()));
+    }
+    let dialback = policy.allows(Method::Dialback);
+    let bindings = asked.transport.channel_bindings();
+    let external = |method| {
+        method == Method::External
+            && asked.judgement.is_certified()
+            && policy.allows_over(method, tls)
+    };
+    let host = asked.local.map(Domain::ascii).unwrap_or_default();
+    let provided = |method: &Method| match method.agreement() {
+        Some(Agreement::Realm) => kerberos::acceptor(asked.snapshot, asked.remote).is_some(),
+        Some(Agreement::Key) => kerberos::keys(asked.snapshot, asked.remote, host).is_some(),
+        Some(Agreement::Password) => !method.is_plus() || !bindings.is_empty(),
+        None => false,
+    };
+    let agreed = |method: &Method| {
+        provided(method)
+            && (policy.accepts_over(*method, tls)
+                // Without `from` the username or the principal will say whose rules they are.
+                || asked.remote.is_none()
+                    && asked
+                        .snapshot
+                        .config
+                        .accepting()
+                        .any(|(_, policy)| policy.accepts_over(*method, tls)))
+    };
+    let own = policy.auth.iter().copied();
+    let methods = match asked.remote {
+        Some(_) => own.collect(),
+        None => in_order(own, &asked.snapshot.config),
+    };
+    let mechanisms: Vec<&'static str> = methods
+        .into_iter()
+        .filter(|method| external(*method) || agreed(method))
+        .filter_map(Method::mechanism)
+        .collect();
+    let bound = methods_bound(&mechanisms).then(|| bindings.types().map(ChannelBindingType::name));
+    if mechanisms.is_empty() && !dialback && !starttls {
+        return Err(NoOffer::Nothing(match tls {
+            true => "no certificate was shown, and nothing else is accepted as proof here",
+            false => {
+                "what is accepted here as proof needs encryption, which this domain does not offer"
+            }
+        }));
+    }
+    Ok(Offer {
+        starttls,
+        tls_first: false,
+        channel_bindings: bound.map(Iterator::collect),
+        mechanisms,
+        dialback,
+    })
+}
+
+/// What `[policy]` allows in its order, then what the peer entries allow that may be meant, strongest first.
+fn in_order(own: impl Iterator<Item = Method>, config: &Config) -> Vec<Method> {
+    let mut methods: Vec<Method> = own.collect();
+    let entries = || config.accepting().flat_map(|(_, policy)| &policy.auth);
+    for name in xmpp_sasl::STRENGTH {
+        if let Some(method) = Method::of_mechanism(name)
+            && entries().any(|allowed| *allowed == method)
+            && !methods.contains(&method)
+        {
+            methods.push(method);
+        }
+    }
+    methods
+}
+
+/// XEP-0440 §3: the types are announced where a mechanism is that can use them.
+fn methods_bound(mechanisms: &[&str]) -> bool {
+    let plus = |name: &&str| Method::of_mechanism(name).is_some_and(Method::is_plus);
+    mechanisms.iter().any(plus)
+}
+
+impl Offer {
+    /// What the mechanisms are told was advertised, so that they can show whether it arrived (XEP-0474).
+    pub(super) fn advertised(&self) -> xmpp_sasl::Offer {
+        let offer = xmpp_sasl::Offer::new(self.mechanisms.iter().copied());
+        match &self.channel_bindings {
+            Some(types) => offer.with_channel_bindings(types.iter().copied()),
+            None => offer,
+        }
+    }
+
+    /// `idle`: after this time without a stanza the stream is closed.
+    pub(super) fn features(&self, max_stanza: usize, idle: Duration) -> Features {
+        let limits = StreamLimits {
+            max_bytes: u64::try_from(max_stanza).ok(),
+            // An xs:unsignedInt (XEP-0478 §9).
+            idle_seconds: u32::try_from(idle.as_secs())
+                .ok()
+                .filter(|it| *it > 0)
+                .map(Into::into),
+        };
+        Features {
+            starttls: self.starttls.then_some(self.tls_first),
+            mechanisms: self
+                .mechanisms
+                .iter()
+                .map(|&name| name.to_owned())
+                .collect(),
+            channel_bindings: self
+                .channel_bindings
+                .as_ref()
+                .map(|types| types.iter().map(|&kind| kind.to_owned()).collect()),
+            dialback: self.dialback.then_some(DialbackFeature { errors: true }),
+            limits: (!self.tls_first).then_some(limits),
+            ..Features::default()
+        }
+    }
+}

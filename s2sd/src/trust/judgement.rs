@@ -1,0 +1,377 @@
+//! Why a peer is believed, or not: one value that the log, the bounce and everything else shows.
+//!
+//! Who vouches for a peer is a matter of degree, so [`TrustLevel`] has an order; what exactly was found is [`Because`]. A
+//! certificate is judged from [`Evidence`] by [`judge`]; what SASL and dialback prove has its place on the same scale.
+//! Pure: the chain, the roots, the time and what the DNS said are arguments.
+
+use std::fmt;
+
+use rustls::pki_types::UnixTime;
+use xmpp_stream::Domain;
+
+use super::bad_certificate::{BadCertificate, wrong_name};
+use super::certificate_name::CertificateName;
+use super::chain::PeerChain;
+use super::dane::{Matched, Question, Tlsa, TlsaSet};
+use super::posh::Fingerprints;
+use super::roots::Roots;
+use crate::config::Dane;
+use crate::peer_text::PeerText;
+use crate::trust::pkix;
+
+/// How well it is known that a peer speaks for its domain: by who vouches for it, the best last.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
+pub enum TrustLevel {
+    /// A certificate was shown, and it is not one for the domain.
+    Contradicted,
+    /// Nobody vouches.
+    Nothing,
+    /// Whoever answers where the domain's DNS leads (XEP-0220).
+    Dialback,
+    /// An authority, for the domain's web server, which vouches for the very certificate (RFC 7711).
+    Posh,
+    /// An authority, for the domain.
+    Pkix,
+    /// An authority, for a server that the domain's DNS leads to, as DNSSEC proves (RFC 7673 §4.1).
+    Delegated,
+    /// The domain's DNS, for the very key or its authority, as DNSSEC proves (RFC 7673 §4.2).
+    Dane,
+    /// The operators of both sides themselves, who gave each other a password, or share a Kerberos realm.
+    Agreed,
+}
+
+impl TrustLevel {
+    /// The word for logs and for programs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Contradicted => "contradicted",
+            Self::Nothing => "nothing",
+            Self::Dialback => "dialback",
+            Self::Posh => "POSH",
+            Self::Pkix => "PKIX",
+            Self::Delegated => "delegated",
+            Self::Dane => "DANE",
+            Self::Agreed => "agreed",
+        }
+    }
+}
+
+impl fmt::Display for TrustLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What was found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Because {
+    /// The certificate is bad.
+    Bad(BadCertificate),
+    /// There is no TLS, so nothing was shown.
+    NoTls,
+    /// No certificate was shown.
+    NoCertificate,
+    /// The domain's authoritative server knows the key.
+    Dialback,
+    /// The certificate is good and has the domain's name.
+    Name {
+        /// Which name: `dNSName *.example.org`.
+        matched: PeerText,
+    },
+    /// The certificate is good and has the name of a server that the domain's SRV records lead to.
+    Target {
+        /// That name.
+        matched: PeerText,
+    },
+    /// The certificate matches what a server of the domain's publishes.
+    Tlsa {
+        /// The record.
+        record: Tlsa,
+        /// Where it is: `_5269._tcp.xmpp.example`.
+        at: PeerText,
+    },
+    /// The certificate is one of those that the domain publishes by HTTPS.
+    Posh {
+        /// Where.
+        url: PeerText,
+    },
+    /// A SASL mechanism that rests on what both sides were given.
+    Mechanism(&'static str),
+}
+
+impl Because {
+    fn trust(&self) -> TrustLevel {
+        match self {
+            Self::Bad(_) => TrustLevel::Contradicted,
+            Self::NoTls | Self::NoCertificate => TrustLevel::Nothing,
+            Self::Dialback => TrustLevel::Dialback,
+            Self::Name { .. } => TrustLevel::Pkix,
+            Self::Target { .. } => TrustLevel::Delegated,
+            Self::Tlsa { .. } => TrustLevel::Dane,
+            Self::Posh { .. } => TrustLevel::Posh,
+            Self::Mechanism(_) => TrustLevel::Agreed,
+        }
+    }
+}
+
+/// For everybody but the operator of the other server, whose certificate it is.
+impl fmt::Display for Because {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bad(bad) => f.write_str(&bad.of_it()),
+            Self::NoTls => f.write_str("no encryption"),
+            Self::NoCertificate => f.write_str("no certificate was shown"),
+            Self::Dialback => f.write_str("its authoritative server knows the key"),
+            Self::Name { matched } => f.write_str(matched),
+            Self::Target { matched } => write!(f, "{matched}, where its SRV records lead"),
+            Self::Tlsa { record, at } => write!(f, "TLSA {record} at {at}"),
+            Self::Posh { url } => f.write_str(url),
+            Self::Mechanism(name) => f.write_str(name),
+        }
+    }
+}
+
+/// What is known of a peer: how well, and why.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Judgement {
+    trust: TrustLevel,
+    because: Because,
+}
+
+impl Judgement {
+    /// How well the peer is known.
+    pub fn trust(&self) -> TrustLevel {
+        self.trust
+    }
+
+    /// Why.
+    pub fn because(&self) -> &Because {
+        &self.because
+    }
+
+    /// Does the certificate prove the domain?
+    pub fn is_certified(&self) -> bool {
+        match self.trust {
+            TrustLevel::Contradicted
+            | TrustLevel::Nothing
+            | TrustLevel::Dialback
+            | TrustLevel::Agreed => false,
+            TrustLevel::Posh | TrustLevel::Pkix | TrustLevel::Delegated | TrustLevel::Dane => true,
+        }
+    }
+
+    /// What is wrong with the certificate, if something is.
+    pub fn bad(&self) -> Option<&BadCertificate> {
+        match &self.because {
+            Because::Bad(bad) => Some(bad),
+            _ => None,
+        }
+    }
+}
+
+/// How well the peer is known follows from what was found.
+impl From<Because> for Judgement {
+    fn from(because: Because) -> Self {
+        Self {
+            trust: because.trust(),
+            because,
+        }
+    }
+}
+
+/// `PKIX: dNSName example.org`.
+impl fmt::Display for Judgement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.trust, self.because)
+    }
+}
+
+/// A server of a domain's, as far as the DNS says which those are.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TargetEvidence {
+    /// Its name, where DNSSEC proves that the domain's SRV records lead to it.
+    pub host: Option<Domain>,
+    /// What it publishes about its certificate, if anything. Or why that cannot be told: then it must not be used (RFC
+    /// 7673 §3.4).
+    pub tlsa: Result<Option<TlsaSet>, String>,
+}
+
+/// Everything that a certificate is judged by.
+#[derive(Clone, Debug)]
+pub struct Evidence<'a> {
+    /// What was shown in the handshake.
+    pub chain: Option<&'a PeerChain>,
+    /// Whose signature counts.
+    pub roots: &'a Roots,
+    /// The domain to be proved.
+    pub domain: &'a Domain,
+    /// The time.
+    pub now: UnixTime,
+    /// Whether the DNS has a say.
+    pub dane: Dane,
+    /// The servers of the domain that may have shown the certificate: the one we connected to, or all there are. Or why
+    /// they cannot be told.
+    pub targets: Result<&'a [TargetEvidence], &'a str>,
+    /// What the domain publishes by HTTPS, or why that is not known; none where nobody asked.
+    pub posh: Option<Result<PoshEvidence<'a>, &'a str>>,
+}
+
+/// A document that a domain publishes (RFC 7711 §3.1).
+#[derive(Clone, Copy, Debug)]
+pub struct PoshEvidence<'a> {
+    /// What it says.
+    pub fingerprints: &'a Fingerprints,
+    /// Where it is.
+    pub url: &'a str,
+}
+
+impl<'a> Evidence<'a> {
+    /// A certificate and the authorities: what PKIX needs, and nothing beyond it.
+    pub fn new(
+        chain: Option<&'a PeerChain>,
+        roots: &'a Roots,
+        domain: &'a Domain,
+        now: UnixTime,
+    ) -> Self {
+        Self {
+            chain,
+            roots,
+            domain,
+            now,
+            dane: Dane::Off,
+            targets: Ok(&[]),
+            posh: None,
+        }
+    }
+}
+
+/// Does the certificate prove that the peer is `domain`?
+///
+/// What a signed zone says of a server's certificate comes first, and where it says something else nothing can make up
+/// for it (RFC 7673 §4.2). A certificate that comes to us may be of any of the domain's servers.
+pub fn judge(evidence: &Evidence<'_>) -> Judgement {
+    let Some(chain) = evidence.chain else {
+        return Because::NoCertificate.into();
+    };
+    if let Err(bad) = chain.is_bounded() {
+        return Because::Bad(bad).into();
+    }
+    let targets = match (evidence.dane, evidence.targets) {
+        (Dane::Off, _) => &[],
+        (Dane::Use | Dane::Require, Ok(targets)) => targets,
+        (Dane::Use | Dane::Require, Err(why)) => {
+            return Because::Bad(BadCertificate::Untold(why.into())).into();
+        }
+    };
+    if let Some(because) = by_dane(evidence, chain, targets) {
+        return because.into();
+    }
+    if evidence.dane == Dane::Require {
+        return Because::Bad(BadCertificate::NoTlsa).into();
+    }
+    match by_pkix(evidence, chain, targets) {
+        Ok(because) => because.into(),
+        Err(bad) => by_posh(evidence, chain, bad).into(),
+    }
+}
+
+/// `None`: no server publishes anything, or there is one that does not.
+fn by_dane(
+    evidence: &Evidence<'_>,
+    chain: &PeerChain,
+    targets: &[TargetEvidence],
+) -> Option<Because> {
+    let mut published = Vec::new();
+    let mut question = Question::new(chain, evidence.roots, evidence.now);
+    for target in targets {
+        if let Ok(Some(set)) = &target.tlsa {
+            let domain = [evidence.domain].into_iter().chain(&target.host);
+            let names: Vec<Domain> = domain.cloned().collect();
+            match question.matches(set, &names) {
+                Ok(Some(Matched::Proves(record) | Matched::Constrains(record))) => {
+                    let at = PeerText::new(&set.name);
+                    return Some(Because::Tlsa { record, at });
+                }
+                Ok(None) => {}
+                Err(bad) => return Some(Because::Bad(bad)),
+            }
+            published.push(set.name.as_str());
+        }
+    }
+    if targets.is_empty() || targets.iter().any(|target| target.tlsa == Ok(None)) {
+        return None;
+    }
+    let untold = targets.iter().find_map(|target| target.tlsa.as_ref().err());
+    Some(Because::Bad(match untold {
+        Some(why) if published.is_empty() => BadCertificate::Untold(why.as_str().into()),
+        _ => BadCertificate::NotInTlsa {
+            at: published.join(", ").into(),
+        },
+    }))
+}
+
+/// First everything that PKIX asks, then the name: the domain's, or a server's that publishes nothing else.
+fn by_pkix(
+    evidence: &Evidence<'_>,
+    chain: &PeerChain,
+    targets: &[TargetEvidence],
+) -> Result<Because, BadCertificate> {
+    let found = pkix::verified(chain, evidence.roots, evidence.now)?;
+    let named = |domain: &Domain| {
+        let mut found = found.iter();
+        found
+            .find(|identity| identity.names(domain))
+            .map(CertificateName::shown)
+    };
+    if let Some(matched) = named(evidence.domain) {
+        return Ok(Because::Name { matched });
+    }
+    let unpublished = targets.iter().filter(|target| target.tlsa == Ok(None));
+    let mut hosts = unpublished.filter_map(|target| target.host.as_ref());
+    match hosts.find_map(named) {
+        Some(matched) => Ok(Because::Target { matched }),
+        None => Err(wrong_name(evidence.domain.as_str(), &found)),
+    }
+}
+
+/// Whether it may help to ask what the domain publishes by HTTPS: not where the certificate is out of its time, or taken
+/// back, or not what the DNS says (RFC 7711 §6, RFC 7712 §5).
+pub fn may_be_posh(evidence: &Evidence<'_>, judgement: &Judgement) -> bool {
+    let Some(chain) = evidence.chain else {
+        return false;
+    };
+    match judgement.bad() {
+        Some(
+            BadCertificate::UnknownIssuer { .. }
+            | BadCertificate::SelfSigned
+            | BadCertificate::WrongName { .. },
+        ) => pkix::judge_for_itself(chain.leaf(), evidence.roots, evidence.now).is_ok(),
+        _ => false,
+    }
+}
+
+/// What a domain publishes stands for its authority and for its name (RFC 7711 §3.3, §4).
+fn by_posh(evidence: &Evidence<'_>, chain: &PeerChain, bad: BadCertificate) -> Because {
+    let judgement = Because::Bad(bad.clone()).into();
+    match evidence.posh {
+        Some(posh) if may_be_posh(evidence, &judgement) => {
+            let (why, read) = match posh {
+                Ok(PoshEvidence { fingerprints, url }) if fingerprints.have(chain.leaf()) => {
+                    let url = PeerText::new(url);
+                    return Because::Posh { url };
+                }
+                Ok(PoshEvidence { url, .. }) => (format!("{url} has other fingerprints"), true),
+                Err(why) => (why.to_owned(), false),
+            };
+            Because::Bad(BadCertificate::NorPosh {
+                pkix: Box::new(bad),
+                posh: why.into(),
+                read,
+            })
+        }
+        _ => Because::Bad(bad),
+    }
+}
+
+#[cfg(test)]
+mod tests;
