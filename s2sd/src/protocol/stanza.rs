@@ -12,7 +12,7 @@ use xmpp_stream::{
 };
 
 use crate::protocol::budget::{Account, Charge};
-use crate::protocol::negotiate::{Attached, Authorized};
+use crate::protocol::proof::{Attached, Authorized};
 
 /// By whose authority a stanza is sent.
 #[derive(Clone, Debug)]

@@ -13,19 +13,7 @@ use super::Snapshot;
 use super::fresh_id;
 use crate::closed::{By, Cause, Closed};
 use crate::peer_text::PeerText;
-
-/// Proof that a component completed the handshake for a domain. Only [`Attach`] makes one.
-#[derive(Clone, Debug)]
-pub struct Attached {
-    domain: Domain,
-}
-
-impl Attached {
-    /// The component's domain.
-    pub fn domain(&self) -> &Domain {
-        &self.domain
-    }
-}
+use crate::protocol::proof::Attached;
 
 /// A component that is attaching.
 pub struct Attach {
@@ -118,7 +106,7 @@ impl Attach {
                     element_bytes: account.max_stanza,
                     ..self.snapshot.limits_for_open_streams()
                 };
-                Ok(Attaching::Done(Attached { domain }, answer, limits))
+                Ok(Attaching::Done(Attached::new(domain), answer, limits))
             }
             (stage, Frame::Footer) => {
                 let header_sent = matches!(stage, Stage::ExpectHandshake(_));

@@ -4,8 +4,8 @@
 //! clock or random numbers: time, randomness and the rules come in as arguments, and a question (is this certificate good? what
 //! does the authoritative server say?) is an effect whose answer is an event.
 
+mod accepts;
 mod attach;
-mod authorized;
 mod inbound;
 mod offer;
 mod outbound;
@@ -13,9 +13,9 @@ mod quota;
 mod seeded;
 mod snapshot;
 
+pub use super::proof::{Attached, Authorized, DomainPair};
 pub use crate::config::Method;
-pub use attach::{Attach, Attached, Attaching};
-pub use authorized::{Authorized, DomainPair};
+pub use attach::{Attach, Attaching};
 pub use inbound::{Inbound, InboundEffect, InboundEvent, InboundSaslStep, InboundSaslStepDone};
 pub use outbound::{
     Awaits, Call, Outbound, OutboundEffect, OutboundEvent, OutboundSaslStep, OutboundSaslStepDone,

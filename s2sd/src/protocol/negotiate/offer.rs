@@ -10,8 +10,7 @@ use xmpp_stream::{DialbackFeature, Domain, Features, StreamLimits};
 
 use xmpp_sasl::ChannelBindingType;
 
-use super::inbound::kerberos;
-use super::{Method, Snapshot, Transport};
+use super::{Method, Snapshot, Transport, accepts};
 use crate::config::{Agreement, Config, Policy, TlsMode, Verify};
 use crate::trust::bad_certificate::BadCertificate;
 use crate::trust::judgement::Judgement;
@@ -94,8 +93,8 @@ pub(super) fn offer(asked: &Asked<'_>) -> Result<Offer, NoOffer> {
     };
     let host = asked.local.map(Domain::ascii).unwrap_or_default();
     let provided = |method: &Method| match method.agreement() {
-        Some(Agreement::Realm) => kerberos::acceptor(asked.snapshot, asked.remote).is_some(),
-        Some(Agreement::Key) => kerberos::keys(asked.snapshot, asked.remote, host).is_some(),
+        Some(Agreement::Realm) => accepts::acceptor(asked.snapshot, asked.remote).is_some(),
+        Some(Agreement::Key) => accepts::keys(asked.snapshot, asked.remote, host).is_some(),
         Some(Agreement::Password) => !method.is_plus() || !bindings.is_empty(),
         None => false,
     };

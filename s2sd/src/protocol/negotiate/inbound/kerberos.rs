@@ -1,45 +1,10 @@
-//! Kerberos on the receiving side: what tickets are judged with, and for which domain a principal speaks. GSSAPI is RFC
-//! 4752 (§3.2), KERBEROS_V4 RFC 2222 §7.1.
+//! Kerberos on the receiving side: for which domain a principal speaks. GSSAPI is RFC 4752 (§3.2), KERBEROS_V4 RFC 2222 §7.1.
 
-use xmpp_sasl::{Failure, gssapi::Acceptor, kerberos_v4::Keys};
+use xmpp_sasl::Failure;
 use xmpp_stream::Domain;
 
-use super::sasl_host::{SaslHost, candidates};
+use super::sasl_host::SaslHost;
 use crate::config::{Agreement, PeerAccept};
-use crate::protocol::negotiate::Snapshot;
-
-/// The keytab for GSSAPI: that of the peer in the header, or, where it says none, the one that all entries name.
-pub(in crate::protocol::negotiate) fn acceptor(
-    snapshot: &Snapshot,
-    remote: Option<&Domain>,
-) -> Option<Acceptor> {
-    let mut all = candidates(snapshot, remote)
-        .into_iter()
-        .filter_map(|accept| accept.gssapi)
-        .map(|tickets| tickets.acceptor);
-    let first = all.next()?;
-    // Of several none is better than the others, and a ticket does not say whose it is before one is chosen.
-    all.all(|other| other == first).then_some(first)
-}
-
-/// The keys for KERBEROS_V4: the peer's, or everybody's.
-pub(in crate::protocol::negotiate) fn keys(
-    snapshot: &Snapshot,
-    remote: Option<&Domain>,
-    host: &str,
-) -> Option<Keys> {
-    let mut all = Keys::default();
-    for keys in candidates(snapshot, remote)
-        .iter()
-        .filter_map(|accept| accept.kerberos_v4.as_ref())
-    {
-        for key in keys.of("xmpp", host) {
-            // That they agree was looked at when the configuration was read.
-            all.add(key.clone()).ok()?;
-        }
-    }
-    (!all.is_empty()).then_some(all)
-}
 
 impl SaslHost {
     /// For which domain does this principal speak here, who has shown a ticket for our principal `ours`?
@@ -104,12 +69,12 @@ mod tests {
     use std::sync::Arc;
 
     use xmpp_dialback::Secret;
-    use xmpp_sasl::Random;
+    use xmpp_sasl::{Random, gssapi::Acceptor};
 
     use super::*;
     use crate::config::{Config, Method, Pattern, Peer, Policy, Tickets, TlsMode};
-    use crate::protocol::negotiate::Transport;
     use crate::protocol::negotiate::seeded::Seeded;
+    use crate::protocol::negotiate::{Snapshot, Transport};
 
     struct Zeroes;
 

@@ -11,7 +11,7 @@
 
 mod dialback;
 mod judging;
-pub(super) mod kerberos;
+mod kerberos;
 mod opening;
 mod sasl;
 mod sasl_host;

@@ -6,9 +6,10 @@ use xmpp_sasl::{Server, ServerOptions, ServerStep, wire as sasl};
 use xmpp_stream::{Condition, Domain, Element, StreamError};
 
 use super::sasl_host::{self, InboundSaslStep, InboundSaslStepDone, SaslHost};
-use super::{Inbound, InboundEffect, Out, Stage, Step, kerberos};
+use super::{Inbound, InboundEffect, Out, Stage, Step};
 use crate::closed::{By, Cause, Closed};
 use crate::config::Agreement;
+use crate::protocol::negotiate::accepts;
 use crate::protocol::negotiate::offer::Offer;
 use crate::protocol::negotiate::seeded::Seeded;
 use crate::protocol::negotiate::{DomainPair, Method};
@@ -41,8 +42,8 @@ impl Inbound {
             channel_bindings: self.transport.channel_bindings(),
             offer: offer.advertised(),
             secret: Some(self.snapshot.salts.clone()),
-            gssapi: kerberos::acceptor(&self.snapshot, remote),
-            kerberos_v4: kerberos::keys(&self.snapshot, remote, &host),
+            gssapi: accepts::acceptor(&self.snapshot, remote),
+            kerberos_v4: accepts::keys(&self.snapshot, remote, &host),
             ..ServerOptions::new("xmpp", host)
         };
         options.iterations =

@@ -7,8 +7,9 @@ use xmpp_sasl::{
 };
 use xmpp_stream::Domain;
 
-use crate::config::{Known, KnownAccount, Method, PeerAccept, Policy, TlsMode, Verify};
+use crate::config::{Known, KnownAccount, Method, Policy, TlsMode, Verify};
 use crate::peer_text::PeerText;
+use crate::protocol::negotiate::accepts::candidates;
 use crate::protocol::negotiate::seeded::Seeded;
 use crate::protocol::negotiate::{Snapshot, Transport};
 
@@ -103,18 +104,6 @@ impl SaslHost {
     fn has_passwords(&self) -> bool {
         accounts(&self.snapshot, self.remote.as_ref())
             .any(|account| matches!(account.known, Known::Password(_)))
-    }
-}
-
-/// Who may be meant: the peer that the header names, or each peer that may leave that to its proof.
-pub(super) fn candidates(snapshot: &Snapshot, remote: Option<&Domain>) -> Vec<PeerAccept> {
-    match remote {
-        Some(remote) => snapshot.policy(remote).accept.clone().into_iter().collect(),
-        None => {
-            let all = snapshot.config.accepting();
-            all.filter_map(|(_, policy)| policy.accept.clone())
-                .collect()
-        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! The proof that a domain pair may be used on a stream. Only negotiation makes one.
+//! What negotiation proves, and what a stanza needs to cross the router: that a pair of domains may be used on a stream, or that
+//! a component attached. There is no public constructor: what holds one, holds proof.
 
 use std::fmt;
 
@@ -19,12 +20,12 @@ pub struct DomainPair {
 
 impl DomainPair {
     /// In dialback's terms, where we are the sender.
-    pub(super) fn local_to_remote(&self) -> Pair {
+    pub(in crate::protocol) fn local_to_remote(&self) -> Pair {
         Pair::new(self.local.as_str(), self.remote.as_str())
     }
 
     /// In dialback's terms, where the peer is the sender.
-    pub(super) fn remote_to_local(&self) -> Pair {
+    pub(in crate::protocol) fn remote_to_local(&self) -> Pair {
         Pair::new(self.remote.as_str(), self.local.as_str())
     }
 }
@@ -44,7 +45,7 @@ pub struct Authorized {
 }
 
 impl Authorized {
-    pub(super) fn new(pair: DomainPair, method: Method, judgement: Judgement) -> Self {
+    pub(in crate::protocol) fn new(pair: DomainPair, method: Method, judgement: Judgement) -> Self {
         Self {
             pair,
             method,
@@ -65,5 +66,23 @@ impl Authorized {
     /// Why the other server is believed to be the pair's remote domain's.
     pub fn judgement(&self) -> &Judgement {
         &self.judgement
+    }
+}
+
+/// Proof that a component completed the handshake for a domain. Only the handshake makes one:
+/// [`Attach`](crate::protocol::negotiate::Attach).
+#[derive(Clone, Debug)]
+pub struct Attached {
+    domain: Domain,
+}
+
+impl Attached {
+    pub(in crate::protocol) fn new(domain: Domain) -> Self {
+        Self { domain }
+    }
+
+    /// The component's domain.
+    pub fn domain(&self) -> &Domain {
+        &self.domain
     }
 }
