@@ -26,6 +26,7 @@ use crate::config::{Config, Limits};
 use crate::flow::listen::{self, ListenerKind};
 use crate::flow::router::Router;
 use crate::flow::shared::Shared;
+use crate::flow::stream;
 use crate::flow::tally::Counts;
 use crate::net::admission::ConnectionLimit;
 use crate::net::descriptors;
@@ -85,7 +86,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let look_ups = descriptors::look_ups(&config.limits);
     let dns = Dns::with_look_ups(&config.dns, look_ups).map_err(StartError::Dns)?;
     let snapshot = snapshot(config, &tls)?;
-    let router = Router::new(Arc::new(Shared::new(Arc::new(snapshot), tls, dns)));
+    let shared = Shared::new(Arc::new(snapshot), tls, dns);
+    let router = Router::new(Arc::new(shared), stream::open_lane);
     let mut running = Running {
         router,
         tasks: TaskTracker::new(),

@@ -19,7 +19,7 @@ use xmpp_stream::{Codec, ContentNamespace, Domain, Frame};
 use crate::closed::{By, Cause, Closed};
 use crate::config::TlsFloor;
 use crate::flow::evidence::{Direction, shown};
-use crate::flow::outbound::{self, NoRoom};
+use crate::flow::questions::{self, NoRoom};
 use crate::flow::router::Router;
 use crate::flow::shared::{OsRandom, Shared};
 use crate::net::admission::Admission;
@@ -421,7 +421,7 @@ impl Driver {
                 let from = self.conn.peer().ip();
                 let asked = question.pair.clone();
                 let ask = async move {
-                    match outbound::ask(&router, from, pair, question).await {
+                    match questions::ask(router.questions(), from, pair, question).await {
                         Ok(verdict) => InboundEvent::Verdict(asked, verdict),
                         Err(NoRoom) => InboundEvent::NotAsked(asked),
                     }

@@ -17,7 +17,8 @@ use xmpp_stream::{
 };
 
 use crate::closed::{Cause, cause_element};
-use crate::flow::outbound::{Lanes, Questions};
+use crate::flow::lanes::{Lanes, NO_MEMORY, NewLane};
+use crate::flow::questions::Questions;
 use crate::flow::shared::Shared;
 use crate::flow::tally::{self, Tally};
 use crate::net::queue::{Rejected, Sender};
@@ -31,10 +32,14 @@ use crate::protocol::stanza::{Origin, Stanza};
 pub(crate) struct Router {
     shared: Arc<Shared>,
     components: Mutex<HashMap<Domain, Link>>,
-    lanes: Lanes,
+    lanes: Arc<Lanes>,
     tally: Tally,
-    questions: Questions,
+    questions: Arc<Questions>,
+    open_lane: OpenLane,
 }
+
+/// Gives a lane its task. It is a parameter, since what drives a lane needs the router.
+pub(crate) type OpenLane = fn(&Arc<Router>, NewLane);
 
 /// An attached component.
 #[derive(Clone, Debug)]
@@ -93,10 +98,11 @@ impl Wait {
 
 impl Router {
     /// A router without components and lanes.
-    pub(crate) fn new(shared: Arc<Shared>) -> Arc<Self> {
+    pub(crate) fn new(shared: Arc<Shared>, open_lane: OpenLane) -> Arc<Self> {
         Arc::new(Self {
-            lanes: Lanes::new(shared.snapshot.load().config.queue.lanes),
-            questions: Questions::default(),
+            lanes: Arc::new(Lanes::new(shared.snapshot.load().config.queue.lanes)),
+            questions: Arc::new(Questions::new(Arc::clone(&shared))),
+            open_lane,
             components: Mutex::default(),
             tally: Tally::default(),
             shared,
@@ -109,12 +115,12 @@ impl Router {
     }
 
     /// The questions to authoritative servers.
-    pub(crate) fn questions(&self) -> &Questions {
+    pub(crate) fn questions(&self) -> &Arc<Questions> {
         &self.questions
     }
 
     /// The lanes to remote domains.
-    pub(crate) fn lanes(&self) -> &Lanes {
+    pub(crate) fn lanes(&self) -> &Arc<Lanes> {
         &self.lanes
     }
 
@@ -209,8 +215,10 @@ impl Router {
         let (stanza, error) = if self.shared.last_call.is_cancelled() {
             (stanza, Cause::Shutdown.stanza_error())
         } else {
-            match self.lanes.send(self, pair, stanza, own, payer) {
-                Ok(()) => return,
+            let limits = &self.shared.snapshot.load().config.queue;
+            match self.lanes.send(limits, pair, stanza, own, payer) {
+                Ok(None) => return,
+                Ok(Some(new)) => return (self.open_lane)(self, new),
                 Err((stanza, what)) => (stanza, full(what)),
             }
         };
@@ -399,9 +407,6 @@ fn own(bytes: Bytes, content: ContentNamespace) -> Option<Stanza> {
     }
     stanza
 }
-
-/// What a sender hears that has as much of the memory already as it may.
-pub(crate) const NO_MEMORY: &str = "this server has no more memory for what waits because of you";
 
 fn full(text: &str) -> StanzaError {
     StanzaError::new(ErrorType::Wait, StanzaCondition::ResourceConstraint)

@@ -2,12 +2,16 @@
 
 pub(crate) mod admission;
 pub(crate) mod budget;
+pub(crate) mod carried;
 pub(crate) mod fate;
 pub mod lane;
 pub mod negotiate;
 pub mod plan;
+pub mod proof;
 pub(crate) mod rate_limit;
 pub mod services;
 pub mod special;
+pub(crate) mod stall;
 pub mod stanza;
 pub(crate) mod strays;
+pub(crate) mod suspects;

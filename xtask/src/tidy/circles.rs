@@ -14,9 +14,6 @@ use super::{
     tree::Tree,
 };
 
-/// Where circles are still to be taken apart: they are warned of.
-const OPEN: [&str; 4] = ["protocol", "protocol/negotiate", "flow", "flow/outbound"];
-
 /// A module of a crate, by its path from the root (`a/b`; the root is empty).
 #[derive(Default)]
 struct Module {
@@ -82,10 +79,7 @@ fn check_crate(tree: &Tree, root: &str) -> Vec<Fault> {
                 directory => directory,
             };
             let what = format!("a circle in `{of}`: {}", places.join(", "));
-            faults.push(match OPEN.contains(&of) {
-                true => Fault::warning(&path, line, what),
-                false => Fault::new(&path, line, what),
-            });
+            faults.push(Fault::new(&path, line, what));
         }
     }
     faults

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use xmpp_stream::{Frame, StreamError, Writer, ns};
 
 use super::{findings::Ping, fresh_id};
-use crate::flow::outbound::connector::{Ready, next_event};
+use crate::flow::connector::{Ready, next_event};
 use crate::peer_text::PeerText;
 use crate::protocol::negotiate::{DomainPair, OutboundEvent};
 

@@ -17,7 +17,7 @@ use super::{
     shown,
 };
 use crate::closed::Cause;
-use crate::flow::outbound::observer::{Observation, Observer};
+use crate::flow::connector::observer::{Observation, Observer};
 use crate::peer_text::PeerText;
 use crate::protocol::negotiate::{Awaits, Judged, OutboundEvent};
 use crate::trust::facts::ClientAuth;

@@ -19,7 +19,7 @@ const EVERYBODY_TAKES: usize = 10_000;
 
 /// The last stanza that a stream carried, and the last large one.
 #[derive(Debug, Default)]
-pub(super) struct Suspects {
+pub(crate) struct Suspects {
     last: Option<Suspect>,
     large: Option<Suspect>,
     /// There was another large one shortly before.
@@ -42,7 +42,7 @@ impl Suspect {
 impl Suspects {
     /// The socket took this stanza whole, and others perhaps after it. To be called for each large one, and for the last of
     /// those that were taken at one time.
-    pub(super) fn took(&mut self, now: Instant, stanza: &Element) {
+    pub(crate) fn took(&mut self, now: Instant, stanza: &Element) {
         let suspect = || Suspect {
             taken: now,
             stub: stub(stanza),
@@ -55,7 +55,7 @@ impl Suspects {
     }
 
     /// Which one is to blame for the end of the stream. `begun`: the next was being written, and is sent again.
-    pub(super) fn blamed(&mut self, now: Instant, blame: &Blame, begun: bool) -> Option<Bytes> {
+    pub(crate) fn blamed(&mut self, now: Instant, blame: &Blame, begun: bool) -> Option<Bytes> {
         let suspect = match blame {
             Blame::Content(_) if !begun => self.last.take(),
             Blame::Size(_) if !begun && !self.are_many => self.large.take(),
@@ -66,12 +66,12 @@ impl Suspects {
 }
 
 /// Whether a peer may refuse it for its size.
-pub(super) fn is_large(stanza: &Element) -> bool {
+pub(crate) fn is_large(stanza: &Element) -> bool {
     stanza.bytes().len() >= EVERYBODY_TAKES
 }
 
 /// A stanza with the same kind, addresses and id, to be bounced.
-pub(super) fn stub(stanza: &Element) -> Option<Bytes> {
+pub(crate) fn stub(stanza: &Element) -> Option<Bytes> {
     let (kind, name) = (stanza.type_attr(), stanza.stanza_kind()?.name());
     if matches!(kind.as_deref(), Some("error" | "result")) {
         return None;

@@ -16,11 +16,9 @@ use xmpp_dialback::{Pair, Verdict};
 use xmpp_stream::Domain;
 
 use super::book::Authority;
-use super::{NoRoom, Waiting, no_answer};
+use super::{NoRoom, Questions, Waiting, no_answer};
 use crate::closed::{Cause, Closed};
-use crate::flow::outbound::connector::{self, Connected, QuestionStream, next_event};
-use crate::flow::outbound::drive::CLOSE_TIMEOUT;
-use crate::flow::router::Router;
+use crate::flow::connector::{self, CLOSE_TIMEOUT, Connected, QuestionStream, next_event};
 use crate::net::conn::Conn;
 use crate::protocol::negotiate::{DomainPair, Outbound, OutboundEffect, OutboundEvent, Purpose};
 
@@ -28,9 +26,9 @@ use crate::protocol::negotiate::{DomainPair, Outbound, OutboundEffect, OutboundE
 const PER_STREAM: usize = 30;
 
 /// Asks until nothing is left.
-pub(super) async fn run(router: Arc<Router>, authority: Authority, changed: Arc<Notify>) {
+pub(super) async fn run(questions: Arc<Questions>, authority: Authority, changed: Arc<Notify>) {
     let mut flow = Flow {
-        router,
+        questions,
         authority,
         changed,
         over: false,
@@ -43,7 +41,7 @@ pub(super) async fn run(router: Arc<Router>, authority: Authority, changed: Arc<
 }
 
 struct Flow {
-    router: Arc<Router>,
+    questions: Arc<Questions>,
     authority: Authority,
     changed: Arc<Notify>,
     /// Whoever comes now begins anew.
@@ -54,7 +52,7 @@ struct Flow {
 impl Drop for Flow {
     fn drop(&mut self) {
         if !self.over {
-            drop(self.router.questions().lock().end(&self.authority));
+            drop(self.questions.lock().end(&self.authority));
         }
     }
 }
@@ -62,14 +60,14 @@ impl Drop for Flow {
 impl Flow {
     /// As which of our domains to ask, and from where that key came. None: nothing waits, and this task is over.
     fn as_whom(&mut self) -> Option<(Domain, IpAddr)> {
-        let mut book = self.router.questions().lock();
+        let mut book = self.questions.lock();
         let first = book.first_or_end(&self.authority, Waiting::is_wanted);
         self.over = first.is_none();
         first.map(|(local, question)| (local, question.from))
     }
 
     fn something_waits(&self) -> bool {
-        let mut book = self.router.questions().lock();
+        let mut book = self.questions.lock();
         book.first(&self.authority, Waiting::is_wanted).is_some()
     }
 
@@ -81,7 +79,7 @@ impl Flow {
 
     /// A stream, unless everybody left or it failed; then everybody knows it.
     async fn connect(&self, local: Domain, source: IpAddr) -> Option<Box<QuestionStream>> {
-        let shared = self.router.shared();
+        let shared = &self.questions.shared;
         let snapshot = shared.snapshot();
         let pair = DomainPair {
             local,
@@ -110,11 +108,11 @@ impl Flow {
 
     fn failed(&self, local: &Domain, cause: &Cause, of_all: bool) {
         let of = (!of_all).then_some(local);
-        let mut book = self.router.questions().lock();
+        let mut book = self.questions.lock();
         let waiting = book.take(&self.authority, of);
         if *cause == Cause::Descriptors {
             drop(book);
-            let descriptors = &self.router.shared().descriptors;
+            let descriptors = &self.questions.shared.descriptors;
             descriptors.tell("dialback keys are not looked at");
             waiting.into_iter().for_each(|it| it.tell(Err(NoRoom)));
             return;
@@ -140,7 +138,7 @@ impl Flow {
 
     /// Asks what waits, and what comes, until nothing does or the stream ends.
     async fn ask(&self, asking: QuestionStream) {
-        let within = self.router.shared().snapshot.load().config.limits.dialback;
+        let within = self.questions.shared.snapshot.load().config.limits.dialback;
         let QuestionStream {
             conn,
             outbound,
@@ -174,7 +172,7 @@ impl Flow {
 
     /// Its answers count for our own limit, beside its features.
     fn per_stream(&self) -> usize {
-        let snapshot = self.router.shared().snapshot();
+        let snapshot = self.questions.shared.snapshot();
         let taken = snapshot.config.limits.preauth_elements;
         PER_STREAM.min(taken.saturating_sub(2)).max(1)
     }
@@ -215,12 +213,7 @@ impl Stream<'_> {
     fn ask_what_waits(&mut self, outbound: Box<Outbound>) -> Result<Box<Outbound>, Closed> {
         let mut outbound = outbound;
         while self.left > 0 {
-            let next = self
-                .flow
-                .router
-                .questions()
-                .lock()
-                .next(&self.flow.authority);
+            let next = self.flow.questions.lock().next(&self.flow.authority);
             let Some(waiting) = next else { break };
             if !waiting.is_wanted() {
                 continue;

@@ -17,14 +17,14 @@ const REMEMBERED: usize = 1024;
 /// without an id is known by its addresses alone: of several between the same two, an error without an id answers one, and
 /// their sender could not tell them apart either.
 #[derive(Debug, Default)]
-pub(super) struct Carried {
+pub(crate) struct Carried {
     hashes: VecDeque<u64>,
     keys: RandomState,
 }
 
 impl Carried {
     /// A stanza goes out.
-    pub(super) fn note(&mut self, stanza: &Element) {
+    pub(crate) fn note(&mut self, stanza: &Element) {
         let hash = stanza
             .stanza_kind()
             .and_then(|kind| self.hash(kind, stanza.id(), (stanza.from(), stanza.to())));
@@ -39,7 +39,7 @@ impl Carried {
 
     /// Whether an error answers one of them, and this for the first time: then a stanza with its kind, addresses and id,
     /// to be bounced.
-    pub(super) fn answered(&mut self, error: &Element) -> Option<Bytes> {
+    pub(crate) fn answered(&mut self, error: &Element) -> Option<Bytes> {
         let kind = error.stanza_kind()?;
         let (from, to) = (error.to()?, error.from()?);
         if error.type_attr().as_deref() != Some("error") {
@@ -61,7 +61,7 @@ impl Carried {
     }
 
     /// Whether a stanza that went lately was answered since.
-    pub(super) fn was_answered(&self, stanza: &Element) -> bool {
+    pub(crate) fn was_answered(&self, stanza: &Element) -> bool {
         let hash = stanza
             .stanza_kind()
             .and_then(|kind| self.hash(kind, stanza.id(), (stanza.from(), stanza.to())));

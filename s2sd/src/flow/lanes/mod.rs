@@ -16,11 +16,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 use xmpp_stream::Domain;
 
-use super::drive;
-use super::unreachable::{self, Failed, Sum, Unreachable};
-use super::worked::Worked;
-use crate::flow::router::{NO_MEMORY, Router};
-use crate::net::queue::{self, Bound, Rejected, Sender};
+mod unreachable;
+mod worked;
+
+use self::unreachable::{Failed, Sum, Unreachable};
+use self::worked::Worked;
+use crate::config::Queue;
+use crate::net::queue::{self, Bound, Receiver, Rejected, Sender};
 use crate::protocol::budget::{Account, Budget, Charge, Share};
 use crate::protocol::negotiate::DomainPair;
 use crate::protocol::stanza::Stanza;
@@ -54,16 +56,24 @@ struct Handle {
     _memory: Charge,
 }
 
+/// A lane that was just made: whoever asked for it gives it a task.
+#[derive(Debug)]
+pub(crate) struct NewLane {
+    pub(crate) pair: DomainPair,
+    pub(crate) queue: Receiver,
+    pub(crate) signs: Arc<Signs>,
+}
+
 /// What a lane's task is told from outside.
 #[derive(Debug)]
-pub(super) struct Signs {
+pub(crate) struct Signs {
     /// The remote domain connected to us.
-    pub(super) alive: Notify,
+    pub(crate) alive: Notify,
     /// What failed counts no more.
-    pub(super) retry: Notify,
+    pub(crate) retry: Notify,
     failing: AtomicBool,
     /// Another lane has its place now.
-    pub(super) let_go: CancellationToken,
+    pub(crate) let_go: CancellationToken,
     only_answers: AtomicBool,
     /// It has a stream.
     up: AtomicBool,
@@ -71,17 +81,17 @@ pub(super) struct Signs {
 
 impl Signs {
     /// Whether it does not get through at this time.
-    pub(super) fn is_failing(&self, failing: bool) {
+    pub(crate) fn is_failing(&self, failing: bool) {
         self.failing.store(failing, Ordering::Relaxed);
     }
 
     /// Whether nothing but our own answers and bounces ever went this way.
-    pub(super) fn only_answers(&self) -> bool {
+    pub(crate) fn only_answers(&self) -> bool {
         self.only_answers.load(Ordering::Relaxed)
     }
 
     /// It has a stream, or has none any more.
-    pub(super) fn set_up(&self, up: bool) {
+    pub(crate) fn set_up(&self, up: bool) {
         self.up.store(up, Ordering::Relaxed);
     }
 }
@@ -102,6 +112,8 @@ const MEMORY: usize = 4 * 1024;
 const RECHECK: Duration = Duration::from_millis(100);
 
 const FULL: &str = "the queue for this domain is full";
+/// What a sender hears that has as much of the memory already as it may.
+pub(crate) const NO_MEMORY: &str = "this server has no more memory for what waits because of you";
 const TOO_MANY: &str = "this server is busy with as many other domains as it may be";
 
 impl Lanes {
@@ -123,12 +135,12 @@ impl Lanes {
     /// no room comes back, with what is full.
     pub(crate) fn send(
         &self,
-        router: &Arc<Router>,
+        limits: &Queue,
         pair: DomainPair,
         stanza: Stanza,
         own: bool,
         payer: &Account,
-    ) -> Result<(), (Stanza, &'static str)> {
+    ) -> Result<Option<NewLane>, (Stanza, &'static str)> {
         let mut busy = self.lock();
         let now = Instant::now();
         let stanza = match busy.lanes.get_mut(&pair) {
@@ -139,7 +151,7 @@ impl Lanes {
                     handle.signs.only_answers.store(false, Ordering::Relaxed);
                 }
                 match handle.sender.send(stanza, payer) {
-                    Ok(()) => return Ok(()),
+                    Ok(()) => return Ok(None),
                     Err(Rejected::Full(stanza)) => return Err((stanza, FULL)),
                     Err(Rejected::Unpaid(stanza)) => return Err((stanza, NO_MEMORY)),
                     Err(Rejected::Gone(stanza)) => {
@@ -149,7 +161,6 @@ impl Lanes {
                 }
             }
         };
-        let limits = &router.shared().snapshot.load().config.queue;
         busy.places.set_total(limits.lanes);
         busy.answers.set_total(limits.lanes.div_ceil(2));
         let Some(memory) = payer.take(MEMORY) else {
@@ -175,12 +186,11 @@ impl Lanes {
             only_answers: AtomicBool::new(own),
             up: AtomicBool::new(false),
         });
-        let task = drive::LaneTask::new(
-            Arc::clone(router),
-            pair.clone(),
-            receiver,
-            Arc::clone(&signs),
-        );
+        let new = NewLane {
+            pair: pair.clone(),
+            queue: receiver,
+            signs: Arc::clone(&signs),
+        };
         let handle = Handle {
             sender,
             signs,
@@ -190,8 +200,7 @@ impl Lanes {
             _memory: memory,
         };
         busy.lanes.insert(pair, handle);
-        tokio::spawn(task.run());
-        Ok(())
+        Ok(Some(new))
     }
 
     /// Has the lanes to these domains forget why they failed, and try again at once what waits. Those that failed.
@@ -216,11 +225,11 @@ impl Lanes {
     }
 
     /// Forgets a lane whose task wants to end, unless something came in meanwhile.
-    pub(super) fn forget(
+    pub(crate) fn forget(
         &self,
         pair: &DomainPair,
         signs: &Arc<Signs>,
-        receiver: &queue::Receiver,
+        receiver: &Receiver,
     ) -> bool {
         let lanes = &mut self.lock().lanes;
         let is_ours = |handle: &Handle| Arc::ptr_eq(&handle.signs, signs);
@@ -235,28 +244,28 @@ impl Lanes {
     }
 
     /// An attempt to reach a domain failed. Whether there is a line about this one; the others are summed up.
-    pub(super) fn failed(router: &Arc<Router>, remote: &Domain, cause: &'static str) -> bool {
-        let mut unreachable = router.lanes().unreachable();
+    pub(crate) fn failed(self: &Arc<Self>, remote: &Domain, cause: &'static str) -> bool {
+        let mut unreachable = self.unreachable();
         let Failed { says, begins } = unreachable.failed(Instant::now(), remote, cause);
         drop(unreachable);
         if begins {
-            tokio::spawn(sum_up(Arc::downgrade(router)));
+            tokio::spawn(sum_up(Arc::downgrade(self)));
         }
         says
     }
 
     /// There is a stream to it.
-    pub(super) fn reached(&self, remote: &Domain) {
+    pub(crate) fn reached(&self, remote: &Domain) {
         self.unreachable().reached(remote);
     }
 
     /// The pair has a stream, or had one until now.
-    pub(super) fn works(&self, pair: &DomainPair) {
+    pub(crate) fn works(&self, pair: &DomainPair) {
         self.worked().note(Instant::now(), pair);
     }
 
     /// Whether it had one within hours.
-    pub(super) fn has_worked(&self, pair: &DomainPair) -> bool {
+    pub(crate) fn has_worked(&self, pair: &DomainPair) -> bool {
         self.worked().knows(Instant::now(), pair)
     }
 
@@ -289,13 +298,12 @@ impl Lanes {
     }
 }
 
-async fn sum_up(router: Weak<Router>) {
+async fn sum_up(lanes: Weak<Lanes>) {
     loop {
         sleep(unreachable::SUMMARY).await;
-        let Some(router) = router.upgrade() else {
+        let Some(lanes) = lanes.upgrade() else {
             return;
         };
-        let lanes = router.lanes();
         let sum = lanes.unreachable().sum(Instant::now());
         let Some(Sum { domains, attempts }) = sum else {
             return;

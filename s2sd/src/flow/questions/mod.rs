@@ -18,12 +18,13 @@ use xmpp_stream::Domain;
 
 use self::book::{Authority, Book, Bounds, Entered};
 use crate::closed::Cause;
-use crate::flow::router::Router;
+use crate::flow::shared::Shared;
 use crate::protocol::negotiate::DomainPair;
 
 /// The questions that wait.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Questions {
+    shared: Arc<Shared>,
     /// The task of a server is told when something waits that did not, or somebody does not want to know any more.
     book: Mutex<Book<Waiting, Arc<Notify>>>,
 }
@@ -58,13 +59,12 @@ impl Waiting {
 /// Asks the authoritative server of the pair's remote domain whether a dialback key is its own. The key came from this
 /// address. Whoever does not wait for the answer any more drops this.
 pub(crate) async fn ask(
-    router: &Arc<Router>,
+    questions: &Arc<Questions>,
     from: IpAddr,
     pair: DomainPair,
     question: Question,
 ) -> QuestionOutcome {
-    let questions = router.questions();
-    let bounds = bounds(router);
+    let bounds = bounds(&questions.shared);
     let (tell, told) = oneshot::channel();
     let waiting = Waiting {
         from,
@@ -88,7 +88,7 @@ pub(crate) async fn ask(
         Entered::First(changed) => {
             let span = info_span!("question", %remote);
             let authority = Authority::new(remote, from);
-            let task = flow::run(Arc::clone(router), authority, Arc::clone(&changed));
+            let task = flow::run(Arc::clone(questions), authority, Arc::clone(&changed));
             tokio::spawn(task.instrument(span));
             changed
         }
@@ -108,8 +108,7 @@ pub(crate) async fn ask(
 }
 
 /// How many there may be: as configured, if there are descriptors for them.
-fn bounds(router: &Router) -> Bounds {
-    let shared = router.shared();
+fn bounds(shared: &Shared) -> Bounds {
     let snapshot = shared.snapshot.load();
     let limits = &snapshot.config.limits;
     let (all, network) = shared.descriptors.questions();
@@ -140,6 +139,14 @@ impl Drop for Entry<'_> {
 }
 
 impl Questions {
+    /// None yet.
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            book: Mutex::default(),
+        }
+    }
+
     /// How many wait for an answer.
     pub(crate) fn pending(&self) -> usize {
         self.lock().pending()

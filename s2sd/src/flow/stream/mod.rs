@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -15,25 +15,25 @@ use tokio::time::sleep_until;
 use tracing::{Instrument, debug, field::Empty, info, info_span, trace, warn};
 use xmpp_stream::{ContentNamespace, Element, ErrorType, StanzaCondition, StanzaError};
 
-use super::carried::Carried;
-use super::connector::{self, Connected, Ready};
-use super::lanes::{Lanes, Signs};
-use super::stall::Stall;
-use super::suspects::{self, Suspects};
 use crate::closed::{Cause, cause_element};
+use crate::flow::connector::{self, Connected, Ready};
+use crate::flow::lanes::{NewLane, Signs};
 use crate::flow::router::{Router, Wait};
 use crate::flow::shared::OsRandom;
 use crate::net::conn::{Conn, Progress};
 use crate::net::descriptors::Permit;
 use crate::net::queue::Receiver;
 use crate::peer_text::PeerText;
+use crate::protocol::carried::Carried;
 use crate::protocol::fate::Fate;
 use crate::protocol::lane::{Backoff, Lane, LaneEffect, LaneEvent, Waiting, pop_front_if, release};
 use crate::protocol::negotiate::{
     DomainPair, Judged, Outbound, OutboundEffect, OutboundEvent, Purpose, Snapshot,
 };
+use crate::protocol::stall::Stall;
 use crate::protocol::stanza::Stanza;
 use crate::protocol::strays::{Stray, Strays};
+use crate::protocol::suspects::{self, Suspects};
 use crate::trust::TargetEvidence;
 
 mod ending;
@@ -41,8 +41,6 @@ mod judging;
 
 use ending::{Remains, own_stanza};
 
-/// A closing stream gets this long to take our last words.
-pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// From where those come who have us answer: nowhere in particular.
 const ANSWERS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 /// At most so many stanzas move from the queue to the lane at once.
@@ -132,13 +130,13 @@ enum Happened {
     Over,
 }
 
+/// Gives a new lane its task.
+pub(crate) fn open_lane(router: &Arc<Router>, lane: NewLane) {
+    tokio::spawn(LaneTask::new(Arc::clone(router), lane).run());
+}
+
 impl LaneTask {
-    pub(super) fn new(
-        router: Arc<Router>,
-        pair: DomainPair,
-        queue: Receiver,
-        signs: Arc<Signs>,
-    ) -> Self {
+    fn new(router: Arc<Router>, NewLane { pair, queue, signs }: NewLane) -> Self {
         let snapshot = router.shared().snapshot();
         let own = &snapshot.config.queue;
         let stall_limit = Backoff {
@@ -168,7 +166,7 @@ impl LaneTask {
         }
     }
 
-    pub(super) fn run(self) -> impl Future<Output = ()> + Send {
+    fn run(self) -> impl Future<Output = ()> + Send {
         let span = info_span!("out", local = %self.pair.local, remote = %self.pair.remote);
         Box::new(self).drive().instrument(span)
     }
@@ -449,7 +447,7 @@ impl LaneTask {
             }
             Err(cause) => {
                 let (name, waiting) = (cause.name(), self.lane.waiting());
-                match Lanes::failed(&self.router, &self.pair.remote, name) {
+                match self.router.lanes().failed(&self.pair.remote, name) {
                     true => warn!(proved = Empty, cause = name, waiting, "no stream: {cause}"),
                     false => debug!(cause = name, waiting, "no stream: {cause}"),
                 }

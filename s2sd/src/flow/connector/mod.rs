@@ -1,9 +1,12 @@
 //! From a domain to a negotiated stream: resolve, dial, TLS, negotiate; the next target where one fails.
 
+pub(crate) mod clock;
+pub(crate) mod observer;
+
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 use tokio::time::{sleep_until, timeout, timeout_at};
@@ -32,8 +35,11 @@ use crate::protocol::plan::{ResolveError, Target};
 use crate::trust;
 use crate::trust::{PeerChain, TargetEvidence};
 
-use super::clock::{Clock, Share};
-use super::observer::{Observation, Observer};
+use self::clock::{Clock, Share};
+use self::observer::{Observation, Observer};
+
+/// A closing stream gets this long to take our last words.
+pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// So often a server may send us elsewhere in one attempt: "at least 2 but no more than 5" (RFC 6120 §4.9.3.19).
 const REDIRECTS: usize = 3;
@@ -67,7 +73,7 @@ pub(crate) struct QuestionStream {
 
 /// Tries the domain's targets in order. The error is the one that says most: the furthest any target got. `source` is where
 /// a stranger is who makes us do it.
-pub(super) async fn connect(
+pub(crate) async fn connect(
     shared: &Shared,
     snapshot: &Arc<Snapshot>,
     pair: &DomainPair,
@@ -598,7 +604,7 @@ impl Attempt<'_> {
                 conn.send(&bytes);
             }
         }
-        let _ = timeout(super::drive::CLOSE_TIMEOUT, conn.shut()).await;
+        let _ = timeout(CLOSE_TIMEOUT, conn.shut()).await;
         if let Cause::Refused { mechanism, failure } = &closed.cause
             && let Some(method) = Method::of_mechanism(mechanism)
         {

@@ -7,14 +7,15 @@ use bytes::Bytes;
 use tracing::{field::Empty, info, warn};
 use xmpp_stream::{ContentNamespace, Context, Element};
 
-use super::{CLOSE_TIMEOUT, LaneTask, Stream, Unwritten};
+use super::{LaneTask, Stream, Unwritten};
 use crate::closed::{By, Cause, Closed};
-use crate::flow::outbound::carried::Carried;
-use crate::flow::outbound::suspects::Suspects;
+use crate::flow::connector::CLOSE_TIMEOUT;
 use crate::flow::shared::OsRandom;
 use crate::net::conn::Conn;
+use crate::protocol::carried::Carried;
 use crate::protocol::lane::{Broke, LaneEvent, pop_front_if};
 use crate::protocol::stanza::Stanza;
+use crate::protocol::suspects::Suspects;
 
 /// What is left of a stream when it is over.
 pub(super) struct Remains {

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 /// Since when nothing has moved, and how much had moved by then. Nothing where nothing is queued.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Stall(Option<(Instant, u64)>);
+pub(crate) struct Stall(Option<(Instant, u64)>);
 
 impl Stall {
     /// When the stream is to be given up, as things stand: `written` bytes were taken, and `queued` says whether more
     /// are to be.
-    pub(super) fn deadline(
+    pub(crate) fn deadline(
         &mut self,
         now: Instant,
         written: u64,
@@ -27,7 +27,7 @@ impl Stall {
     }
 
     /// Whether that time has come, and still nothing moved.
-    pub(super) fn is_over(&self, now: Instant, written: u64, limit: Duration) -> bool {
+    pub(crate) fn is_over(&self, now: Instant, written: u64, limit: Duration) -> bool {
         self.0
             .is_some_and(|(since, then)| then == written && now >= since + limit)
     }
