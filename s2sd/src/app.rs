@@ -332,7 +332,7 @@ impl Running {
     /// have on the way is still taken. Lanes send what waits. What is left goes back to components, which are let go last.
     pub async fn stop(self) {
         let shared = self.router.shared();
-        let before = self.router.tally().counts();
+        let before = self.router.tally().counts(&shared.sessions);
         let _ = shared.stopped_at.set(Instant::now());
         shared.stop.cancel();
         self.tasks.close();
@@ -365,7 +365,7 @@ impl Running {
             unanswerable,
             dropped,
             too_late,
-        } = self.router.tally().counts() - before;
+        } = self.router.tally().counts(&shared.sessions) - before;
         let left = lanes.waiting();
         let left = u64::try_from(left).unwrap_or(u64::MAX);
         if dropped.max(too_late).max(left) > 0 || !closed {

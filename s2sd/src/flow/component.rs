@@ -20,6 +20,7 @@ use xmpp_stream::{
 use self::faults::Faults;
 use crate::closed::{By, Cause, Closed};
 use crate::flow::router::{Link, Router};
+use crate::flow::sessions::{Entry, StreamKind};
 use crate::flow::shared::{OsRandom, Shared};
 use crate::net::admission::Admission;
 use crate::net::conn::{self, Conn, Io, Progress};
@@ -56,17 +57,21 @@ pub(crate) async fn serve(router: Arc<Router>, tcp: TcpStream, admission: Admiss
             info!(unproved = Empty, "component refused: {}", Cause::Memory);
             return;
         };
+        let entry = (router.shared().sessions).register(StreamKind::Component, peer);
         let mut conn = Conn::new(Io::Plain(tcp), peer, codec, charge);
+        entry.carried_by(&mut conn);
         match attach(&mut conn, &snapshot, router.shared(), peer.ip()).await {
             Ok((attached, limits)) => {
                 admission.attached();
+                entry.attached(attached.domain());
                 conn.set_limits(limits);
                 let payer = memory.account(Owner::Component(attached.domain().clone()));
                 // Its own connection is not what it is refused for.
                 conn.belongs_to(&payer);
-                run(&router, &snapshot, conn, attached, payer).await;
+                run(&router, &snapshot, (conn, entry), attached, payer).await;
             }
             Err((last, closed)) => {
+                entry.ended(&closed);
                 conn.send(&last);
                 let stop = &router.shared().stop;
                 conn.close_unproved(CLOSE_TIMEOUT, stop).await;
@@ -233,7 +238,7 @@ struct Unwritten {
 async fn run(
     router: &Arc<Router>,
     snapshot: &Snapshot,
-    conn: Conn,
+    (conn, entry): (Conn, Entry),
     attached: Attached,
     payer: Account,
 ) {
@@ -276,6 +281,7 @@ async fn run(
         is_ending: false,
     };
     let closed = serving.serve(&link.replaced).await;
+    entry.ended(&closed);
     serving.end(&link, &closed).await;
 }
 
@@ -413,6 +419,7 @@ impl Serving<'_> {
 
     /// `refused`: it is for nobody, and only the component is still to be told.
     fn stanza(&mut self, element: Element, refused: Option<StanzaError>) {
+        self.conn.counters().stanza_in();
         let domain = self.attached.domain();
         match Stanza::from_component(element, &self.attached, &mut self.last_target) {
             Ok(stanza) => match refused {
@@ -482,7 +489,7 @@ impl Serving<'_> {
         }
         let patience = self.snapshot.config.limits.stall;
         self.fate.took(Instant::now(), count, patience);
-        self.router.tally().to_components(count);
+        self.conn.counters().stanzas_out(count);
         release(&mut self.unwritten);
         release(&mut self.next);
     }

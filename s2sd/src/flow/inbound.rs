@@ -21,6 +21,7 @@ use crate::config::TlsFloor;
 use crate::flow::evidence::{Direction, shown};
 use crate::flow::questions::{self, NoRoom};
 use crate::flow::router::Router;
+use crate::flow::sessions::{Entry, StreamKind};
 use crate::flow::shared::{OsRandom, Shared};
 use crate::net::admission::Admission;
 use crate::net::conn::{self, Conn, Io, Progress};
@@ -49,6 +50,7 @@ const HEARING: u32 = 5;
 
 struct Driver {
     router: Arc<Router>,
+    entry: Entry,
     snapshot: Arc<Snapshot>,
     conn: Conn,
     /// What the peer showed, and what was found out about it: once for the connection.
@@ -90,12 +92,15 @@ pub(crate) async fn serve(
     async move {
         let snapshot = router.shared().snapshot();
         let began = Instant::now();
+        let entry = (router.shared().sessions).register(StreamKind::Incoming, peer);
         match accept(&router, &snapshot, tcp, peer, direct_tls, began).await {
-            Ok((conn, transport)) => {
+            Ok((mut conn, transport)) => {
+                entry.carried_by(&mut conn);
                 let driver = Driver {
                     reloads: router.shared().reloads.subscribe(),
                     questions: JoinSet::new(),
                     router,
+                    entry,
                     conn,
                     chain: None,
                     admission: admission.clone(),
@@ -115,7 +120,10 @@ pub(crate) async fn serve(
                     .with_quota(Box::new(admission));
                 driver.run(inbound).await;
             }
-            Err(closed) => report(&closed, false),
+            Err(closed) => {
+                entry.ended(&closed);
+                report(&closed, false)
+            }
         }
     }
     .instrument(span)
@@ -220,6 +228,7 @@ impl Driver {
                 Err(closed) => break closed,
             }
         };
+        self.entry.ended(&closed);
         // Nobody waits for an answer any more, and what questions hold is given back.
         self.questions = JoinSet::new();
         // What the machine said last is still to be written. A stop waits for those that may have stanzas on the way.
@@ -478,6 +487,7 @@ impl Driver {
             }
             InboundEffect::Proved(authorized) => {
                 self.proved = true;
+                self.entry.proved(&authorized);
                 info!(
                     proved = Empty,
                     local = %authorized.pair().local,
@@ -505,6 +515,7 @@ impl Driver {
                 Ok(None)
             }
             InboundEffect::Deliver(stanza, authorized) => {
+                self.conn.counters().stanza_in();
                 if self.buckets.is_any() {
                     let remote = &authorized.pair().remote;
                     self.buckets.stanza(remote, Instant::now());
@@ -513,6 +524,7 @@ impl Driver {
                 Ok(None)
             }
             InboundEffect::Bounce(stanza, error, authorized) => {
+                self.conn.counters().stanza_in();
                 if self.buckets.is_any() {
                     let remote = &authorized.pair().remote;
                     self.buckets.stanza(remote, Instant::now());
@@ -581,6 +593,7 @@ impl Driver {
         let (conn, secured) =
             handshake(self.router.shared(), tcp, codec, charge, chosen, deadline).await?;
         self.conn = conn;
+        self.entry.carried_by(&mut self.conn);
         self.chain = None;
         Ok(match secured {
             Some(secured) => InboundEvent::TlsReady(secured),

@@ -14,6 +14,7 @@ use xmpp_sasl::{ChannelBindings, Random};
 use xmpp_stream::Domain;
 
 use crate::config::{Config, TlsFloor};
+use crate::flow::sessions::Sessions;
 use crate::net::admission::ConnectionLimit;
 use crate::net::conn::Conn;
 use crate::net::descriptors::{self, Descriptors};
@@ -56,6 +57,8 @@ pub(crate) struct Shared {
     pub(crate) waiting: Turns,
     /// Turns for the handshakes of peers that connect to us.
     pub(crate) handshakes: Turns,
+    /// The streams that there are.
+    pub(crate) sessions: Sessions,
     /// Incoming connections of servers.
     pub(crate) servers: Arc<ConnectionLimit>,
     /// Connections of components: however many servers come, our own components still get in.
@@ -105,6 +108,7 @@ impl Shared {
             computing: Turns::of_all_processors(),
             waiting: Turns::new(WAITING),
             handshakes: Turns::of_this_machine(),
+            sessions: Sessions::default(),
             servers: Arc::default(),
             components: Arc::default(),
             throttle: Mutex::default(),

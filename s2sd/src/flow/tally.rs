@@ -9,6 +9,8 @@ use std::time::Duration;
 use tracing::warn;
 use xmpp_stream::Domain;
 
+use crate::flow::sessions::{Sessions, StreamKind};
+
 /// The first that are dropped are said so long after.
 pub(crate) const FIRST_REPORT_AFTER: Duration = Duration::from_secs(1);
 /// And so long after what comes later.
@@ -19,8 +21,6 @@ const MAX_DOMAINS: usize = 16;
 /// The counts since the start.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
-    to_peers: AtomicU64,
-    to_components: AtomicU64,
     bounced: AtomicU64,
     unanswerable: AtomicU64,
     dropped: AtomicU64,
@@ -55,16 +55,6 @@ pub(crate) struct Counts {
 }
 
 impl Tally {
-    /// The socket of a stream to another server took so many.
-    pub(crate) fn to_peers(&self, count: u64) {
-        self.to_peers.fetch_add(count, Ordering::Relaxed);
-    }
-
-    /// The same for a component's.
-    pub(crate) fn to_components(&self, count: u64) {
-        self.to_components.fetch_add(count, Ordering::Relaxed);
-    }
-
     /// One was given up, and its sender is told.
     pub(crate) fn bounced(&self) {
         self.bounced.fetch_add(1, Ordering::Relaxed);
@@ -115,31 +105,16 @@ impl Tally {
         !domains.is_empty()
     }
 
-    /// As it stands.
-    pub(crate) fn counts(&self) -> Counts {
-        let [
-            to_peers,
-            to_components,
-            bounced,
-            unanswerable,
-            dropped,
-            too_late,
-        ] = [
-            &self.to_peers,
-            &self.to_components,
-            &self.bounced,
-            &self.unanswerable,
-            &self.dropped,
-            &self.too_late,
-        ]
-        .map(|count| count.load(Ordering::Relaxed));
+    /// As it stands, with what these streams carried.
+    pub(crate) fn counts(&self, sessions: &Sessions) -> Counts {
+        let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Counts {
-            to_peers,
-            to_components,
-            bounced,
-            unanswerable,
-            dropped,
-            too_late,
+            to_peers: sessions.traffic(StreamKind::Outgoing).stanzas_out,
+            to_components: sessions.traffic(StreamKind::Component).stanzas_out,
+            bounced: count(&self.bounced),
+            unanswerable: count(&self.unanswerable),
+            dropped: count(&self.dropped),
+            too_late: count(&self.too_late),
         }
     }
 
@@ -185,6 +160,9 @@ mod tests {
         assert!(tally.tell());
         assert!(!tally.tell());
         assert!(tally.dropped(&domain(1)), "it begins anew");
-        assert_eq!(tally.counts().dropped, 2 * MAX_DOMAINS as u64 + 3);
+        assert_eq!(
+            tally.counts(&Sessions::default()).dropped,
+            2 * MAX_DOMAINS as u64 + 3
+        );
     }
 }

@@ -9,11 +9,13 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use crate::net::metered::Metered;
 use crate::protocol::budget::{Account, Charge};
+use crate::protocol::counters::Counters;
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead as _, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -73,6 +75,8 @@ pub(crate) struct Conn {
     /// What TLS has of the next bytes, and the socket not yet all of.
     encrypted: usize,
     received: u64,
+    /// What comes and goes is counted here.
+    counters: Arc<Counters>,
     /// How many had come when the codec last gave memory back.
     released: u64,
     peer: SocketAddr,
@@ -119,6 +123,7 @@ impl Conn {
             taken: 0,
             encrypted: 0,
             received: 0,
+            counters: Arc::new(Counters::new(Instant::now())),
             released: 0,
             peer,
         };
@@ -135,6 +140,16 @@ impl Conn {
     pub(crate) fn belongs_to(&mut self, account: &Account) {
         self.charge = account.force(0);
         self.count();
+    }
+
+    /// What comes and goes from now on is counted here.
+    pub(crate) fn count_with(&mut self, counters: Arc<Counters>) {
+        self.counters = counters;
+    }
+
+    /// Where the stream's stanzas are counted.
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
     }
 
     /// Who pays for the connection.
@@ -354,7 +369,8 @@ impl Conn {
             // is missing is worth nothing to the peer, so this is exact where the connection breaks.
             if self.encrypted > 0 {
                 ready!(self.io.as_write()?.poll_flush(cx))?;
-                self.taken += std::mem::take(&mut self.encrypted) as u64;
+                let taken = std::mem::take(&mut self.encrypted);
+                self.took(taken);
             }
             if self.write.is_empty() {
                 break;
@@ -371,13 +387,19 @@ impl Conn {
             self.write.advance(wrote);
             match is_tls {
                 true => self.encrypted = wrote,
-                false => self.taken += wrote as u64,
+                false => self.took(wrote),
             }
         }
         if had {
             self.write = BytesMut::new();
         }
         Poll::Ready(Ok(had))
+    }
+
+    /// The socket took so many bytes.
+    fn took(&mut self, count: usize) {
+        self.taken += count as u64;
+        self.counters.bytes_out(count as u64, Instant::now());
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<usize>> {
@@ -401,6 +423,7 @@ impl Conn {
         };
         if let Poll::Ready(Ok(count)) = &read {
             self.received += *count as u64;
+            self.counters.bytes_in(*count as u64, Instant::now());
         }
         if read.is_pending() {
             if self.read.is_empty() {

@@ -3,6 +3,7 @@
 pub(crate) mod admission;
 pub(crate) mod budget;
 pub(crate) mod carried;
+pub(crate) mod counters;
 pub(crate) mod fate;
 pub mod lane;
 pub mod negotiate;

@@ -4,7 +4,7 @@ pub(crate) mod clock;
 pub(crate) mod observer;
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,7 @@ use xmpp_stream::{Codec, Condition, ContentNamespace, Domain, Frame, ns};
 use crate::closed::{Cause, Closed};
 use crate::config::{Policy, TlsMode};
 use crate::flow::evidence::{Direction, shown, target_evidence};
+use crate::flow::sessions::{Entry, StreamKind};
 use crate::flow::shared::{OsRandom, Shared};
 use crate::net::conn::{self, Conn, Io, Progress};
 use crate::net::descriptors::Permit;
@@ -55,6 +56,7 @@ pub(crate) enum Connected {
 /// A negotiated stream.
 pub(crate) struct Ready {
     pub(crate) conn: Conn,
+    pub(crate) entry: Entry,
     pub(crate) outbound: Box<Outbound>,
     pub(crate) authorized: Authorized,
     /// What the DNS proved about the server.
@@ -66,6 +68,7 @@ pub(crate) struct Ready {
 /// A stream to an authoritative server, which was asked nothing yet.
 pub(crate) struct QuestionStream {
     pub(crate) conn: Conn,
+    pub(crate) entry: Entry,
     pub(crate) outbound: Box<Outbound>,
     /// For its descriptor.
     pub(crate) permit: Permit,
@@ -333,9 +336,21 @@ impl Attempt<'_> {
         purpose: &Purpose,
         excluded: Vec<Method>,
     ) -> Result<Connected, Failed> {
+        let peer = tcp
+            .peer_addr()
+            .map_err(|error| Cause::Connect(error.to_string().into()))?;
+        let entry = (self.shared.sessions).register(StreamKind::Outgoing, peer);
+        entry.wants(self.pair);
         let made = self
-            .made_over(tcp, target_evidence, purpose, excluded.clone())
+            .made_over(
+                (tcp, peer),
+                &entry,
+                target_evidence,
+                purpose,
+                excluded.clone(),
+            )
             .await;
+        let made = made.inspect_err(|failed| entry.failed(&failed.cause));
         made.map_err(|failed| match failed.cause {
             // Whatever else was tried within, a certificate that broke the connection is not shown again.
             Cause::CertificateRefused(_) if self.shows(&excluded) => Failed {
@@ -354,15 +369,13 @@ impl Attempt<'_> {
 
     async fn made_over(
         &self,
-        tcp: TcpStream,
+        (tcp, peer): (TcpStream, SocketAddr),
+        entry: &Entry,
         target_evidence: Option<TargetEvidence>,
         purpose: &Purpose,
         excluded: Vec<Method>,
     ) -> Result<Connected, Failed> {
-        let peer = tcp
-            .peer_addr()
-            .map_err(|error| Cause::Connect(error.to_string().into()))?;
-        let conn = if self.target.direct_tls {
+        let mut conn = if self.target.direct_tls {
             if self.policy.tls == TlsMode::Disabled {
                 return Err(
                     Cause::Policy("encryption is switched off for this domain".into()).into(),
@@ -372,9 +385,10 @@ impl Attempt<'_> {
         } else {
             Conn::new(Io::Plain(tcp), peer, self.codec(), self.charge()?)
         };
+        entry.carried_by(&mut conn);
         let transport = Shared::secured(&conn, self.policy.tls_floor(), None)
             .map_or(Transport::Plain, Transport::Tls);
-        self.negotiate(conn, transport, purpose, excluded, target_evidence)
+        self.negotiate((conn, entry), transport, purpose, excluded, target_evidence)
             .await
     }
 
@@ -428,7 +442,7 @@ impl Attempt<'_> {
 
     async fn negotiate(
         &self,
-        mut conn: Conn,
+        (mut conn, entry): (Conn, &Entry),
         transport: Transport,
         purpose: &Purpose,
         excluded: Vec<Method>,
@@ -464,7 +478,8 @@ impl Attempt<'_> {
                 match effect {
                     OutboundEffect::Send(bytes) => conn.send(&bytes),
                     OutboundEffect::StartTls => {
-                        answer = Some(self.start_tls(&mut conn, shows).await?)
+                        answer = Some(self.start_tls(&mut conn, shows).await?);
+                        entry.carried_by(&mut conn);
                     }
                     OutboundEffect::Judge(domain) => {
                         let direction =
@@ -509,8 +524,10 @@ impl Attempt<'_> {
             let permit = Permit::default();
             match outcome {
                 Some(Opened::For(authorized)) => {
+                    entry.proved(&authorized);
                     return Ok(Connected::Ready(Box::new(Ready {
                         conn,
+                        entry: entry.clone(),
                         outbound,
                         authorized,
                         target_evidence,
@@ -518,8 +535,10 @@ impl Attempt<'_> {
                     })));
                 }
                 Some(Opened::ToAsk) => {
+                    entry.asks();
                     return Ok(Connected::QuestionStream(Box::new(QuestionStream {
                         conn,
+                        entry: entry.clone(),
                         outbound,
                         permit,
                     })));

@@ -141,6 +141,7 @@ impl Flow {
         let within = self.questions.shared.snapshot.load().config.limits.dialback;
         let QuestionStream {
             conn,
+            entry,
             outbound,
             permit,
         } = asking;
@@ -162,11 +163,12 @@ impl Flow {
             self.log("did not answer", stream.asked.len(), &closed.cause);
         }
         stream.fail(&closed);
+        entry.ended(&closed);
         // Who waits for the next stream does not wait until this one's peer reads.
         let mut conn = stream.conn;
         tokio::spawn(async move {
             let _ = timeout(CLOSE_TIMEOUT, conn.shut()).await;
-            drop(permit);
+            drop((permit, entry));
         });
     }
 

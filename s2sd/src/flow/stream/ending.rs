@@ -50,6 +50,7 @@ impl LaneTask {
                 by: By::Us,
                 cause: Cause::Timeout("the other server reads nothing"),
             };
+            stream.entry.ended(&closed);
             let remains = Remains {
                 unwritten: stream.unwritten,
                 carried: stream.carried,
@@ -83,7 +84,7 @@ impl LaneTask {
             self.queue.settled(stanza.size());
             suspects.took(now, stanza.element());
             fate.took(now, 1, stall_limit);
-            self.router.tally().to_peers(1);
+            conn.counters().stanzas_out(1);
         }
         let broke = matches!(closed.cause, Cause::Lost(_) | Cause::Timeout(_));
         let unknown = if broke {

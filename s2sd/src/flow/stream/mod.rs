@@ -19,6 +19,7 @@ use crate::closed::{Cause, cause_element};
 use crate::flow::connector::{self, Connected, Ready};
 use crate::flow::lanes::{NewLane, Signs};
 use crate::flow::router::{Router, Wait};
+use crate::flow::sessions::Entry;
 use crate::flow::shared::OsRandom;
 use crate::net::conn::{Conn, Progress};
 use crate::net::descriptors::Permit;
@@ -87,6 +88,7 @@ struct Returning {
 /// An open stream and what was given to it.
 struct Stream {
     conn: Conn,
+    entry: Entry,
     outbound: Box<Outbound>,
     /// Stanzas whose last byte the socket has not taken yet.
     unwritten: VecDeque<Unwritten>,
@@ -403,6 +405,7 @@ impl LaneTask {
             Ok(Connected::Ready(ready)) => {
                 let Ready {
                     conn,
+                    entry,
                     outbound,
                     authorized,
                     target_evidence,
@@ -423,8 +426,10 @@ impl LaneTask {
                 self.signs.set_up(true);
                 self.router.lanes().works(&self.pair);
                 self.router.lanes().reached(&self.pair.remote);
+                entry.serves(&self.pair);
                 self.stream = Some(Box::new(Stream {
                     conn,
+                    entry,
                     outbound,
                     unwritten: VecDeque::new(),
                     quiet_since: now,
@@ -587,7 +592,7 @@ impl LaneTask {
         }
         let stall_limit = self.snapshot.config.limits.stall;
         self.fate.took(now, taken, stall_limit);
-        self.router.tally().to_peers(taken);
+        stream.conn.counters().stanzas_out(taken);
         release(&mut stream.unwritten);
     }
 
@@ -619,6 +624,7 @@ impl LaneTask {
         match step {
             Ok(outbound) => self.stream = Some(Box::new(Stream { outbound, ..stream })),
             Err(closed) => {
+                stream.entry.ended(&closed);
                 let Stream {
                     conn,
                     unwritten,
