@@ -1,19 +1,27 @@
-//! Why a stream ended, and by whom: one value from which the log line, the metric and the bounce are derived.
+//! Why a stream ended, and by whom: one value from which the log line, the metric, the probe and the bounce are derived.
 //!
-//! Conditions of bounces follow RFC 6120 §8.3.3 and §10.4: `remote-server-not-found` when the domain has no
-//! server, `remote-server-timeout` for whatever fails after that, `policy-violation` for what we deny ourselves,
-//! `resource-constraint` where it is this server that is full.
+//! What follows from each cause is one table, [row](row.rs): its name, how long it lasts, how far the attempt got, what the
+//! sender of a stanza hears. What it is in words, of a server or of a component, is [text](text.rs). Conditions of bounces
+//! follow RFC 6120 §8.3.3 and §10.4: `remote-server-not-found` when the domain has no server, `remote-server-timeout` for
+//! whatever fails after that, `policy-violation` for what we deny ourselves, `resource-constraint` where it is this server
+//! that is full.
 
-use std::fmt;
+mod returned;
+mod row;
+mod text;
 
 use xmpp_dialback::{DialbackError, ErrorCondition};
 use xmpp_sasl::Failure;
-use xmpp_stream::{
-    Condition, Domain, ErrorType, StanzaCondition, StanzaError, StreamError, Writer,
-};
+use xmpp_stream::{Condition, Domain, ErrorType, StanzaError, StreamError, Writer};
 
 use crate::config::Denied;
 use crate::peer_text::PeerText;
+use row::{Lasts, Row};
+
+pub use returned::Returned;
+pub(crate) use row::BUSY;
+pub use row::Reach;
+pub use text::Told;
 
 /// The namespace of the application condition that names the cause for programs.
 pub const CAUSE_NAMESPACE: &str = "urn:s2sd:cause:0";
@@ -32,21 +40,19 @@ pub struct Closed {
 pub enum By {
     /// This server.
     Us,
-    /// The other server.
+    /// The other end.
     Peer,
     /// Neither: the network, the clock, an absent server.
     World,
 }
 
-impl By {
-    /// The word for the log.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Us => "us",
-            Self::Peer => "peer",
-            Self::World => "network",
-        }
-    }
+/// What is at the other end of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OtherEnd {
+    /// Another server.
+    Server,
+    /// A component.
+    Component,
 }
 
 /// Why a stream ended, or never came to be. Whatever a stranger may have a say in is a [`PeerText`].
@@ -74,6 +80,8 @@ pub enum Cause {
     Descriptors,
     /// The TLS handshake failed.
     Tls(PeerText),
+    /// There was no TLS handshake: the domain is no name for it, and no server said anything.
+    NoNameForTls,
     /// The peer broke off TLS because of the certificate that we showed.
     CertificateRefused(PeerText),
     /// The connection broke.
@@ -105,12 +113,8 @@ pub enum Cause {
     },
     /// There is no Kerberos ticket to show.
     Kerberos(PeerText),
-    /// Server dialback ended with an error, or could not be tried.
-    Dialback(PeerText),
-    /// Server dialback ended with an error that will not pass by itself.
-    DialbackRefused(PeerText),
-    /// Server dialback ended with `invalid`: whoever speaks for the sender's domain does not know our key.
-    DialbackInvalid,
+    /// Server dialback proved nothing, and what had been refused before it was tried.
+    Dialback(Unproved, Option<Box<Cause>>),
     /// The peer failed too often to authenticate.
     TooManyFailures,
     /// Our policy refuses the stream.
@@ -133,6 +137,22 @@ pub enum Cause {
     Finished,
     /// A newer connection took over (XEP-0114 `conflict`).
     Replaced,
+}
+
+/// What came of server dialback.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unproved {
+    /// Whoever speaks for the sender's domain does not know our key.
+    Invalid,
+    /// The other side answered with an error.
+    Error {
+        /// The condition.
+        condition: ErrorCondition,
+        /// What it said besides.
+        said: Option<PeerText>,
+    },
+    /// It could not be tried, or not for the other side.
+    Other(PeerText),
 }
 
 /// A stream error as the other side said it.
@@ -170,131 +190,32 @@ impl From<StreamError> for PeerError {
 }
 
 impl Cause {
-    /// The name for metrics and for the application condition of a bounce.
+    /// The name for metrics, for logs, and for the application condition of a bounce. Stable: others count by it.
     pub fn name(&self) -> &'static str {
-        match self {
-            Self::NoSuchHost(_) => "no-such-host",
-            Self::NoService => "no-service",
-            Self::NoWay(_) => "no-way",
-            Self::Dns(_) => "dns",
-            Self::NameServer(_) => "name-server",
-            Self::Network(_) => "network",
-            Self::CertificateUntold(_) => "certificate-untold",
-            Self::Dnssec(_) => "dnssec",
-            Self::NotPublic(_) => "not-public",
-            Self::Connect(_) => "connect",
-            Self::Descriptors => "descriptors",
-            Self::Tls(_) => "tls",
-            Self::CertificateRefused(_) => "certificate-refused",
-            Self::Lost(_) => "lost",
-            Self::TlsNotOffered => "tls-not-offered",
-            Self::Certificate(_) => "certificate",
-            Self::NoMechanism { .. } => "no-mechanism",
-            Self::Refused { .. } => "refused",
-            Self::Mechanism { .. } => "mechanism",
-            Self::Kerberos(_) => "kerberos",
-            Self::Dialback(_) | Self::DialbackRefused(_) | Self::DialbackInvalid => "dialback",
-            Self::TooManyFailures => "too-many-failures",
-            Self::Policy(_) => "policy",
-            Self::StreamError(_) => "stream-error",
-            Self::StanzaRefused(_) => "stanza-refused",
-            Self::Protocol(..) => "protocol",
-            Self::Timeout(_) => "timeout",
-            Self::Memory => "memory",
-            Self::Idle => "idle",
-            Self::Shutdown => "shutdown",
-            Self::Finished => "finished",
-            Self::Replaced => "replaced",
-        }
+        self.row().name
     }
 
     /// Whether trying again soon is pointless: someone has to change something first.
     pub fn is_permanent(&self) -> bool {
-        match self {
-            Self::NoSuchHost(_)
-            | Self::NoService
-            | Self::NoWay(_)
-            | Self::CertificateRefused(_)
-            | Self::NotPublic(_)
-            | Self::TlsNotOffered
-            | Self::Certificate(_)
-            | Self::NoMechanism { .. }
-            | Self::Mechanism { .. }
-            | Self::DialbackRefused(_)
-            | Self::DialbackInvalid
-            | Self::TooManyFailures
-            | Self::Policy(_)
-            | Self::StanzaRefused(_)
-            | Self::Protocol(..) => true,
-            Self::Refused { failure, .. } => *failure != Failure::TemporaryAuthFailure,
-            Self::StreamError(error) => matches!(
-                error.condition,
-                Condition::HostGone
-                    | Condition::HostUnknown
-                    | Condition::ImproperAddressing
-                    | Condition::InvalidFrom
-                    | Condition::InvalidNamespace
-                    | Condition::NotAuthorized
-                    | Condition::PolicyViolation
-                    | Condition::UnsupportedVersion
-            ),
-            // The KDC may not have answered.
-            Self::Kerberos(_)
-            | Self::Dialback(_)
-            | Self::Dns(_)
-            | Self::NameServer(_)
-            | Self::Dnssec(_)
-            | Self::CertificateUntold(_)
-            | Self::Network(_)
-            | Self::Connect(_)
-            | Self::Descriptors
-            | Self::Tls(_)
-            | Self::Lost(_)
-            | Self::Timeout(_)
-            | Self::Memory
-            | Self::Idle
-            | Self::Shutdown
-            | Self::Finished
-            | Self::Replaced => false,
-        }
+        self.row().lasts > Lasts::Passes
     }
 
     /// Whether this says that the pair cannot be, and not just that this attempt went wrong: no such domain, an identity
     /// that is refused, policy. What else is permanent may be anything: a server that breaks the protocol is as good as one
     /// that is not there.
     pub fn is_about_the_pair(&self) -> bool {
-        let is_of_the_attempt = match self {
-            Self::Protocol(..) | Self::Mechanism { .. } | Self::TooManyFailures => true,
-            Self::StreamError(error) => matches!(
-                error.condition,
-                Condition::InvalidNamespace | Condition::UnsupportedVersion
-            ),
-            Self::Refused { failure, .. } => matches!(
-                failure,
-                Failure::Aborted | Failure::IncorrectEncoding | Failure::MalformedRequest
-            ),
-            _ => false,
-        };
-        self.is_permanent() && !is_of_the_attempt
+        self.row().lasts > Lasts::Mended
     }
 
-    /// Whether a server that has just started, and does not know all of its domains yet, says this too; or what stands in
-    /// front of it meanwhile, which may not speak XMPP, or have another certificate.
+    /// Whether a server that has just started, and does not know all of its domains yet, says this too, of what
+    /// [is about the pair](Self::is_about_the_pair).
     pub fn may_be_starting_up(&self) -> bool {
-        matches!(
-            self,
-            Self::StreamError(_)
-                | Self::Protocol(..)
-                | Self::Mechanism { .. }
-                | Self::TooManyFailures
-                | Self::Certificate(_)
-                | Self::CertificateRefused(_)
-                | Self::Refused { .. }
-                | Self::DialbackRefused(_)
-                | Self::DialbackInvalid
-                | Self::NoMechanism { .. }
-                | Self::TlsNotOffered
-        )
+        self.row().lasts == Lasts::Started
+    }
+
+    /// How far the attempt got: of several, the one that got furthest says most.
+    pub fn reach(&self) -> Reach {
+        self.row().reach
     }
 
     /// Whether a stream may have ended because of a stanza that was on its way.
@@ -311,44 +232,6 @@ impl Cause {
                 _ => None,
             },
             _ => None,
-        }
-    }
-
-    /// Of [`Cause::Tls`], where the fault is with the name and no server said anything.
-    pub const NO_NAME_FOR_TLS: &'static str = "the domain is no name for TLS";
-
-    /// How far an attempt to make a stream got before it failed: of several, the one that got furthest says most.
-    pub fn reach(&self) -> u8 {
-        match self {
-            Self::NoSuchHost(_)
-            | Self::NoService
-            | Self::NoWay(_)
-            | Self::Dns(_)
-            | Self::NameServer(_)
-            | Self::Dnssec(_)
-            | Self::NotPublic(_) => 0,
-            Self::Network(_) | Self::Connect(_) | Self::Descriptors => 1,
-            Self::Lost(_)
-            | Self::Timeout(_)
-            | Self::Memory
-            | Self::Idle
-            | Self::Shutdown
-            | Self::Finished
-            | Self::Replaced => 2,
-            Self::Tls(_) | Self::TlsNotOffered => 3,
-            Self::Certificate(_) | Self::CertificateUntold(_) | Self::CertificateRefused(_) => 4,
-            Self::Protocol(..)
-            | Self::StreamError(_)
-            | Self::StanzaRefused(_)
-            | Self::Policy(_) => 5,
-            Self::NoMechanism { .. }
-            | Self::Refused { .. }
-            | Self::Mechanism { .. }
-            | Self::Kerberos(_)
-            | Self::Dialback(_)
-            | Self::DialbackRefused(_)
-            | Self::DialbackInvalid
-            | Self::TooManyFailures => 6,
         }
     }
 
@@ -381,189 +264,30 @@ impl Cause {
 
     /// The stanza error a sender gets for a stanza that could not be delivered for this cause.
     pub fn stanza_error(&self) -> StanzaError {
-        let condition = match self {
-            // Only where the DNS said so: that it said nothing says nothing of the domain.
-            Self::NoSuchHost(_) | Self::NoService | Self::NoWay(_) => {
-                StanzaCondition::RemoteServerNotFound
-            }
-            Self::Policy(_) | Self::NotPublic(_) => StanzaCondition::PolicyViolation,
-            Self::StanzaRefused(None) => StanzaCondition::NotAcceptable,
-            Self::StanzaRefused(Some(error)) => match error.condition {
-                Condition::PolicyViolation | Condition::ResourceConstraint => {
-                    StanzaCondition::PolicyViolation
-                }
-                _ => StanzaCondition::BadRequest,
-            },
-            Self::Memory | Self::Descriptors => StanzaCondition::ResourceConstraint,
-            _ => StanzaCondition::RemoteServerTimeout,
-        };
+        let Row { name, bounce, .. } = self.row();
         let kind = if self.is_permanent() {
             ErrorType::Cancel
         } else {
             ErrorType::Wait
         };
-        let cause = cause_element(self.name());
-        StanzaError {
-            kind,
-            condition,
-            text: Some(self.to_string()),
-            application: Some(cause),
-        }
+        StanzaError::new(kind, bounce)
+            .with_text(self.to_string())
+            .with_application(cause_element(name))
     }
-}
 
-impl Cause {
-    /// What a peer hears whose dialback key could not be asked about (XEP-0220 §2.5): the condition and one fixed
-    /// sentence. The peer chose where we went, so what happened there, and in our DNS, is not for it to know.
+    /// What a peer hears whose dialback key could not be asked about (XEP-0220 §2.5).
     pub fn dialback_error(&self) -> DialbackError {
-        let (condition, text) = match self {
-            Self::NoSuchHost(_) | Self::NoService | Self::NoWay(_) | Self::Dnssec(_) => {
-                (ErrorCondition::RemoteServerNotFound, NOT_FOUND)
-            }
-            Self::StreamError(error)
-                if matches!(
-                    error.condition,
-                    Condition::HostUnknown | Condition::HostGone
-                ) =>
-            {
-                (ErrorCondition::RemoteServerNotFound, NOT_FOUND)
-            }
-            Self::Descriptors => (ErrorCondition::ResourceConstraint, BUSY),
-            Self::Connect(_)
-            | Self::Tls(_)
-            | Self::CertificateRefused(_)
-            | Self::TlsNotOffered
-            | Self::Certificate(_)
-            | Self::Policy(_)
-            | Self::NotPublic(_) => (ErrorCondition::RemoteConnectionFailed, NO_CONNECTION),
-            // It refuses us, and would again.
-            Self::StreamError(_) if self.is_permanent() => {
-                (ErrorCondition::RemoteConnectionFailed, NO_CONNECTION)
-            }
-            // A look-up without an answer among them: of a domain of which nothing is known it is not said that it is
-            // not there.
-            _ => (
-                ErrorCondition::RemoteServerTimeout,
-                "the authoritative server did not answer",
-            ),
-        };
-        DialbackError::new(condition).with_text(text)
+        self.row().answer.error()
     }
 }
-
-/// What a peer hears for whose key there is no room at this time.
-pub(crate) const BUSY: &str = "this server is busy; try again later";
-const NOT_FOUND: &str = "the authoritative server was not found";
-const NO_CONNECTION: &str = "no connection to the authoritative server could be made";
 
 /// The application condition of a bounce: its cause, for programs.
-pub fn cause_element(name: &str) -> bytes::Bytes {
+fn cause_element(name: &str) -> bytes::Bytes {
     Writer::new("cause")
         .xmlns(CAUSE_NAMESPACE)
         .attr("name", name)
         .finish()
 }
 
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoSuchHost(what) => write!(f, "the domain has no server in the DNS ({what})"),
-            Self::NoService => {
-                f.write_str("the domain's DNS says that it has no server-to-server service")
-            }
-            Self::Dns(what) => write!(f, "the DNS look-up failed ({what})"),
-            Self::NameServer(what) => write!(
-                f,
-                "this server's own name server gives no answer, so nothing is known of the domain ({what})"
-            ),
-            Self::Network(what) => {
-                write!(f, "this server does not get out to the other one ({what})")
-            }
-            Self::CertificateUntold(what) => write!(
-                f,
-                "whether the other server's certificate is good cannot be told at this time: {what}"
-            ),
-            Self::Dnssec(what) => write!(f, "DNSSEC refutes an answer of the DNS: {what}"),
-            Self::NotPublic(what) | Self::Connect(what) => write!(f, "no connection ({what})"),
-            Self::Descriptors => f.write_str(
-                "this server has as many connections and files open as it may (LimitNOFILE, or `descriptors` in [limits])",
-            ),
-            Self::Tls(what) => write!(f, "the TLS handshake failed ({what})"),
-            Self::CertificateRefused(what) => {
-                write!(f, "the other server does not accept our certificate ({what})")
-            }
-            Self::Lost(what) => write!(f, "the connection was lost ({what})"),
-            Self::TlsNotOffered => {
-                f.write_str("encryption is required and the other server does not offer it")
-            }
-            Self::Certificate(what) => {
-                write!(f, "the other server's certificate is not accepted: {what}")
-            }
-            Self::NoMechanism { offered } if offered.is_empty() => {
-                f.write_str("the other server offers no way to authenticate that is allowed here")
-            }
-            Self::NoMechanism { offered } => {
-                write!(
-                    f,
-                    "the other server offers only {}, which is not allowed or not configured here",
-                    PeerText::quoting(&offered.join(", "))
-                )
-            }
-            Self::Refused { mechanism, failure } => {
-                write!(
-                    f,
-                    "the other server refused {mechanism} ({})",
-                    failure.name()
-                )
-            }
-            Self::Mechanism { mechanism, what } => write!(f, "{mechanism} failed: {what}"),
-            Self::Kerberos(what) => write!(f, "no Kerberos ticket for the other server ({what})"),
-            Self::Dialback(what) | Self::DialbackRefused(what) => {
-                write!(f, "server dialback failed: {what}")
-            }
-            Self::DialbackInvalid => f.write_str(
-                "server dialback failed: the key is not the sender's; does the sender's DNS lead to its own server?",
-            ),
-            Self::TooManyFailures => f.write_str("too many failed attempts to authenticate"),
-            Self::Policy(what) | Self::NoWay(what) => f.write_str(what),
-            Self::StreamError(error) => {
-                write!(
-                    f,
-                    "the other server ended the stream with {}",
-                    error.condition.name()
-                )?;
-                error
-                    .said
-                    .as_ref()
-                    .map_or(Ok(()), |said| write!(f, " ({said})"))
-            }
-            Self::StanzaRefused(Some(error)) => write!(
-                f,
-                "the other server ended the stream with {} when it was sent this stanza",
-                error.condition.name()
-            ),
-            Self::StanzaRefused(None) => f.write_str(
-                "the other server closed the connection each time it was sent this stanza",
-            ),
-            Self::Protocol(condition, what) => write!(
-                f,
-                "the other server broke the protocol: {} ({what})",
-                condition.name()
-            ),
-            Self::Timeout(what) => write!(f, "timed out: {what}"),
-            Self::Memory => f.write_str(
-                "this server has no more memory for the other one (`memory` in [limits])",
-            ),
-            Self::Idle => f.write_str("idle"),
-            Self::Shutdown => f.write_str("this server is shutting down"),
-            Self::Finished => f.write_str("the other server closed the stream"),
-            Self::Replaced => f.write_str("replaced by a newer connection"),
-        }
-    }
-}
-
-impl fmt::Display for Closed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.cause.fmt(f)
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -85,7 +85,7 @@ async fn what_this_machine_cannot_do_is_held_and_said_to_be_its_own() {
         "resolv.conf",
         "nameserver [127.0.0.1]:1\noptions timeout:1 attempts:1\n",
     );
-    let words = "this server does not get out to the other one";
+    let words = "this server does not get out to the other server";
     let (source, proxy, route, silent) = tokio::join!(
         comes_back(here(down), |zone| led(zone, [127, 0, 0, 1])),
         comes_back(here(proxy), |zone| led(zone, [127, 0, 0, 1])),

@@ -18,7 +18,7 @@ use xmpp_stream::{
 };
 
 use self::faults::Faults;
-use crate::closed::{By, Cause, Closed};
+use crate::closed::{By, Cause, Closed, OtherEnd};
 use crate::flow::router::{Link, Router};
 use crate::flow::sessions::{Entry, StreamKind};
 use crate::flow::shared::{OsRandom, Shared};
@@ -54,7 +54,11 @@ pub(crate) async fn serve(router: Arc<Router>, tcp: TcpStream, admission: Admiss
             .with_content_namespace(ContentNamespace::Component);
         let memory = &router.shared().memory;
         let Some(charge) = conn::admit(&memory.account(Owner::at(peer.ip()))) else {
-            info!(unproved = Empty, "component refused: {}", Cause::Memory);
+            info!(
+                unproved = Empty,
+                "component refused: {}",
+                Cause::Memory.told_of(OtherEnd::Component)
+            );
             return;
         };
         let entry = (router.shared().sessions).register(StreamKind::Component, peer);
@@ -85,18 +89,19 @@ pub(crate) async fn serve(router: Arc<Router>, tcp: TcpStream, admission: Admiss
 
 /// Why a connection came to nothing. Who only knocks is no reason to warn, and of a wrong secret there is a line already.
 fn not_attached(closed: &Closed) {
-    let (by, cause) = (closed.by.name(), closed.cause.name());
+    let (by, cause) = (closed.by.name(OtherEnd::Component), closed.cause.name());
+    let told = closed.told_of(OtherEnd::Component);
     match closed.cause {
         Cause::TooManyFailures | Cause::Protocol(Condition::NotAuthorized, _) => {
-            debug!(by, cause, "component not attached: {closed}");
+            debug!(by, cause, "component not attached: {told}");
         }
         Cause::Lost(_) | Cause::Finished | Cause::Timeout(_) | Cause::Shutdown => info!(
             unproved = Empty,
-            by, cause, "component not attached: {closed}"
+            by, cause, "component not attached: {told}"
         ),
         _ => warn!(
             unproved = Empty,
-            by, cause, "component not attached: {closed}"
+            by, cause, "component not attached: {told}"
         ),
     }
 }

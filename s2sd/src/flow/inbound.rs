@@ -16,7 +16,7 @@ use tracing::{Instrument, debug, field::Empty, info, info_span, trace, warn};
 use xmpp_sasl::Failure;
 use xmpp_stream::{Codec, ContentNamespace, Domain, Frame};
 
-use crate::closed::{By, Cause, Closed};
+use crate::closed::{By, Cause, Closed, OtherEnd};
 use crate::config::TlsFloor;
 use crate::flow::evidence::{Direction, shown};
 use crate::flow::questions::{self, NoRoom};
@@ -666,21 +666,19 @@ async fn over(pause: Option<Instant>) {
 
 /// The end of a stream, on which something was proved or not.
 fn report(closed: &Closed, proved: bool) {
-    let (by, cause) = (closed.by.name(), closed.cause.name());
+    let (by, cause) = (closed.by.name(OtherEnd::Server), closed.cause.name());
+    let told = closed.told_of(OtherEnd::Server);
     match &closed.cause {
         Cause::Finished | Cause::Idle | Cause::Shutdown | Cause::Replaced | Cause::Lost(_) => {
-            debug!(by, cause, "incoming stream ended: {closed}")
+            debug!(by, cause, "incoming stream ended: {told}")
         }
         Cause::TooManyFailures | Cause::Certificate(_) => {
             warn!(
                 unproved = Empty,
-                by, cause, "incoming stream refused: {closed}"
+                by, cause, "incoming stream refused: {told}"
             )
         }
-        _ if proved => info!(proved = Empty, by, cause, "incoming stream ended: {closed}"),
-        _ => info!(
-            unproved = Empty,
-            by, cause, "incoming stream ended: {closed}"
-        ),
+        _ if proved => info!(proved = Empty, by, cause, "incoming stream ended: {told}"),
+        _ => info!(unproved = Empty, by, cause, "incoming stream ended: {told}"),
     }
 }

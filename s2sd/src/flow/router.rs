@@ -11,12 +11,9 @@ use tokio::sync::oneshot;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, field::Empty, warn};
-use xmpp_stream::{
-    ContentNamespace, Context, Domain, Element, ErrorType, StanzaCondition, StanzaError,
-    error_reply,
-};
+use xmpp_stream::{ContentNamespace, Context, Domain, Element, StanzaError, error_reply};
 
-use crate::closed::{Cause, cause_element};
+use crate::closed::{Cause, Returned};
 use crate::flow::lanes::{Lanes, NO_MEMORY, NewLane};
 use crate::flow::questions::Questions;
 use crate::flow::shared::Shared;
@@ -168,7 +165,9 @@ impl Router {
             // Neither a component nor an answer may wait for a component: that way lies a circle.
             match origin {
                 Origin::Own => self.dropped(&back),
-                Origin::Peer(_) | Origin::Component(_) => self.bounce(&back, &full(text), payer),
+                Origin::Peer(_) | Origin::Component(_) => {
+                    self.bounce(&back, &Returned::QueueFull(text).stanza_error(), payer)
+                }
             }
             return Ok(());
         }
@@ -190,7 +189,7 @@ impl Router {
         let element = stanza.element();
         match services::answer_for_absent(element, contacts, SystemTime::now()) {
             Some(bytes) => self.send_own(bytes, element.context().content(), payer),
-            None => self.bounce(stanza, &absent(), payer),
+            None => self.bounce(stanza, &Returned::ComponentAbsent.stanza_error(), payer),
         }
     }
 
@@ -198,7 +197,7 @@ impl Router {
         // A peer's stanza is for us or it is refused: this server is no open relay (the session checked `to`).
         if matches!(origin, Origin::Peer(_)) {
             debug!(to = %stanza.target(), "a peer's stanza for a domain that is not served any more");
-            self.bounce(&stanza, &absent(), payer);
+            self.bounce(&stanza, &Returned::ComponentAbsent.stanza_error(), payer);
             return;
         }
         // At once, and without a lane: nobody is looked up, nobody is connected to.
@@ -219,7 +218,7 @@ impl Router {
             match self.lanes.send(limits, pair, stanza, own, payer) {
                 Ok(None) => return,
                 Ok(Some(new)) => return (self.open_lane)(self, new),
-                Err((stanza, what)) => (stanza, full(what)),
+                Err((stanza, what)) => (stanza, Returned::QueueFull(what).stanza_error()),
             }
         };
         match own {
@@ -302,7 +301,7 @@ impl Router {
 
     /// The same for the answer to a stanza that was given up.
     pub(crate) fn not_returned(self: &Arc<Self>, stanza: &Stanza) {
-        match error_reply(stanza.element(), &absent()) {
+        match error_reply(stanza.element(), &Returned::ComponentAbsent.stanza_error()) {
             Some(_) => self.dropped_for(stanza, stanza.sender()),
             None => self.unanswered(stanza),
         }
@@ -349,7 +348,8 @@ impl Router {
 
     /// What was on its way to a component that is there no more goes back.
     pub(crate) fn component_left(self: &Arc<Self>, stanza: Stanza) {
-        if let Err(undelivered) = self.give_back(stanza, &absent()) {
+        if let Err(undelivered) = self.give_back(stanza, &Returned::ComponentAbsent.stanza_error())
+        {
             // It was another component's, which has to be told now or never.
             self.not_returned(&undelivered.stanza);
         }
@@ -406,16 +406,4 @@ fn own(bytes: Bytes, content: ContentNamespace) -> Option<Stanza> {
         warn!(unproved = Empty, "an answer could not be addressed");
     }
     stanza
-}
-
-fn full(text: &str) -> StanzaError {
-    StanzaError::new(ErrorType::Wait, StanzaCondition::ResourceConstraint)
-        .with_text(text)
-        .with_application(cause_element("queue-full"))
-}
-
-fn absent() -> StanzaError {
-    StanzaError::new(ErrorType::Wait, StanzaCondition::ServiceUnavailable)
-        .with_text("nothing answers for this domain at the moment")
-        .with_application(cause_element("component-absent"))
 }

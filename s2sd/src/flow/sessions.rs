@@ -15,7 +15,7 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 use xmpp_stream::Domain;
 
-use crate::closed::{By, Cause, Closed};
+use crate::closed::{By, Cause, Closed, OtherEnd};
 use crate::net::conn::Conn;
 use crate::protocol::counters::{Counters, Traffic};
 use crate::protocol::negotiate::{Authorized, DomainPair};
@@ -65,6 +65,14 @@ pub(crate) enum StreamKind {
 impl StreamKind {
     /// All of them.
     pub(crate) const ALL: [Self; 3] = [Self::Incoming, Self::Outgoing, Self::Component];
+
+    /// What is at the other end.
+    pub(crate) fn other_end(self) -> OtherEnd {
+        match self {
+            Self::Incoming | Self::Outgoing => OtherEnd::Server,
+            Self::Component => OtherEnd::Component,
+        }
+    }
 
     /// The name for programs.
     pub(crate) fn name(self) -> &'static str {
@@ -337,7 +345,7 @@ impl Registered {
         let count = match before {
             StreamState::Negotiating => totals.failed.entry((kind, cause)).or_default(),
             StreamState::Open | StreamState::Closing => {
-                let ended = totals.ended.entry((kind, by.name(), cause));
+                let ended = totals.ended.entry((kind, by.name(kind.other_end()), cause));
                 ended.or_default()
             }
         };
@@ -468,7 +476,7 @@ mod tests {
             totals.failed,
             [((kind, "finished"), 1), ((kind, ABANDONED), 1)].into()
         );
-        assert_eq!(totals.ended, [((kind, "peer", "finished"), 1)].into());
+        assert_eq!(totals.ended, [((kind, "component", "finished"), 1)].into());
         assert_eq!(
             totals.authenticated,
             [((kind, "handshake", "none"), 1)].into()

@@ -13,12 +13,11 @@ pub(crate) const MAX_CERTIFICATES: usize = 8;
 /// How large they may be together, in bytes.
 pub(crate) const LARGEST: usize = 16 << 10;
 
-/// What is wrong with a certificate. The text speaks to the operator of the server that showed it, and says nothing of
-/// what came of look-ups and fetches that the server made us do: [`BadCertificate::of_it`] does.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+/// What is wrong with a certificate. In words it is told [to](Self::to_it) the operator of the server that showed it, or
+/// [of it](Self::of_it) to others.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum BadCertificate {
     /// The time of the certificate, or of one in its chain, is over.
-    #[error("{} expired on {on}", .whose.text())]
     Expired {
         /// Which one.
         whose: Whose,
@@ -26,7 +25,6 @@ pub enum BadCertificate {
         on: Day,
     },
     /// The time of the certificate, or of one in its chain, has not begun.
-    #[error("{} is not valid before {from}", .whose.text())]
     NotYetValid {
         /// Which one.
         whose: Whose,
@@ -34,10 +32,6 @@ pub enum BadCertificate {
         from: Day,
     },
     /// No trusted authority signed it, as far as the chain shows.
-    #[error(
-        "no authority trusted here signed your certificate (its issuer is \"{issuer}\"): either that \
-         authority is not trusted, or an intermediate certificate is missing from the {sent} you sent"
-    )]
     UnknownIssuer {
         /// The issuer's distinguished name.
         issuer: PeerText,
@@ -45,10 +39,8 @@ pub enum BadCertificate {
         sent: usize,
     },
     /// It is signed by its own key.
-    #[error("your certificate is self-signed")]
     SelfSigned,
     /// It is another server's.
-    #[error("your certificate is not for {domain}: {}", names(.found, *.more))]
     WrongName {
         /// The domain that was to be proved.
         domain: PeerText,
@@ -58,26 +50,19 @@ pub enum BadCertificate {
         more: usize,
     },
     /// Its extended key usage excludes servers.
-    #[error("your certificate is not for servers (its extended key usage lacks serverAuth)")]
     WrongPurpose,
     /// The authority that signed it, or one in its chain, took it back.
-    #[error("your certificate, or one in the chain above it, has been revoked by its issuer")]
     Revoked,
     /// The domain publishes which certificate it is, and it is another one (RFC 7673 §4.2).
-    #[error("your certificate matches no TLSA record at {at}")]
     NotInTlsa {
         /// Where the records are.
         at: PeerText,
     },
     /// The domain does not publish which one it is.
-    #[error("your domain publishes no TLSA records that DNSSEC proves, and here they are required")]
     NoTlsa,
     /// Whether it does cannot be told, so that the certificate is not believed (RFC 7673 §3.1, §3.4).
-    #[error("whether your DNS says another certificate is the right one cannot be told")]
     Untold(PeerText),
-    /// It is bad for one reason, and a document that the domain may publish by HTTPS does not make it good. What came of
-    /// asking for the document is not for who had us ask.
-    #[error("{pkix}; and by POSH it is not known either")]
+    /// It is bad for one reason, and a document that the domain may publish by HTTPS does not make it good.
     NorPosh {
         /// The reason.
         pkix: Box<BadCertificate>,
@@ -87,32 +72,38 @@ pub enum BadCertificate {
         read: bool,
     },
     /// More certificates came with it than are looked at.
-    #[error(
-        "your certificate chain is too long: you sent {sent} certificates, and at most {MAX_CERTIFICATES} are taken"
-    )]
     TooMany {
         /// How many were shown.
         sent: usize,
     },
     /// They are larger together than what is looked at.
-    #[error(
-        "your certificate chain is too large: you sent {bytes} bytes of certificates, and at most {LARGEST} are taken"
-    )]
     TooLarge {
         /// How large they are together.
         bytes: usize,
     },
     /// To find out whether it is good takes too long.
-    #[error(
-        "your certificate chain is too tangled: there are too many ways to put together the certificates that you sent, \
-         or too many names and constraints in them"
-    )]
     Tangled,
     /// It cannot be parsed.
-    #[error("your certificate is malformed")]
     Malformed,
-    /// Anything else.
-    #[error("{0}")]
+    /// It is an authority's, not a server's.
+    Authority,
+    /// The list of what its issuer took back, as it is configured here, is not the issuer's.
+    ListOfAnother,
+    /// A signature in its chain is not that of its issuer's key.
+    Signature,
+    /// What signed it is no authority.
+    SignedByServer,
+    /// Its issuer may not certify the names in it.
+    NameConstraints,
+    /// Its chain is longer or more tangled than the search for a path allows.
+    TooDeep,
+    /// A signature algorithm in its chain is not accepted.
+    Algorithm,
+    /// It is not of X.509 version 3.
+    Version,
+    /// It has a critical extension that is not understood.
+    CriticalExtension,
+    /// Anything else, as the library that reads it puts it.
     Other(PeerText),
 }
 
@@ -123,27 +114,164 @@ impl BadCertificate {
         !matches!(self, Self::Untold(_) | Self::NorPosh { read: false, .. })
     }
 
-    /// The same for others than the operator of that server: in our log, and in what comes back to a sender.
-    pub fn of_it(&self) -> String {
-        if let Self::NorPosh { pkix, posh, .. } = self {
-            return format!(
-                "{}; and by POSH it is not known either: {posh}",
-                pkix.of_it()
-            );
+    /// For the operator of the server that showed it: "your certificate". It says nothing of what came of look-ups and
+    /// fetches that the server had us do.
+    pub fn to_it(&self) -> ToldOfCertificate<'_> {
+        ToldOfCertificate {
+            bad: self,
+            person: Person::Second,
         }
-        if let Self::Untold(why) = self {
-            return format!(
-                "whether its DNS says another certificate is the right one cannot be told: {why}"
-            );
+    }
+
+    /// For others, in our log and in what comes back to a sender: "its certificate".
+    pub fn of_it(&self) -> ToldOfCertificate<'_> {
+        ToldOfCertificate {
+            bad: self,
+            person: Person::Third,
         }
-        let text = self.to_string();
-        // The names in it are the peer's own words, and may be any.
-        let end = text.find([':', '"', '(']).unwrap_or(text.len());
-        let (ours, rest) = text.split_at(end);
-        let ours = ours
-            .replace("above yours", "above its own")
-            .replace("your ", "its ");
-        ours + &rest.replace(" you sent", " it sent")
+    }
+}
+
+/// What is wrong with a certificate, in words.
+#[derive(Clone, Copy, Debug)]
+pub struct ToldOfCertificate<'b> {
+    bad: &'b BadCertificate,
+    person: Person,
+}
+
+/// Whether the text speaks to the server that showed the certificate, or of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Person {
+    Second,
+    Third,
+}
+
+impl Person {
+    fn pronoun(self) -> &'static str {
+        match self {
+            Self::Second => "you",
+            Self::Third => "it",
+        }
+    }
+}
+
+/// "your", "its".
+impl fmt::Display for Person {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Second => "your",
+            Self::Third => "its",
+        })
+    }
+}
+
+impl fmt::Display for ToldOfCertificate<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use BadCertificate as Bad;
+        let (its, it) = (self.person, self.person.pronoun());
+        match self.bad {
+            Bad::Expired { whose, on } => write!(f, "{} expired on {on}", whose.text(its)),
+            Bad::NotYetValid { whose, from } => {
+                write!(f, "{} is not valid before {from}", whose.text(its))
+            }
+            Bad::UnknownIssuer { issuer, sent } => write!(
+                f,
+                "no authority trusted here signed {its} certificate (its issuer is \"{issuer}\"): either that authority \
+                 is not trusted, or an intermediate certificate is missing from the {sent} {it} sent"
+            ),
+            Bad::SelfSigned => write!(f, "{its} certificate is self-signed"),
+            Bad::WrongName {
+                domain,
+                found,
+                more,
+            } => write!(
+                f,
+                "{its} certificate is not for {domain}: {}",
+                Names(found, *more)
+            ),
+            Bad::WrongPurpose => write!(
+                f,
+                "{its} certificate is not for servers (its extended key usage lacks serverAuth)"
+            ),
+            Bad::Revoked => write!(
+                f,
+                "{its} certificate, or one in the chain above it, has been revoked by its issuer"
+            ),
+            Bad::NotInTlsa { at } => {
+                write!(f, "{its} certificate matches no TLSA record at {at}")
+            }
+            Bad::NoTlsa => write!(
+                f,
+                "{its} domain publishes no TLSA records that DNSSEC proves, and here they are required"
+            ),
+            Bad::Untold(why) => {
+                write!(
+                    f,
+                    "whether {its} DNS says another certificate is the right one cannot be told"
+                )?;
+                match self.person {
+                    Person::Second => Ok(()),
+                    Person::Third => write!(f, ": {why}"),
+                }
+            }
+            Bad::NorPosh { pkix, posh, .. } => {
+                let pkix = Self {
+                    bad: pkix,
+                    person: self.person,
+                };
+                write!(f, "{pkix}; and by POSH it is not known either")?;
+                match self.person {
+                    Person::Second => Ok(()),
+                    Person::Third => write!(f, ": {posh}"),
+                }
+            }
+            Bad::TooMany { sent } => write!(
+                f,
+                "{its} certificate chain is too long: {it} sent {sent} certificates, and at most {MAX_CERTIFICATES} are taken"
+            ),
+            Bad::TooLarge { bytes } => write!(
+                f,
+                "{its} certificate chain is too large: {it} sent {bytes} bytes of certificates, and at most {LARGEST} are taken"
+            ),
+            Bad::Tangled => write!(
+                f,
+                "{its} certificate chain is too tangled: there are too many ways to put together the certificates that \
+                 {it} sent, or too many names and constraints in them"
+            ),
+            Bad::Malformed => write!(f, "{its} certificate is malformed"),
+            Bad::Authority => write!(f, "{its} certificate is an authority's, not a server's"),
+            Bad::ListOfAnother => write!(
+                f,
+                "whether {its} certificate has been revoked cannot be told: the list that is configured here in the name \
+                 of its issuer is not signed by it"
+            ),
+            Bad::Signature => write!(
+                f,
+                "a signature in {its} certificate's chain is not that of its issuer's key"
+            ),
+            Bad::SignedByServer => write!(
+                f,
+                "{its} certificate was signed by a certificate that is not an authority's"
+            ),
+            Bad::NameConstraints => write!(
+                f,
+                "{its} certificate's issuer is not allowed to certify the names in it"
+            ),
+            Bad::TooDeep => write!(
+                f,
+                "{its} certificate's chain is longer or more tangled than is allowed"
+            ),
+            Bad::Algorithm => write!(
+                f,
+                "{its} certificate's chain uses a signature algorithm that is not accepted"
+            ),
+            Bad::Version => write!(f, "{its} certificate is not an X.509 version 3 certificate"),
+            Bad::CriticalExtension => write!(
+                f,
+                "{its} certificate has a critical extension that is not understood"
+            ),
+            Bad::Other(why) => write!(f, "{its} certificate is not accepted: {why}"),
+        }
     }
 }
 
@@ -157,10 +285,12 @@ pub enum Whose {
 }
 
 impl Whose {
-    fn text(self) -> &'static str {
-        match self {
-            Self::Own => "your certificate",
-            Self::Issuer => "a certificate in the chain above yours",
+    fn text(self, its: Person) -> &'static str {
+        match (self, its) {
+            (Self::Own, Person::Second) => "your certificate",
+            (Self::Own, Person::Third) => "its certificate",
+            (Self::Issuer, Person::Second) => "a certificate in the chain above yours",
+            (Self::Issuer, Person::Third) => "a certificate in the chain above its own",
         }
     }
 }
@@ -192,16 +322,23 @@ impl fmt::Display for Day {
 /// A certificate can hold thousands of names; a log line cannot.
 const NAMES_SHOWN: usize = 8;
 
-fn names(found: &[PeerText], more: usize) -> String {
-    if found.is_empty() {
-        return "it has no dNSName, SRVName or xmppAddr (the common name does not count)"
-            .to_owned();
+/// Names that it has, and how many more.
+struct Names<'n>(&'n [PeerText], usize);
+
+impl fmt::Display for Names<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(found, more) = self;
+        if found.is_empty() {
+            return f.write_str(
+                "it has no dNSName, SRVName or xmppAddr (the common name does not count)",
+            );
+        }
+        write!(f, "it has {}", found.join(", "))?;
+        match more {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
     }
-    let mut text = format!("it has {}", found.join(", "));
-    if more > 0 {
-        text.push_str(&format!(" and {more} more"));
-    }
-    text
 }
 
 /// The certificate has these names and not the one that was to be proved.
@@ -219,3 +356,6 @@ impl From<Unreadable> for BadCertificate {
         Self::Malformed
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! What was agreed in a handshake, for logs and pages.
 
-use rustls::{CommonState, ProtocolVersion};
+use rustls::{CipherSuite, CommonState, ProtocolVersion};
 
 use super::chain::PeerChain;
 
@@ -45,8 +45,7 @@ pub fn describe(connection: &CommonState) -> TlsFacts {
         _ => "TLS",
     };
     let cipher = match connection.negotiated_cipher_suite() {
-        // rustls writes the suites of TLS 1.3 with the version in their name.
-        Some(suite) => format!("{:?}", suite.suite()).replacen("TLS13_", "TLS_", 1),
+        Some(suite) => iana_name(suite.suite()),
         None => String::new(),
     };
     let group = connection
@@ -56,6 +55,16 @@ pub fn describe(connection: &CommonState) -> TlsFacts {
         version,
         cipher,
         group,
+    }
+}
+
+/// rustls has the version in the names of those of TLS 1.3.
+fn iana_name(suite: CipherSuite) -> String {
+    match suite {
+        CipherSuite::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256".to_owned(),
+        CipherSuite::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384".to_owned(),
+        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => "TLS_CHACHA20_POLY1305_SHA256".to_owned(),
+        other => format!("{other:?}"),
     }
 }
 

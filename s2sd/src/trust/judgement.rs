@@ -118,7 +118,7 @@ impl Because {
 impl fmt::Display for Because {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Bad(bad) => f.write_str(&bad.of_it()),
+            Self::Bad(bad) => bad.of_it().fmt(f),
             Self::NoTls => f.write_str("no encryption"),
             Self::NoCertificate => f.write_str("no certificate was shown"),
             Self::Dialback => f.write_str("its authoritative server knows the key"),

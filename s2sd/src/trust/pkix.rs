@@ -187,7 +187,6 @@ fn is_constrained(path: &VerifiedPath<'_>) -> bool {
 
 pub(crate) fn bad(error: webpki::Error, chain: &PeerChain) -> BadCertificate {
     use webpki::Error as E;
-    let other = |text: &str| BadCertificate::Other(text.into());
     let whose = |limit: fn(&Validity) -> ASN1Time, time: UnixTime| match X509Certificate::from_der(
         chain.leaf(),
     ) {
@@ -207,7 +206,7 @@ pub(crate) fn bad(error: webpki::Error, chain: &PeerChain) -> BadCertificate {
         E::UnknownIssuer | E::CaUsedAsEndEntity if is_self_issued(chain.leaf()) => {
             BadCertificate::SelfSigned
         }
-        E::CaUsedAsEndEntity => other("your certificate is an authority's, not a server's"),
+        E::CaUsedAsEndEntity => BadCertificate::Authority,
         E::UnknownIssuer => BadCertificate::UnknownIssuer {
             issuer: issuer(chain.leaf()),
             sent: 1 + chain.intermediates().len(),
@@ -218,36 +217,21 @@ pub(crate) fn bad(error: webpki::Error, chain: &PeerChain) -> BadCertificate {
         E::InvalidCrlSignatureForPublicKey
         | E::IssuerNotCrlSigner
         | E::UnsupportedCrlSignatureAlgorithmContext(_)
-        | E::UnsupportedCrlSignatureAlgorithmForPublicKeyContext(_) => other(
-            "whether your certificate has been revoked cannot be told: the list that is configured here in the name \
-             of its issuer is not signed by it",
-        ),
-        E::InvalidSignatureForPublicKey => {
-            other("a signature in your certificate's chain is not that of its issuer's key")
+        | E::UnsupportedCrlSignatureAlgorithmForPublicKeyContext(_) => {
+            BadCertificate::ListOfAnother
         }
-        E::EndEntityUsedAsCa => {
-            other("your certificate was signed by a certificate that is not an authority's")
-        }
-        E::NameConstraintViolation => {
-            other("your certificate's issuer is not allowed to certify the names in it")
-        }
+        E::InvalidSignatureForPublicKey => BadCertificate::Signature,
+        E::EndEntityUsedAsCa => BadCertificate::SignedByServer,
+        E::NameConstraintViolation => BadCertificate::NameConstraints,
         E::PathLenConstraintViolated
         | E::MaximumPathDepthExceeded
         | E::MaximumPathBuildCallsExceeded
         | E::MaximumSignatureChecksExceeded
-        | E::MaximumNameConstraintComparisonsExceeded => {
-            other("your certificate's chain is longer or more tangled than is allowed")
-        }
+        | E::MaximumNameConstraintComparisonsExceeded => BadCertificate::TooDeep,
         E::UnsupportedSignatureAlgorithmContext(_)
-        | E::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
-            other("your certificate's chain uses a signature algorithm that is not accepted")
-        }
-        E::UnsupportedCertVersion => {
-            other("your certificate is not an X.509 version 3 certificate")
-        }
-        E::UnsupportedCriticalExtension => {
-            other("your certificate has a critical extension that is not understood")
-        }
+        | E::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => BadCertificate::Algorithm,
+        E::UnsupportedCertVersion => BadCertificate::Version,
+        E::UnsupportedCriticalExtension => BadCertificate::CriticalExtension,
         E::BadDer
         | E::BadDerTime
         | E::ExtensionValueInvalid
@@ -258,7 +242,7 @@ pub(crate) fn bad(error: webpki::Error, chain: &PeerChain) -> BadCertificate {
         | E::SignatureAlgorithmMismatch
         | E::TrailingData(_) => BadCertificate::Malformed,
         // The enum of the library grows; its texts are short and say nothing of us.
-        error => BadCertificate::Other(format!("your certificate is not accepted: {error}").into()),
+        error => BadCertificate::Other(error.to_string().into()),
     }
 }
 

@@ -202,7 +202,7 @@ fn vouched(
             format!("a certificate above the domain's own expired on {on}"),
             "fetch the present ones of the authority, and put them in its place".to_owned(),
         ),
-        bad => (true, bad.of_it(), "get another certificate".to_owned()),
+        bad => (true, bad.of_it().to_string(), "get another certificate".to_owned()),
     };
     Some(Remark {
         refused,

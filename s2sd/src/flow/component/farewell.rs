@@ -7,7 +7,7 @@ use tracing::{info, warn};
 use xmpp_stream::{Condition, Element, Frame, StreamError};
 
 use super::{BATCH, CLOSE_TIMEOUT, Serving, faults};
-use crate::closed::{By, Cause, Closed};
+use crate::closed::{By, Cause, Closed, OtherEnd};
 use crate::flow::router::Link;
 use crate::net::conn::{MAX_DISCARD, Progress};
 use crate::protocol::stanza::Stanza;
@@ -143,13 +143,13 @@ impl Serving<'_> {
     fn tell(&mut self, closed: &Closed, left: usize, taken_over: bool) {
         let unknown = self.unknown(closed);
         let domain = self.attached.domain();
-        let (by, cause) = (closed.by.name(), closed.cause.name());
+        let (by, cause) = (closed.by.name(OtherEnd::Component), closed.cause.name());
         let (refused, ignored) = (self.refused.unsaid(), self.ignored.unsaid());
         if refused > 0 || ignored > 0 {
             info!(%domain, refused, ignored, "more of the component's stanzas and elements were refused and ignored");
         }
         let stanza = self.broken.as_ref().map(tracing::field::display);
-        let told = faults::told(closed);
+        let told = closed.told_of(OtherEnd::Component);
         if faults::is_fault(closed) {
             warn!(%domain, by, cause, stanza, left, "component left: {told}");
         } else if left > 0 && !taken_over {

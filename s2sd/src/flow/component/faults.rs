@@ -97,29 +97,6 @@ pub(super) fn begun(tag: &[u8]) -> Option<PeerText> {
     Some(named(&element))
 }
 
-/// Why it left, said of a component.
-pub(super) fn told(closed: &Closed) -> String {
-    match &closed.cause {
-        Cause::Protocol(condition, what) => {
-            format!(
-                "the component broke the protocol: {} ({what})",
-                condition.name()
-            )
-        }
-        Cause::StreamError(error) => {
-            let said = error.said.as_ref();
-            let said = said.map_or(String::new(), |said| format!(" ({said})"));
-            let name = error.condition.name();
-            format!("the component ended the stream with {name}{said}")
-        }
-        Cause::Finished => "the component closed the stream".to_owned(),
-        Cause::Memory => {
-            "this server has no more memory for the component (`memory` in [limits])".to_owned()
-        }
-        cause => cause.to_string(),
-    }
-}
-
 /// Whether somebody has to change something.
 pub(super) fn is_fault(closed: &Closed) -> bool {
     match closed.cause {

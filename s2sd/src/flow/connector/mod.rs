@@ -413,8 +413,7 @@ impl Attempt<'_> {
             direct,
         );
         // SNI names the domain, not the target (RFC 6120 §5.4.3.1, XEP-0368 §3): who is meant, not who was found.
-        let name = tls::server_name(&self.pair.remote)
-            .ok_or_else(|| Cause::Tls(Cause::NO_NAME_FOR_TLS.into()))?;
+        let name = tls::server_name(&self.pair.remote).ok_or(Cause::NoNameForTls)?;
         let until = self.share.step(Instant::now());
         let handshake = TlsConnector::from(config).connect(name, Metered::new(tcp));
         match timeout_at(until.into(), handshake).await {

@@ -8,7 +8,7 @@ use tracing::{field::Empty, info, warn};
 use xmpp_stream::{ContentNamespace, Context, Element};
 
 use super::{LaneTask, Stream, Unwritten};
-use crate::closed::{By, Cause, Closed};
+use crate::closed::{By, Cause, Closed, OtherEnd};
 use crate::flow::connector::CLOSE_TIMEOUT;
 use crate::flow::shared::OsRandom;
 use crate::net::conn::Conn;
@@ -111,9 +111,10 @@ impl LaneTask {
         let unwritten = unwritten.into_iter().map(|left| left.waiting).collect();
         info!(
             proved = Empty,
-            by = closed.by.name(),
+            by = closed.by.name(OtherEnd::Server),
             cause = closed.cause.name(),
-            "outgoing stream ended: {closed}"
+            "outgoing stream ended: {}",
+            closed.told_of(OtherEnd::Server)
         );
         if unknown > 0 {
             warn!(

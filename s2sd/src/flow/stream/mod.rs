@@ -13,9 +13,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::sleep_until;
 use tracing::{Instrument, debug, field::Empty, info, info_span, trace, warn};
-use xmpp_stream::{ContentNamespace, Element, ErrorType, StanzaCondition, StanzaError};
+use xmpp_stream::{ContentNamespace, Element, StanzaError};
 
-use crate::closed::{Cause, cause_element};
+use crate::closed::{Cause, Returned};
 use crate::flow::connector::{self, Connected, Ready};
 use crate::flow::lanes::{NewLane, Signs};
 use crate::flow::router::{Router, Wait};
@@ -322,10 +322,10 @@ impl LaneTask {
             let size = stanza.size();
             match self.router.give_back(stanza, &error) {
                 Ok(()) => self.queue.settled(size),
-                Err(undelivered) => {
-                    let stanza = undelivered.stanza;
+                Err(returned) => {
+                    let stanza = returned.stanza;
                     self.returning.push_front(Returning { stanza, error });
-                    self.room = Some(undelivered.wait_for);
+                    self.room = Some(returned.wait_for);
                     return;
                 }
             }
@@ -482,7 +482,11 @@ impl LaneTask {
             let stanza = &waiting.stanza;
             let most = stream.outbound.peer_max_stanza();
             if let Some(most) = most.filter(|most| stanza.size() as u64 > *most) {
-                let error = Arc::new(too_big(stanza.size(), most));
+                let over = Returned::PeerLimit {
+                    size: stanza.size(),
+                    most,
+                };
+                let error = Arc::new(over.stanza_error());
                 let stanza = waiting.stanza;
                 self.returning.push_back(Returning { stanza, error });
                 continue;
@@ -568,7 +572,8 @@ impl LaneTask {
         let answered = stanza.and_then(|stanza| own_stanza(stream.carried.answered(stanza)?));
         if let Some(stanza) = answered {
             let payer = stream.conn.payer().clone();
-            self.router.bounce(&stanza, &refused(), &payer);
+            self.router
+                .bounce(&stanza, &Returned::Refused.stanza_error(), &payer);
         }
         verdict
     }
@@ -650,22 +655,6 @@ impl LaneTask {
             && self.connecting.is_none()
             && self.returning.is_empty()
     }
-}
-
-/// The peer would end the whole stream for it (XEP-0478 §4).
-fn too_big(size: usize, most: u64) -> StanzaError {
-    StanzaError::new(ErrorType::Modify, StanzaCondition::PolicyViolation)
-        .with_text(format!(
-            "the stanza has {size} bytes and the other server takes at most {most}"
-        ))
-        .with_application(cause_element("peer-limit"))
-}
-
-/// The other server answered it with an error, by a way that proves nothing: what it said is not repeated.
-fn refused() -> StanzaError {
-    StanzaError::new(ErrorType::Cancel, StanzaCondition::NotAcceptable)
-        .with_text("the other server did not accept this stanza")
-        .with_application(cause_element("stanza-refused"))
 }
 
 /// What is due first, at its time: one timer for all, since each is a lock of the clock's.

@@ -308,10 +308,9 @@ fn negative_ttl(message: &Message) -> Duration {
 
 /// Why a record is not proved.
 fn flawed(message: &Message, record: &Record) -> Bogus {
-    let about = format!("{} {}", record.name, record.record_type());
     let found = signatures(&message.answers, &record.name, record.record_type());
     Bogus {
-        about: shown(&about),
+        about: shown(&record.name, record.record_type()),
         why: flaw(found).unwrap_or(Flaw::Unsigned),
     }
 }
@@ -327,14 +326,16 @@ fn unproved(message: &Message, name: &Name, kind: RecordType) -> Bogus {
         flaw(signatures(&message.authorities, &record.name, kind))
     });
     Bogus {
-        about: shown(&format!("{name} {kind}")),
+        about: shown(name, kind),
         why: why.unwrap_or(Flaw::NoProof),
     }
 }
 
 /// `_xmpp-server._tcp.example.org SRV`, without the dot of the root.
-fn shown(about: &str) -> PeerText {
-    PeerText::quoting(&about.replacen(". ", " ", 1))
+fn shown(name: &Name, kind: RecordType) -> PeerText {
+    let mut name = name.clone();
+    name.set_fqdn(false);
+    PeerText::quoting(&format!("{name} {kind}"))
 }
 
 fn flaw<'m>(signatures: impl Iterator<Item = &'m RRSIG>) -> Option<Flaw> {

@@ -39,7 +39,7 @@ impl OwnCertificate {
         let days = match self.days_left(now) {
             _ if self.fault.is_some() => {
                 let fault = self.fault.as_ref()?;
-                return Some(TlsWarning::Now(format!("{file}: {fault}")));
+                return Some(TlsWarning::Now(format!("{file}: {}", fault.to_it())));
             }
             DAYS_TO_WARN.. => return None,
             0 => "in less than a day".to_owned(),

@@ -1,9 +1,11 @@
 //! The lane against scripts of failures, in virtual time.
 
 use bytes::Bytes;
+use xmpp_dialback::ErrorCondition;
 use xmpp_stream::{Condition, ContentNamespace, Context, Element, StreamError};
 
 use super::*;
+use crate::closed::Unproved;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -380,12 +382,16 @@ fn the_age_of_a_stanza_counts_from_when_it_was_accepted() {
 /// A server that is back, and whose component is not: what it says of the pair it said the contrary of moments ago.
 #[test]
 fn who_worked_within_hours_and_refuses_the_pair_is_starting_up() {
+    let item_not_found = Unproved::Error {
+        condition: ErrorCondition::ItemNotFound,
+        said: None,
+    };
     for cause in [
         said(Condition::HostUnknown),
         said(Condition::NotAuthorized),
         said(Condition::RemoteConnectionFailed),
-        Cause::DialbackRefused("item-not-found".into()),
-        Cause::DialbackInvalid,
+        Cause::Dialback(item_not_found, None),
+        Cause::Dialback(Unproved::Invalid, None),
         Cause::Certificate("its own".into()),
         Cause::Protocol(Condition::NotWellFormed, "what it sent".into()),
         Cause::CertificateRefused("unknown CA".into()),

@@ -162,6 +162,9 @@ impl Dnssec {
 pub struct TargetReport {
     /// `host:port`, `tls://host:port`.
     pub target: String,
+    /// The host alone.
+    #[serde(skip)]
+    pub host: String,
     /// TLS from the first byte (XEP-0368).
     pub direct_tls: bool,
     /// Its addresses.

@@ -252,7 +252,7 @@ impl Prober {
                 certificate: self.snapshot.has_certificate(&self.pair.local),
                 certificate_fault: own
                     .and_then(|own| own.fault.as_ref())
-                    .map(ToString::to_string),
+                    .map(|fault| fault.to_it().to_string()),
                 no_dialback: self.no_dialback.clone(),
                 found_at: Vec::new(),
                 not_found: None,

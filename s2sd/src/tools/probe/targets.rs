@@ -127,6 +127,7 @@ impl Prober {
         };
         TargetReport {
             target: target.to_string(),
+            host: target.host.to_string(),
             direct_tls: target.direct_tls,
             addresses: addresses
                 .iter()

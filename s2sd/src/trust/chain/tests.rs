@@ -92,7 +92,7 @@ fn more_than_is_taken_is_refused_whoever_vouches_and_the_bound_is_named() {
     assert_eq!(judged(&large, &root), want);
     let records = [("x.example", vec![ee.unwrap()])];
     assert_eq!(judged_by_dane(&chain(&large), &records), want);
-    let text = want.bad().unwrap().to_string();
+    let text = want.bad().unwrap().to_it().to_string();
     assert_eq!(
         text,
         format!(

@@ -195,7 +195,7 @@ impl Driver<'_> {
             Ok(machine) => self.machine = Some(machine),
             Err(closed) => {
                 // Whoever it is told to can read it.
-                assert!(!closed.to_string().is_empty());
+                assert!(!closed.cause.to_string().is_empty());
                 self.reached.insert("closed");
             }
         }

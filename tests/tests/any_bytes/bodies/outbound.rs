@@ -206,7 +206,7 @@ impl Driver<'_> {
         match machine.handle(event, &mut effects) {
             Ok(machine) => self.machine = Some(machine),
             Err(closed) => {
-                assert!(!closed.to_string().is_empty());
+                assert!(!closed.cause.to_string().is_empty());
                 self.reached.insert("closed");
             }
         }

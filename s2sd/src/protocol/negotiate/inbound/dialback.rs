@@ -9,7 +9,7 @@ use xmpp_dialback::{
 use xmpp_stream::{Condition, Domain, Element};
 
 use super::{Inbound, InboundEffect, NOT_ADMITTED, Out, Stage, Step};
-use crate::closed::{BUSY, By, Cause, Closed};
+use crate::closed::{BUSY, By, Cause, Closed, Unproved};
 use crate::config::{Policy, TlsMode, Verify};
 use crate::protocol::negotiate::offer::Offer;
 use crate::protocol::negotiate::{Authorized, DomainPair, Method, describe};
@@ -186,7 +186,9 @@ impl Inbound {
             && policy.verify == Verify::Strict
         {
             let error = DialbackError::new(ErrorCondition::NotAuthorized);
-            let reply = self.receiving.refuse(error.with_text(bad.to_string()));
+            let reply = self
+                .receiving
+                .refuse(error.with_text(bad.to_it().to_string()));
             return self.reply(request.pair, reply, out);
         }
         let certified = judgement
@@ -300,7 +302,7 @@ impl Inbound {
             }
             None => {
                 self.send_footer(out);
-                Cause::Dialback(what.into())
+                Cause::Dialback(Unproved::Other(what.into()), None)
             }
         };
         Some(Closed { by: By::Us, cause })

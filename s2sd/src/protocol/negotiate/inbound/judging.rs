@@ -98,8 +98,8 @@ impl Inbound {
         let bad = judgement.bad().filter(|bad| bad.is_certain())?;
         let mut proved = self.proved.iter();
         proved.find(|it| Some(&it.pair().remote) == domain && self.rests(it))?;
-        let error = StreamError::new(Condition::Reset).with_text(bad.to_string());
-        let cause = Cause::Certificate(bad.of_it().into());
+        let error = StreamError::new(Condition::Reset).with_text(bad.to_it().to_string());
+        let cause = Cause::Certificate(bad.of_it().to_string().into());
         self.send_error(&error, out);
         Some(Closed { by: By::Us, cause })
     }

@@ -122,12 +122,12 @@ impl Inbound {
             }
             Err(NoOffer::BadCertificate(bad)) => {
                 self.send_error(
-                    &StreamError::new(Condition::NotAuthorized).with_text(bad.to_string()),
+                    &StreamError::new(Condition::NotAuthorized).with_text(bad.to_it().to_string()),
                     out,
                 );
                 Err(Closed {
                     by: By::Us,
-                    cause: Cause::Certificate(bad.of_it().into()),
+                    cause: Cause::Certificate(bad.of_it().to_string().into()),
                 })
             }
             Err(NoOffer::Nothing(text)) => {

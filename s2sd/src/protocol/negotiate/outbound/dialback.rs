@@ -4,9 +4,10 @@ use xmpp_dialback::{Pair, Question, Verdict, Verifying, wire as db};
 use xmpp_stream::{Condition, Domain, Element};
 
 use super::{Out, Outbound, OutboundEffect, Stage, Step};
-use crate::closed::{By, Cause, Closed};
+use crate::closed::{By, Cause, Closed, Unproved};
 use crate::config::{TlsMode, Verify};
-use crate::protocol::negotiate::{DomainPair, Judged, Method, describe};
+use crate::peer_text::PeerText;
+use crate::protocol::negotiate::{DomainPair, Judged, Method};
 use crate::trust::judgement::Judgement;
 
 impl Outbound {
@@ -48,18 +49,10 @@ impl Outbound {
                 self.send_footer(out);
                 // The last method failed, so this is the reason, whatever was refused before: a new connection would
                 // not do better.
-                let cause = match (self.refusal.take(), unproved(&verdict)) {
-                    (Some(refusal), Cause::Dialback(what)) => {
-                        Cause::Dialback(format!("{what}; before that, {refusal}").into())
-                    }
-                    (Some(refusal), Cause::DialbackRefused(what)) => {
-                        Cause::DialbackRefused(format!("{what}; before that, {refusal}").into())
-                    }
-                    (_, cause) => cause,
-                };
+                let refused = self.refusal.take().filter(|_| verdict != Verdict::Invalid);
                 Err(Closed {
                     by: By::Peer,
-                    cause,
+                    cause: Cause::Dialback(unproved(&verdict), refused.map(Box::new)),
                 })
             }
         }
@@ -167,7 +160,7 @@ impl Outbound {
     /// A further pair. Who the peer is was asked for the first one, and is asked again for another domain of its.
     pub(super) fn add_pair(mut self: Box<Self>, pair: DomainPair, out: &mut Out) -> Step {
         let why = if !self.established {
-            Some(Cause::Dialback("the stream is not open yet".into()))
+            Some(untried("the stream is not open yet"))
         } else if let Err(denied) = self.snapshot.admits(&pair.remote) {
             Some(Cause::denied(&pair.remote, &denied))
         } else if !self.transport.is_tls()
@@ -175,7 +168,7 @@ impl Outbound {
         {
             Some(Cause::TlsNotOffered)
         } else if self.judging.len() >= self.snapshot.config.limits.pairs_per_stream {
-            Some(Cause::Dialback("too many pairs at once".into()))
+            Some(untried("too many pairs at once"))
         } else {
             None
         };
@@ -220,9 +213,7 @@ impl Outbound {
                     self.further.push((pair, judgement.clone()));
                     OutboundEffect::Send(db::Nonza::Request(request).to_bytes())
                 }
-                Err(not) => {
-                    OutboundEffect::PairRefused(pair, Cause::Dialback(not.to_string().into()))
-                }
+                Err(not) => OutboundEffect::PairRefused(pair, untried(&not.to_string())),
             },
         );
     }
@@ -244,14 +235,18 @@ pub(super) fn answered_by_the_end(mut verifying: Verifying, condition: Condition
     }
 }
 
+fn untried(what: &str) -> Cause {
+    Cause::Dialback(Unproved::Other(what.into()), None)
+}
+
 /// Why an answer other than `valid` ends it.
-pub(super) fn unproved(verdict: &Verdict) -> Cause {
+pub(super) fn unproved(verdict: &Verdict) -> Unproved {
     match verdict {
-        Verdict::Invalid => Cause::DialbackInvalid,
-        // XEP-0220 §2.5: what waits is returned to its senders. Only what is temporary by its own words is tried again.
-        Verdict::Error(error) if error.condition.kind() != "wait" => {
-            Cause::DialbackRefused(describe(verdict).into())
-        }
-        Verdict::Valid | Verdict::Error(_) => Cause::Dialback(describe(verdict).into()),
+        Verdict::Invalid => Unproved::Invalid,
+        Verdict::Error(error) => Unproved::Error {
+            condition: error.condition,
+            said: error.text.as_deref().map(PeerText::new),
+        },
+        Verdict::Valid => Unproved::Other("valid".into()),
     }
 }

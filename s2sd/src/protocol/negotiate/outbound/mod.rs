@@ -500,7 +500,10 @@ impl Outbound {
             (Verdict::Valid, Some(judgement)) => {
                 OutboundEffect::Established(Authorized::new(pair, Method::Dialback, judgement))
             }
-            (verdict, _) => OutboundEffect::PairRefused(pair, dialback::unproved(&verdict)),
+            (verdict, _) => OutboundEffect::PairRefused(
+                pair,
+                Cause::Dialback(dialback::unproved(&verdict), None),
+            ),
         });
         Ok(self)
     }

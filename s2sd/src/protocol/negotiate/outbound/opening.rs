@@ -175,10 +175,10 @@ impl Outbound {
         let bad = judged.judgement.bad().filter(|bad| bad.is_certain())?;
         let ours = judged.domain.as_ref() == Some(&self.pair.remote);
         (self.established && ours && self.rests_on_certificate()).then_some(())?;
-        let error = StreamError::new(Condition::Reset).with_text(bad.to_string());
+        let error = StreamError::new(Condition::Reset).with_text(bad.to_it().to_string());
         let closed = self.refuse(error, String::new(), out);
         Some(Closed {
-            cause: Cause::Certificate(bad.of_it().into()),
+            cause: Cause::Certificate(bad.of_it().to_string().into()),
             ..closed
         })
     }

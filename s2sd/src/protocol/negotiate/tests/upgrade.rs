@@ -184,5 +184,5 @@ fn whose_rules_hold_is_not_kept_from_a_header_in_clear() {
     // By `[policy]` there is nothing to offer to a stranger without a certificate; by lax.test's entry there were.
     let closed = inbound.handle(InboundEvent::Frame(header), &mut effects);
     let closed = closed.err().unwrap();
-    assert!(matches!(closed.cause, Cause::Policy(_)), "{closed}");
+    assert!(matches!(closed.cause, Cause::Policy(_)), "{closed:?}");
 }

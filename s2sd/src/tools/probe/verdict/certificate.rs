@@ -149,7 +149,17 @@ fn of(case: Case<'_>, bad: &BadCertificate) -> (Code, String) {
                  nothing else"
             ),
         ),
-        BadCertificate::Malformed | BadCertificate::Other(_) => (
+        BadCertificate::Malformed
+        | BadCertificate::Authority
+        | BadCertificate::ListOfAnother
+        | BadCertificate::Signature
+        | BadCertificate::SignedByServer
+        | BadCertificate::NameConstraints
+        | BadCertificate::TooDeep
+        | BadCertificate::Algorithm
+        | BadCertificate::Version
+        | BadCertificate::CriticalExtension
+        | BadCertificate::Other(_) => (
             Code::Certificate,
             format!("{operator} has to get another certificate"),
         ),

@@ -17,7 +17,7 @@ use serde::Serialize;
 pub use self::code::Code;
 
 use super::findings::{Aim, AttemptReport, Dnssec, Findings, Lookup, ProofOutcome, TargetReport};
-use crate::closed::Cause;
+use crate::closed::{Cause, Reach};
 
 /// A certificate that runs out so soon is told of.
 const EXPIRY_WARNING_DAYS: i64 = 14;
@@ -237,15 +237,18 @@ fn decided(findings: &Findings) -> (Works, Reason) {
 
 /// The reason of the attempt that got furthest; of several the last, as in the daemon.
 fn furthest(findings: &Findings) -> Reason {
-    let mut best: Option<(u8, Reason)> = None;
-    let mut offer = |reach: u8, reason: Reason| {
+    let mut best: Option<((bool, Reach), Reason)> = None;
+    let mut offer = |reach: (bool, Reach), reason: Reason| {
         if best.as_ref().is_none_or(|(most, _)| reach >= *most) {
             best = Some((reach, reason));
         }
     };
     for target in &findings.places {
         if let Some(why) = &target.unresolved {
-            offer(0, names::no_address(findings, target, why));
+            offer(
+                (false, Reach::LookedUp),
+                names::no_address(findings, target, why),
+            );
         }
         for attempt in &target.attempts {
             let case = Case {
@@ -254,13 +257,11 @@ fn furthest(findings: &Findings) -> Reason {
                 attempt,
             };
             if let Some(reason) = fault(case) {
-                let reach = attempt.ended.as_ref().map_or(2, Cause::reach);
-                let reach = if attempt.ping.is_some() {
-                    u8::MAX
-                } else {
-                    reach
-                };
-                offer(reach, reason);
+                let reach = attempt
+                    .ended
+                    .as_ref()
+                    .map_or(Reach::Connected, Cause::reach);
+                offer((attempt.ping.is_some(), reach), reason);
             }
         }
     }

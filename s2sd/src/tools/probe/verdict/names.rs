@@ -161,8 +161,7 @@ fn exhausted(why: &ResolveError) -> Reason {
 /// One place has no address.
 pub(super) fn no_address(findings: &Findings, target: &TargetReport, why: &ResolveError) -> Reason {
     let domain = &findings.domain;
-    let host = target.target.trim_start_matches("tls://");
-    let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
+    let host = &target.host;
     let is_fallback = host == domain || findings.lookups.iter().all(|it| it.records.is_empty());
     let reason = match why {
         ResolveError::NoHost(host) => no_host(findings, host),

@@ -4,6 +4,7 @@ use xmpp_dialback::ErrorCondition;
 use xmpp_sasl::Failure;
 
 use super::{Case, Code, Reason, Side, refusals};
+use crate::closed::Unproved;
 use crate::peer_text::PeerText;
 use crate::tools::probe::findings::ProofOutcome;
 
@@ -306,7 +307,7 @@ pub(super) fn invalid(case: Case<'_>) -> Reason {
 }
 
 /// Dialback came to no verdict.
-pub(super) fn dialback(case: Case<'_>, text: &str) -> Reason {
+pub(super) fn dialback(case: Case<'_>, unproved: &Unproved) -> Reason {
     let error = case
         .attempt
         .proofs
@@ -321,7 +322,7 @@ pub(super) fn dialback(case: Case<'_>, text: &str) -> Reason {
         None => Reason::new(
             Code::Dialback,
             Side::Peer,
-            format!("dialback with {} failed: {text}", case.peer()),
+            format!("dialback with {} failed: {unproved}", case.peer()),
         )
         .rule("XEP-0220 §2.5")
         .change(format!("ask the operator of {}", case.peer())),

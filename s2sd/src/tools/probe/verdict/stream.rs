@@ -3,7 +3,7 @@
 use xmpp_stream::Condition;
 
 use super::{Case, Code, Reason, Side, certificate, names, proof};
-use crate::closed::{Cause, PeerError};
+use crate::closed::{Cause, PeerError, Unproved};
 use crate::config::size_text;
 use crate::tools::probe::findings::{AttemptReport, MeantFor, NoTls, ProofOutcome, Unsecured};
 
@@ -22,14 +22,15 @@ pub(super) fn ended(case: Case<'_>, cause: &Cause) -> Reason {
     }
     match cause {
         Cause::Tls(what) => tls(case, what),
+        Cause::NoNameForTls => no_name_for_tls(case),
         Cause::TlsNotOffered => no_starttls(case),
         Cause::Certificate(text) | Cause::CertificateUntold(text) => certificate::bad(case, text),
         Cause::NoMechanism { offered } => proof::no_mechanism(case, offered),
         Cause::Refused { mechanism, failure } => proof::refused(case, mechanism, *failure),
         Cause::Mechanism { mechanism, what } => proof::mistrusted(case, mechanism, what),
         Cause::Kerberos(what) => proof::no_ticket(case, what),
-        Cause::DialbackInvalid => proof::invalid(case),
-        Cause::Dialback(text) | Cause::DialbackRefused(text) => proof::dialback(case, text),
+        Cause::Dialback(Unproved::Invalid, _) => proof::invalid(case),
+        Cause::Dialback(unproved, _) => proof::dialback(case, unproved),
         Cause::StreamError(error) => stream_error(case, error),
         Cause::Protocol(condition, what) => protocol(case, *condition, what),
         Cause::Policy(what) => policy(case, cause, what),
@@ -168,17 +169,19 @@ fn policy(case: Case<'_>, cause: &Cause, what: &str) -> Reason {
     }
 }
 
+fn no_name_for_tls(case: Case<'_>) -> Reason {
+    let peer = case.peer();
+    let because = format!("{peer} is no name that TLS can ask a certificate for");
+    Reason::new(Code::Tls, Side::Peer, because)
+        .rule("RFC 6066 §3")
+        .change(format!(
+            "the operator of {peer} has to use a domain of letters, digits and hyphens"
+        ))
+}
+
 fn tls(case: Case<'_>, what: &str) -> Reason {
     let (peer, target) = (case.peer(), &case.attempt.address);
     let operator = format!("the operator of {peer}");
-    if what == Cause::NO_NAME_FOR_TLS {
-        let because = format!("{peer} is no name that TLS can ask a certificate for");
-        return Reason::new(Code::Tls, Side::Peer, because)
-            .rule("RFC 6066 §3")
-            .change(format!(
-                "{operator} has to use a domain of letters, digits and hyphens"
-            ));
-    }
     let Some(no) = &case.attempt.no_tls else {
         return Reason::new(
             Code::StarttlsRefused,

@@ -7,6 +7,7 @@ use xmpp_sasl::Failure;
 use xmpp_stream::{Condition, StreamError};
 
 use super::*;
+use crate::closed::Unproved;
 use crate::peer_text::PeerText;
 use crate::protocol::plan::ResolveError;
 use crate::tools::probe::findings::{
@@ -41,6 +42,7 @@ fn findings(attempts: Vec<AttemptReport>) -> Findings {
         unresolved: None,
         places: vec![TargetReport {
             target: "x.b.example:5269".to_owned(),
+            host: "x.b.example".to_owned(),
             direct_tls: false,
             addresses: vec!["192.0.2.1:5269".to_owned()],
             dnssec: Dnssec::Unchecked,
@@ -108,9 +110,9 @@ fn causes() -> Vec<Cause> {
             what: what.clone(),
         },
         Cause::Kerberos(what.clone()),
-        Cause::Dialback(what.clone()),
-        Cause::DialbackRefused(what.clone()),
-        Cause::DialbackInvalid,
+        Cause::NoNameForTls,
+        Cause::Dialback(Unproved::Other(what.clone()), None),
+        Cause::Dialback(Unproved::Invalid, None),
         Cause::TooManyFailures,
         Cause::Timeout("SASL"),
         Cause::Memory,
@@ -187,7 +189,7 @@ fn every_answer_of_dialback_has_words_for_somebody() {
         (ErrorCondition::Undefined, Code::Dialback, Side::Peer),
     ];
     for (condition, code, side) in conditions {
-        let mut attempt = ended(Cause::Dialback(PeerText::default()));
+        let mut attempt = ended(Cause::Dialback(Unproved::Other(PeerText::default()), None));
         attempt.proofs.push(Proof {
             method: "dialback",
             outcome: ProofOutcome::Error(condition, None),

@@ -161,7 +161,7 @@ fn streams() -> Vec<Row> {
         (
             Code::StarttlsRefused,
             end(Cause::Tls("refused".into())),
-            end(Cause::Tls(Cause::NO_NAME_FOR_TLS.into())),
+            end(Cause::NoNameForTls),
         ),
         (
             Code::NotTls,
@@ -200,7 +200,7 @@ fn streams() -> Vec<Row> {
         ),
         (
             Code::Tls,
-            end(Cause::Tls(Cause::NO_NAME_FOR_TLS.into())),
+            end(Cause::NoNameForTls),
             end(Cause::Tls("refused".into())),
         ),
         (
@@ -501,7 +501,7 @@ fn proofs() -> Vec<Row> {
         ),
         (
             Code::DialbackInvalid,
-            end(Cause::DialbackInvalid),
+            end(Cause::Dialback(Unproved::Invalid, None)),
             dialback(ErrorCondition::RemoteServerNotFound),
         ),
         (

@@ -56,7 +56,7 @@ pub(super) fn tried(method: &'static str, outcome: ProofOutcome, cause: Cause) -
 
 /// Dialback came to this error.
 pub(super) fn dialback(condition: ErrorCondition) -> Findings {
-    let cause = Cause::Dialback(PeerText::default());
+    let cause = Cause::Dialback(Unproved::Other(PeerText::default()), None);
     tried("dialback", ProofOutcome::Error(condition, None), cause)
 }
 
