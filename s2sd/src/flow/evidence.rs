@@ -1,29 +1,26 @@
-//! Asks whoever may know something about a peer's certificate, and has it judged.
+//! Finds out what an [inquiry](crate::trust::inquiry) about a peer's certificate needs to know: it decides what is asked, and
+//! in which order.
 //!
-//! Nothing is asked unless the configuration wants it. What is asked about a peer that connects to us is bounded in
-//! number (its SRV records, and addresses and TLSA records of at most 24 servers) and in time, and nobody else waits
-//! for it.
+//! What is asked about a peer that connects to us is bounded in number (its SRV records, and addresses and TLSA records of
+//! at most 24 servers) and in time, and nobody else waits for it.
 
 use std::net::IpAddr;
-use std::sync::Arc;
-use std::time::Duration;
 
 use rustls::pki_types::UnixTime;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tracing::{Instrument, debug};
 use xmpp_stream::Domain;
 
-use crate::config::{Dane, Dnssec, Policy, TlsMode};
+use crate::config::Policy;
 use crate::flow::shared::Shared;
-use crate::net::conn::Conn;
-use crate::net::resolve::{Asker, Dns, Fetch, Found, Host};
-
+use crate::net::resolve::{Asker, Dns, Fetch, Found};
 use crate::protocol::negotiate::{Judged, Snapshot};
 use crate::protocol::plan::{ResolveError, Target};
-use crate::trust;
-use crate::trust::judgement::PoshEvidence;
-use crate::trust::{Because, Evidence, Judgement, PeerChain, Roots, TargetEvidence};
+use crate::trust::inquiry::{
+    Answer, CertificateVerdict, PoshEvidence, Rules, Server, ShownBy, Step, is_asked_for_tlsa,
+};
+use crate::trust::{PeerChain, TargetEvidence, TlsaSet};
 
 /// Which server it is that showed the certificate.
 #[derive(Clone, Debug)]
@@ -32,52 +29,6 @@ pub(crate) enum Direction {
     Outgoing(Option<TargetEvidence>, Asker),
     /// One that connected to us: any of the domain's.
     Incoming,
-}
-
-/// What a peer showed in the handshake.
-pub(crate) fn shown(conn: &Conn) -> Option<PeerChain> {
-    let (_, session) = conn.tls()?.get_ref();
-    session.peer_certificates().and_then(PeerChain::new)
-}
-
-/// A certificate to be judged, and what is known of it: everything that a turn needs.
-struct Case {
-    chain: PeerChain,
-    roots: Arc<Roots>,
-    domain: Domain,
-    dane: Dane,
-    posh: bool,
-    targets: Result<Vec<TargetEvidence>, String>,
-}
-
-impl Case {
-    fn evidence(&self) -> Evidence<'_> {
-        let (chain, now) = (Some(&self.chain), UnixTime::now());
-        Evidence {
-            dane: self.dane,
-            targets: self.targets.as_deref().map_err(String::as_str),
-            ..Evidence::new(chain, &self.roots, &self.domain, now)
-        }
-    }
-
-    /// And whether it may help to ask what the domain publishes by HTTPS.
-    fn judged(&self) -> (Judgement, bool) {
-        let evidence = self.evidence();
-        let judgement = trust::judge(&evidence);
-        let asks = self.posh && trust::judgement::may_be_posh(&evidence, &judgement);
-        (judgement, asks)
-    }
-
-    fn judged_with(&self, found: &Found) -> Judgement {
-        let posh = found.as_ref().map(|published| PoshEvidence {
-            fingerprints: &published.fingerprints,
-            url: &published.url,
-        });
-        trust::judge(&Evidence {
-            posh: Some(posh.map_err(String::as_str)),
-            ..self.evidence()
-        })
-    }
 }
 
 impl Shared {
@@ -91,91 +42,114 @@ impl Shared {
         source: IpAddr,
     ) -> Judged {
         let snapshot = self.snapshot();
-        // Whom it names is looked up by the general rules, and judged by its own.
-        let identity = match (&domain, &chain) {
-            (None, Some(chain)) => {
-                let (chain, roots) = (chain.clone(), self.tls.roots(&snapshot.config.policy));
-                let sole = move || trust::sole_identity(Some(&chain), &roots, UnixTime::now());
-                self.judging.compute(source, sole).await
-            }
-            _ => None,
+        // Whoever calls chooses what is looked up.
+        let (shown_by, asker) = match direction {
+            Direction::Outgoing(target, asker) => (ShownBy::Target(target), asker),
+            Direction::Incoming => (ShownBy::Any, Asker::Unauthenticated),
         };
-        let judgement = match (chain, domain.as_ref().or(identity.as_ref())) {
-            (Some(chain), Some(domain)) => {
-                let judgement = self
-                    .judged(&snapshot, chain, domain, direction, source)
-                    .await;
-                debug!(remote = %domain, trust = judgement.trust().name(), because = judgement.because().to_string(),
-                    "certificate judged");
-                judgement
-            }
-            _ => Because::NoCertificate.into(),
+        let fetching = Fetching {
+            shared: self,
+            snapshot: &snapshot,
+            dns: self.dns_for(asker, Some(source)),
+            asker,
+            source,
         };
-        match (&domain, judgement.is_certified()) {
-            // A name that its own rules do not believe is none.
-            (None, false) => Judged {
-                domain,
-                judgement: Because::NoCertificate.into(),
-                identity: None,
-            },
-            _ => Judged {
-                domain,
-                judgement,
-                identity,
-            },
+        let begun = match &domain {
+            Some(domain) => {
+                let rules = fetching.rules(domain);
+                Step::of_domain(chain, domain.clone(), rules, shown_by)
+            }
+            // Whom it names is looked up by the general rules, and judged by its own.
+            None => Step::of_whoever(chain, self.tls.roots(&snapshot.config.policy)),
+        };
+        let verdict = fetching.answer_all(begun).await;
+        if let Some(remote) = &verdict.domain {
+            let judgement = &verdict.judgement;
+            debug!(%remote, trust = judgement.trust().name(), because = judgement.because().to_string(),
+                "certificate judged");
+        }
+        let (judgement, identity) = verdict.counts();
+        Judged {
+            domain,
+            judgement,
+            identity,
+        }
+    }
+}
+
+/// What it takes to answer the questions of an inquiry.
+struct Fetching<'a> {
+    shared: &'a Shared,
+    snapshot: &'a Snapshot,
+    dns: Dns,
+    asker: Asker,
+    source: IpAddr,
+}
+
+const LATE: &str = "the DNS did not answer in time";
+
+impl Fetching<'_> {
+    async fn answer_all(&self, mut step: Step) -> CertificateVerdict {
+        let within = self.snapshot.config.limits.dialback;
+        let mut until = Instant::now() + within;
+        loop {
+            step = match step {
+                Step::NeedRules(domain, awaits) => awaits.told(self.rules(&domain)),
+                Step::NeedServers(domain, awaits) => {
+                    until = Instant::now() + within;
+                    let policy = self.snapshot.policy(&domain);
+                    let asked = self.dns.targets(&domain, policy.tls);
+                    awaits.told(match timeout_at(until, asked).await {
+                        Ok(found) => answer(found.map(|all| all.iter().map(server).collect())),
+                        Err(_) => Answer::Untold(LATE.to_owned()),
+                    })
+                }
+                Step::NeedTlsa(servers, awaits) => {
+                    match timeout_at(until, all_tlsa(&self.dns, servers)).await {
+                        Ok(answers) => awaits.told(answers),
+                        Err(_) => awaits.untold(LATE),
+                    }
+                }
+                Step::Look(look) => {
+                    let look = move || look.at(UnixTime::now());
+                    self.shared.judging.compute(self.source, look).await
+                }
+                Step::NeedPosh(domain, awaits) => {
+                    let found = self.posh(&domain).await;
+                    let found = found.as_ref().map(|published| PoshEvidence {
+                        fingerprints: &published.fingerprints,
+                        url: &published.url,
+                    });
+                    awaits.told(found.map_err(String::as_str))
+                }
+                Step::Verdict(verdict) => return verdict,
+            }
         }
     }
 
-    async fn judged(
-        &self,
-        snapshot: &Snapshot,
-        chain: PeerChain,
-        domain: &Domain,
-        direction: Direction,
-        source: IpAddr,
-    ) -> Judgement {
-        let policy = snapshot.policy(domain);
-        let within = snapshot.config.limits.dialback;
-        // Whoever calls chooses what is looked up.
-        let asker = match direction {
-            Direction::Outgoing(_, asker) => asker,
-            Direction::Incoming => Asker::Unauthenticated,
-        };
-        let dns = self.dns_for(asker, Some(source));
-        let targets = match direction {
-            Direction::Outgoing(target_evidence, _) => Ok(target_evidence.into_iter().collect()),
-            Direction::Incoming if has_a_say(snapshot, &policy) => {
-                targets(&dns, domain, policy.tls, within).await
-            }
-            Direction::Incoming => Ok(Vec::new()),
-        };
-        let roots = self.tls.roots(&policy);
-        let case = Arc::new(Case {
-            chain,
-            roots: Arc::clone(&roots),
-            domain: domain.clone(),
-            dane: policy.dane,
-            posh: policy.posh,
-            targets,
-        });
-        let first = Arc::clone(&case);
-        let (judgement, asks) = self.judging.compute(source, move || first.judged()).await;
-        if !asks {
-            return judgement;
-        }
+    fn rules(&self, domain: &Domain) -> Rules {
+        let policy = self.snapshot.policy(domain);
+        let roots = self.shared.tls.roots(&policy);
+        Rules::new(&policy, self.snapshot.config.dns.dnssec, roots)
+    }
+
+    async fn posh(&self, domain: &Domain) -> Found {
+        let (shared, limits) = (self.shared, &self.snapshot.config.limits);
+        let policy = self.snapshot.policy(domain);
+        let roots = shared.tls.roots(&policy);
+        let is_stranger = self.asker == Asker::Unauthenticated;
         let fetch = Fetch {
-            dns: &dns,
-            tls: &self.tls,
+            dns: &self.dns,
+            tls: &shared.tls,
             policy: &policy,
             roots: &roots,
-            within: snapshot.config.limits.connect,
-            judging: &self.judging,
-            source,
-            attempt_limit: (asker == Asker::Unauthenticated).then_some(&self.attempt_limit),
+            within: limits.connect,
+            judging: &shared.judging,
+            source: self.source,
+            attempt_limit: is_stranger.then_some(&shared.attempt_limit),
         };
-        let found = self.posh.published(domain, &roots, &fetch, within).await;
-        self.judging
-            .compute(source, move || case.judged_with(&found))
+        let posh = &shared.posh;
+        posh.published(domain, &roots, &fetch, limits.dialback)
             .await
     }
 }
@@ -191,45 +165,31 @@ pub(crate) async fn target_evidence(
     target: &Target,
     policy: &Policy,
 ) -> Result<Option<TargetEvidence>, ResolveError> {
-    if !has_a_say(snapshot, policy) || policy.tls == TlsMode::Disabled || !target.secure {
+    let server = server(target);
+    if !is_asked_for_tlsa(policy, snapshot.config.dns.dnssec, &server) {
         return Ok(None);
     }
     let tlsa = match dns.tlsa(target).await {
         // Whoever connects will see what that means; a proxy may know the name.
-        Err(ResolveError::NotFound | ResolveError::Onion) => None,
+        Err(why) if why.is_absence() => None,
         answer => answer?,
     };
-    Ok(Some(TargetEvidence {
-        host: host(target),
-        tlsa: Ok(tlsa),
-    }))
+    Ok(Some(server.publishes(Ok(tlsa))))
 }
 
-/// Whether the DNS is asked about certificates. Where `connect` stands instead of it, it is not asked for servers.
-fn has_a_say(snapshot: &Snapshot, policy: &Policy) -> bool {
-    snapshot.config.dns.dnssec != Dnssec::Off
-        && policy.dane != Dane::Off
-        && policy.connect.is_empty()
+fn server(target: &Target) -> Server {
+    Server {
+        host: target.host.clone(),
+        port: target.port,
+        secure: target.secure,
+    }
 }
 
-/// All servers of a domain, and what they publish; or why that cannot be told.
-async fn targets(
-    dns: &Dns,
-    domain: &Domain,
-    tls: TlsMode,
-    within: Duration,
-) -> Result<Vec<TargetEvidence>, String> {
-    match timeout(within, all_targets(dns, domain, tls)).await {
-        Ok(Ok(targets)) => Ok(targets),
-        // Nobody can be reached there, and so nobody publishes anything.
-        Ok(Err(
-            ResolveError::NoService
-            | ResolveError::NotFound
-            | ResolveError::NoHost(_)
-            | ResolveError::Onion,
-        )) => Ok(Vec::new()),
-        Ok(Err(why)) => Err(told(&why)),
-        Err(_) => Err("the DNS did not answer in time".to_owned()),
+fn answer<T>(answer: Result<T, ResolveError>) -> Answer<T> {
+    match answer {
+        Ok(found) => Answer::Found(found),
+        Err(why) if why.is_absence() => Answer::Absent,
+        Err(why) => Answer::Untold(told(&why)),
     }
 }
 
@@ -244,40 +204,39 @@ fn told(why: &ResolveError) -> String {
     }
 }
 
-async fn all_targets(
-    dns: &Dns,
-    domain: &Domain,
-    tls: TlsMode,
-) -> Result<Vec<TargetEvidence>, ResolveError> {
+async fn all_tlsa(dns: &Dns, servers: Vec<Server>) -> Vec<(Server, Answer<TlsaSet>)> {
     let mut asked = JoinSet::new();
-    for target in dns.targets(domain, tls).await? {
+    for server in servers {
         let dns = dns.clone();
         let ask = async move {
-            let tlsa = match dns.tlsa(&target).await {
-                Err(ResolveError::NotFound | ResolveError::Onion) => Ok(None),
-                answer => answer.map_err(|why| format!("{target}: {}", told(&why))),
+            let target = Target {
+                host: server.host.clone(),
+                port: server.port,
+                direct_tls: false,
+                secure: server.secure,
+                configured: false,
             };
-            let host = host(&target);
-            TargetEvidence { host, tlsa }
+            let found = match answer(dns.tlsa(&target).await) {
+                Answer::Found(Some(set)) => Answer::Found(set),
+                Answer::Found(None) | Answer::Absent => Answer::Absent,
+                Answer::Untold(why) => Answer::Untold(why),
+            };
+            (server, found)
         };
         asked.spawn(ask.in_current_span());
     }
-    Ok(asked.join_all().await)
-}
-
-/// The name of a server, where DNSSEC proves that it is one of the domain's.
-fn host(target: &Target) -> Option<Domain> {
-    match &target.host {
-        Host::Name(name) if target.secure => Domain::parse(name).ok(),
-        Host::Name(_) | Host::Address(_) => None,
-    }
+    asked.join_all().await
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::sync::Arc;
+    use std::time::Duration;
 
     use xmpp_dialback::Secret;
+
+    use tokio::time::timeout;
 
     use super::*;
     use crate::config::{Config, TrustStore};

@@ -18,7 +18,7 @@ use xmpp_stream::{Codec, ContentNamespace, Domain, Frame};
 
 use crate::closed::{By, Cause, Closed, OtherEnd};
 use crate::config::TlsFloor;
-use crate::flow::evidence::{Direction, shown};
+use crate::flow::evidence::Direction;
 use crate::flow::questions::{self, NoRoom};
 use crate::flow::router::Router;
 use crate::flow::sessions::{Entry, StreamKind};
@@ -36,7 +36,6 @@ use crate::protocol::rate_limit::StreamBuckets;
 use crate::protocol::stanza::{Origin, Stanza};
 use crate::protocol::strays::{Stray, Strays};
 use crate::trust;
-use crate::trust::PeerChain;
 
 /// A connection that sends nothing of its own any more gets this long to take our last words.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -53,8 +52,6 @@ struct Driver {
     entry: Entry,
     snapshot: Arc<Snapshot>,
     conn: Conn,
-    /// What the peer showed, and what was found out about it: once for the connection.
-    chain: Option<PeerChain>,
     /// Questions to authoritative servers, and about certificates: at most one of each for a pair. They end with the
     /// stream, lest a peer that comes and goes leave more of them behind than it could have on its streams.
     questions: JoinSet<InboundEvent>,
@@ -102,7 +99,6 @@ pub(crate) async fn serve(
                     router,
                     entry,
                     conn,
-                    chain: None,
                     admission: admission.clone(),
                     remotes: Vec::new(),
                     effects: Vec::new(),
@@ -416,8 +412,7 @@ impl Driver {
             InboundEffect::Judge(domain) => {
                 let shared = Arc::clone(self.router.shared());
                 let source = self.conn.peer().ip();
-                self.chain = self.chain.take().or_else(|| shown(&self.conn));
-                let chain = self.chain.clone();
+                let chain = self.conn.shown();
                 let judge = async move {
                     let judged = shared.judge(chain, domain, Direction::Incoming, source);
                     InboundEvent::Judged(judged.await)
@@ -594,7 +589,6 @@ impl Driver {
             handshake(self.router.shared(), tcp, codec, charge, chosen, deadline).await?;
         self.conn = conn;
         self.entry.carried_by(&mut self.conn);
-        self.chain = None;
         Ok(match secured {
             Some(secured) => InboundEvent::TlsReady(secured),
             None => InboundEvent::TlsFailed("no session".to_owned()),

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use crate::net::metered::Metered;
 use crate::protocol::budget::{Account, Charge};
 use crate::protocol::counters::Counters;
+use crate::trust::PeerChain;
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead as _, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -88,6 +89,8 @@ pub(crate) struct Conn {
     begun: Option<Instant>,
     /// Until then nothing is read, for lack of memory.
     later: Option<Pin<Box<Sleep>>>,
+    /// What the peer showed in the TLS handshake, once somebody has looked: what is found out of it is kept with it.
+    shown: Option<PeerChain>,
 }
 
 /// What [`Conn::progress`] made.
@@ -116,6 +119,7 @@ impl Conn {
             allocated: 0,
             begun: None,
             later: None,
+            shown: None,
             io,
             codec,
             read: BytesMut::new(),
@@ -168,6 +172,15 @@ impl Conn {
             Io::Plain(_) | Io::Taken => None,
             Io::Tls(tls) => Some(tls),
         }
+    }
+
+    /// The certificates that the peer showed in the TLS handshake.
+    pub(crate) fn shown(&mut self) -> Option<PeerChain> {
+        if self.shown.is_none() {
+            let (_, session) = self.tls()?.get_ref();
+            self.shown = session.peer_certificates().and_then(PeerChain::new);
+        }
+        self.shown.clone()
     }
 
     /// The next frame of what was read.

@@ -142,6 +142,18 @@ pub enum ResolveError {
 }
 
 impl ResolveError {
+    /// Does the DNS say that there is no such thing?
+    pub fn is_absence(&self) -> bool {
+        match self {
+            Self::NoService | Self::NotFound | Self::NoHost(_) | Self::Onion => true,
+            Self::Failed(_)
+            | Self::Unanswered(_)
+            | Self::Bogus(_)
+            | Self::Unsigned(_)
+            | Self::Exhausted => false,
+        }
+    }
+
     /// Is this what the DNS says, as opposed to the DNS saying nothing?
     pub fn is_permanent(&self) -> bool {
         match self {

@@ -13,7 +13,6 @@ use super::bad_certificate::{BadCertificate, wrong_name};
 use super::certificate_name::CertificateName;
 use super::chain::PeerChain;
 use super::dane::{Matched, Question, Tlsa, TlsaSet};
-use super::posh::Fingerprints;
 use super::roots::Roots;
 use crate::config::Dane;
 use crate::peer_text::PeerText;
@@ -209,20 +208,8 @@ pub struct Evidence<'a> {
     pub now: UnixTime,
     /// Whether the DNS has a say.
     pub dane: Dane,
-    /// The servers of the domain that may have shown the certificate: the one we connected to, or all there are. Or why
-    /// they cannot be told.
-    pub targets: Result<&'a [TargetEvidence], &'a str>,
-    /// What the domain publishes by HTTPS, or why that is not known; none where nobody asked.
-    pub posh: Option<Result<PoshEvidence<'a>, &'a str>>,
-}
-
-/// A document that a domain publishes (RFC 7711 §3.1).
-#[derive(Clone, Copy, Debug)]
-pub struct PoshEvidence<'a> {
-    /// What it says.
-    pub fingerprints: &'a Fingerprints,
-    /// Where it is.
-    pub url: &'a str,
+    /// The servers of the domain that may have shown the certificate: the one we connected to, or all there are.
+    pub targets: &'a [TargetEvidence],
 }
 
 impl<'a> Evidence<'a> {
@@ -239,39 +226,51 @@ impl<'a> Evidence<'a> {
             domain,
             now,
             dane: Dane::Off,
-            targets: Ok(&[]),
-            posh: None,
+            targets: &[],
         }
     }
 }
 
-/// Does the certificate prove that the peer is `domain`?
+/// Does the certificate prove that the peer is `domain`, as far as that can be told without asking further?
 ///
 /// What a signed zone says of a server's certificate comes first, and where it says something else nothing can make up
 /// for it (RFC 7673 §4.2). A certificate that comes to us may be of any of the domain's servers.
 pub fn judge(evidence: &Evidence<'_>) -> Judgement {
-    let Some(chain) = evidence.chain else {
-        return Because::NoCertificate.into();
-    };
-    if let Err(bad) = chain.is_bounded() {
-        return Because::Bad(bad).into();
+    match evidence.chain {
+        None => Because::NoCertificate.into(),
+        Some(chain) => match weigh(evidence, chain) {
+            Weighed::Settled(because) => because.into(),
+            Weighed::Unvouched(bad) => Because::Bad(bad).into(),
+        },
     }
-    let targets = match (evidence.dane, evidence.targets) {
-        (Dane::Off, _) => &[],
-        (Dane::Use | Dane::Require, Ok(targets)) => targets,
-        (Dane::Use | Dane::Require, Err(why)) => {
-            return Because::Bad(BadCertificate::Untold(why.into())).into();
-        }
+}
+
+/// What a certificate is worth by what is known.
+pub(super) enum Weighed {
+    /// Nothing else counts.
+    Settled(Because),
+    /// No authority vouches for it, and what the domain publishes by HTTPS may stand for one (RFC 7711 §6, RFC 7712 §5).
+    Unvouched(BadCertificate),
+}
+
+pub(super) fn weigh(evidence: &Evidence<'_>, chain: &PeerChain) -> Weighed {
+    if let Err(bad) = chain.is_bounded() {
+        return Weighed::Settled(Because::Bad(bad));
+    }
+    let targets = match evidence.dane {
+        Dane::Off => &[],
+        Dane::Use | Dane::Require => evidence.targets,
     };
     if let Some(because) = by_dane(evidence, chain, targets) {
-        return because.into();
+        return Weighed::Settled(because);
     }
     if evidence.dane == Dane::Require {
-        return Because::Bad(BadCertificate::NoTlsa).into();
+        return Weighed::Settled(Because::Bad(BadCertificate::NoTlsa));
     }
     match by_pkix(evidence, chain, targets) {
-        Ok(because) => because.into(),
-        Err(bad) => by_posh(evidence, chain, bad).into(),
+        Ok(because) => Weighed::Settled(because),
+        Err(bad) if may_be_posh(evidence, chain, &bad) => Weighed::Unvouched(bad),
+        Err(bad) => Weighed::Settled(Because::Bad(bad)),
     }
 }
 
@@ -336,41 +335,13 @@ fn by_pkix(
 
 /// Whether it may help to ask what the domain publishes by HTTPS: not where the certificate is out of its time, or taken
 /// back, or not what the DNS says (RFC 7711 §6, RFC 7712 §5).
-pub fn may_be_posh(evidence: &Evidence<'_>, judgement: &Judgement) -> bool {
-    let Some(chain) = evidence.chain else {
-        return false;
-    };
-    match judgement.bad() {
-        Some(
-            BadCertificate::UnknownIssuer { .. }
+fn may_be_posh(evidence: &Evidence<'_>, chain: &PeerChain, bad: &BadCertificate) -> bool {
+    matches!(
+        bad,
+        BadCertificate::UnknownIssuer { .. }
             | BadCertificate::SelfSigned
-            | BadCertificate::WrongName { .. },
-        ) => pkix::judge_for_itself(chain.leaf(), evidence.roots, evidence.now).is_ok(),
-        _ => false,
-    }
-}
-
-/// What a domain publishes stands for its authority and for its name (RFC 7711 §3.3, §4).
-fn by_posh(evidence: &Evidence<'_>, chain: &PeerChain, bad: BadCertificate) -> Because {
-    let judgement = Because::Bad(bad.clone()).into();
-    match evidence.posh {
-        Some(posh) if may_be_posh(evidence, &judgement) => {
-            let (why, read) = match posh {
-                Ok(PoshEvidence { fingerprints, url }) if fingerprints.have(chain.leaf()) => {
-                    let url = PeerText::new(url);
-                    return Because::Posh { url };
-                }
-                Ok(PoshEvidence { url, .. }) => (format!("{url} has other fingerprints"), true),
-                Err(why) => (why.to_owned(), false),
-            };
-            Because::Bad(BadCertificate::NorPosh {
-                pkix: Box::new(bad),
-                posh: why.into(),
-                read,
-            })
-        }
-        _ => Because::Bad(bad),
-    }
+            | BadCertificate::WrongName { .. }
+    ) && pkix::judge_for_itself(chain.leaf(), evidence.roots, evidence.now).is_ok()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ pub mod certificate_name;
 pub(crate) mod chain;
 pub mod dane;
 pub mod facts;
+pub mod inquiry;
 pub mod judgement;
 pub mod pkix;
 pub mod posh;

@@ -16,7 +16,7 @@ use xmpp_stream::{Codec, Condition, ContentNamespace, Domain, Frame, ns};
 
 use crate::closed::{Cause, Closed};
 use crate::config::{Policy, TlsMode};
-use crate::flow::evidence::{Direction, shown, target_evidence};
+use crate::flow::evidence::{Direction, target_evidence};
 use crate::flow::sessions::{Entry, StreamKind};
 use crate::flow::shared::{OsRandom, Shared};
 use crate::net::conn::{self, Conn, Io, Progress};
@@ -486,7 +486,7 @@ impl Attempt<'_> {
                         let source = conn.peer().ip();
                         let judged =
                             self.shared
-                                .judge(shown(&conn), Some(domain), direction, source);
+                                .judge(conn.shown(), Some(domain), direction, source);
                         let deadline = outbound.deadline().unwrap_or_else(Instant::now).min(end);
                         answer = Some(match timeout_at(deadline.into(), judged).await {
                             Ok(judged) => {

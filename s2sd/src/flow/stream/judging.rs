@@ -6,20 +6,22 @@ use tokio::task::JoinHandle;
 use tracing::Instrument;
 
 use super::LaneTask;
-use crate::flow::evidence::{Direction, shown};
+use crate::flow::evidence::Direction;
 use crate::net::resolve::Asker;
 use crate::protocol::negotiate::Judged;
 
 impl LaneTask {
     /// What certificates are judged by may have changed: RFC 6120 §13.7.2.3.
     pub(super) fn judge_again(&mut self) {
-        let Some(stream) = &self.stream else { return };
+        let Some(stream) = &mut self.stream else {
+            return;
+        };
         if !stream.outbound.rests_on_certificate() {
             return;
         }
         let (shared, remote) = (Arc::clone(self.router.shared()), self.pair.remote.clone());
         let (chain, direction) = (
-            shown(&stream.conn),
+            stream.conn.shown(),
             Direction::Outgoing(self.target_evidence.clone(), Asker::Us),
         );
         let source = stream.conn.peer().ip();

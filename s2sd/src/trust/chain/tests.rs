@@ -47,7 +47,7 @@ fn judged_by_dane(chain: &PeerChain, records: &[(&str, Vec<Tlsa>)]) -> Judgement
     let targets: Vec<TargetEvidence> = targets.collect();
     judge(&Evidence {
         dane: Dane::Use,
-        targets: Ok(&targets),
+        targets: &targets,
         ..Evidence::new(Some(chain), &roots, &name, UnixTime::now())
     })
 }
