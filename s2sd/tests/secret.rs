@@ -99,15 +99,9 @@ impl Host for Accounts {
 
 /// A SCRAM exchange with a server that has these keys.
 fn log_in(mechanism: &str, keys: Vec<ScramKeys>, password: &str) -> Result<(), Failure> {
-    let credentials = ClientCredentials {
-        username: Some("partner".to_owned()),
-        password: Some(Password::new(password)),
-        ..ClientCredentials::new("xmpp", "a.example")
-    };
-    let options = ServerOptions {
-        iterations: keys[0].iterations(),
-        ..ServerOptions::new("xmpp", "a.example")
-    };
+    let credentials =
+        ClientCredentials::new("xmpp", "a.example").with_password("partner", password);
+    let options = ServerOptions::new("xmpp", "a.example").with_iterations(keys[0].iterations());
     let mut random = |out: &mut [u8]| getrandom::fill(out).unwrap();
     let mut client = xmpp_sasl::client(mechanism, &credentials).unwrap();
     let mut server = xmpp_sasl::server(mechanism, &options).unwrap();

@@ -167,11 +167,9 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) -> anyhow::Result<()> {
 const IDLE: std::time::Duration = std::time::Duration::from_secs(120);
 
 fn features(starttls: Option<bool>) -> Features {
-    Features {
-        starttls,
-        dialback: Some(DialbackFeature { errors: true }),
-        ..Features::default()
-    }
+    let mut features = Features::new().with_dialback(DialbackFeature::with_errors());
+    features.starttls = starttls;
+    features
 }
 
 async fn dialback(peer: &mut Peer, element: &Element, shared: &Shared) -> anyhow::Result<()> {

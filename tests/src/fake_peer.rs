@@ -105,10 +105,7 @@ async fn serve_one(
     connection: usize,
     arrived: mpsc::Sender<Arrived>,
 ) -> anyhow::Result<()> {
-    let features = Features {
-        dialback: Some(DialbackFeature { errors: true }),
-        ..Features::default()
-    };
+    let features = Features::new().with_dialback(DialbackFeature::with_errors());
     peer.answer_open(&format!("neighbour-{connection}"), &features)
         .await?;
     loop {

@@ -324,10 +324,7 @@ mod tests {
         let [a, b] = ["a.test", "b.test"]
             .map(|name| TlsIdentity::from(&authority.issue(&Leaf::domain(name))));
         let (mut initiating, mut receiving) = pair();
-        let offer = Features {
-            starttls: Some(true),
-            ..Features::default()
-        };
+        let offer = Features::new().with_starttls(true);
         let initiate = async {
             let opened = initiating.open("a.test", "b.test").await?;
             ensure!(opened.features == offer);

@@ -141,6 +141,7 @@ impl Wire {
                     self.spaces += 1;
                     continue;
                 }
+                Some(_) => continue,
                 None => {}
             }
             let Some(socket) = self.socket.as_mut() else {
@@ -258,14 +259,11 @@ impl Transcript {
 }
 
 fn limits() -> XmlLimits {
-    XmlLimits {
-        header_bytes: 16 << 20,
-        excess: Excess::EndsStream,
-        element_bytes: 64 << 20,
-        depth: 1000,
-        attributes: 1000,
-        namespaces: 1000,
-        total_bytes: None,
-        total_elements: None,
-    }
+    XmlLimits::after_authentication()
+        .with_header_bytes(16 << 20)
+        .with_excess(Excess::EndsStream)
+        .with_element_bytes(64 << 20)
+        .with_depth(1000)
+        .with_attributes(1000)
+        .with_namespaces(1000)
 }

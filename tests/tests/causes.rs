@@ -61,17 +61,11 @@ fn a_test(policy: &str) -> Daemon {
 }
 
 fn features(mechanisms: &[&str]) -> Features {
-    Features {
-        mechanisms: mechanisms.iter().map(|&name| name.to_owned()).collect(),
-        ..Features::default()
-    }
+    Features::new().with_mechanisms(mechanisms.iter().copied())
 }
 
 fn tls() -> Features {
-    Features {
-        starttls: Some(true),
-        ..Features::default()
-    }
+    Features::new().with_starttls(true)
 }
 
 /// Up to TLS, and then with these features.

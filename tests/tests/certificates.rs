@@ -126,10 +126,7 @@ async fn a_server_is_asked_for_the_certificate_of_the_domain_that_is_meant() {
     let mut world = World::new().unwrap();
     world.start(Daemon::serving("a.test")).await.unwrap();
     let mut a = world.component("a.test").await.unwrap();
-    let tls = Features {
-        starttls: Some(true),
-        ..Features::default()
-    };
+    let tls = Features::new().with_starttls(true);
     for (domain, direct) in [("b.test", false), ("c.test", true)] {
         let server = world.listen(domain).await.unwrap();
         if direct {

@@ -133,10 +133,7 @@ async fn listen(server: RawServer, mut odd: Odd, arrived: mpsc::UnboundedSender<
     let mut broken = 0;
     loop {
         let mut peer = server.accept_at_leisure().await.unwrap();
-        let features = Features {
-            dialback: Some(DialbackFeature { errors: true }),
-            ..Features::default()
-        };
+        let features = Features::new().with_dialback(DialbackFeature::with_errors());
         if peer.answer_open("c", &features).await.is_err() {
             continue;
         }

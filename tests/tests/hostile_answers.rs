@@ -35,10 +35,7 @@ async fn answered(peer: &mut Peer, at: At, bytes: &[u8]) -> anyhow::Result<Condi
         peer.send(header_text(&header)).await?;
     }
     if matches!(at, Answer | Open) {
-        let features = Features {
-            dialback: Some(DialbackFeature { errors: true }),
-            ..Features::default()
-        };
+        let features = Features::new().with_dialback(DialbackFeature::with_errors());
         peer.send(features.to_bytes()).await?;
         let key = peer.expect(ns::DIALBACK, "result").await?;
         if at == Open {

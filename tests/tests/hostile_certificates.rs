@@ -181,10 +181,7 @@ async fn what_a_zone_names_as_an_authority_is_bounded_all_the_same() {
         let identity = TlsIdentity::from(&issued);
         let shows = async {
             let mut there = server.accept().await.unwrap();
-            let features = Features {
-                starttls: Some(true),
-                ..Features::default()
-            };
+            let features = Features::new().with_starttls(true);
             there.answer_open("there", &features).await.unwrap();
             there.accept_starttls(&identity).await.unwrap();
             assert!(matches!(there.next().await, Ok(Event::Closed)));
@@ -272,10 +269,7 @@ async fn a_certificate_is_judged_so_often_before_anything_is_proved_and_no_more(
 }
 
 fn external() -> Features {
-    Features {
-        mechanisms: vec!["EXTERNAL".to_owned()],
-        ..Features::default()
-    }
+    Features::new().with_mechanisms(["EXTERNAL"])
 }
 
 /// Our stream to this domain, accepted and proved by certificates.

@@ -34,10 +34,7 @@ async fn the_key_proves_its_sender_whatever_the_header_says() {
 }
 
 fn dialback() -> Features {
-    Features {
-        dialback: Some(DialbackFeature { errors: true }),
-        ..Features::default()
-    }
+    Features::new().with_dialback(DialbackFeature::with_errors())
 }
 
 #[tokio::test]

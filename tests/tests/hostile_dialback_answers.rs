@@ -71,10 +71,7 @@ async fn say_instead(server: RawServer, answer: impl Fn(&str) -> Option<String>)
 }
 
 fn dialback() -> Features {
-    Features {
-        dialback: Some(DialbackFeature { errors: true }),
-        ..Features::default()
-    }
+    Features::new().with_dialback(DialbackFeature::with_errors())
 }
 
 #[tokio::test]

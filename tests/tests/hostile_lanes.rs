@@ -265,10 +265,7 @@ async fn a_stream_for_our_own_answers_alone_is_closed_sooner() {
     hears.next().await.unwrap();
     let mut peer = world.connect("here.test").await.unwrap();
     peer.open("asks.test", "pings.test").await.unwrap();
-    let features = Features {
-        dialback: Some(DialbackFeature { errors: true }),
-        ..Features::default()
-    };
+    let features = Features::new().with_dialback(DialbackFeature::with_errors());
     let answer = async || {
         let mut server = asks.accept().await.unwrap();
         server.answer_open("1", &features).await.unwrap();

@@ -209,10 +209,7 @@ async fn whom_we_call_may_lack_the_extended_master_secret_where_its_rule_says_so
     let message = "<message from='here.test' to='old.test' id='1'/>";
     component.send(message).await.unwrap();
     let mut there = behind.accept().await.unwrap();
-    let offer = Features {
-        dialback: Some(DialbackFeature { errors: true }),
-        ..Features::default()
-    };
+    let offer = Features::new().with_dialback(DialbackFeature::with_errors());
     there.answer_open("there", &offer).await.unwrap();
     there.expect(ns::DIALBACK, "result").await.unwrap();
     let valid = "<db:result from='old.test' to='here.test' type='valid'/>";
@@ -257,14 +254,9 @@ async fn the_exporter_is_used_as_a_binding_only_where_it_binds() {
     let message = "<message from='here.test' to='old.test' id='1'/>";
     component.send(message).await.unwrap();
     let mut there = behind.accept().await.unwrap();
-    let offer = Features {
-        mechanisms: vec!["SCRAM-SHA-256-PLUS".to_owned()],
-        channel_bindings: Some(vec![
-            "tls-exporter".to_owned(),
-            "tls-server-end-point".to_owned(),
-        ]),
-        ..Features::default()
-    };
+    let offer = Features::new()
+        .with_mechanisms(["SCRAM-SHA-256-PLUS"])
+        .with_channel_bindings(["tls-exporter", "tls-server-end-point"]);
     there.answer_open("there", &offer).await.unwrap();
     let auth = there.expect(ns::SASL, "auth").await.unwrap();
     let Some(Ok(xmpp_sasl::wire::Nonza::Auth { initial, .. })) =

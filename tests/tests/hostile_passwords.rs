@@ -11,7 +11,7 @@ use s2sd_tests::{
     world::{TIMEOUT, World},
 };
 use tokio::task::{JoinSet, yield_now};
-use xmpp_sasl::{ClientCredentials, ClientInput, ClientStep, Password, Random, wire::Nonza};
+use xmpp_sasl::{ClientCredentials, ClientInput, ClientStep, Random, wire::Nonza};
 
 const CROWD: usize = 60;
 
@@ -31,13 +31,7 @@ impl Random for System {
 
 /// The first word of an exchange, after which the server derives a key.
 fn begin() -> bytes::Bytes {
-    let credentials = ClientCredentials {
-        username: Some("user-a".to_owned()),
-        password: Some(Password::new("pass-a")),
-        service: "xmpp".to_owned(),
-        host: "here.test".to_owned(),
-        ..ClientCredentials::default()
-    };
+    let credentials = ClientCredentials::new("xmpp", "here.test").with_password("user-a", "pass-a");
     let client = xmpp_sasl::client("SCRAM-SHA-1", &credentials).unwrap();
     let ClientStep::Respond(initial, _) = client.step(ClientInput::Start, &mut System) else {
         panic!("the client does not begin");

@@ -36,10 +36,7 @@ const POLICY: &str = "tls = 'optional'\nauth = ['external', 'dialback']";
 const PATIENT: &str = "[limits]\ndialback = '300s'\nnegotiation = '300s'\n";
 
 fn dialback() -> Features {
-    Features {
-        dialback: Some(DialbackFeature { errors: true }),
-        ..Features::default()
-    }
+    Features::new().with_dialback(DialbackFeature::with_errors())
 }
 
 /// What was said of a key: the type, and of an error its condition and text.

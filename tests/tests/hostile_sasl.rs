@@ -8,7 +8,7 @@ use s2sd_tests::{
     peer::{Peer, initial_header},
     world::World,
 };
-use xmpp_sasl::{ClientCredentials, Failure, Password};
+use xmpp_sasl::{ClientCredentials, Failure};
 use xmpp_stream::{Condition, ns};
 
 const TABLES: &str = "\
@@ -34,13 +34,7 @@ async fn here() -> (World, BackgroundTraffic, ComponentClient) {
 }
 
 fn credentials(username: &str, password: &str) -> ClientCredentials {
-    ClientCredentials {
-        username: Some(username.to_owned()),
-        password: Some(Password::new(password)),
-        service: "xmpp".to_owned(),
-        host: "here.test".to_owned(),
-        ..ClientCredentials::default()
-    }
+    ClientCredentials::new("xmpp", "here.test").with_password(username, password)
 }
 
 async fn open(world: &World, from: Option<&str>) -> Peer {
@@ -81,10 +75,7 @@ async fn a_password_proves_the_peer_whose_it_is_and_no_other() {
     // A realm belongs to it.
     for (realm, proved) in [("b-realm", true), ("here.test", false)] {
         let mut peer = open(&world, None).await;
-        let credentials = ClientCredentials {
-            realm: Some(realm.to_owned()),
-            ..credentials("user-b", "pass-b")
-        };
+        let credentials = credentials("user-b", "pass-b").with_realm(realm);
         let result = log_in(&mut peer, &credentials).await;
         assert_eq!(result.is_ok(), proved, "{realm}");
     }
@@ -111,10 +102,7 @@ async fn a_password_proves_the_peer_whose_it_is_and_no_other() {
     for from in [None, Some("a.test")] {
         for authzid in ["b.test", "here.test", "x@a.test", "xa.test"] {
             let mut peer = open(&world, from).await;
-            let credentials = ClientCredentials {
-                authzid: Some(authzid.to_owned()),
-                ..credentials("user-a", "pass-a")
-            };
+            let credentials = credentials("user-a", "pass-a").with_authzid(authzid);
             let failed = log_in(&mut peer, &credentials).await;
             assert_eq!(failed, Err(Failure::InvalidAuthzid), "{authzid}");
             peer.expect_end().await.unwrap();

@@ -282,10 +282,7 @@ async fn an_element_has_so_much_time_whoever_sends_it() {
     let message = "<message from='here.test' to='called.test'/>";
     component.send(message).await.unwrap();
     let mut called = server.accept().await.unwrap();
-    let features = Features {
-        dialback: Some(DialbackFeature { errors: true }),
-        ..Features::default()
-    };
+    let features = Features::new().with_dialback(DialbackFeature::with_errors());
     called.answer_open("called", &features).await.unwrap();
     called.expect(ns::DIALBACK, "result").await.unwrap();
     called
@@ -408,14 +405,11 @@ async fn when_a_stream_is_idle_is_announced_and_what_the_peer_announces_is_kept(
         let message = format!("<message from='here.test' to='{domain}' id='1'/>");
         component.send(message).await.unwrap();
         let mut there = server.accept().await.unwrap();
-        let offer = Features {
-            dialback: Some(DialbackFeature { errors: true }),
-            limits: Some(StreamLimits {
-                idle_seconds,
-                ..StreamLimits::default()
-            }),
-            ..Features::default()
-        };
+        let mut limits = StreamLimits::new();
+        limits.idle_seconds = idle_seconds;
+        let offer = Features::new()
+            .with_dialback(DialbackFeature::with_errors())
+            .with_limits(limits);
         there.answer_open("there", &offer).await.unwrap();
         there.expect(ns::DIALBACK, "result").await.unwrap();
         let valid = format!("<db:result from='{domain}' to='here.test' type='valid'/>");

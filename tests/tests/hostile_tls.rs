@@ -97,17 +97,11 @@ async fn encrypted(
 }
 
 fn starttls() -> Features {
-    Features {
-        starttls: Some(true),
-        ..Features::default()
-    }
+    Features::new().with_starttls(true)
 }
 
 fn dialback() -> Features {
-    Features {
-        dialback: Some(DialbackFeature { errors: true }),
-        ..Features::default()
-    }
+    Features::new().with_dialback(DialbackFeature::with_errors())
 }
 
 /// CVE-2011-0411 and its kin.
@@ -468,10 +462,7 @@ async fn external_that_is_offered_in_clear_is_not_used() {
         .await
         .unwrap();
     let mut there = server.accept().await.unwrap();
-    let features = Features {
-        mechanisms: vec!["EXTERNAL".to_owned(), "PLAIN".to_owned()],
-        ..dialback()
-    };
+    let features = dialback().with_mechanisms(["EXTERNAL", "PLAIN"]);
     there.answer_open("there", &features).await.unwrap();
     there.expect(ns::DIALBACK, "result").await.unwrap();
     background_traffic.was_well().await.unwrap();

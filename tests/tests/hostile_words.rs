@@ -77,10 +77,7 @@ fn stream_error(row: &str) -> Vec<u8> {
 }
 
 fn offers(mechanisms: &[&str]) -> Features {
-    Features {
-        mechanisms: mechanisms.iter().map(|&name| name.to_owned()).collect(),
-        ..Features::default()
-    }
+    Features::new().with_mechanisms(mechanisms.iter().copied())
 }
 
 async fn world(policy: &str) -> World {

@@ -116,11 +116,9 @@ const OF_B: &str = "xmpp.b@B xmpp.here@HERE 1 0123456789abcdef";
 const OF_SECURE: &str = "xmpp.secure@S xmpp.here@HERE 1 fedcba9876543210";
 
 fn client(keys: &str, authzid: Option<&str>) -> Box<dyn Client> {
-    let credentials = ClientCredentials {
-        kerberos_v4: Some(Keys::parse(keys).unwrap()),
-        authzid: authzid.map(str::to_owned),
-        ..ClientCredentials::new("xmpp", "here.test")
-    };
+    let mut credentials =
+        ClientCredentials::new("xmpp", "here.test").with_kerberos_v4(Keys::parse(keys).unwrap());
+    credentials.authzid = authzid.map(str::to_owned);
     xmpp_sasl::client("KERBEROS_V4", &credentials).unwrap()
 }
 

@@ -41,10 +41,7 @@ async fn stream(server: &RawServer) -> Peer {
 /// The same up to our key.
 async fn key(server: &RawServer) -> Peer {
     let mut peer = server.accept().await.unwrap().with_timeout(TIMEOUT);
-    let features = Features {
-        dialback: Some(DialbackFeature { errors: true }),
-        ..Features::default()
-    };
+    let features = Features::new().with_dialback(DialbackFeature::with_errors());
     peer.answer_open("there", &features).await.unwrap();
     peer.expect(ns::DIALBACK, "result").await.unwrap();
     peer

@@ -39,10 +39,7 @@ async fn played(a: Daemon, mut server: impl AsyncFnMut(RawServer, &World)) -> Re
 }
 
 fn starttls() -> Features {
-    Features {
-        starttls: Some(true),
-        ..Features::default()
-    }
+    Features::new().with_starttls(true)
 }
 
 /// Up to TLS, where this certificate is shown.

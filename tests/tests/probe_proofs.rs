@@ -54,10 +54,7 @@ async fn played(a: Daemon, mut server: impl AsyncFnMut(RawServer, &World)) -> Re
 }
 
 fn starttls() -> Features {
-    Features {
-        starttls: Some(true),
-        ..Features::default()
-    }
+    Features::new().with_starttls(true)
 }
 
 /// Up to TLS, and then with these mechanisms.
@@ -67,10 +64,7 @@ async fn offers(listener: &RawServer, world: &World, mechanisms: &[&str]) -> Pee
     peer.accept_starttls(&world.identity("b.test"))
         .await
         .unwrap();
-    let features = Features {
-        mechanisms: mechanisms.iter().map(|&name| name.to_owned()).collect(),
-        ..Features::default()
-    };
+    let features = Features::new().with_mechanisms(mechanisms.iter().copied());
     peer.answer_open("2", &features).await.unwrap();
     peer
 }

@@ -226,10 +226,7 @@ async fn a_domain_that_the_other_server_does_not_serve() {
 /// A peer that accepts and is silent, so that everything waits.
 async fn mute(server: &RawServer) -> Peer {
     let mut peer = server.accept().await.unwrap();
-    let features = Features {
-        dialback: Some(DialbackFeature { errors: true }),
-        ..Features::default()
-    };
+    let features = Features::new().with_dialback(DialbackFeature::with_errors());
     peer.answer_open("mute", &features).await.unwrap();
     peer.expect(ns::DIALBACK, "result").await.unwrap();
     peer

@@ -66,10 +66,7 @@ async fn what_was_sent_before_the_peer_is_up_arrives_in_order() {
 }
 
 fn features() -> Features {
-    Features {
-        dialback: Some(DialbackFeature { errors: true }),
-        ..Features::default()
-    }
+    Features::new().with_dialback(DialbackFeature::with_errors())
 }
 
 /// The peer's side of a stream that the daemon makes, up to its key.

@@ -142,12 +142,9 @@ fn exchange(
 }
 
 fn prove(mechanism: &str, ours: ChannelBindings, mut server: Side) -> Result<(), String> {
-    let credentials = ClientCredentials {
-        username: Some(USER.to_owned()),
-        password: Some(Password::new(PASSWORD)),
-        channel_bindings: ours,
-        ..ClientCredentials::new("xmpp", "montague.example")
-    };
+    let credentials = ClientCredentials::new("xmpp", "montague.example")
+        .with_password(USER, PASSWORD)
+        .with_channel_bindings(ours);
     let mut random = |out: &mut [u8]| getrandom::fill(out).unwrap();
     let mut client = xmpp_sasl::client(mechanism, &credentials).unwrap();
     let mut challenge: Option<Vec<u8>> = None;
@@ -176,11 +173,9 @@ fn prove(mechanism: &str, ours: ChannelBindings, mut server: Side) -> Result<(),
 }
 
 fn ask(mechanism: &str, ours: ChannelBindings, mut client: Side) -> Result<(), String> {
-    let options = ServerOptions {
-        channel_bindings: ours,
-        iterations: 4096,
-        ..ServerOptions::new("xmpp", "montague.example")
-    };
+    let options = ServerOptions::new("xmpp", "montague.example")
+        .with_channel_bindings(ours)
+        .with_iterations(4096);
     let mut server = xmpp_sasl::server(mechanism, &options).unwrap();
     let mut challenge: Option<Vec<u8>> = None;
     loop {

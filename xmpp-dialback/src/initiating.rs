@@ -18,7 +18,7 @@ use crate::{DialbackError, Pair, Request, Secret, Unsolicited, Verdict};
 ///
 /// assert_eq!(initiating.answer(&pair, Verdict::Valid)?, RequestOutcome::Proved);
 /// assert!(initiating.is_proved(&pair));
-/// assert!(initiating.answer(&pair, Verdict::Valid).is_err()); // nobody asked again
+/// assert!(initiating.answer(&pair, Verdict::Valid).is_err()); // there was no second request
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -48,6 +48,7 @@ pub enum RequestOutcome {
 
 /// Why a pair is not asked for.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum NotRequested {
     /// This stream holds as many pairs as it may: use another stream.
     #[error("this stream holds {limit} pairs already")]
@@ -81,7 +82,7 @@ impl Initiating {
     }
 
     /// Has the peer announced `<dialback><errors/></dialback>` (XEP-0220 §2.4.2)? Until then only one
-    /// target domain is asked for on this stream.
+    /// target domain is requested on this stream.
     pub fn set_errors_announced(&mut self, announced: bool) {
         self.errors = announced;
     }

@@ -29,7 +29,15 @@ pub struct Receiving {
 }
 
 /// Bounds for one stream.
+///
+/// ```
+/// use xmpp_dialback::DialbackLimits;
+///
+/// let limits = DialbackLimits::default().with_pairs(8);
+/// assert_eq!((limits.pairs, limits.failures), (8, 10));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct DialbackLimits {
     /// Pairs that wait or are proved. A further one is answered by `resource-constraint`.
     pub pairs: usize,
@@ -43,6 +51,22 @@ impl Default for DialbackLimits {
             pairs: 64,
             failures: 10,
         }
+    }
+}
+
+impl DialbackLimits {
+    /// With another bound of [`pairs`](Self::pairs).
+    #[must_use]
+    pub fn with_pairs(mut self, pairs: usize) -> Self {
+        self.pairs = pairs;
+        self
+    }
+
+    /// With another bound of [`failures`](Self::failures).
+    #[must_use]
+    pub fn with_failures(mut self, failures: usize) -> Self {
+        self.failures = failures;
+        self
     }
 }
 
@@ -75,6 +99,7 @@ pub enum CloseStream {
 /// A request that does not become a question. The reply says what to send.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{why}")]
+#[non_exhaustive]
 pub struct RefusedRequest {
     /// For the log.
     pub why: RefusalReason,
@@ -84,6 +109,7 @@ pub struct RefusedRequest {
 
 /// Why a request does not become a question.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RefusalReason {
     /// The peer hears `valid` again; its new key is not looked at. This is not a failure.
     #[error("the pair is proved already")]

@@ -1,4 +1,4 @@
-//! What is said about a key, and the errors of XEP-0220 §2.5.
+//! Verdicts about keys, and the errors of XEP-0220 §2.5.
 
 use std::fmt;
 
@@ -16,8 +16,8 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// What of a failure on the way to the Authoritative Server (step 3) the Initiating Server is told
-    /// (step 4), XEP-0220 §2.5.
+    /// The verdict for the Initiating Server (step 4) after a failure on the way to the Authoritative Server
+    /// (step 3), XEP-0220 §2.5.
     ///
     /// A connection that failed or broke is named as such; every error that the Authoritative Server
     /// itself gave becomes `remote-server-not-found`, and its name stands in the text.
@@ -36,6 +36,7 @@ impl Verdict {
 
 /// A dialback error: the key was not judged, the stream goes on (XEP-0220 §2.5).
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct DialbackError {
     /// What is wrong.
     pub condition: ErrorCondition,
@@ -173,6 +174,12 @@ pub struct Unsolicited {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_is_shown_by_its_condition_and_not_by_its_text() {
+        let error = DialbackError::new(ErrorCondition::Forbidden).with_text("two\nlines");
+        assert_eq!(error.to_string(), "forbidden");
+    }
 
     #[test]
     fn condition_names_are_read_back() {

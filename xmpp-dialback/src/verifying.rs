@@ -15,6 +15,7 @@ pub struct Verifying {
 
 /// Why a question is not for this stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum NotAsked {
     /// As many wait as may.
     #[error("too many questions wait on this stream")]
@@ -79,8 +80,8 @@ impl Verifying {
         self.waiting.remove(&asked).is_some()
     }
 
-    /// The stream has ended: gives every question that waited. Each has failed, and each asker is told so
-    /// at once (XEP-0220 §2.1.2).
+    /// The stream has ended: gives every question that waited. Each has failed: answer its request at once
+    /// (XEP-0220 §2.1.2).
     pub fn fail_all(&mut self) -> Vec<Question> {
         std::mem::take(&mut self.waiting)
             .into_iter()

@@ -45,6 +45,7 @@ pub enum Nonza {
 
 /// An element of dialback that XEP-0220 §6.1 does not allow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Malformed {
     /// No `to`, or an empty one.
     #[error("a dialback element without 'to'")]
@@ -61,7 +62,7 @@ pub enum Malformed {
 }
 
 impl Malformed {
-    /// What the peer is told.
+    /// The condition for the peer.
     pub fn condition(self) -> Condition {
         match self {
             Self::NoTo | Self::NoFrom => Condition::ImproperAddressing,
@@ -279,8 +280,8 @@ impl CloseStream {
 }
 
 impl Unsolicited {
-    /// What the peer is told that sent it: `invalid-from`, because the `from` of its answer is no domain
-    /// that was asked on this stream (RFC 6120 §4.9.3.9).
+    /// The error for the peer that sent it: `invalid-from`, because on this stream there was no question to
+    /// the domain in the `from` of its answer (RFC 6120 §4.9.3.9).
     pub fn stream_error(&self) -> StreamError {
         StreamError::new(Condition::InvalidFrom).with_text(self.to_string())
     }

@@ -71,10 +71,7 @@ fn key(pair: &Pair, id: &str) -> Key {
 #[test]
 fn a_receiving_server_proves_only_what_was_asked_and_found_valid() {
     let (proved, ended, refused) = (Cell::new(0), Cell::new(0), Cell::new(0));
-    let limits = DialbackLimits {
-        pairs: 3,
-        failures: 3,
-    };
+    let limits = DialbackLimits::default().with_pairs(3).with_failures(3);
     let mut runner = TestRunner::new(Config::with_cases(2000));
     let result = runner.run(&inputs(), |inputs| {
         let mut stream = Receiving::new(limits);

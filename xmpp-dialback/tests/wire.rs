@@ -272,10 +272,8 @@ fn a_type_is_one_of_three_and_nothing_like_them() {
 #[track_caller]
 fn error(inside: &str, condition: ErrorCondition, text: Option<&str>) {
     let xml = format!("<db:result from='a' to='b' type='error'>{inside}</db:result>");
-    let want = DialbackError {
-        condition,
-        text: text.map(str::to_owned),
-    };
+    let mut want = DialbackError::new(condition);
+    want.text = text.map(str::to_owned);
     let pair = Pair::new("b", "a");
     let verdict = Verdict::Error(want);
     assert_eq!(read(&xml), Nonza::Result { pair, verdict }, "{xml}");
@@ -381,7 +379,8 @@ proptest! {
     ) {
         let pair = Pair::new(sender, target);
         let key = Secret::new("s").key(&pair, &stream_id);
-        let error = DialbackError { condition: ErrorCondition::NotAcceptable, text };
+        let mut error = DialbackError::new(ErrorCondition::NotAcceptable);
+        error.text = text;
         let nonza = match which {
             0 => Nonza::Request(Request { pair, key }),
             1 => Nonza::Question(Question { pair, stream_id, key }),

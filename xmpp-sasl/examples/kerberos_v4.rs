@@ -39,11 +39,9 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
             serve(server(NAME, &options)?, domain)?
         }
         _ => {
-            let credentials = ClientCredentials {
-                kerberos_v4: Some(keys),
-                authzid: Some(domain.clone()),
-                ..ClientCredentials::new("xmpp", host)
-            };
+            let credentials = ClientCredentials::new("xmpp", host)
+                .with_kerberos_v4(keys)
+                .with_authzid(domain.clone());
             prove(client(NAME, &credentials)?)?
         }
     };
@@ -119,7 +117,7 @@ fn random(out: &mut [u8]) {
     getrandom::fill(out).expect("the system has random numbers");
 }
 
-/// Lets in whoever acts as the domain: the key file says who that can be.
+/// Lets in principals that act as the domain: the key file says which can.
 struct ServerHost<'a> {
     domain: &'a str,
 }

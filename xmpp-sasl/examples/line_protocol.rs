@@ -56,13 +56,11 @@ fn serve(mut lines: Lines) -> Result<()> {
         .next()
         .filter(|word| *word == "AUTH")
         .and_then(|_| words.next());
-    let options = ServerOptions {
-        // SCRAM proves what was offered, and shows the same salt each time to a name that nobody has.
-        offer: Offer::new(OFFER),
-        secret: Some(ServerSecret::new(*b"forty thieves")),
-        iterations: 4096,
-        ..ServerOptions::new("demo", "cave.example")
-    };
+    let options = ServerOptions::new("demo", "cave.example")
+        // SCRAM proves what was offered, and shows the same salt each time to a name that it does not know.
+        .with_offer(Offer::new(OFFER))
+        .with_secret(ServerSecret::new(*b"forty thieves"))
+        .with_iterations(4096);
     let offered = mechanism.filter(|name| OFFER.contains(name));
     let Some(mut exchange) = offered.and_then(|name| server(name, &options).ok()) else {
         return lines.send("NO invalid-mechanism");
@@ -116,7 +114,7 @@ impl Host for Accounts {
         authcid: &str,
         authzid: Option<&str>,
     ) -> std::result::Result<(), Failure> {
-        // Everybody as himself only.
+        // Each user as itself only.
         if authzid.is_none_or(|authzid| authzid == authcid) {
             Ok(())
         } else {
@@ -134,12 +132,8 @@ impl Host for Accounts {
 fn log_in(mut lines: Lines, password: Password, only: Option<&str>) -> Result<()> {
     let greeting = lines.receive()?;
     let offered: Vec<&str> = greeting.trim_start_matches("* ").split(' ').collect();
-    let credentials = ClientCredentials {
-        username: Some("ali".to_owned()),
-        password: Some(password),
-        ..ClientCredentials::new("demo", "cave.example")
-    };
-    // EXTERNAL is stronger, but there is no certificate to use it with; and PLAIN only if we are told to.
+    let credentials = ClientCredentials::new("demo", "cave.example").with_password("ali", password);
+    // EXTERNAL is stronger, but there is no certificate to use it with; and PLAIN only if the command line names it.
     let allowed: Vec<&str> = match &only {
         Some(name) => vec![name],
         None => STRENGTH

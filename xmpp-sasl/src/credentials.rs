@@ -7,7 +7,15 @@ use crate::{
 };
 
 /// What the proving side has to prove itself with. A mechanism that lacks something here is not used.
+///
+/// Each mechanism that is added may bring a field, so make one by [`ClientCredentials::new`]:
+///
+/// ```
+/// let credentials = xmpp_sasl::ClientCredentials::new("imap", "mail.example").with_password("juliet", "r0m30");
+/// assert_eq!(credentials.username.as_deref(), Some("juliet"));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct ClientCredentials {
     /// Whose password it is (the authentication identity).
     pub username: Option<String>,
@@ -19,7 +27,7 @@ pub struct ClientCredentials {
     pub authzid: Option<String>,
     /// The registered name of the service, such as `xmpp`.
     pub service: String,
-    /// The host the service is asked of. Between XMPP servers: the receiving domain.
+    /// The host of the service. Between XMPP servers: the receiving domain.
     pub host: String,
     /// Whether the outer layer has shown a certificate (or the like) of ours, so that EXTERNAL can work.
     pub certificate: bool,
@@ -51,8 +59,93 @@ impl ClientCredentials {
         }
     }
 
+    /// With this [`username`](Self::username), for keys or a [`SaltedPassword`] in place of a password.
+    #[must_use]
+    pub fn with_username(mut self, name: impl Into<String>) -> Self {
+        self.username = Some(name.into());
+        self
+    }
+
+    /// With this [`username`](Self::username) and this [`password`](Self::password).
+    #[must_use]
+    pub fn with_password(mut self, name: impl Into<String>, password: impl Into<Password>) -> Self {
+        self.username = Some(name.into());
+        self.password = Some(password.into());
+        self
+    }
+
+    /// With this [`realm`](Self::realm).
+    #[must_use]
+    pub fn with_realm(mut self, realm: impl Into<String>) -> Self {
+        self.realm = Some(realm.into());
+        self
+    }
+
+    /// With this [`authzid`](Self::authzid).
+    #[must_use]
+    pub fn with_authzid(mut self, authzid: impl Into<String>) -> Self {
+        self.authzid = Some(authzid.into());
+        self
+    }
+
+    /// With a [`certificate`](Self::certificate) that the outer layer has shown.
+    #[must_use]
+    pub fn with_certificate(mut self) -> Self {
+        self.certificate = true;
+        self
+    }
+
+    /// With these keys for [`KERBEROS_V4`](Self::kerberos_v4).
+    #[must_use]
+    pub fn with_kerberos_v4(mut self, keys: kerberos_v4::Keys) -> Self {
+        self.kerberos_v4 = Some(keys);
+        self
+    }
+
+    /// With these [`channel_bindings`](Self::channel_bindings).
+    #[must_use]
+    pub fn with_channel_bindings(mut self, bindings: ChannelBindings) -> Self {
+        self.channel_bindings = bindings;
+        self
+    }
+
+    /// With this [`offer`](Self::offer).
+    #[must_use]
+    pub fn with_offer(mut self, offer: Offer) -> Self {
+        self.offer = offer;
+        self
+    }
+
+    /// With this [`salted_password`](Self::salted_password).
+    #[must_use]
+    pub fn with_salted_password(mut self, salted: SaltedPassword) -> Self {
+        self.salted_password = Some(salted);
+        self
+    }
+
+    /// With these bounds of [`iterations`](Self::iterations).
+    #[must_use]
+    pub fn with_iterations(mut self, bounds: IterationBounds) -> Self {
+        self.iterations = bounds;
+        self
+    }
+
+    /// With this [`trace`](Self::trace).
+    #[must_use]
+    pub fn with_trace(mut self, trace: impl Into<String>) -> Self {
+        self.trace = Some(trace.into());
+        self
+    }
+
+    /// With these tickets for [`GSSAPI`](Self::gssapi).
+    #[must_use]
+    pub fn with_gssapi(mut self, initiator: gssapi::Initiator) -> Self {
+        self.gssapi = Some(initiator);
+        self
+    }
+
     /// XEP-0440 §3, rule 6: the server offers channel binding and names its types, but none that there is data of, not
-    /// even `tls-server-end-point`, which every server has (rule 1). Somebody may have changed the list, to have the
+    /// even `tls-server-end-point`, which every server has (rule 1). An attacker may have changed the list, to have the
     /// password without it. PLAIN and DIGEST-MD5 do not exist then; SCRAM goes on only if the server proves that the
     /// list is its own (XEP-0474 §7).
     pub fn binding_is_withheld(&self) -> bool {
@@ -70,8 +163,10 @@ impl ClientCredentials {
     }
 }
 
-/// What the asking side says of itself.
+/// What the asking side says of itself. Each mechanism that is added may bring a field, so make one by
+/// [`ServerOptions::new`].
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ServerOptions {
     /// The registered name of the service, such as `xmpp`.
     pub service: String,
@@ -87,10 +182,10 @@ pub struct ServerOptions {
     /// was taken off the list on the way. Unknown: nothing is proved, and a `-PLUS` counts as advertised where there
     /// is something to bind to.
     pub offer: Offer,
-    /// Makes the salts that SCRAM shows for names that nobody has, the same each time. `None`: they are random, and
-    /// with stored keys such a name can be told from one that somebody has by asking twice.
+    /// Makes the salts that SCRAM shows for unknown names, the same each time. `None`: they are random, and with
+    /// stored keys a peer that tries a name twice learns whether it exists.
     pub secret: Option<ServerSecret>,
-    /// The iteration count where SCRAM keys are derived from a password, or shown for a name that nobody has.
+    /// The iteration count where SCRAM keys are derived from a password, or shown for an unknown name.
     pub iterations: u32,
     /// Whether SCRAM says inside the exchange why it refuses (RFC 5802 §5.1, `e=`). XMPP has `<failure/>` for that.
     pub scram_errors: bool,
@@ -114,5 +209,61 @@ impl ServerOptions {
             scram_errors: false,
             gssapi: None,
         }
+    }
+
+    /// With these [`realms`](Self::realms), in place of others.
+    #[must_use]
+    pub fn with_realms(mut self, realms: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.realms = realms.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// With these keys for [`KERBEROS_V4`](Self::kerberos_v4).
+    #[must_use]
+    pub fn with_kerberos_v4(mut self, keys: kerberos_v4::Keys) -> Self {
+        self.kerberos_v4 = Some(keys);
+        self
+    }
+
+    /// With these [`channel_bindings`](Self::channel_bindings).
+    #[must_use]
+    pub fn with_channel_bindings(mut self, bindings: ChannelBindings) -> Self {
+        self.channel_bindings = bindings;
+        self
+    }
+
+    /// With this [`offer`](Self::offer).
+    #[must_use]
+    pub fn with_offer(mut self, offer: Offer) -> Self {
+        self.offer = offer;
+        self
+    }
+
+    /// With this [`secret`](Self::secret).
+    #[must_use]
+    pub fn with_secret(mut self, secret: ServerSecret) -> Self {
+        self.secret = Some(secret);
+        self
+    }
+
+    /// With this count of [`iterations`](Self::iterations).
+    #[must_use]
+    pub fn with_iterations(mut self, count: u32) -> Self {
+        self.iterations = count;
+        self
+    }
+
+    /// SCRAM says why it refuses ([`scram_errors`](Self::scram_errors)).
+    #[must_use]
+    pub fn with_scram_errors(mut self) -> Self {
+        self.scram_errors = true;
+        self
+    }
+
+    /// With this keytab for [`GSSAPI`](Self::gssapi).
+    #[must_use]
+    pub fn with_gssapi(mut self, acceptor: gssapi::Acceptor) -> Self {
+        self.gssapi = Some(acceptor);
+        self
     }
 }

@@ -52,7 +52,7 @@ pub trait Client: Send + fmt::Debug {
     fn step(self: Box<Self>, input: ClientInput<'_>, random: &mut dyn Random) -> ClientStep;
 }
 
-/// What a [`Client`] is told.
+/// The input of a [`Client`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum ClientInput<'a> {
     /// Begin: is there an initial response?
@@ -98,7 +98,7 @@ pub enum ClientError {
     #[error("the server could not prove that it knows the shared secret")]
     ServerNotAuthenticated,
     /// The list of mechanisms or channel-binding types that we saw is not the one that the server sent (XEP-0474):
-    /// somebody changed it on the way.
+    /// an attacker changed it on the way.
     #[error("what the server offered was changed on the way to us")]
     OfferChanged,
     /// The server has channel binding, but of no type that exists here, and does not prove what it offered
@@ -115,7 +115,7 @@ pub enum ClientError {
 
 /// [`ClientError::BindingWithheld`] in words.
 const WITHHELD: &str = "the server offers channel binding of no type that exists here, not even tls-server-end-point: \
-                        somebody may have changed its offer";
+                        an attacker may have changed its offer";
 
 /// One exchange, seen from the side that asks. Made by [`crate::server()`].
 ///
@@ -153,19 +153,48 @@ pub enum ServerStep {
 }
 
 /// Who a peer proved to be.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// ```
+/// use xmpp_sasl::Identity;
+///
+/// let guest = Identity::new().with_authcid("guest-1");
+/// assert_eq!(guest.authcid.as_deref(), Some("guest-1"));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Identity {
     /// Whose credentials they were, where that is a name.
     pub authcid: Option<String>,
     /// The identity the peer asked to act as, allowed by [`Host::authorize`] or [`Host::external`]. `None`: its own.
     pub authzid: Option<String>,
-    /// The mechanism that proved it.
+    /// The mechanism that proved it. The mechanism fills it in.
     pub mechanism: &'static str,
+}
+
+impl Identity {
+    /// Without a name yet, for [`Host::external`] and [`Host::anonymous`].
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// With this [`authcid`](Self::authcid).
+    #[must_use]
+    pub fn with_authcid(mut self, authcid: impl Into<String>) -> Self {
+        self.authcid = Some(authcid.into());
+        self
+    }
+
+    /// With this [`authzid`](Self::authzid).
+    #[must_use]
+    pub fn with_authzid(mut self, authzid: impl Into<String>) -> Self {
+        self.authzid = Some(authzid.into());
+        self
+    }
 }
 
 /// What the asking side knows and decides; mechanisms ask, the application answers.
 ///
-/// Each method has a default that knows nothing and lets nobody in, so write only what your mechanisms use:
+/// Each method has a default that knows nothing and refuses, so write only what your mechanisms use:
 ///
 /// | mechanism | asks |
 /// |---|---|
@@ -208,7 +237,7 @@ pub trait Host {
 
     /// The stored keys of this name, for SCRAM with the hash function in `unknown`.
     ///
-    /// As it stands it derives them from [`Host::password`], as slowly for a name that nobody has. Who keeps keys
+    /// As it stands it derives them from [`Host::password`], as slowly for an unknown name. A host that keeps keys
     /// instead of passwords overrides it; a `None` then makes the exchange go on with the salt and the count in
     /// `unknown`, and fail at its end like a wrong password. For the peer not to tell the two apart, set
     /// [`crate::ServerOptions::secret`], and [`crate::ServerOptions::iterations`] to the count of the stored keys.
@@ -228,7 +257,7 @@ pub trait Host {
         Password::is_same(password.as_ref(), given)
     }
 
-    /// ANONYMOUS: as whom may somebody come in who says no more than this (RFC 4505)? Nobody, unless overridden.
+    /// ANONYMOUS: the identity of a peer that says no more than this (RFC 4505). Refuses, unless overridden.
     ///
     /// What the peer says about itself proves nothing.
     fn anonymous(&mut self, _trace: Option<&str>) -> Result<Identity, Failure> {
@@ -237,7 +266,7 @@ pub trait Host {
 
     /// May this name, now proved, act as `authzid` (`None`: as itself)? A no is [`Failure::InvalidAuthzid`] as a
     /// rule, or [`Failure::NotAuthorized`] where the peer should not learn more. As it stands a name may act as itself
-    /// and as nobody else.
+    /// only.
     fn authorize(&mut self, authcid: &str, authzid: Option<&str>) -> Result<(), Failure> {
         if authzid.is_none_or(|authzid| authzid == authcid) {
             Ok(())
@@ -247,7 +276,7 @@ pub trait Host {
     }
 
     /// Kerberos: may the client with this principal, now proved, act as `authzid`? `ours` is the principal of this
-    /// service that the client asked for, by which a realm is known to be the own one. As it stands nobody may: that
+    /// service that the client asked for, by which a realm is known to be the own one. As it stands it refuses: that
     /// a realm knows a principal does not make it one of yours ([`crate::gssapi::is_service_of`] says it of domains).
     fn authorize_principal(
         &mut self,
@@ -259,7 +288,7 @@ pub trait Host {
         Err(Failure::NotAuthorized)
     }
 
-    /// Why a mechanism failed, where the peer is told less: for the log, as a keytab that cannot be read is the
+    /// Why a mechanism failed, where the peer learns less: for the log, as a keytab that cannot be read is the
     /// operator's to repair. It holds no secret, but may hold text that the peer chose.
     fn explain(&mut self, why: &str) {
         let _ = why;

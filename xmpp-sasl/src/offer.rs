@@ -1,8 +1,9 @@
-//! What the asking side advertised before the exchange, so that an exchange can show whether somebody changed it on
+//! What the asking side advertised before the exchange, so that an exchange can show whether an attacker changed it on
 //! the way (XEP-0474), and whether channel binding was on offer (RFC 5802 §6).
 
 /// The mechanisms and the channel-binding types that were advertised, as they were.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Offer {
     /// The names of the mechanisms. Empty: not known.
     pub mechanisms: Vec<String>,

@@ -4,22 +4,23 @@ use std::fmt;
 
 /// A reason in `e=` (RFC 5802 §7). XMPP says `<failure/>` instead, and most servers elsewhere something of the kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum ScramError {
     /// Bad base64 or UTF-8.
     InvalidEncoding,
-    /// An `m=` that nobody knows.
+    /// An unknown `m=`.
     ExtensionsNotSupported,
-    /// Wrong password. Ours say this to unknown names, too.
+    /// Wrong password. Our servers say this to unknown names, too.
     InvalidProof,
-    /// `c=` is not what the server sees of the connection: somebody sits between.
+    /// `c=` is not what the server sees of the connection: an attacker sits between.
     ChannelBindingsDontMatch,
-    /// The client thinks that there is no channel binding, but it was offered: somebody removed it.
+    /// The client thinks that there is no channel binding, but it was offered: an attacker removed it.
     ServerDoesSupportChannelBinding,
     /// Channel binding with a mechanism that has none.
     ChannelBindingNotSupported,
     /// A type of channel binding that the server has no data for.
     UnsupportedChannelBindingType,
-    /// Nobody has this name. Ours never say so.
+    /// The name is unknown. Our servers never say so.
     UnknownUser,
     /// Bad UTF-8 in the name, a bad escape, or SASLprep does not allow it.
     InvalidUsernameEncoding,

@@ -14,8 +14,8 @@ use zeroize::Zeroizing;
 
 pub use self::error::BadScramKeys;
 use self::error::check_parameters;
+pub use self::hash::ScramHash;
 pub(crate) use self::hash::SecretBytes;
-pub use self::hash::{Pbkdf2Sha512, ScramHash, Sha512};
 use self::salted::ProvingKeys;
 pub use self::salted::SaltedPassword;
 pub(crate) use self::salted::prepare;
@@ -230,9 +230,10 @@ impl fmt::Debug for ScramKeys {
     }
 }
 
-/// With which salt and count keys would be made for a name that has none: what [`crate::Host::scram_keys`] is asked
-/// with. A name that nobody has shows the peer exactly these.
+/// With which salt and count keys would be made for a name that has none: the argument of [`crate::Host::scram_keys`].
+/// An unknown name shows the peer exactly these.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ScramParameters {
     /// The hash function of the mechanism.
     pub hash: ScramHash,

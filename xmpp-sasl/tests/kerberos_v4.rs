@@ -34,11 +34,9 @@ fn asking(key: &str) -> Box<dyn Server> {
 }
 
 fn proving(key: &str) -> Box<dyn Client> {
-    let credentials = ClientCredentials {
-        kerberos_v4: Some(keys(key)),
-        authzid: Some(USER.to_owned()),
-        ..ClientCredentials::new("xmpp", HOST)
-    };
+    let credentials = ClientCredentials::new("xmpp", HOST)
+        .with_kerberos_v4(keys(key))
+        .with_authzid(USER);
     client(NAME, &credentials).unwrap()
 }
 

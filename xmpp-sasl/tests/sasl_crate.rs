@@ -205,14 +205,12 @@ fn ours_take_the_place_of_theirs_with_sha_512() {
 fn our_client_is_understood_by_their_server() {
     // It takes nothing but "y": a client that has channel binding, and saw none on offer.
     let ours = |name: &str| {
-        let credentials = ClientCredentials {
-            username: Some(USERNAME.to_owned()),
-            password: Some(xmpp_sasl::Password::new(PASSWORD)),
-            channel_bindings: ChannelBindings::none()
-                .with(ChannelBindingType::TlsExporter, *b"exported"),
-            offer: Offer::new([name]),
-            ..ClientCredentials::new("", "")
-        };
+        let credentials = ClientCredentials::new("", "")
+            .with_password(USERNAME, PASSWORD)
+            .with_channel_bindings(
+                ChannelBindings::none().with(ChannelBindingType::TlsExporter, *b"exported"),
+            )
+            .with_offer(Offer::new([name]));
         client::Adapter::of(xmpp_sasl::client(name, &credentials).unwrap()).unwrap()
     };
     let binding = ChannelBinding::None;
@@ -253,19 +251,14 @@ fn any_other_mechanism_of_ours_stands_behind_those_traits() {
             Ok(())
         }
         fn external(&mut self, authzid: Option<&str>) -> Result<xmpp_sasl::Identity, Failure> {
-            Ok(xmpp_sasl::Identity {
-                authcid: None,
-                authzid: authzid.map(str::to_owned),
-                mechanism: "",
-            })
+            let mut identity = xmpp_sasl::Identity::new();
+            identity.authzid = authzid.map(str::to_owned);
+            Ok(identity)
         }
     }
     let options = ServerOptions::new("demo", "cave.example");
-    let credentials = ClientCredentials {
-        username: Some(USERNAME.to_owned()),
-        password: Some(xmpp_sasl::Password::new(PASSWORD)),
-        ..ClientCredentials::new("demo", "cave.example")
-    };
+    let credentials =
+        ClientCredentials::new("demo", "cave.example").with_password(USERNAME, PASSWORD);
     let proving = xmpp_sasl::client("DIGEST-MD5", &credentials).unwrap();
     let mut proving = client::Adapter::of(proving).unwrap();
     let asking = xmpp_sasl::server("DIGEST-MD5", &options).unwrap();
@@ -321,12 +314,11 @@ fn a_server_refuses_a_binding_that_it_has_no_data_of() {
 
 #[test]
 fn a_server_that_offered_plus_refuses_a_client_that_did_not_see_it() {
-    let options = ServerOptions {
-        channel_bindings: ChannelBindings::none()
-            .with(ChannelBindingType::TlsExporter, *b"exported"),
-        offer: Offer::new(["SCRAM-SHA-1", "SCRAM-SHA-1-PLUS"]),
-        ..ServerOptions::new("", "")
-    };
+    let options = ServerOptions::new("", "")
+        .with_channel_bindings(
+            ChannelBindings::none().with(ChannelBindingType::TlsExporter, *b"exported"),
+        )
+        .with_offer(Offer::new(["SCRAM-SHA-1", "SCRAM-SHA-1-PLUS"]));
     let respond = |first: &[u8]| {
         let asking = server::Scram::<Sha1, _>::with_options(Accounts, false, &options);
         asking.unwrap().respond(first)
@@ -342,12 +334,9 @@ fn a_server_that_offered_plus_refuses_a_client_that_did_not_see_it() {
 #[test]
 fn a_server_does_not_ignore_authorization_identities() {
     for (authzid, want) in [("user", user()), ("admin", REFUSED)] {
-        let ours = ClientCredentials {
-            username: Some(USERNAME.to_owned()),
-            password: Some(xmpp_sasl::Password::new(PASSWORD)),
-            authzid: Some(authzid.to_owned()),
-            ..ClientCredentials::new("", "")
-        };
+        let ours = ClientCredentials::new("", "")
+            .with_password(USERNAME, PASSWORD)
+            .with_authzid(authzid);
         let of = |name: &str| client::Adapter::of(xmpp_sasl::client(name, &ours).unwrap()).unwrap();
         let mut asking = server::Scram::<Sha1, _>::new(Accounts, ChannelBinding::None);
         assert_eq!(finish(&mut of("SCRAM-SHA-1"), &mut asking), want);
@@ -513,11 +502,9 @@ fn what_a_server_keeps_is_not_enough_to_log_in() {
 
 #[test]
 fn a_name_that_nobody_has_is_refused_like_a_wrong_password() {
-    let options = ServerOptions {
-        secret: Some(ServerSecret::new(*b"a secret of the server's")),
-        iterations: ITERATIONS,
-        ..ServerOptions::new("", "")
-    };
+    let options = ServerOptions::new("", "")
+        .with_secret(ServerSecret::new(*b"a secret of the server's"))
+        .with_iterations(ITERATIONS);
     let asking = || server::Scram::<Sha1, _>::with_options(Accounts, false, &options).unwrap();
     let shown = |name: &str| match asking().respond(format!("n,,n={name},r=abc").as_bytes()) {
         Ok(Response::Proceed(challenge)) => {

@@ -52,5 +52,7 @@ fn show(frame: &Frame) {
         Frame::Whitespace => println!("\n(a keepalive)"),
         Frame::Refused(refused) => println!("refused: {}", refused.why()),
         Frame::Footer => println!("\nthe end"),
+        // A frame that we did not switch on.
+        _ => {}
     }
 }

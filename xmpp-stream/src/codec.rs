@@ -11,14 +11,18 @@ use crate::{
 };
 
 /// What a stream is made of.
+///
+/// A later version may know more kinds of frames, but a codec gives one only if you switch it on, as
+/// [`XmlLimits::excess`] does for [`Refused`](Self::Refused). Pass over what you do not know.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Frame {
     /// `<stream:stream …>`
     Header(StreamHeader),
     /// A first-level element, whole.
     Element(Element),
-    /// A first-level element that is whole and well-formed, and for nobody
-    /// ([`XmlLimits::excess`](crate::XmlLimits::excess)). The stream goes on.
+    /// A first-level element that is whole and well-formed, over a limit
+    /// ([`XmlLimits::excess`]). The stream goes on.
     Refused(RefusedElement),
     /// White space between elements; once for each run of it, however long and however split.
     Whitespace,
@@ -412,7 +416,7 @@ impl Encoder<&Frame> for Codec {
         match frame {
             Frame::Header(header) => header.write(out),
             Frame::Element(element) => out.extend_from_slice(element.bytes()),
-            // It is for nobody.
+            // It must not reach anybody.
             Frame::Refused(_) => {}
             Frame::Whitespace => out.put_u8(b' '),
             Frame::Footer => out.put_slice(b"</stream:stream>"),

@@ -4,8 +4,18 @@ use bytes::Bytes;
 
 use crate::{Element, Writer, ns};
 
-/// What the receiving side offers or demands.
+/// What the receiving side offers or demands. Features are added to XMPP all the time, so make one by [`Features::new`].
+///
+/// ```
+/// use xmpp_stream::{DialbackFeature, Features};
+///
+/// let features = Features::new()
+///     .with_mechanisms(["EXTERNAL"])
+///     .with_dialback(DialbackFeature::with_errors());
+/// assert_eq!(features.mechanisms, ["EXTERNAL"]);
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
 pub struct Features {
     /// STARTTLS is offered, and `true` if nothing else is possible before (RFC 6120 §5.3.1).
     pub starttls: Option<bool>,
@@ -23,6 +33,7 @@ pub struct Features {
 
 /// The dialback feature.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
 pub struct DialbackFeature {
     /// Dialback errors are understood (XEP-0220 §2.5).
     pub errors: bool,
@@ -30,6 +41,7 @@ pub struct DialbackFeature {
 
 /// What the receiving side is willing to read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
 pub struct StreamLimits {
     /// Bytes of a first-level element.
     pub max_bytes: Option<u64>,
@@ -37,7 +49,90 @@ pub struct StreamLimits {
     pub idle_seconds: Option<u64>,
 }
 
+impl DialbackFeature {
+    /// Dialback, and its errors are understood.
+    pub fn with_errors() -> Self {
+        Self { errors: true }
+    }
+
+    /// Dialback, without errors.
+    pub fn without_errors() -> Self {
+        Self { errors: false }
+    }
+}
+
+impl StreamLimits {
+    /// No limits are announced.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// With this [`max_bytes`](Self::max_bytes).
+    #[must_use]
+    pub fn with_max_bytes(mut self, bytes: u64) -> Self {
+        self.max_bytes = Some(bytes);
+        self
+    }
+
+    /// With this [`idle_seconds`](Self::idle_seconds).
+    #[must_use]
+    pub fn with_idle_seconds(mut self, seconds: u64) -> Self {
+        self.idle_seconds = Some(seconds);
+        self
+    }
+}
+
 impl Features {
+    /// None yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Offers STARTTLS, and demands it if `required`.
+    #[must_use]
+    pub fn with_starttls(mut self, required: bool) -> Self {
+        self.starttls = Some(required);
+        self
+    }
+
+    /// Offers these SASL mechanisms, in place of others.
+    #[must_use]
+    pub fn with_mechanisms(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.mechanisms = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Offers these channel-binding types, in place of others.
+    #[must_use]
+    pub fn with_channel_bindings(
+        mut self,
+        types: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Self {
+        self.channel_bindings = Some(types.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Offers dialback.
+    #[must_use]
+    pub fn with_dialback(mut self, dialback: DialbackFeature) -> Self {
+        self.dialback = Some(dialback);
+        self
+    }
+
+    /// Announces limits.
+    #[must_use]
+    pub fn with_limits(mut self, limits: StreamLimits) -> Self {
+        self.limits = Some(limits);
+        self
+    }
+
+    /// One more, an empty element of this namespace and name.
+    #[must_use]
+    pub fn with_other(mut self, namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        self.other.push((namespace.into(), name.into()));
+        self
+    }
+
     /// Reads `<stream:features/>`; `None` for other elements.
     pub fn from_element(element: &Element) -> Option<Self> {
         if !element.is(ns::STREAMS, "features") {

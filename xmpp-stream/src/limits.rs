@@ -4,7 +4,15 @@
 pub(crate) const TOKEN: usize = 8192;
 
 /// Bounds on what a stream may hold. See [`Codec::set_limits`](crate::Codec::set_limits).
+///
+/// ```
+/// use xmpp_stream::XmlLimits;
+///
+/// let limits = XmlLimits::after_authentication().with_element_bytes(64 * 1024).with_depth(32);
+/// assert_eq!((limits.element_bytes, limits.attributes), (64 * 1024, 128));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct XmlLimits {
     /// Bytes of the stream header. What it declares for all that follows is at most 4 KiB.
     pub header_bytes: usize,
@@ -26,9 +34,10 @@ pub struct XmlLimits {
     pub excess: Excess,
 }
 
-/// What is over a limit that nobody can know of beforehand: depth, attributes, namespaces, the length of a name or an
+/// What is over a limit that the peer cannot know of: depth, attributes, namespaces, the length of a name or an
 /// attribute's value (8,192 bytes), the size as it would be forwarded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Excess {
     /// It ends the stream, while it arrives.
     EndsStream,
@@ -66,6 +75,62 @@ impl XmlLimits {
             total_elements: None,
             excess: Excess::RefusesElement,
         }
+    }
+
+    /// With another [`header_bytes`](Self::header_bytes).
+    #[must_use]
+    pub fn with_header_bytes(mut self, bytes: usize) -> Self {
+        self.header_bytes = bytes;
+        self
+    }
+
+    /// With another [`element_bytes`](Self::element_bytes).
+    #[must_use]
+    pub fn with_element_bytes(mut self, bytes: usize) -> Self {
+        self.element_bytes = bytes;
+        self
+    }
+
+    /// With another [`depth`](Self::depth).
+    #[must_use]
+    pub fn with_depth(mut self, depth: usize) -> Self {
+        self.depth = depth;
+        self
+    }
+
+    /// With another [`attributes`](Self::attributes).
+    #[must_use]
+    pub fn with_attributes(mut self, number: usize) -> Self {
+        self.attributes = number;
+        self
+    }
+
+    /// With another [`namespaces`](Self::namespaces).
+    #[must_use]
+    pub fn with_namespaces(mut self, number: usize) -> Self {
+        self.namespaces = number;
+        self
+    }
+
+    /// With another [`total_bytes`](Self::total_bytes).
+    #[must_use]
+    pub fn with_total_bytes(mut self, bytes: impl Into<Option<usize>>) -> Self {
+        self.total_bytes = bytes.into();
+        self
+    }
+
+    /// With another [`total_elements`](Self::total_elements).
+    #[must_use]
+    pub fn with_total_elements(mut self, number: impl Into<Option<usize>>) -> Self {
+        self.total_elements = number.into();
+        self
+    }
+
+    /// With another [`excess`](Self::excess).
+    #[must_use]
+    pub fn with_excess(mut self, excess: Excess) -> Self {
+        self.excess = excess;
+        self
     }
 
     /// For elements that we made ourselves or have already checked.

@@ -92,6 +92,7 @@ impl ErrorType {
 
 /// `<error/>` within a stanza.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct StanzaError {
     /// What the sender can do about it.
     pub kind: ErrorType,
@@ -217,7 +218,7 @@ pub fn reply(stanza: &Element) -> Option<Writer> {
 /// The error that answers a stanza: `to` and `from` swapped, the same `id` (RFC 6120 §8.3.1).
 ///
 /// `None` for what must not be answered: errors, IQ results, elements that are no stanzas, and
-/// stanzas that do not say whom to answer. The name is unprefixed and inherits the content
+/// stanzas without a sender. The name is unprefixed and inherits the content
 /// namespace of the stream that it is written to.
 pub fn error_reply(stanza: &Element, error: &StanzaError) -> Option<Bytes> {
     let reply = answer(stanza, Some("error"))?.child(error.to_writer());

@@ -8,10 +8,11 @@ use crate::{Condition, DecodeError, Element, Writer, ns};
 
 /// `<stream:error/>`: why a stream ends.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct StreamError {
     /// The condition.
     pub condition: Condition,
-    /// A text for whoever operates the other side.
+    /// A text for the operator of the other side.
     pub text: Option<String>,
     /// Namespace and name of an application-specific condition (RFC 6120 §4.9.4).
     pub application: Option<(String, String)>,
@@ -27,7 +28,7 @@ impl StreamError {
         }
     }
 
-    /// With a text for whoever operates the other side.
+    /// With a text for the operator of the other side.
     #[must_use]
     pub fn with_text(mut self, text: impl Into<String>) -> Self {
         self.text = Some(text.into());

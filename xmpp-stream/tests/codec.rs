@@ -295,7 +295,7 @@ fn white_space_is_one_frame_for_each_run() {
             Frame::Element(_) => 'e',
             Frame::Whitespace => 'w',
             Frame::Footer => 'f',
-            Frame::Refused(_) => 'r',
+            _ => 'r',
         })
         .collect();
     assert_eq!(kinds, "hweweew");

@@ -9,16 +9,13 @@ use tokio_util::codec::Decoder;
 use xmpp_stream::{Codec, Condition, DecodeError, Excess, Frame, XmlLimits};
 
 fn roomy() -> XmlLimits {
-    XmlLimits {
-        header_bytes: 200,
-        element_bytes: 200,
-        depth: 4,
-        attributes: 6,
-        namespaces: 6,
-        total_bytes: None,
-        total_elements: None,
-        excess: Excess::EndsStream,
-    }
+    XmlLimits::after_authentication()
+        .with_header_bytes(200)
+        .with_element_bytes(200)
+        .with_depth(4)
+        .with_attributes(6)
+        .with_namespaces(6)
+        .with_excess(Excess::EndsStream)
 }
 
 /// What follows a header, under these limits.
@@ -59,10 +56,7 @@ fn what_is_wrong_before_the_limit_is_wrong_first() {
 
 #[test]
 fn a_header_has_a_limit_of_its_own() {
-    let roomy = || XmlLimits {
-        element_bytes: 1000,
-        ..roomy()
-    };
+    let roomy = || roomy().with_element_bytes(1000);
     let long = OPEN.replace("a.example", &"a".repeat(200));
     let (frames, error) = decode_with(roomy(), long.as_bytes());
     assert_eq!(
@@ -121,21 +115,14 @@ fn namespaces_in_scope_are_bounded() {
         "version",
         "xmlns:a='1' xmlns:b='1' xmlns:c='1' xmlns:d='1' xmlns:e='1' version",
     );
-    let limits = XmlLimits {
-        attributes: 20,
-        header_bytes: 1000,
-        ..roomy()
-    };
+    let limits = roomy().with_attributes(20).with_header_bytes(1000);
     let (_, error) = decode_with(limits, header.as_bytes());
     assert_eq!(error, Some(DecodeError::TooManyNamespaces { limit: 6 }));
 }
 
 #[test]
 fn all_bytes_count_before_authentication_white_space_too() {
-    let limits = |total| XmlLimits {
-        total_bytes: Some(OPEN.len() + total),
-        ..roomy()
-    };
+    let limits = |total| roomy().with_total_bytes(OPEN.len() + total);
     assert_eq!(check(limits(12), "<a/> <b/>\n\n\n"), Ok(4));
     let error = |total| {
         Err(DecodeError::TooManyBytes {
@@ -152,10 +139,7 @@ fn all_bytes_count_before_authentication_white_space_too() {
 
 #[test]
 fn all_elements_count_before_authentication_but_not_the_footer() {
-    let limits = XmlLimits {
-        total_elements: Some(2),
-        ..roomy()
-    };
+    let limits = roomy().with_total_elements(2);
     assert_eq!(check(limits, "<a/><b/></stream:stream>"), Ok(3));
     assert_eq!(
         check(limits, "<a/><b/><c"),
@@ -165,10 +149,7 @@ fn all_elements_count_before_authentication_but_not_the_footer() {
 
 #[test]
 fn totals_go_on_over_a_restart_and_begin_anew_with_new_limits() {
-    let limits = XmlLimits {
-        total_elements: Some(1),
-        ..roomy()
-    };
+    let limits = roomy().with_total_elements(1);
     let mut codec = Codec::new(limits);
     let next = |codec: &mut Codec, text: &str| {
         let mut buffer = BytesMut::from(text);
@@ -266,10 +247,7 @@ fn what_a_header_puts_in_scope_is_bounded() {
 
 #[test]
 fn the_buffer_never_holds_more_than_one_element_and_one_read() {
-    let mut codec = Codec::new(XmlLimits {
-        element_bytes: 10_000,
-        ..XmlLimits::before_authentication()
-    });
+    let mut codec = Codec::new(XmlLimits::before_authentication().with_element_bytes(10_000));
     let mut buffer = BytesMut::from(OPEN);
     codec.decode(&mut buffer).unwrap();
     let mut read = 0;

@@ -7,13 +7,11 @@ use common::{OPEN, decode_in, decode_with};
 use xmpp_stream::{DecodeError, Frame, RefusedElement, StanzaCondition, XmlLimits, error_reply};
 
 fn limits() -> XmlLimits {
-    XmlLimits {
-        depth: 4,
-        attributes: 6,
-        namespaces: 6,
-        element_bytes: 20_000,
-        ..XmlLimits::after_authentication()
-    }
+    XmlLimits::after_authentication()
+        .with_depth(4)
+        .with_attributes(6)
+        .with_namespaces(6)
+        .with_element_bytes(20_000)
 }
 
 /// The only element between two that are good.
@@ -180,11 +178,7 @@ fn a_stanza_counts_as_it_would_be_forwarded() {
         &format!("xmlns:p='{lang}' xml:lang='{lang}' version"),
     );
     let decode = |bytes: usize, stanza: &str| {
-        let limits = XmlLimits {
-            element_bytes: bytes,
-            attributes: 16,
-            ..limits()
-        };
+        let limits = limits().with_element_bytes(bytes).with_attributes(16);
         let input = format!("{open}{stanza}<iq xml:lang='en'/>");
         let (frames, error) = decode_in(limits, &[input.as_bytes()]);
         assert_eq!(error, None);

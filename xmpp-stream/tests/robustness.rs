@@ -94,30 +94,27 @@ fn input() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn small() -> XmlLimits {
-    XmlLimits {
-        header_bytes: 160,
-        element_bytes: 160,
-        depth: 4,
-        attributes: 5,
-        namespaces: 6,
-        total_bytes: Some(300),
-        total_elements: Some(5),
-        excess: Excess::EndsStream,
-    }
+    XmlLimits::before_authentication()
+        .with_header_bytes(160)
+        .with_element_bytes(160)
+        .with_depth(4)
+        .with_attributes(5)
+        .with_namespaces(6)
+        .with_total_bytes(300)
+        .with_total_elements(5)
+        .with_excess(Excess::EndsStream)
 }
 
 /// As tight, but what is over a limit is skipped.
 fn lenient() -> XmlLimits {
-    XmlLimits {
-        excess: Excess::RefusesElement,
-        element_bytes: 4000,
-        depth: 2,
-        attributes: 5,
-        namespaces: 3,
-        total_bytes: None,
-        total_elements: None,
-        ..small()
-    }
+    small()
+        .with_excess(Excess::RefusesElement)
+        .with_element_bytes(4000)
+        .with_depth(2)
+        .with_attributes(5)
+        .with_namespaces(3)
+        .with_total_bytes(None::<usize>)
+        .with_total_elements(None::<usize>)
 }
 
 proptest! {
@@ -132,7 +129,7 @@ proptest! {
         let limits = match tight {
             0 => small(),
             1 => lenient(),
-            2 => XmlLimits { element_bytes: 70, ..lenient() },
+            2 => lenient().with_element_bytes(70),
             _ => XmlLimits::before_authentication(),
         };
         let whole = decode_in(limits, &[&input]);
@@ -148,9 +145,9 @@ proptest! {
     /// What is refused ends where it would have ended, and the stream goes on behind it.
     #[test]
     fn what_is_refused_ends_where_it_would_have_ended(input in input()) {
-        let loose = XmlLimits { excess: Excess::EndsStream, ..XmlLimits::after_authentication() };
+        let loose = XmlLimits::after_authentication().with_excess(Excess::EndsStream);
         let (whole, error) = decode_in(loose, &[&input]);
-        let (found, _) = decode_in(XmlLimits { header_bytes: 16000, ..lenient() }, &[&input]);
+        let (found, _) = decode_in(lenient().with_header_bytes(16000), &[&input]);
         let header = whole.first().is_some_and(|frame| matches!(frame, Frame::Header(_)));
         if !header || matches!(error, Some(DecodeError::Encoding)) {
             return Ok(());

@@ -126,17 +126,17 @@ fn an_error_is_never_answered_with_an_error() {
 
 #[test]
 fn features_read_as_they_were_written() {
-    let all = Features {
-        starttls: Some(true),
-        mechanisms: vec!["EXTERNAL".into(), "DIGEST-MD5".into()],
-        channel_bindings: Some(vec!["tls-exporter".into()]),
-        dialback: Some(DialbackFeature { errors: true }),
-        limits: Some(StreamLimits {
-            max_bytes: Some(524_288),
-            idle_seconds: Some(3600),
-        }),
-        other: vec![(ns::BIDI_FEATURE.into(), "bidi".into())],
-    };
+    let all = Features::new()
+        .with_starttls(true)
+        .with_mechanisms(["EXTERNAL", "DIGEST-MD5"])
+        .with_channel_bindings(["tls-exporter"])
+        .with_dialback(DialbackFeature::with_errors())
+        .with_limits(
+            StreamLimits::new()
+                .with_max_bytes(524_288)
+                .with_idle_seconds(3600),
+        )
+        .with_other(ns::BIDI_FEATURE, "bidi");
     assert_eq!(
         all.to_bytes(),
         "<stream:features><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'><required/></starttls>\
@@ -152,22 +152,10 @@ fn features_read_as_they_were_written() {
     for features in [
         all,
         Features::default(),
-        Features {
-            starttls: Some(false),
-            ..Features::default()
-        },
-        Features {
-            dialback: Some(DialbackFeature { errors: false }),
-            ..Features::default()
-        },
-        Features {
-            channel_bindings: Some(Vec::new()),
-            ..Features::default()
-        },
-        Features {
-            limits: Some(StreamLimits::default()),
-            ..Features::default()
-        },
+        Features::new().with_starttls(false),
+        Features::new().with_dialback(DialbackFeature::without_errors()),
+        Features::new().with_channel_bindings([""; 0]),
+        Features::new().with_limits(StreamLimits::default()),
     ] {
         let read = Features::from_element(&element(features.to_bytes()));
         assert_eq!(read, Some(features));

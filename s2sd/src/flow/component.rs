@@ -382,7 +382,6 @@ impl Serving<'_> {
                     Some(stub) => self.stanza(stub.clone(), Some(refused.stanza_error())),
                     None => self.ignore(&refused.why().to_string()),
                 },
-                Ok(Some(Frame::Whitespace | Frame::Header(_))) => {}
                 Ok(Some(Frame::Footer)) => {
                     self.conn.send(b"</stream:stream>");
                     return Err(Closed {
@@ -390,6 +389,8 @@ impl Serving<'_> {
                         cause: Cause::Finished,
                     });
                 }
+                // White space, another header, a frame that we did not ask the codec for.
+                Ok(Some(_)) => {}
                 Err(error) => {
                     let stream_error = error.stream_error();
                     self.broken = faults::begun(self.conn.broken());

@@ -26,10 +26,7 @@ async fn against<F: Future<Output = anyhow::Result<()>>>(
 }
 
 fn external() -> Features {
-    Features {
-        mechanisms: vec!["EXTERNAL".to_owned()],
-        ..Features::default()
-    }
+    Features::new().with_mechanisms(["EXTERNAL"])
 }
 
 #[tokio::test]

@@ -109,17 +109,15 @@ impl ToolOutcome {
 
 /// We prove ourselves to the program.
 pub fn prove(exchange: &Exchange, tool: &Tool, deadline: Instant) -> Result<ToolOutcome> {
-    let credentials = ClientCredentials {
-        username: Some(exchange.username.clone()),
-        password: exchange.password.clone(),
-        authzid: exchange.authzid.clone(),
-        certificate: exchange.external.is_some(),
-        trace: Some(exchange.username.clone()),
+    let mut credentials = ClientCredentials::new("xmpp", &exchange.host)
+        .with_username(&exchange.username)
+        .with_trace(&exchange.username)
         // What the libraries find by themselves.
-        gssapi: Some(gssapi::Initiator::default()),
-        channel_bindings: exchange.channel_bindings.clone(),
-        ..ClientCredentials::new("xmpp", &exchange.host)
-    };
+        .with_gssapi(gssapi::Initiator::default())
+        .with_channel_bindings(exchange.channel_bindings.clone());
+    credentials.password = exchange.password.clone();
+    credentials.authzid = exchange.authzid.clone();
+    credentials.certificate = exchange.external.is_some();
     let client = client(&exchange.mechanism, &credentials).context("we cannot do that")?;
     let mut dialect = Dialect::start(tool, deadline)?;
     let ours = log_in(client, &mut dialect).unwrap_or_else(|error| broken(&error));
@@ -246,22 +244,18 @@ impl Host for Account<'_> {
         // RFC 4505 §2: an address or a token. Cyrus SASL makes an address of it, with its machine's name.
         let name = trace.and_then(|trace| trace.split('@').next());
         let known = name.filter(|name| *name == self.0.username);
-        known.ok_or(Failure::NotAuthorized).map(|name| Identity {
-            authcid: None,
-            authzid: Some(name.to_owned()),
-            mechanism: "ANONYMOUS",
-        })
+        known
+            .ok_or(Failure::NotAuthorized)
+            .map(|name| Identity::new().with_authzid(name))
     }
 
     fn external(&mut self, authzid: Option<&str>) -> Result<Identity, Failure> {
         let proved = self.0.external.as_deref().ok_or(Failure::NotAuthorized)?;
-        match authzid.is_none_or(|authzid| authzid == proved) {
-            true => Ok(Identity {
-                authcid: Some(proved.to_owned()),
-                authzid: authzid.map(str::to_owned),
-                mechanism: "EXTERNAL",
-            }),
-            false => Err(Failure::InvalidAuthzid),
+        let identity = Identity::new().with_authcid(proved);
+        match authzid {
+            None => Ok(identity),
+            Some(authzid) if authzid == proved => Ok(identity.with_authzid(authzid)),
+            Some(_) => Err(Failure::InvalidAuthzid),
         }
     }
 }

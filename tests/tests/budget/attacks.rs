@@ -423,16 +423,10 @@ fn pings(stage: &mut Stage) -> Doing<'_> {
 
 /// A server of the attacker's, which lets the daemon in and reads nothing then.
 async fn never_reads(mut peer: Peer, identity: TlsIdentity) -> anyhow::Result<Peer> {
-    let offer = Features {
-        starttls: Some(true),
-        ..Features::default()
-    };
+    let offer = Features::new().with_starttls(true);
     peer.answer_open("one", &offer).await?;
     peer.accept_starttls(&identity).await?;
-    let offer = Features {
-        mechanisms: vec!["EXTERNAL".to_owned()],
-        ..Features::default()
-    };
+    let offer = Features::new().with_mechanisms(["EXTERNAL"]);
     peer.answer_open("two", &offer).await?;
     peer.expect(ns::SASL, "auth").await?;
     peer.send(format!("<success xmlns='{}'/>", ns::SASL))

@@ -36,15 +36,12 @@ async fn here(realm: &Path) -> (World, BackgroundTraffic, ComponentClient) {
 }
 
 fn client(realm: &Path, principal: &str, authzid: Option<&str>) -> Box<dyn Client> {
-    let credentials = ClientCredentials {
-        gssapi: Some(Initiator {
-            principal: Some(format!("{principal}@{NAME}")),
-            keytab: Some(realm.join(file_name(principal))),
-            service: None,
-        }),
-        authzid: authzid.map(str::to_owned),
-        ..ClientCredentials::new("xmpp", "here.test")
-    };
+    let mut credentials = ClientCredentials::new("xmpp", "here.test").with_gssapi(Initiator {
+        principal: Some(format!("{principal}@{NAME}")),
+        keytab: Some(realm.join(file_name(principal))),
+        service: None,
+    });
+    credentials.authzid = authzid.map(str::to_owned);
     xmpp_sasl::client("GSSAPI", &credentials).unwrap()
 }
 
@@ -117,14 +114,11 @@ fn a_principal_of_another_realm_is_believed_by_its_full_name_only() {
     let foreign = format!("{A}@{FOREIGN}");
     within(name, &[A, HERE, &foreign], async |realm| {
         let keytab = keytab(realm, HERE);
-        let credentials = ClientCredentials {
-            gssapi: Some(Initiator {
-                principal: Some(foreign.clone()),
-                keytab: Some(realm.join(file_name(&foreign))),
-                service: Some(format!("{HERE}@{NAME}")),
-            }),
-            ..ClientCredentials::new("xmpp", "here.test")
-        };
+        let credentials = ClientCredentials::new("xmpp", "here.test").with_gssapi(Initiator {
+            principal: Some(foreign.clone()),
+            keytab: Some(realm.join(file_name(&foreign))),
+            service: Some(format!("{HERE}@{NAME}")),
+        });
         for (listed, believed) in [
             (String::new(), false),
             (format!(", principals = ['{A}@{NAME}']"), false),

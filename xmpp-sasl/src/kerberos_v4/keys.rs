@@ -81,9 +81,9 @@ pub struct BadPrincipal;
 /// The key of a service, shared with one client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SharedKey {
-    /// Who may show tickets under this key.
+    /// The client that may show tickets under this key.
     pub client: Principal,
-    /// Whom it shows them to.
+    /// The service to which it shows them.
     pub service: Principal,
     /// The key version number.
     pub version: u8,
@@ -223,6 +223,7 @@ fn hexadecimal(text: &str) -> Option<Zeroizing<[u8; 8]>> {
 /// Why a key file is refused. Says nothing of the keys.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {what}")]
+#[non_exhaustive]
 pub struct BadKeys {
     /// The line, from 1.
     pub line: usize,

@@ -2,6 +2,7 @@
 
 /// Why there are no keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum BadScramKeys {
     /// Not the form of RFC 5803.
     #[error("not of the form SCRAM-SHA-256$ITERATIONS:SALT$STORED-KEY:SERVER-KEY")]

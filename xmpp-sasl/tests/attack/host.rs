@@ -102,25 +102,21 @@ impl Host for TestHost {
     }
 
     fn external(&mut self, authzid: Option<&str>) -> Result<Identity, Failure> {
-        if self.says_no(Denial::NotAllowed) || authzid != Some(USER) {
-            return Err(Failure::NotAuthorized);
+        match authzid {
+            Some(USER) if !self.says_no(Denial::NotAllowed) => {
+                Ok(Identity::new().with_authzid(USER))
+            }
+            _ => Err(Failure::NotAuthorized),
         }
-        Ok(Identity {
-            authcid: None,
-            authzid: authzid.map(str::to_owned),
-            mechanism: "EXTERNAL",
-        })
     }
 
     fn anonymous(&mut self, trace: Option<&str>) -> Result<Identity, Failure> {
         if self.says_no(Denial::NotAllowed) {
             return Err(Failure::NotAuthorized);
         }
-        Ok(Identity {
-            authcid: None,
-            authzid: trace.map(str::to_owned),
-            mechanism: "ANONYMOUS",
-        })
+        let mut identity = Identity::new();
+        identity.authzid = trace.map(str::to_owned);
+        Ok(identity)
     }
 }
 
@@ -142,28 +138,26 @@ fn bindings(data: u8) -> ChannelBindings {
 }
 
 pub(crate) fn credentials() -> ClientCredentials {
-    ClientCredentials {
-        username: Some(USER.to_owned()),
-        password: Some(Password::new(PASSWORD)),
-        authzid: Some(USER.to_owned()),
-        certificate: true,
-        channel_bindings: bindings(1),
+    let mut credentials = ClientCredentials::new("xmpp", HOST)
+        .with_password(USER, PASSWORD)
+        .with_authzid(USER)
+        .with_certificate()
+        .with_channel_bindings(bindings(1))
         // Computing is not what is tested here.
-        iterations: IterationBounds { min: 1, max: 9 },
-        kerberos_v4: kerberos_v4(KEY),
-        ..ClientCredentials::new("xmpp", HOST)
-    }
+        .with_iterations(IterationBounds { min: 1, max: 9 });
+    credentials.kerberos_v4 = kerberos_v4(KEY);
+    credentials
 }
 
 pub(crate) fn options(why: Denial) -> ServerOptions {
-    ServerOptions {
-        channel_bindings: bindings(if why == Denial::OtherConnection { 2 } else { 1 }),
-        secret: Some(ServerSecret::new(*b"of the server")),
-        iterations: 1,
-        kerberos_v4: kerberos_v4(match why {
-            Denial::OtherSecret(_) => "0123456789abcdef",
-            Denial::NotAllowed | Denial::Unknown | Denial::OtherConnection => KEY,
-        }),
-        ..ServerOptions::new("xmpp", HOST)
-    }
+    let connection = if why == Denial::OtherConnection { 2 } else { 1 };
+    let mut options = ServerOptions::new("xmpp", HOST)
+        .with_channel_bindings(bindings(connection))
+        .with_secret(ServerSecret::new(*b"of the server"))
+        .with_iterations(1);
+    options.kerberos_v4 = kerberos_v4(match why {
+        Denial::OtherSecret(_) => "0123456789abcdef",
+        Denial::NotAllowed | Denial::Unknown | Denial::OtherConnection => KEY,
+    });
+    options
 }

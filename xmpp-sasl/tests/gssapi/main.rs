@@ -95,11 +95,8 @@ fn initiator(realm: &Path) -> Initiator {
 }
 
 fn proving(initiator: Initiator, authzid: Option<&str>) -> Box<dyn Client> {
-    let credentials = ClientCredentials {
-        gssapi: Some(initiator),
-        authzid: authzid.map(str::to_owned),
-        ..ClientCredentials::new("xmpp", HOST)
-    };
+    let mut credentials = ClientCredentials::new("xmpp", HOST).with_gssapi(initiator);
+    credentials.authzid = authzid.map(str::to_owned);
     client("GSSAPI", &credentials).unwrap()
 }
 

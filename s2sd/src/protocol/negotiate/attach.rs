@@ -102,10 +102,10 @@ impl Attach {
                 let answer = await_handshake
                     .element(&element, account.secret.as_str())
                     .map_err(|error| refuse(&error, false))?;
-                let limits = XmlLimits {
-                    element_bytes: account.max_stanza,
-                    ..self.snapshot.limits_for_open_streams()
-                };
+                let limits = self
+                    .snapshot
+                    .limits_for_open_streams()
+                    .with_element_bytes(account.max_stanza);
                 Ok(Attaching::Done(Attached::new(domain), answer, limits))
             }
             (stage, Frame::Footer) => {

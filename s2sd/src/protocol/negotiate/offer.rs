@@ -170,28 +170,22 @@ impl Offer {
 
     /// `idle`: after this time without a stanza the stream is closed.
     pub(super) fn features(&self, max_stanza: usize, idle: Duration) -> Features {
-        let limits = StreamLimits {
-            max_bytes: u64::try_from(max_stanza).ok(),
-            // An xs:unsignedInt (XEP-0478 §9).
-            idle_seconds: u32::try_from(idle.as_secs())
-                .ok()
-                .filter(|it| *it > 0)
-                .map(Into::into),
-        };
-        Features {
-            starttls: self.starttls.then_some(self.tls_first),
-            mechanisms: self
-                .mechanisms
-                .iter()
-                .map(|&name| name.to_owned())
-                .collect(),
-            channel_bindings: self
-                .channel_bindings
-                .as_ref()
-                .map(|types| types.iter().map(|&kind| kind.to_owned()).collect()),
-            dialback: self.dialback.then_some(DialbackFeature { errors: true }),
-            limits: (!self.tls_first).then_some(limits),
-            ..Features::default()
+        let mut limits = StreamLimits::new();
+        limits.max_bytes = u64::try_from(max_stanza).ok();
+        // An xs:unsignedInt (XEP-0478 §9).
+        let seconds = u32::try_from(idle.as_secs()).ok();
+        limits.idle_seconds = seconds.filter(|it| *it > 0).map(Into::into);
+        let mut features = Features::new().with_mechanisms(self.mechanisms.iter().copied());
+        features.starttls = self.starttls.then_some(self.tls_first);
+        if let Some(types) = &self.channel_bindings {
+            features = features.with_channel_bindings(types.iter().copied());
         }
+        if self.dialback {
+            features = features.with_dialback(DialbackFeature::with_errors());
+        }
+        if !self.tls_first {
+            features = features.with_limits(limits);
+        }
+        features
     }
 }

@@ -80,26 +80,22 @@ impl Snapshot {
     pub fn limits_before_authentication(&self) -> XmlLimits {
         let own = &self.config.limits;
         let default = XmlLimits::before_authentication();
-        XmlLimits {
-            header_bytes: own.preauth_stanza,
-            element_bytes: own.preauth_stanza,
-            depth: own.depth.min(default.depth),
-            attributes: own.attributes.min(default.attributes),
-            total_bytes: Some(own.preauth_bytes),
-            total_elements: Some(own.preauth_elements),
-            ..default
-        }
+        default
+            .with_header_bytes(own.preauth_stanza)
+            .with_element_bytes(own.preauth_stanza)
+            .with_depth(own.depth.min(default.depth))
+            .with_attributes(own.attributes.min(default.attributes))
+            .with_total_bytes(own.preauth_bytes)
+            .with_total_elements(own.preauth_elements)
     }
 
     /// What may be sent on a stream once a domain is proved, but for the size of a stanza, which is the policy's.
     pub fn limits_for_open_streams(&self) -> XmlLimits {
         let own = &self.config.limits;
-        XmlLimits {
-            header_bytes: own.preauth_stanza,
-            depth: own.depth,
-            attributes: own.attributes,
-            ..XmlLimits::after_authentication()
-        }
+        XmlLimits::after_authentication()
+            .with_header_bytes(own.preauth_stanza)
+            .with_depth(own.depth)
+            .with_attributes(own.attributes)
     }
 }
 

@@ -72,8 +72,8 @@ impl Ear {
         loop {
             match self.frame().await? {
                 Some(Frame::Element(element)) => return Ok(Some(element)),
-                Some(Frame::Whitespace | Frame::Refused(_)) => {}
                 Some(Frame::Header(_) | Frame::Footer) | None => return Ok(None),
+                Some(_) => {}
             }
         }
     }

@@ -429,8 +429,8 @@ impl Player {
                 Frame::Header(header) => Event::Header(header),
                 Frame::Element(element) => Event::Element(element),
                 Frame::Footer => Event::Footer,
-                Frame::Refused(refused) => bail!("s2sd says {refused:?}"),
                 Frame::Whitespace => continue,
+                other => bail!("s2sd says {other:?}"),
             };
             self.seen.push_back(Seen::Said(stream, event));
         }

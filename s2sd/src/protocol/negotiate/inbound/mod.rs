@@ -412,6 +412,8 @@ impl Inbound {
                     )),
                 }
             }
+            // A frame that we did not ask the codec for.
+            _ => Ok(self),
         }
     }
 
@@ -540,17 +542,17 @@ impl Inbound {
     }
 
     fn limits(&self) -> XmlLimits {
-        XmlLimits {
-            element_bytes: self.policy.max_stanza,
-            ..self.snapshot.limits_for_open_streams()
-        }
+        self.snapshot
+            .limits_for_open_streams()
+            .with_element_bytes(self.policy.max_stanza)
     }
 }
 
 fn receiving(snapshot: &Snapshot) -> Receiving {
     let limits = &snapshot.config.limits;
-    Receiving::new(xmpp_dialback::DialbackLimits {
-        pairs: limits.pairs_per_stream,
-        failures: limits.dialback_failures,
-    })
+    Receiving::new(
+        xmpp_dialback::DialbackLimits::default()
+            .with_pairs(limits.pairs_per_stream)
+            .with_failures(limits.dialback_failures),
+    )
 }

@@ -37,15 +37,13 @@ impl Inbound {
         };
         let host = self.local.as_ref().map(name).unwrap_or_default();
         let remote = self.remote.as_ref();
-        let mut options = ServerOptions {
-            realms: sasl_host::realms(&self.snapshot, remote, &host),
-            channel_bindings: self.transport.channel_bindings(),
-            offer: offer.advertised(),
-            secret: Some(self.snapshot.salts.clone()),
-            gssapi: accepts::acceptor(&self.snapshot, remote),
-            kerberos_v4: accepts::keys(&self.snapshot, remote, &host),
-            ..ServerOptions::new("xmpp", host)
-        };
+        let mut options = ServerOptions::new("xmpp", host.as_str())
+            .with_realms(sasl_host::realms(&self.snapshot, remote, &host))
+            .with_channel_bindings(self.transport.channel_bindings())
+            .with_offer(offer.advertised())
+            .with_secret(self.snapshot.salts.clone());
+        options.gssapi = accepts::acceptor(&self.snapshot, remote);
+        options.kerberos_v4 = accepts::keys(&self.snapshot, remote, &host);
         options.iterations =
             sasl_host::iterations(&self.snapshot, remote, method).unwrap_or(options.iterations);
         Some(Exchange {

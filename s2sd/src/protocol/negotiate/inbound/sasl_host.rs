@@ -244,11 +244,7 @@ impl Host for SaslHost {
             Some(authzid) if !certified.is_named_by(authzid) => Err(Failure::InvalidAuthzid),
             _ => {
                 self.proving = Some(certified.clone());
-                Ok(Identity {
-                    authcid: None,
-                    authzid: Some(certified.as_str().to_owned()),
-                    mechanism: "EXTERNAL",
-                })
+                Ok(Identity::new().with_authzid(certified.as_str()))
             }
         }
     }

@@ -432,6 +432,11 @@ impl Outbound {
                     )),
                 }
             }
+            // A frame that we did not ask the codec for.
+            (_, stage) => {
+                self.stage = stage;
+                Ok(self)
+            }
         }
     }
 
@@ -527,10 +532,9 @@ impl Outbound {
     }
 
     fn limits(&self) -> XmlLimits {
-        XmlLimits {
-            element_bytes: self.policy.max_stanza,
-            ..self.snapshot.limits_for_open_streams()
-        }
+        self.snapshot
+            .limits_for_open_streams()
+            .with_element_bytes(self.policy.max_stanza)
     }
 
     fn send_header(&mut self, out: &mut Out) {

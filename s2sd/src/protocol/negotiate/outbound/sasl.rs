@@ -62,21 +62,19 @@ impl Outbound {
             // a ticket for its principal's. Principals are written in ASCII.
             Some(Agreement::Realm | Agreement::Key) => (named, remote.ascii()),
         };
-        ClientCredentials {
-            username: account.map(|account| account.username.clone()),
-            password: account.map(|account| account.password.clone()),
-            realm: account.and_then(|account| account.realm.clone()),
-            authzid,
-            certificate: self.snapshot.has_certificate(local),
-            channel_bindings: self.transport.channel_bindings(),
-            offer: Offer {
-                mechanisms: self.features.mechanisms.clone(),
-                channel_bindings: self.features.channel_bindings.clone(),
-            },
-            gssapi: own.and_then(|own| own.initiator(local)),
-            kerberos_v4: own.and_then(|own| own.kerberos_v4.clone()),
-            ..ClientCredentials::new("xmpp", host)
-        }
+        let mut offer = Offer::new(&self.features.mechanisms);
+        offer.channel_bindings = self.features.channel_bindings.clone();
+        let mut credentials = ClientCredentials::new("xmpp", host)
+            .with_channel_bindings(self.transport.channel_bindings())
+            .with_offer(offer);
+        credentials.username = account.map(|account| account.username.clone());
+        credentials.password = account.map(|account| account.password.clone());
+        credentials.realm = account.and_then(|account| account.realm.clone());
+        credentials.authzid = authzid;
+        credentials.certificate = self.snapshot.has_certificate(local);
+        credentials.gssapi = own.and_then(|own| own.initiator(local));
+        credentials.kerberos_v4 = own.and_then(|own| own.kerberos_v4.clone());
+        credentials
     }
 
     pub(super) fn on_sasl(

@@ -144,11 +144,9 @@ fn after_a_refusal_what_else_is_allowed_follows() {
 fn without_from(snapshot: &Arc<Snapshot>, keys: &str, authzid: Option<&str>) -> Ends {
     use xmpp_sasl::{ClientCredentials, ClientInput, ClientStep, kerberos_v4::Keys};
     let mut random = Counting(9);
-    let credentials = ClientCredentials {
-        kerberos_v4: Some(Keys::parse(keys).unwrap()),
-        authzid: authzid.map(str::to_owned),
-        ..ClientCredentials::new("xmpp", "b.test")
-    };
+    let mut credentials =
+        ClientCredentials::new("xmpp", "b.test").with_kerberos_v4(Keys::parse(keys).unwrap());
+    credentials.authzid = authzid.map(str::to_owned);
     let client = xmpp_sasl::client("KERBEROS_V4", &credentials).unwrap();
     let ClientStep::Wait(mut client) = client.step(ClientInput::Start, &mut random) else {
         panic!("it begins with the server")

@@ -1,4 +1,4 @@
-//! The scenes that are walked through step by step: what is seen is told, and held to be what it should be.
+//! The scenes that are walked through step by step: each shows what it sees, and checks that it is what it should be.
 
 pub(super) mod dialback;
 pub(super) mod digest_md5;
@@ -241,7 +241,7 @@ fn kind<'a>(frame: &'a Frame) -> Kind<'a> {
             Some(features) => Kind::Features(features),
             None => Kind::Element(element),
         },
-        Frame::Whitespace | Frame::Footer | Frame::Refused(_) => Kind::Nothing,
+        _ => Kind::Nothing,
     }
 }
 
