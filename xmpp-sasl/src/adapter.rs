@@ -21,7 +21,7 @@
 //! | PLAIN, authorization identity | ignored | has to be the name itself |
 //! | PLAIN, more parts than three, empty names | accepted | refused |
 //! | comparisons | stop at the first difference | in constant time |
-//! | a name that nobody has | refused at once | refused like a wrong password |
+//! | an unknown name | refused at once | refused like a wrong password |
 //! | SHA-512, EXTERNAL, DIGEST-MD5, `e=` | – | here |
 //!
 //! Code that is not bound to those traits is better off without them: they cannot say that an exchange has ended, nor
@@ -29,6 +29,9 @@
 
 pub mod client;
 pub mod server;
+mod sha512;
+
+pub use sha512::{Pbkdf2Sha512, Sha512};
 
 use std::fmt;
 
@@ -36,7 +39,7 @@ use sasl::common::ChannelBinding;
 use sasl::common::scram::{ScramProvider, Sha1, Sha256, generate_nonce};
 use zeroize::Zeroizing;
 
-use crate::{ChannelBindingType, ChannelBindings, Random, ScramHash, Sha512};
+use crate::{ChannelBindingType, ChannelBindings, Random, ScramHash};
 
 /// A [`ScramProvider`] that a mechanism of this crate stands behind.
 pub trait Hash: ScramProvider {

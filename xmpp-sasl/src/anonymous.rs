@@ -1,4 +1,4 @@
-//! ANONYMOUS (RFC 4505): somebody who proves nothing, and may say how to be reached. Never between servers.
+//! ANONYMOUS (RFC 4505): a peer that proves nothing, and may leave an address. Never between servers.
 
 use stringprep::tables;
 

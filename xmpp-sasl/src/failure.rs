@@ -64,7 +64,7 @@ impl Failure {
         }
     }
 
-    /// The condition with this element name. RFC 6120 §6.5: treat one that nobody knows as [`Failure::NotAuthorized`].
+    /// The condition with this element name. RFC 6120 §6.5: treat an unknown one as [`Failure::NotAuthorized`].
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|failure| failure.name() == name)
     }
@@ -74,7 +74,7 @@ impl Failure {
     /// The others leave it open, for another try (RFC 6120 §6.4.5) or for another way to prove the same.
     pub fn closes_stream(self) -> bool {
         match self {
-            // Who breaks the syntax, wants to be somebody else or gives up will not do better the next time.
+            // A peer that breaks the syntax, wants another identity or gives up will not do better the next time.
             Self::Aborted
             | Self::IncorrectEncoding
             | Self::InvalidAuthzid

@@ -59,7 +59,7 @@ const TOKENS: u8 = 4;
 #[cfg(feature = "gssapi")]
 const TOKEN_BOUND: usize = 64 * 1024;
 
-/// What the initiating side proves itself with, and to whom.
+/// What the initiating side proves itself with, and for which service.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Initiator {
     /// Who we are: `xmpp/capulet.example@CAPULET.EXAMPLE`. `None`: the first entry of the keytab, or whose tickets the

@@ -23,7 +23,7 @@
 //!
 //! There is no KDC here. Both sides have the service's key in a [`Keys`] table, and the initiating side makes its
 //! tickets itself; the format is the one of MIT's libkrb (`krb_create_ticket`, `krb_mk_req`, `krb_rd_req`), so a ticket
-//! from a real KDC works too. Since whoever has a service key can make tickets in any name, every key in the table
+//! from a real KDC works too. Since a holder of a service key can make tickets in any name, every key in the table
 //! belongs to one client, and tickets under it are believed for that client only.
 //!
 //! Left out: security layers (integrity, privacy), and the network address in tickets, which addresses behind

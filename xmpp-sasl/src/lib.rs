@@ -2,8 +2,8 @@
 //!
 //! A [`Client`] is the side that proves who it is, a [`Server`] the side that asks. Each is a boxed value: a
 //! message goes in, and out comes the next message together with the next value, or an end. An end has no next
-//! value, so a finished or failed exchange cannot be stepped again. No socket, no clock, no global state; random
-//! numbers, passwords and decisions are asked of the caller through [`Random`] and [`Host`]. Two exceptions: for GSSAPI the
+//! value, so a finished or failed exchange cannot be stepped again. No socket, no clock, no global state; the
+//! caller provides random numbers, passwords and decisions through [`Random`] and [`Host`]. Two exceptions: for GSSAPI the
 //! system's Kerberos libraries read keytabs and ask the KDC ([`gssapi`]), and KERBEROS_V4 reads the system's clock unless it
 //! is given another ([`kerberos_v4::Clock`]).
 //!
@@ -16,7 +16,7 @@
 //! | `DIGEST-MD5` | RFC 2831 (historic: RFC 6331) | that both sides know a password, without sending it | only with old peers, by agreement |
 //! | `KERBEROS_V4` | RFC 2222 §7.1, historic and breakable | that both sides have a DES key | never by itself; see [`kerberos_v4`] |
 //! | `PLAIN` | RFC 4616 | that the client knows a password, which it gives away; nothing about the server | inside TLS to a server that is known, where nothing better is |
-//! | `ANONYMOUS` | RFC 4505 | nothing | for guests, where guests are wanted; never between servers |
+//! | `ANONYMOUS` | RFC 4505 | nothing | for guests, where guests are wanted; never between servers; cargo feature `anonymous` |
 //!
 //! [`client()`] and [`server()`] make one by its registered name, [`select`] chooses among the names that a server
 //! offers. The module `wire` has the XML forms of RFC 6120 §6.4 (cargo feature `xmpp`, on by default); without it the crate
@@ -24,16 +24,16 @@
 //!
 //! # Passwords on the server
 //!
-//! For SCRAM a server keeps [`ScramKeys`] (RFC 5803) and answers [`Host::scram_keys`] with them; whoever steals them
+//! For SCRAM a server keeps [`ScramKeys`] (RFC 5803) and answers [`Host::scram_keys`] with them; a thief
 //! cannot log in with them. A host that knows passwords need not do anything: keys are derived from
-//! [`Host::password`] each time. With [`ServerOptions::secret`] a name that nobody has cannot be told from one that
-//! somebody has: it is shown the same kind of salt each time, and fails at the same place.
+//! [`Host::password`] each time. With [`ServerOptions::secret`] a peer cannot tell an unknown name
+//! from a known one: it sees the same kind of salt each time, and fails at the same place.
 //!
 //! # Channel binding and changed offers
 //!
 //! [`ClientCredentials::channel_bindings`] and [`ServerOptions::channel_bindings`] say what there is to bind to; without
 //! it the names in `-PLUS` do not exist. [`select`] tells the exchange what was offered, and [`ServerOptions::offer`]
-//! tells the server's side; SCRAM then notices on either side when somebody took something off the list on its way
+//! tells the server's side; SCRAM then notices on either side when an attacker took something off the list on its way
 //! (RFC 5802 §6, XEP-0474), and the exchange fails. A list of channel-binding types that no server sends gets no password
 //! at all ([`ClientCredentials::binding_is_withheld`]).
 //!
@@ -60,7 +60,7 @@
 //!
 //! # Code written for the crate `sasl`
 //!
-//! [`adapter`] has our mechanisms behind the traits of that crate, and says what is different.
+//! The module `adapter` (cargo feature `sasl`) has our mechanisms behind the traits of that crate, and says what is different.
 //!
 //! # Example
 //!
@@ -76,11 +76,7 @@
 //!     }
 //! }
 //!
-//! let credentials = ClientCredentials {
-//!     username: Some("capulet.example".into()),
-//!     password: Some("romeo".into()),
-//!     ..ClientCredentials::new("xmpp", "montague.example")
-//! };
+//! let credentials = ClientCredentials::new("xmpp", "montague.example").with_password("capulet.example", "romeo");
 //! let mut random = OsRandom;
 //! let mut client = select(&["KERBEROS_V4", "DIGEST-MD5"], &["EXTERNAL", "DIGEST-MD5"], &credentials, None).unwrap();
 //! let mut server = server(client.name(), &ServerOptions::new("xmpp", "montague.example")).unwrap();
@@ -110,6 +106,7 @@
 #![cfg_attr(not(feature = "gssapi"), forbid(unsafe_code))]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+#[cfg(feature = "sasl")]
 pub mod adapter;
 mod channel_binding;
 mod credentials;
@@ -124,6 +121,7 @@ mod scram_keys;
 mod secret;
 
 // Mechanisms: one line here, one row in `registry`, one file.
+#[cfg(feature = "anonymous")]
 mod anonymous;
 mod digest_md5;
 mod external;
@@ -135,6 +133,8 @@ mod scram;
 #[cfg(feature = "xmpp")]
 pub mod wire;
 
+#[cfg(feature = "sasl")]
+pub use adapter::{Pbkdf2Sha512, Sha512};
 pub use channel_binding::{ChannelBindingType, ChannelBindings};
 pub use credentials::{ClientCredentials, ServerOptions};
 pub use failure::Failure;
@@ -149,8 +149,7 @@ pub use registry::{
 };
 pub use scram_error::ScramError;
 pub use scram_keys::{
-    BadScramKeys, IterationBounds, Pbkdf2Sha512, SaltedPassword, ScramHash, ScramKeys,
-    ScramParameters, Sha512,
+    BadScramKeys, IterationBounds, SaltedPassword, ScramHash, ScramKeys, ScramParameters,
 };
 pub use secret::ServerSecret;
 

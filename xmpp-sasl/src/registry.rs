@@ -1,8 +1,10 @@
 //! The mechanisms that exist, by name, and the choice between them.
 
+#[cfg(feature = "anonymous")]
+use crate::anonymous;
 use crate::{
-    Client, ClientCredentials, Offer, Password, Server, ServerOptions, anonymous, digest_md5,
-    external, gssapi, kerberos_v4, plain, scram,
+    Client, ClientCredentials, Offer, Password, Server, ServerOptions, digest_md5, external,
+    gssapi, kerberos_v4, plain, scram,
 };
 
 /// One row of the registry: the name, and how each side's data are taken out of what there is. `None`: they are not
@@ -95,6 +97,7 @@ const MECHANISMS: &[Mechanism] = &[
         },
         server: |_| Some(plain::server()),
     },
+    #[cfg(feature = "anonymous")]
     Mechanism {
         name: anonymous::NAME,
         client: |with| anonymous::client(with.trace.clone()),
@@ -135,7 +138,7 @@ fn scram_options(with: &ServerOptions) -> scram::Options {
 /// All names that this crate knows, whether they are in this build or not, strongest first.
 ///
 /// First what is proved by something better than a password; then what is bound to the connection below, so that
-/// nobody can sit in between; then what does not give the password away; then what does; last what proves nothing.
+/// no attacker can sit in between; then what does not give the password away; then what does; last what proves nothing.
 /// For [`select`], cut it where your policy ends: `STRENGTH` as a whole allows PLAIN and ANONYMOUS.
 pub const STRENGTH: &[&str] = &[
     "EXTERNAL",
@@ -191,10 +194,15 @@ pub fn built_without(name: &str) -> Option<&'static str> {
     }
 }
 
+/// What to do about a build without ANONYMOUS.
+const NO_ANONYMOUS: &str =
+    "this build has no ANONYMOUS; build it with the cargo feature `anonymous`";
+
 fn find(name: &str) -> Result<&'static Mechanism, Unavailable> {
     let built = MECHANISMS.iter().find(|mechanism| mechanism.name == name);
     built.ok_or(match name {
         gssapi::NAME => Unavailable::NotBuilt(gssapi::MISSING),
+        "ANONYMOUS" => Unavailable::NotBuilt(NO_ANONYMOUS),
         _ => Unavailable::Unknown,
     })
 }
@@ -202,12 +210,12 @@ fn find(name: &str) -> Result<&'static Mechanism, Unavailable> {
 /// Chooses a mechanism: the first of `allowed` that the server offered, that exists here, and that we have
 /// credentials for.
 ///
-/// `allowed` is the caller's policy, strongest first. Names nobody here knows are passed over in either list. So are
+/// `allowed` is the caller's policy, strongest first. Unknown names are passed over in either list. So are
 /// the names in `-PLUS` if there is nothing to bind to ([`ClientCredentials::channel_bindings`]), or nothing of the
 /// types that the server advertised; and PLAIN and DIGEST-MD5 where the list of types is one that no server sends
 /// ([`ClientCredentials::binding_is_withheld`]).
 ///
-/// The exchange is told what was offered, so that it can notice a list that was changed on the way (XEP-0474).
+/// The exchange gets the offer, so that it can notice a list that was changed on the way (XEP-0474).
 ///
 /// The list that a server offers is not protected before TLS, and a man in the middle may strip it to its weakest
 /// entry. `pin` is the name that worked, or was agreed on, before: nothing weaker is chosen then. If the offer has
@@ -268,7 +276,7 @@ pub enum NoMechanism {
         /// What the server offered.
         offered: Vec<String>,
     },
-    /// The offer holds nothing as strong as what was pinned: somebody may have stripped it.
+    /// The offer holds nothing as strong as what was pinned: an attacker may have stripped it.
     #[error("the offer lacks {pinned} or better, which this peer must offer (offered: {})", list(.offered))]
     Stripped {
         /// What was pinned.

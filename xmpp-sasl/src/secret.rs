@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 /// A secret of the server, for what must look random to others and be the same each time.
 ///
-/// Any bytes that nobody else knows, 16 or more of them, and the same after a restart. Its memory is wiped when it
+/// Any secret bytes, 16 or more of them, and the same after a restart. Its memory is wiped when it
 /// is dropped, and `Debug` shows nothing of it.
 #[derive(Clone)]
 pub struct ServerSecret(Zeroizing<Vec<u8>>);

@@ -31,7 +31,7 @@ pub enum Nonza {
     Success(Option<Vec<u8>>),
     /// `<failure/>` (§6.4.5).
     Failure {
-        /// Why. A condition that nobody knows is read as [`Failure::NotAuthorized`], as §6.5 says.
+        /// Why. An unknown condition is read as [`Failure::NotAuthorized`], as §6.5 says.
         failure: Failure,
         /// A text for people.
         text: Option<String>,

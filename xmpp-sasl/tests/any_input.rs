@@ -96,7 +96,9 @@ fn who_is_not_allowed_does_not_get_in() {
     for mechanism in PROVING {
         nobody_gets_in(mechanism, Denial::NotAllowed);
     }
-    nobody_gets_in("ANONYMOUS", Denial::NotAllowed);
+    if cfg!(feature = "anonymous") {
+        nobody_gets_in("ANONYMOUS", Denial::NotAllowed);
+    }
 }
 
 #[test]

@@ -216,7 +216,7 @@ impl PartialEq for Element {
 impl Eq for Element {}
 
 /// Stanzas, features, stream errors and STARTTLS as they are. Of everything else only name and addresses: SASL, server
-/// dialback and the component handshake hold what proves somebody, and a log must not.
+/// dialback and the component handshake hold proofs, and a log must not.
 impl fmt::Debug for Element {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.stanza_kind().is_some() || [ns::STREAMS, ns::TLS].contains(&self.namespace()) {

@@ -1,4 +1,4 @@
-//! Why bytes are not XMPP, and what the peer is told about it (RFC 6120 §4.9.3).
+//! Why bytes are not XMPP, and which condition answers them (RFC 6120 §4.9.3).
 
 use std::io;
 
@@ -147,7 +147,7 @@ impl DecodeError {
     /// The stream error condition that answers this.
     pub fn condition(&self) -> Condition {
         match self {
-            // Nobody will read it; the connection is gone.
+            // It reaches no reader; the connection is gone.
             Self::Io(_) => Condition::UndefinedCondition,
             Self::Truncated
             | Self::NotWellFormed

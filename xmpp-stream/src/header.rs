@@ -39,7 +39,7 @@ impl Version {
 pub struct StreamHeader {
     /// The default namespace.
     pub content: ContentNamespace,
-    /// The domain that is asked for, as found.
+    /// The domain that the sender wants to reach, as found.
     pub to: Option<String>,
     /// The domain that speaks, as found. May be missing on RFC 3920 streams.
     pub from: Option<String>,

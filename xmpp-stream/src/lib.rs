@@ -32,6 +32,8 @@ mod condition;
 mod content;
 mod context;
 mod declaration;
+#[cfg(feature = "minidom")]
+mod dom;
 mod element;
 mod error;
 mod features;

@@ -1,7 +1,7 @@
 //! Localparts and resourceparts as RFC 7622 prepares them: the PRECIS profiles UsernameCaseMapped (RFC 8265 §3.3) and
 //! OpaqueString (RFC 8265 §4.2).
 //!
-//! The tables of precis-core are those of the IANA registry, of Unicode 6.3. Whoever forwards other people's stanzas
+//! The tables of precis-core are those of the IANA registry, of Unicode 6.3. A server that forwards other people's stanzas
 //! would refuse what was assigned since, emoji in the nicknames of a room above all, so that is let pass: in a resource
 //! all of it, in a localpart letters and digits.
 

@@ -6,7 +6,7 @@ use crate::head::Head;
 use crate::limits::TOKEN;
 use crate::{DecodeError, Element, ErrorType, StanzaCondition, StanzaError, Writer, ns, writer};
 
-/// A first-level element that was whole, and why it is for nobody. Of a stanza there is as much as an answer needs.
+/// A first-level element that was whole, and why it is refused. Of a stanza there is as much as an answer needs.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RefusedElement {
     stub: Option<Element>,
@@ -31,7 +31,7 @@ impl RefusedElement {
         &self.why
     }
 
-    /// What its sender is told (RFC 6120 §8.3.3).
+    /// The error for its sender (RFC 6120 §8.3.3).
     pub fn stanza_error(&self) -> StanzaError {
         let condition = match self.why {
             DecodeError::UnportableName | DecodeError::UnportableNamespace => {

@@ -77,7 +77,7 @@ where
     /// With the salted passwords of this provider. `channel_binding` is what the server sees of the connection; with
     /// `None` and `Unsupported` it has nothing to bind to, and offers no `-PLUS`.
     ///
-    /// For a server that offers both names, and for salts of names that nobody has that are the same each time:
+    /// For a server that offers both names, and for salts of unknown names that are the same each time:
     /// [`Scram::with_options`].
     pub fn new(provider: P, channel_binding: ChannelBinding) -> Self {
         let channel_bindings = bindings(channel_binding);
@@ -114,7 +114,7 @@ impl<V: Validator<secret::Plain>> Plain<V> {
 }
 
 impl Anonymous {
-    /// Lets everybody in, each under another random name of 32 hexadecimal digits.
+    /// Lets every peer in, each under another random name of 32 hexadecimal digits.
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
         Self::named("ANONYMOUS", &ServerOptions::new("", ""), AnonymousHost)
@@ -171,7 +171,7 @@ fn error(failure: Failure) -> MechanismError {
     }
 }
 
-/// Everybody as himself.
+/// Each user as itself.
 fn as_oneself(authcid: &str, authzid: Option<&str>) -> Result<(), Failure> {
     match authzid {
         Some(authzid) if authzid != authcid => Err(Failure::InvalidAuthzid),
@@ -271,7 +271,7 @@ impl<V> fmt::Debug for Validated<V> {
     }
 }
 
-/// A [`Host`] that lets everybody in who comes by ANONYMOUS, and nobody else.
+/// A [`Host`] that lets every peer in by ANONYMOUS, and none by another mechanism.
 #[derive(Debug)]
 pub struct AnonymousHost(Stream);
 

@@ -93,7 +93,7 @@ fn acquire(name: Option<&str>, usage: u32, store: &[(&CStr, CString)]) -> Result
         )
     };
     complete(major, minor)?;
-    // SAFETY: the call succeeded, so `credential` is a credential of ours, and nobody else has it.
+    // SAFETY: the call succeeded, so `credential` is a credential of ours, with no other owner.
     Ok(unsafe { Cred::from_c(credential) })
 }
 

@@ -1,4 +1,4 @@
-//! What is said under protection once both sides are authenticated: security layers and the authorization identity
+//! The messages under protection once both sides are authenticated: security layers and the authorization identity
 //! (RFC 4752 §3.1-3.3).
 
 /// "No security layer".
@@ -25,7 +25,7 @@ pub(super) fn choose(offer: &[u8], authzid: &str) -> Result<Vec<u8>, BadOffer> {
         return Err(BadOffer::Malformed);
     };
     // "The client verifies that the server maximum buffer is 0 if the server does not advertise support for any".
-    // Bits that nobody knows are not layers.
+    // Unknown bits are not layers.
     if layers & LAYERS == 0 && size != [0; 3] {
         return Err(BadOffer::Malformed);
     }

@@ -165,7 +165,7 @@ fn principal(name: &Name) -> Result<String, String> {
     String::from_utf8(text.to_vec()).map_err(|_| "a principal that is not in UTF-8".to_owned())
 }
 
-/// What the peer is told of a token that was not accepted.
+/// The failure for the peer, of a token that was not accepted.
 fn failure(error: Error) -> Failure {
     // The upper half is calling errors and routine errors; the latter are a number, not flags.
     let routine = error.major.bits() & 0x00ff_0000;

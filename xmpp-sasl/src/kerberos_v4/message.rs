@@ -115,7 +115,7 @@ impl Authenticator {
         let checksum = order.number(rest.octets()?);
         let _parts = rest.octet()?;
         let seconds = order.number(rest.octets()?);
-        // MIT's krb_mk_req leaves in the padding what was in memory. Nobody runs that any more, and asking for zeros
+        // MIT's krb_mk_req leaves in the padding what was in memory. It is out of use, and asking for zeros
         // makes a change of the last block noticeable.
         rest.is_padding().then_some(Self {
             client,

@@ -76,6 +76,8 @@ fn a_build_says_what_it_is_without() {
     }
     assert_eq!(built_without("NTLM"), None);
     assert_eq!(built_without("GSSAPI").is_some(), !cfg!(feature = "gssapi"));
+    let without = built_without("ANONYMOUS").is_some();
+    assert_eq!(without, !cfg!(feature = "anonymous"));
 }
 
 #[test]

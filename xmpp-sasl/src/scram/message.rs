@@ -239,7 +239,7 @@ fn extension(part: &str) -> Result<(char, &str), Malformed> {
 fn refuse_mandatory(part: Option<&str>) -> Result<(), Malformed> {
     match part {
         Some(part) if part.starts_with("m=") => Err(Malformed {
-            why: "a mandatory extension that nobody knows",
+            why: "an unknown mandatory extension",
             error: ScramError::ExtensionsNotSupported,
         }),
         _ => Ok(()),

@@ -122,7 +122,7 @@ impl ServerStart {
             salt: self.salt(&username, host),
             iterations: self.iterations,
         };
-        // A name that nobody has goes the same way as one that somebody has, to the last check.
+        // An unknown name goes the same way as a known one, to the last check.
         let keys = host
             .scram_keys(&username, &parameters)
             .filter(|keys| keys.hash() == parameters.hash);
@@ -164,7 +164,7 @@ impl ServerStart {
         let refused = |failure, error| Err(Refusal { failure, error });
         match flag {
             BindingFlag::None if !self.name.plus => Ok(Vec::new()),
-            // It saw no -PLUS where we offered one: somebody took it away.
+            // It saw no -PLUS where we offered one: an attacker took it away.
             BindingFlag::NotOffered if self.offers_plus => refused(
                 Failure::NotAuthorized,
                 ScramError::ServerDoesSupportChannelBinding,
@@ -233,7 +233,7 @@ pub(super) struct AwaitProof {
     pub(super) username: String,
     pub(super) authzid: Option<String>,
     pub(super) keys: ScramKeys,
-    /// Whether the keys are somebody's.
+    /// Whether the keys are those of a known name.
     pub(super) known: Choice,
     pub(super) says_why: bool,
 }
