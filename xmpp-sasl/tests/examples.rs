@@ -7,6 +7,21 @@ use xmpp_sasl::Failure;
 #[path = "../examples/plain_server.rs"]
 mod plain_server;
 
+#[allow(dead_code)]
+#[path = "../examples/mail_login.rs"]
+mod mail_login;
+
+#[tokio::test]
+async fn the_mail_login_notices_a_wrong_password_and_who_sits_between_two_tls_connections() {
+    mail_login::run("r0m30", false).await.unwrap();
+    let refused = async |password: &str, between: bool| {
+        let outcome = mail_login::run(password, between).await;
+        outcome.unwrap_err().to_string()
+    };
+    assert_eq!(refused("h0ney", false).await, "a1 NO not-authorized");
+    assert_eq!(refused("r0m30", true).await, "a1 NO not-authorized");
+}
+
 #[test]
 fn the_plain_server_lets_in_who_is_in_its_table() {
     let log_in = |message: &[u8]| {
