@@ -134,6 +134,14 @@ mod tests {
     }
 
     #[test]
+    fn a_pair_is_shown_from_its_sender_to_its_target() {
+        assert_eq!(
+            Pair::new("a.example", "b.example").to_string(),
+            "a.example -> b.example"
+        );
+    }
+
+    #[test]
     fn a_domain_with_a_blank_is_no_part_of_a_pair() {
         assert!(Pair::new("a.example", "b.example").is_unambiguous());
         for bad in ["", " ", "a b", "a\u{a0}b", "a\n", "a\0"] {

@@ -5,6 +5,7 @@
 use crate::{
     deny,
     interop::install,
+    mutants,
     workspace::{cargo, root},
 };
 use anyhow::{Context, Result, bail, ensure};
@@ -23,7 +24,8 @@ pub(crate) struct Arguments {
     /// All but these parts
     #[arg(long, value_name = "PART")]
     skip: Vec<String>,
-    /// Install what the chosen parts need and is not there, with apt-get (asks first), and cargo-deny with cargo
+    /// Install what the chosen parts need and is not there, with apt-get (asks first), and cargo-deny and
+    /// cargo-mutants with cargo
     #[arg(long)]
     install: bool,
     /// Do not ask before installing
@@ -59,7 +61,7 @@ const PACKAGES: [(&str, &[&str]); 2] = [
 /// The feature, in every package that has it.
 const GSSAPI: &str = "--features=gssapi";
 
-const PARTS: [Part; 12] = [
+const PARTS: [Part; 15] = [
     Part {
         name: "fmt",
         command: || Ok(with(cargo(), &["fmt", "--all", "--check"])),
@@ -68,7 +70,15 @@ const PARTS: [Part; 12] = [
         name: "test",
         command: || Ok(with(cargo(), &["test", "--workspace"])),
     },
-    // The workspace is built without GSSAPI, since it needs a system's libraries.
+    // The workspace has all features of the crates but GSSAPI, which needs a system's libraries: s2sd-tests asks for them.
+    Part {
+        name: "bare",
+        command: || {
+            let parts = ["--package=xmpp-sasl", "--package=xmpp-dialback"];
+            let test = with(cargo(), &["test", "--no-default-features"]);
+            Ok(with(test, &parts))
+        },
+    },
     Part {
         name: "gssapi",
         command: || {
@@ -129,6 +139,21 @@ const PARTS: [Part; 12] = [
         },
     },
     Part {
+        name: "clippy-default",
+        command: || {
+            let parts = [
+                "--package=xmpp-stream",
+                "--package=xmpp-sasl",
+                "--package=xmpp-dialback",
+                "--all-targets",
+                "--",
+                "-D",
+                "warnings",
+            ];
+            Ok(with(with(cargo(), &["clippy"]), &parts))
+        },
+    },
+    Part {
         name: "doc",
         command: || {
             let mut command = with(cargo(), &["doc", "--workspace", "--no-deps"]);
@@ -157,6 +182,10 @@ const PARTS: [Part; 12] = [
             command.arg("--target-dir").arg(root().join(target));
             Ok(command)
         },
+    },
+    Part {
+        name: "mutants",
+        command: || Ok(with(ourselves("mutants")?, &["--short"])),
     },
     Part {
         name: "interop",
@@ -211,10 +240,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         if !missing.is_empty() {
             install(&missing, arguments.yes)?;
         }
-        let denies = PARTS.iter().any(|part| part.name == "deny" && chosen(part));
-        if denies && !deny::is_installed() {
+        let is_chosen = |name| PARTS.iter().any(|part| part.name == name && chosen(part));
+        if is_chosen("deny") && !deny::is_installed() {
             let status = deny::installing().status().context("starting cargo")?;
             ensure!(status.success(), "cargo-deny cannot be installed");
+        }
+        if is_chosen("mutants") && !mutants::is_installed() {
+            let status = mutants::installing().status().context("starting cargo")?;
+            ensure!(status.success(), "cargo-mutants cannot be installed");
         }
     }
     let mut outcomes = Vec::new();

@@ -6,6 +6,7 @@ mod ci;
 mod deny;
 mod fuzz;
 mod interop;
+mod mutants;
 mod tidy;
 mod workspace;
 
@@ -29,6 +30,8 @@ enum Command {
     Deny(deny::Arguments),
     /// The fuzz targets, each for a bounded time; needs a nightly toolchain and cargo-fuzz
     Fuzz(fuzz::Arguments),
+    /// Changes to the code that the tests have to notice; needs cargo-mutants
+    Mutants(mutants::Arguments),
     /// s2sd against real servers
     Interop(interop::Arguments),
 }
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
         Command::Ci(arguments) => ci::run(&arguments),
         Command::Deny(arguments) => deny::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
+        Command::Mutants(arguments) => mutants::run(&arguments),
         Command::Interop(arguments) => interop::run(&arguments),
     };
     match outcome {
