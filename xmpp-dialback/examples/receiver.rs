@@ -4,7 +4,7 @@
 //! cargo run -p xmpp-dialback --example receiver
 //! ```
 //!
-//! The server of capulet.example, which calls and which is asked, is played here too, once with the right secret and
+//! The example also plays the server of capulet.example, which calls and answers for its keys, once with the right secret and
 //! once with a guess. A server of yours finds it by DNS and speaks TLS first, if the other side has it.
 
 use std::error::Error;
@@ -78,7 +78,7 @@ fn receive(listener: &TcpListener, authoritative: SocketAddr) -> Result<bool> {
     Ok(receiving.is_proved(&pair))
 }
 
-/// The server of capulet.example, which is asked about its key.
+/// The server of capulet.example, which answers for its keys.
 fn answer(listener: &TcpListener) -> Result<()> {
     let mut stream = Stream::accept(listener, "417GAF25")?;
     let Nonza::Question(question) = stream.nonza()? else {
@@ -92,7 +92,7 @@ fn answer(listener: &TcpListener) -> Result<()> {
     stream.send(answer.to_bytes())
 }
 
-/// Whoever says that it is capulet.example.
+/// A caller that claims to be capulet.example.
 fn call(address: SocketAddr, secret: &Secret) -> Result<()> {
     let mut stream = Stream::connect(address)?;
     let mut initiating = Initiating::new(1);

@@ -1,7 +1,7 @@
 //! Server dialback ([XEP-0220]) with the keys of [XEP-0185]: the three roles as values.
 //!
 //! There is no socket, task, clock or random number in here. A role takes what arrived and says what
-//! to send; whoever drives it owns the streams.
+//! to send; its driver owns the streams.
 //!
 //! | role | on which stream | value |
 //! |---|---|---|
@@ -60,7 +60,7 @@ pub use verifying::{NotAsked, Verifying};
 /// (`db:result` with a key, XEP-0220 §2.1.1).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Request {
-    /// Which pair is asked for.
+    /// The requested pair.
     pub pair: Pair,
     /// The key, opaque to the Receiving Server.
     pub key: Key,

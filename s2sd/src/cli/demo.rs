@@ -10,7 +10,7 @@ pub(super) fn demo(scenario: Option<Scenario>) -> Exit {
     let colours = logging::colours(&io::stdout());
     match demo::run(scenario, &mut io::stdout(), colours) {
         Ok(()) => Exit::Well,
-        // Nobody reads any more, as with `s2sd demo | head`: who has seen enough has missed nothing.
+        // The reader is gone, as with `s2sd demo | head`: who has seen enough has missed nothing.
         Err(error) if is_unread(&*error) => Exit::Well,
         Err(error) => {
             complain(format_args!("s2sd demo: {error}\n"));

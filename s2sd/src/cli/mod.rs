@@ -120,7 +120,7 @@ struct Check {
 ///
 /// Makes streams to every place and address of DOMAIN as the daemon would, shows each step with its time (DNS, TCP, TLS,
 /// certificate, features, authentication, ping), and ends with what decided, by which rule, and who has to change what.
-/// Needs no running daemon. Without a configuration nobody can be authenticated; it then says what could not be tried.
+/// Needs no running daemon. Without a configuration it cannot authenticate, and says what it could not try.
 /// docs/probe.md describes the output. Ends 0 when no fault was found, 1 when one was, 2 when it was called wrongly.
 #[derive(Debug, Args)]
 #[command(
@@ -168,7 +168,7 @@ struct Retry {
     json: bool,
 }
 
-/// Tells the operator on standard error, if somebody reads that.
+/// Tells the operator on standard error, if it has a reader.
 fn complain(what: fmt::Arguments<'_>) {
     let _ = io::stderr().write_fmt(what);
 }

@@ -57,7 +57,7 @@ pub(super) fn probe(asked: Probe) -> Exit {
         true => report.json(),
         false => report.for_people(logging::colours(&stdout)),
     };
-    // Nobody may be reading any more; the outcome stays what it is.
+    // The reader may be gone; the outcome stays what it is.
     let _ = stdout.lock().write_all(text.as_bytes());
     match report.is_well() {
         true => Exit::Well,

@@ -32,7 +32,7 @@ pub(super) fn retry(asked: Retry) -> Exit {
                 true => format!("{said}\n"),
                 false => for_people(&said, asked.domain.as_ref()),
             };
-            // Nobody may be reading any more.
+            // The reader may be gone.
             let _ = io::stdout().write_all(text.as_bytes());
             Exit::Well
         }

@@ -1,4 +1,4 @@
-//! `s2sd run`: from the file to a server that runs until it is told to stop.
+//! `s2sd run`: from the file to a server that runs until a signal stops it.
 //!
 //! SIGTERM and SIGINT drain, a second one does not wait. SIGHUP reads the configuration again; certificates are also
 //! read again when their files change.
@@ -20,7 +20,7 @@ use crate::{
 
 /// How often the files of the certificates are looked at.
 const LOOK: Duration = Duration::from_secs(60);
-/// How often certificates that run out are told of.
+/// How often s2sd warns of certificates that run out.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(super) fn run(file: &Path) -> Exit {
@@ -57,7 +57,7 @@ fn run_with(file: &Path, config: Config, logging: &Logging) -> Exit {
         }
     };
     let outcome = runtime.block_on(serve(file, config, logging));
-    // Whatever is to be finished is finished. A thread that still asks a KDC that does not answer is nobody's any more.
+    // Whatever is to be finished is finished. A thread that still asks a KDC that does not answer has no owner any more.
     runtime.shutdown_background();
     outcome
 }

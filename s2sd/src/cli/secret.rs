@@ -35,9 +35,9 @@ enum Kind {
 
 /// Stored keys for `scram_file`, from a password on standard input
 ///
-/// A line of RFC 5803 for each hash function, with a random salt. Whoever reads the keys cannot log in with them, but can
+/// A line of RFC 5803 for each hash function, with a random salt. A reader of the keys cannot log in with them, but can
 /// try passwords against them, and can pretend to be this server towards the peer: keep them like a password. On a
-/// terminal the password is asked for and not shown.
+/// terminal it prompts for the password and does not show it.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  (umask 077 && s2sd secret scram > partner.scram)\n  \
@@ -93,7 +93,7 @@ enum SecretError {
     Empty,
     /// More than one line.
     Lines,
-    /// Nobody has such a long one.
+    /// No real password is as long.
     TooLong,
     /// No UTF-8.
     NoText,

@@ -41,13 +41,13 @@ pub(super) fn access(table: Option<&Reader<'_>>, access: &Access) {
     if access.allow.is_empty() {
         warn(
             "allow",
-            "`allow` is empty: nobody is allowed to federate".to_owned(),
+            "`allow` is empty: it refuses every domain".to_owned(),
         );
     }
     if access.deny.contains(&Pattern::Everyone) {
         warn(
             "deny",
-            "`deny` has \"*\": nobody is allowed to federate".to_owned(),
+            "`deny` has \"*\": it refuses every domain".to_owned(),
         );
         return;
     }
@@ -273,7 +273,7 @@ fn in_clear(table: &Reader<'_>, policy: &Policy) {
     table.sink.add(match table.span_of("tls") {
         Some(span) => Diagnostic::warning(
             Some(span),
-            format!("\"{name}\" without TLS: whoever is on the way hears everything"),
+            format!("\"{name}\" without TLS: the network on the way can read everything"),
         ),
         None => Diagnostic::fault(
             table.span_of("auth"),

@@ -59,7 +59,7 @@ pub(super) fn tickets(accept: &Reader<'_>, whole: bool) -> Option<Tickets> {
     }
     if principals.as_ref().is_some_and(Vec::is_empty) {
         let title = format!(
-            "`principals` in {} is empty: nobody would be believed",
+            "`principals` in {} is empty: it would refuse every principal",
             accept.name()
         );
         let finding = Diagnostic::fault(accept.span_of("principals"), title);

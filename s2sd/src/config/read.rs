@@ -122,7 +122,8 @@ fn listen(table: &Reader<'_>) -> Listen {
     if let Some(open) = admin.iter().find(|address| !address.ip().is_loopback()) {
         let title = format!("{open} in `admin` can be reached from elsewhere");
         let finding = Diagnostic::fault(table.span_of("admin"), title);
-        let help = "nobody is asked who he is there: take an address of this machine, such as \"127.0.0.1:5280\"";
+        let help =
+            "it has no authentication: use an address of this machine, such as \"127.0.0.1:5280\"";
         table.sink.add(finding.help(help));
     }
     let s2s = addresses("s2s", default.s2s);

@@ -308,7 +308,7 @@ impl Router {
     }
 
     fn unanswered(&self, stanza: &Stanza) {
-        debug!(from = %stanza.sender(), to = %stanza.target(), "dropped: nobody is to be told");
+        debug!(from = %stanza.sender(), to = %stanza.target(), "dropped: errors and results are never answered");
         self.tally.unanswerable();
     }
 

@@ -227,7 +227,7 @@ fn weak_key(at: usize, certificate: &X509Certificate<'_>) -> Option<Remark> {
             "a key on a curve that others do not take; P-256 and P-384 are taken everywhere"
                 .to_owned()
         }
-        PublicKey::DSA(_) => "a DSA key, which nobody takes any more".to_owned(),
+        PublicKey::DSA(_) => "a DSA key, which servers no longer accept".to_owned(),
         _ => return None,
     };
     Some(weak(at, &what))
@@ -259,7 +259,7 @@ fn weak_signature(at: usize, certificate: &X509Certificate<'_>) -> Option<Remark
         }
         _ => return None,
     };
-    let what = format!("a signature made with {hash}, which nobody believes any more");
+    let what = format!("a signature made with {hash}, which servers no longer accept");
     (!is_self_issued(certificate)).then(|| weak(at, &what))
 }
 

@@ -11,7 +11,7 @@ use crate::config::{
     size_text,
 };
 
-/// What is said of a domain.
+/// The lines about a domain.
 #[derive(Debug)]
 pub(super) struct EffectivePolicy {
     domain: Domain,
@@ -100,9 +100,7 @@ fn values(policy: &Policy) -> Vec<Effective> {
     } = policy;
     let trust = match trust {
         TrustStore::System => word("trust", "system"),
-        TrustStore::Files(files) => {
-            list("trust", files.iter().map(|file| file.display()), "nobody")
-        }
+        TrustStore::Files(files) => list("trust", files.iter().map(|file| file.display()), "none"),
     };
     vec![
         word("tls", tls.name()),

@@ -1,4 +1,4 @@
-//! Whether the addresses of `[listen]` can be had: each is bound for a moment, all at one time.
+//! Whether the addresses of `[listen]` can be had: each is bound for a moment, all at the same time.
 //!
 //! Who checks need not be who runs, and s2sd itself may be running: what cannot be known is no fault.
 

@@ -55,7 +55,7 @@ pub(super) fn check(file: &Path, peer: Option<Domain>, json: bool) -> Exit {
     } else {
         report.for_people()
     };
-    // Nobody may be reading any more; the outcome stays what it is.
+    // The reader may be gone; the outcome stays what it is.
     let _ = stdout.lock().write_all(text.as_bytes());
     if report.is_well() {
         Exit::Well
@@ -93,7 +93,7 @@ fn look_at(file: &Path, now: UnixTime, report: &mut Report) -> Option<Config> {
             .for_each(|fault| report.add(Severity::Fault, fault)),
     }
     if !usable {
-        // What the rest would be, nobody knows.
+        // What the rest would be is unknown.
         report.domains.clear();
         return None;
     }

@@ -17,7 +17,7 @@ pub(super) struct Own {
     pub(super) domain: Domain,
     pub(super) chain: Option<PeerChain>,
     pub(super) roots: Arc<Roots>,
-    /// That of everybody: in a network of its own the others have the same.
+    /// The rules for all peers: in a network of its own the others have the same.
     pub(super) policy: Arc<Policy>,
 }
 
@@ -44,13 +44,13 @@ impl Own {
                     }));
                     faults.extend(self.contradicted(&target).await);
                 }
-                // Whoever comes through Tor asks no DNS.
+                // A server that comes through Tor asks no DNS.
                 Err(ResolveError::Onion) => {
                     places.push(target.to_string());
                     faults.extend(self.contradicted(&target).await);
                 }
                 Err(why) => {
-                    // The domain itself is no machine that somebody named: the fault is the domain's, below.
+                    // No record names the domain itself as a machine: the fault is the domain's, below.
                     if target.host.to_string() != self.domain.ascii() {
                         let place = &target.host;
                         faults.push(match &why {
@@ -68,7 +68,7 @@ impl Own {
         }
     }
 
-    /// Whoever validates does not connect to a place, or does not believe what is shown there (RFC 7673 §3.4, §4.2).
+    /// A server that validates does not connect to a place, or does not believe the certificate there (RFC 7673 §3.4, §4.2).
     async fn contradicted(&self, target: &Target) -> Option<String> {
         let set = match self.dns.tlsa(target).await {
             Ok(set) => set?,

@@ -39,7 +39,7 @@ pub(super) fn fetch(config: &Config, report: &mut Report) {
     }
 }
 
-/// Each once, in the order of the configuration. Whom the ticket is for makes no difference here.
+/// Each once, in the order of the configuration. The service of the ticket makes no difference here.
 fn initiators(config: &Config) -> Vec<Initiator> {
     let mut all: Vec<Initiator> = Vec::new();
     for peer in &config.peers {

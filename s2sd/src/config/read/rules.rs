@@ -130,7 +130,7 @@ fn trust(table: &Reader<'_>) -> Option<TrustStore> {
         {
             let finding = Diagnostic::fault(
                 Some(value.span()),
-                "`trust` is an empty list: nobody would be believed",
+                "`trust` is an empty list: no certificate would be valid",
             );
             table
                 .sink

@@ -54,7 +54,7 @@ fn gssapi_is_taken_where_the_build_has_it() {
     }
     says_of_gssapi(
         "auth = ['gssapi']\ntls = 'disabled'\naccept = { gssapi = { keytab = 'x.keytab' } }",
-        &["s2sd.toml:8:1: \"gssapi\" without TLS: whoever is on the way hears everything"],
+        &["s2sd.toml:8:1: \"gssapi\" without TLS: the network on the way can read everything"],
     );
 }
 
@@ -165,7 +165,7 @@ fn kerberos_v4_is_taken_with_a_warning() {
         "auth = ['kerberos-v4']\ntls = 'disabled'\naccept = { kerberos-v4 = { key_file = 'x.keys' } }",
         &[
             HISTORIC,
-            "s2sd.toml:8:1: \"kerberos-v4\" without TLS: whoever is on the way hears everything",
+            "s2sd.toml:8:1: \"kerberos-v4\" without TLS: the network on the way can read everything",
         ],
     );
 }

@@ -331,7 +331,7 @@ error: [::]:5280 in `admin` can be reached from elsewhere
 1 | listen = { admin = ['127.0.0.1:0', '[::]:5280'] }
   |            ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
   |
-  = help: nobody is asked who he is there: take an address of this machine, such as "127.0.0.1:5280"
+  = help: it has no authentication: use an address of this machine, such as "127.0.0.1:5280"
 "#,
     );
 }
@@ -581,7 +581,7 @@ fn something_must_be_able_to_prove_a_peer() {
     );
     fault(
         "[policy]\ntrust = []",
-        "s2sd.toml:6:9: `trust` is an empty list: nobody would be believed (write \"system\", or name a PEM file)",
+        "s2sd.toml:6:9: `trust` is an empty list: no certificate would be valid (write \"system\", or name a PEM file)",
     );
 }
 

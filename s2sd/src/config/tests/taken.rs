@@ -141,11 +141,11 @@ fn lists_that_shut_somebody_out_who_is_named_get_a_warning() {
     };
     assert_eq!(
         warnings("allow = []"),
-        ["s2sd.toml:6:1: `allow` is empty: nobody is allowed to federate"]
+        ["s2sd.toml:6:1: `allow` is empty: it refuses every domain"]
     );
     assert_eq!(
         warnings("deny = ['*']"),
-        ["s2sd.toml:6:1: `deny` has \"*\": nobody is allowed to federate"]
+        ["s2sd.toml:6:1: `deny` has \"*\": it refuses every domain"]
     );
     assert_eq!(
         warnings("allow = ['a.example.net', 'example.net', '*']\ndeny = ['*.example.net']"),
@@ -218,7 +218,7 @@ accept = {{ username = 'legacy', password = 'hunter2' }}"
     let lines: Vec<String> = warnings.lines().collect();
     assert_eq!(
         lines,
-        ["s2sd.toml:8:1: \"digest-md5\" without TLS: whoever is on the way hears everything"]
+        ["s2sd.toml:8:1: \"digest-md5\" without TLS: the network on the way can read everything"]
     );
 }
 

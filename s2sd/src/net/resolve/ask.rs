@@ -376,12 +376,12 @@ impl Validation {
         let why = match why {
             Flaw::Unsigned => {
                 "it is not signed, though its zone is; either a name server on the way takes signatures away, or \
-                 somebody forges answers"
+                 an attacker forges answers"
                     .to_owned()
             }
             Flaw::NoProof => {
                 "there is no proof that there is no such record, though its zone is signed; either a name server on \
-                 the way takes proofs away, or somebody forges answers"
+                 the way takes proofs away, or an attacker forges answers"
                     .to_owned()
             }
             Flaw::Expired(on) => {
@@ -405,7 +405,7 @@ impl Validation {
                         format!("its signature is not that of the keys of {zone}; the zone has to be signed anew")
                     }
                     Heard::Message(..) if is_anchor => format!(
-                        "the keys of {zone} are not those of the trust anchor; it has to be renewed, unless somebody \
+                        "the keys of {zone} are not those of the trust anchor; it has to be renewed, unless an attacker \
                          forges answers"
                     ),
                     Heard::Message(..) => format!(

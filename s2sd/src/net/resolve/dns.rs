@@ -464,7 +464,7 @@ impl Source {
                 true
             }
             Err(why) => {
-                warn!("the name servers of before are asked: {why}");
+                warn!("{why}; continuing with the name servers of before");
                 false
             }
         }

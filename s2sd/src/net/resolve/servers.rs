@@ -203,7 +203,7 @@ impl Edns {
         let before = std::mem::replace(&mut *self.lock(), Known::No(now + WITHOUT_EDNS));
         if !matches!(before, Known::No(_)) {
             info!(
-                "the name server does not know EDNS and is asked without it: no answer can be proved by DNSSEC, and long \
+                "the name server does not know EDNS, so queries go without it: no answer can be proved by DNSSEC, and long \
                  ones come by TCP"
             );
         }

@@ -148,7 +148,7 @@ fn refusal(reply: u8) -> String {
         7 => "it cannot connect by TCP",
         8 => "it does not know this kind of address",
         0xf0 => "the onion service is not found",
-        0xf1 => "what is said of the onion service is invalid",
+        0xf1 => "the descriptor of the onion service is invalid",
         0xf2 => "the onion service does not answer",
         0xf3 => "the meeting point of the onion service does not answer",
         0xf4 | 0xf5 => "the onion service wants to know who asks",

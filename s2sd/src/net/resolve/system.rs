@@ -151,7 +151,7 @@ impl ResolvConf {
                 self.useless = self.useless.saturating_add(1);
                 if self.useless == 2 {
                     let names = self.upstream.names();
-                    warn!("{why}; the name servers of before are asked: {names}");
+                    warn!("{why}; continuing with the name servers of before: {names}");
                 }
                 None
             }

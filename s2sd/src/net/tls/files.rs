@@ -27,14 +27,14 @@ pub(super) fn certified_key(
     let wrong = |why: &str| format!("{}: {why}", files.key.display());
     let key = PrivateKeyDer::from_pem_slice(&text).map_err(|error| match error {
         pem::Error::NoItemsFound if has(&text, "ENCRYPTED PRIVATE KEY") => {
-            wrong("the key is encrypted, and there is nobody to ask for a passphrase")
+            wrong("the key is encrypted, and a daemon has no passphrase for it")
         }
         pem::Error::NoItemsFound => wrong("holds no private key in PEM"),
         error => wrong(&format!("is not PEM: {error}")),
     })?;
     if has(&text, "Proc-Type: 4,ENCRYPTED") {
         return Err(wrong(
-            "the key is encrypted, and there is nobody to ask for a passphrase",
+            "the key is encrypted, and a daemon has no passphrase for it",
         ));
     }
     let key = provider.key_provider.load_private_key(key).map_err(|_| {

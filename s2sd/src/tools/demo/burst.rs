@@ -35,7 +35,7 @@ pub(super) async fn play(show: &mut Show<'_>) -> Result<(), DemoError> {
     let mut stage = Stage::set(&plan, &show.events).await?;
     let burst = match stage.ends() {
         Some((mouth, ear)) => measure(mouth, ear).await,
-        None => Err("nobody listens".into()),
+        None => Err("no address to listen on".into()),
     };
     stage.strike().await;
     let Burst {
@@ -85,7 +85,7 @@ async fn send(mouth: &mut Mouth, mut arrived: watch::Receiver<usize>) -> Result<
     let until = Instant::now() + SENDING;
     let (mut bytes, mut number) = (0, 0);
     while number < STANZAS {
-        // An error means that nobody listens any more, and then that has been told.
+        // An error means that the listener is gone, which was reported already.
         arrived
             .wait_for(|arrived| number < arrived + WINDOW)
             .await?;

@@ -1,4 +1,4 @@
-//! `s2sd demo`: two domains on two daemons in this process federate over loopback, and the transcript of it is told to
+//! `s2sd demo`: two domains on two daemons in this process federate over loopback, and it shows the transcript to
 //! people. With it come a zone server and a certificate authority, both in this process; the tests use these too. No
 //! other part of the daemon uses anything of this.
 //!
@@ -6,7 +6,7 @@
 //! romeo -> component link -> daemon of montague.example -> relay -> daemon of capulet.example -> component link -> juliet
 //! ```
 //!
-//! What is told is what the daemons said: a relay between them copies every byte and shows a copy of what it can
+//! The transcript is what the daemons sent: a relay between them copies every byte and shows a copy of what it can
 //! read. Of what is encrypted, the daemons' own log tells. Nothing is left behind: files are in a temporary directory
 //! that goes with the scenario.
 
@@ -108,7 +108,7 @@ enum Event {
     Delivered(Side, Bytes),
 }
 
-/// Not bounded: a scenario is a few dozen events, and nobody looks while stanzas come in numbers.
+/// Not bounded: a scenario is a few dozen events, and no scene looks while stanzas come in numbers.
 type Events = mpsc::UnboundedSender<Event>;
 
 /// Shows one scenario, or all of them. An error means that one did not reach its end; what happened has been told.
@@ -178,7 +178,7 @@ impl Show<'_> {
                     .fault(&format!("This did not reach its end: {error}."))?;
                 failed.push(name(scenario));
             }
-            // What the daemons said while they stopped belongs to nobody's scene.
+            // What the daemons said while they stopped belongs to no scene.
             while self.seen.try_recv().is_ok() {}
         }
         if !failed.is_empty() {

@@ -108,7 +108,7 @@ impl<'a> Page<'a> {
         self.line(Look::of(side), &format!("  {side:<16}  with {user}@{side}"))
     }
 
-    /// Who says something to whom.
+    /// Sender and recipient.
     pub(super) fn step(&mut self, step: &Step) -> io::Result<()> {
         let Step { number, from, what } = step;
         let number = match number {
@@ -124,7 +124,7 @@ impl<'a> Page<'a> {
         )
     }
 
-    /// The same in one line, with the beginning of what is said.
+    /// The same in one line, with the beginning of the text.
     pub(super) fn brief(
         &mut self,
         number: Option<usize>,

@@ -41,7 +41,7 @@ impl Wire {
 /// What was said.
 #[derive(Debug)]
 pub(super) enum Said {
-    /// The connection was made; to whom it is made, it comes from this address.
+    /// The connection was made; the other side sees this address.
     Dialled(SocketAddr),
     /// Something of XMPP, and the bytes it was.
     Frame(Frame, Bytes),
@@ -109,7 +109,7 @@ async fn carry(near: TcpStream, daemon: SocketAddr, tap: Tap) -> io::Result<()> 
     Ok(())
 }
 
-/// What is read is told before it is passed on, so that an answer is never told before its question.
+/// It reports what it read before it passes it on, so that an answer is never reported before its question.
 async fn copy(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
@@ -195,7 +195,7 @@ impl Tap {
             from,
             said,
         };
-        // When nobody listens any more, the scene is over.
+        // Without a listener the scene is over.
         let _ = self.events.send(Event::Wire(wire));
     }
 
@@ -265,7 +265,7 @@ pub(super) mod tests {
     use super::*;
     use tokio::sync::mpsc;
 
-    /// What taps tell of these words, said by whom on which connection. Capulet makes the second connection.
+    /// What taps tell of these words, each with its side and connection. Capulet makes the second connection.
     pub(crate) fn wires(script: &[(usize, Side, &str)], size: usize) -> Vec<Wire> {
         let (events, mut seen) = mpsc::unbounded_channel();
         let mut taps = [Side::Montague, Side::Capulet].map(|caller| (caller, None));

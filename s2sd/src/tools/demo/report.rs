@@ -141,7 +141,7 @@ impl io::Write for Line {
 impl Drop for Line {
     fn drop(&mut self) {
         if let Some(report) = Report::parse(&self.bytes) {
-            // When nobody listens any more, the demo is over.
+            // Without a listener the demo is over.
             let _ = self.events.send(Event::Report(report));
         }
     }

@@ -108,7 +108,7 @@ impl Stage {
         }));
     }
 
-    /// The two ends of a burst: where it is said, and where it is heard.
+    /// The two ends of a burst: where it is sent, and where it arrives.
     pub(super) fn ends(&mut self) -> Option<(&mut Mouth, &mut Ear)> {
         Some((&mut self.montague.mouth, self.capulet.ear.as_mut()?))
     }
@@ -220,7 +220,7 @@ fn published(zone: Zone, side: Side, at: SocketAddr) -> Zone {
         .address(&host, at.ip())
 }
 
-/// A directory that nobody else can read, and that goes when it is dropped.
+/// A directory that no other user can read, and that goes when it is dropped.
 struct Directory(PathBuf);
 
 impl Directory {
@@ -232,7 +232,7 @@ impl Directory {
             COUNT.fetch_add(1, Ordering::Relaxed)
         );
         let path = std::env::temp_dir().join(name);
-        // Not if it is there: somebody else may have put it there.
+        // Not if it is there: another user may have put it there.
         DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Self(path))
     }
@@ -261,7 +261,7 @@ impl Directory {
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        // What cannot be removed now is left to whoever cleans the directory for temporary files.
+        // What cannot be removed now is left to the cleaning of the directory for temporary files.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

@@ -213,8 +213,8 @@ fn every_fault_says_which_file_and_why() {
         [
             "the certificate of a.example: a.example.pem: does not exist",
             "the certificate of b.example: b.example.key: holds no private key in PEM",
-            "the certificate of c.example: c.example.key: the key is encrypted, and there is nobody to ask \
-             for a passphrase",
+            "the certificate of c.example: c.example.key: the key is encrypted, and a daemon has no passphrase \
+             for it",
             "the certificate of d.example: d.example.pem: is not for the key in d.example.key",
         ]
     );

@@ -29,8 +29,8 @@ pub(crate) async fn play(show: &mut Show<'_>) -> Result<(), DemoError> {
     show.page.heading("Server dialback on plain TCP")?;
     show.page.text(
         "No certificate, no password. What montague.example can show is that the DNS leads to it: capulet.example \
-         calls whoever the DNS names, and asks there about a key. It is weak, since who forges the DNS passes, and it \
-         needs no arrangement (RFC 3920 §8, XEP-0220).",
+         calls the server that the DNS names, and asks there about a key. It is weak, since a forger of DNS passes, and \
+         it needs no arrangement (RFC 3920 §8, XEP-0220).",
     )?;
     let plan = Plan {
         montague: RULES,
@@ -150,7 +150,7 @@ impl Dialback {
                 }
                 (true, false) => {
                     self.id = header.id.clone().unwrap_or_default();
-                    let why = "The answer brings an id that nobody could guess. The key to come is for this stream \
+                    let why = "The answer brings an id that cannot be guessed. The key to come is for this stream \
                                alone.";
                     self.told(2, "header", wire, page, why)
                 }

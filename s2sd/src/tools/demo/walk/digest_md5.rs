@@ -179,7 +179,7 @@ impl DigestMd5 {
             }
             Nonza::Response(data) if self.steps.told == 5 => {
                 let why = "response is a digest of the user name, realm, password, both nonces, and digest-uri: the \
-                           domain that is called, so that nobody can use this answer anywhere else.";
+                           domain that is called, so that this answer is of no use anywhere else.";
                 self.told(6, "response", wire, Some(data), page, why)?;
                 if directive(data, "nonce") != self.nonce
                     || directive(data, "digest-uri").as_deref() != Some("xmpp/capulet.example")
@@ -193,7 +193,7 @@ impl DigestMd5 {
             Nonza::Challenge(data) if directive(data, "rspauth").is_some() => {
                 let why = "capulet.example has made the same digest from its own copy of the password, and they are \
                            equal: it believes. rspauth is the proof in return, from the same password: montague.example \
-                           sees that it is not talking to one who lets everybody in.";
+                           sees that it is not talking to a server that accepts any password.";
                 self.told(7, "challenge", wire, Some(data), page, why)
             }
             Nonza::Response(data) => {

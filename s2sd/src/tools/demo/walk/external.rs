@@ -41,7 +41,7 @@ async fn walk(scene: &mut Scene<'_, '_>) -> Result<(), DemoError> {
     scene.follow(&mut external, &ERRAND).await?;
     let page = &mut scene.show.page;
     page.text(&format!(
-        "Encrypted from here on: {} bytes from {} and {} from {}, of which nobody between them can read any. What \
+        "Encrypted from here on: {} bytes from {} and {} from {}, unreadable on the way between them. What \
          the daemons report:",
         external.sent,
         Side::Montague,
@@ -129,7 +129,7 @@ impl Walk for External {
                 self.steps.reach(6)?;
                 page.step(&self.steps.heading(wire, "TLS handshake"))?;
                 page.xml(wire.from, b"(ClientHello, server_name: capulet.example)")?;
-                let why = "The last thing that can be read here: whose certificate is asked for.";
+                let why = "The last readable thing here: the name whose certificate montague.example wants.";
                 Ok(page.why(why)?)
             }
             Said::Encrypted(bytes) => {

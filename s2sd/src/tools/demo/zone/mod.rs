@@ -39,7 +39,7 @@ pub struct Zone {
     cuts: BTreeMap<String, Cut>,
     flaws: BTreeMap<String, Flaw>,
     checks: bool,
-    /// What is said to a question with EDNS.
+    /// The answer to a question with EDNS.
     refuses_edns: Option<(ResponseCode, bool)>,
 }
 

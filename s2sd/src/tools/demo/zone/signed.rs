@@ -161,7 +161,7 @@ impl Zone {
         self
     }
 
-    /// As a name server that validates: SERVFAIL for what has a flaw, unless it is told not to look (the CD bit).
+    /// As a name server that validates: SERVFAIL for what has a flaw, unless the CD bit switches validation off.
     #[must_use]
     pub fn checked(self) -> Self {
         let checks = true;
@@ -291,7 +291,7 @@ impl Zone {
         Some(Record::from_rdata(shown, self.ttl, data))
     }
 
-    /// RFC 4035 §3.1.3: what is said where there is nothing to say. `wildcard` is the one that has other records.
+    /// RFC 4035 §3.1.3: the answer where there are no records. `wildcard` is the one that has other records.
     pub(super) fn absence(
         &self,
         name: &Name,

@@ -199,8 +199,8 @@ async fn an_srv_answer_that_is_refuted_leads_nowhere_and_says_why() {
         ),
         (
             example().flaw(SRV, Flaw::Stripped),
-            "it is not signed, though its zone is; either a name server on the way takes signatures away, or somebody \
-             forges answers",
+            "it is not signed, though its zone is; either a name server on the way takes signatures away, or an \
+             attacker forges answers",
         ),
     ] {
         for dnssec in [Dnssec::Use, Dnssec::Require] {
@@ -355,7 +355,7 @@ async fn without_srv_records_the_proof_of_that_leads_to_the_domain() {
         why,
         format!(
             "{SRV} SRV: there is no proof that there is no such record, though its zone is signed; either a name server \
-             on the way takes proofs away, or somebody forges answers"
+             on the way takes proofs away, or an attacker forges answers"
         )
     );
     let asked = Asked::of(own().flaw(SRV, Flaw::Expired), Dnssec::Use);
