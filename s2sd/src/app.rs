@@ -6,6 +6,7 @@
 //!                                        -> built-in services
 //! ```
 
+mod changes;
 mod secret;
 
 use std::io;
@@ -19,9 +20,11 @@ use tokio::time::timeout_at;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
+pub(crate) use self::changes::changes;
 pub(crate) use self::secret::dialback_secret;
 use self::secret::own_secret;
-use crate::admin;
+use crate::admin::{self, Admin, Listener, NoSocket, SocketFile};
+pub use crate::admin::{ReloadOutcome, ReloadRequest, ReloadRequests};
 use crate::config::{Config, Limits};
 use crate::flow::listen::{self, ListenerKind};
 use crate::flow::router::Router;
@@ -51,6 +54,11 @@ pub enum StartError {
         /// What went wrong.
         error: io::Error,
     },
+    /// Another daemon has the directory.
+    #[error(
+        "another s2sd runs with this data_dir and answers at {0}: stop it, or give this one another `data_dir`"
+    )]
+    Taken(String),
     /// A listener.
     #[error("cannot listen on {address} (`{what}` in [listen]): {}", listen::why_not(*.address, .error))]
     Listen {
@@ -67,6 +75,8 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Running {
     router: Arc<Router>,
+    operators: Arc<Admin>,
+    socket: Option<SocketFile>,
     tasks: TaskTracker,
     /// Components are let go last.
     component_tasks: TaskTracker,
@@ -89,6 +99,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let shared = Shared::new(Arc::new(snapshot), tls, dns);
     let router = Router::new(Arc::new(shared), stream::open_lane);
     let mut running = Running {
+        operators: Admin::new(Arc::clone(&router)),
+        socket: None,
         router,
         tasks: TaskTracker::new(),
         component_tasks: TaskTracker::new(),
@@ -120,10 +132,10 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         &shared.components,
     )?;
     running.admin = running.bind(&addresses.admin, "admin", |running, listener| {
-        running
-            .tasks
-            .spawn(admin::serve(Arc::clone(&running.router), listener));
+        let admin = Arc::clone(&running.operators);
+        running.tasks.spawn(admin.serve(Listener::Tcp(listener)));
     })?;
+    running.open_socket()?;
     running.warn_of_certificates();
     Ok(running)
 }
@@ -175,6 +187,40 @@ pub(crate) fn needs_restart(what: &str) -> Reloaded {
 }
 
 impl Running {
+    /// Commands reach the server by this. It does without, where it cannot be made.
+    fn open_socket(&mut self) -> Result<(), StartError> {
+        let data_dir = self.router.shared().snapshot().config.data_dir.clone();
+        let path = data_dir.join(admin::SOCKET).display().to_string();
+        match admin::bind(&data_dir) {
+            Ok((listener, file)) => {
+                let admin = Arc::clone(&self.operators);
+                self.tasks.spawn(admin.serve(Listener::Socket(listener)));
+                self.socket = Some(file);
+                Ok(())
+            }
+            Err(NoSocket::Taken) => Err(StartError::Taken(path)),
+            Err(NoSocket::Failed(error)) => {
+                warn!(
+                    path,
+                    %error,
+                    "no socket for commands: s2sd status, retry and the others need `admin` in [listen]"
+                );
+                Ok(())
+            }
+        }
+    }
+
+    /// The configuration in force.
+    pub(crate) fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.router.shared().snapshot().config)
+    }
+
+    /// Orders to load the configuration again, which operators give by `s2sd reload`, come by this. Without anybody who takes
+    /// them they are refused. Only the first who asks gets them.
+    pub fn reload_requests(&self) -> ReloadRequests {
+        self.operators.reload_requests()
+    }
+
     fn open(
         &self,
         addresses: &[SocketAddr],
@@ -365,6 +411,7 @@ impl Running {
             unanswerable,
             dropped,
             too_late,
+            unknown_fate: _,
         } = self.router.tally().counts(&shared.sessions) - before;
         let left = lanes.waiting();
         let left = u64::try_from(left).unwrap_or(u64::MAX);

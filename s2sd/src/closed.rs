@@ -137,6 +137,8 @@ pub enum Cause {
     Finished,
     /// A newer connection took over (XEP-0114 `conflict`).
     Replaced,
+    /// An operator of this server closed it.
+    Operator,
 }
 
 /// What came of server dialback.
@@ -287,6 +289,12 @@ fn cause_element(name: &str) -> bytes::Bytes {
         .xmlns(CAUSE_NAMESPACE)
         .attr("name", name)
         .finish()
+}
+
+/// Each name that a bounce may have, with the element that says it.
+pub(crate) fn cause_elements() -> impl Iterator<Item = (bytes::Bytes, &'static str)> {
+    let names = Cause::NAMES.iter().chain(Returned::NAMES);
+    names.map(|&name| (cause_element(name), name))
 }
 
 #[cfg(test)]

@@ -151,7 +151,7 @@ fn slow(more: &str) -> Daemon {
         .tables(more)
 }
 
-/// What `/retry` answers to this.
+/// What `/api/retry` answers to this.
 async fn told(world: &World, question: &str, more: &str) -> String {
     let addr = world.daemon("here.test").unwrap().admin[0];
     let mut tcp = TcpStream::connect(addr).await.unwrap();
@@ -189,23 +189,27 @@ async fn retried(world: &World, question: &str) -> String {
 
 #[tokio::test]
 async fn what_failed_is_tried_at_once_when_somebody_says_so() {
-    for question in ["POST /retry?domain=there.test", "POST /retry?all"] {
+    for question in ["POST /api/retry?domain=there.test", "POST /api/retry?all"] {
         let mut world = World::new().unwrap();
         world.start(slow("")).await.unwrap();
         world.change_zone(|zone| zone.fails(SRV).fails(SRV_TLS));
         let _here = has_failed(&world).await;
         for (question, more, status) in [
-            ("GET /retry?all", "", "405"),
-            ("POST /retry", "", "400"),
-            ("POST /retry?domain=a%20b", "", "400"),
-            ("POST /retry?all", "Origin: http://evil.test\r\n", "403"),
-            ("POST /retry?all", "Sec-Fetch-Site: cross-site\r\n", "403"),
+            ("GET /api/retry?all", "", "405"),
+            ("POST /api/retry", "", "400"),
+            ("POST /api/retry?domain=a%20b", "", "400"),
+            ("POST /api/retry?all", "Origin: http://evil.test\r\n", "403"),
+            (
+                "POST /api/retry?all",
+                "Sec-Fetch-Site: cross-site\r\n",
+                "403",
+            ),
         ] {
             let answer = told(&world, question, more).await;
             let begin = format!("HTTP/1.1 {status} ");
             assert!(answer.starts_with(&begin), "{question}: {answer}");
         }
-        let other = told(&world, "POST /retry?domain=other.test", "").await;
+        let other = told(&world, "POST /api/retry?domain=other.test", "").await;
         assert!(other.contains("\"retried\":0"), "{other}");
         let answer = retried(&world, question).await;
         assert!(
@@ -229,7 +233,7 @@ async fn a_reload_forgets_what_failed_by_the_old_rules() {
     here.send("<message from='u@here.test' to='x@there.test' id='1'/>")
         .await
         .unwrap();
-    retried(&world, "POST /retry?all").await;
+    retried(&world, "POST /api/retry?all").await;
     // Not to the place of the old rules.
     world.reload(&slow("")).unwrap();
     there.next().await.unwrap();
@@ -247,7 +251,7 @@ async fn a_reload_leaves_alone_whom_it_treats_as_before() {
         .await
         .unwrap();
     drop(listener.accept().await.unwrap());
-    let retry = "POST /retry?domain=there.test";
+    let retry = "POST /api/retry?domain=there.test";
     retried(&world, retry).await;
     // It failed again.
     drop(listener.accept().await.unwrap());

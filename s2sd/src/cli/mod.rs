@@ -4,8 +4,8 @@
 mod check;
 #[cfg(feature = "demo")]
 mod demo;
+mod operate;
 mod probe;
-mod retry;
 mod run;
 mod secret;
 
@@ -62,7 +62,12 @@ enum Command {
     Demo(Demo),
     Check(Check),
     Probe(Probe),
-    Retry(Retry),
+    Status(operate::Status),
+    Streams(operate::Streams),
+    Lanes(operate::Lanes),
+    Retry(operate::Retry),
+    Close(operate::Close),
+    Reload(operate::Reload),
     Secret(secret::SecretArguments),
 }
 
@@ -144,30 +149,6 @@ struct Probe {
     json: bool,
 }
 
-/// Try again at once what failed on the way to a domain
-///
-/// For after a repair: the s2sd that runs forgets the pauses and reasons of what failed, and looks everything up anew. It is
-/// told by its admin listener ([listen] admin), so this works on the machine where it runs. A reload (SIGHUP) does the same
-/// for domains that the new configuration treats otherwise. Ends 0 when it was told, 1 when it could not be, 2 when it was called wrongly.
-#[derive(Debug, Args)]
-#[command(
-    group = clap::ArgGroup::new("which").required(true).args(["domain", "all"]),
-    after_help = "Example:\n  s2sd retry -c /etc/s2sd/s2sd.toml example.net\n  s2sd retry -c /etc/s2sd/s2sd.toml --all --json | jq .retried"
-)]
-struct Retry {
-    #[command(flatten)]
-    configuration: Configuration,
-    /// The domain that was out of reach
-    #[arg(value_parser = domain)]
-    domain: Option<Domain>,
-    /// All domains
-    #[arg(long)]
-    all: bool,
-    /// One JSON object instead of text for people
-    #[arg(long)]
-    json: bool,
-}
-
 /// Tells the operator on standard error, if it has a reader.
 fn complain(what: fmt::Arguments<'_>) {
     let _ = io::stderr().write_fmt(what);
@@ -198,7 +179,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
                 check::check(&check.configuration.config, check.domain, check.json).into()
             }
             Command::Probe(probe) => probe::probe(probe).into(),
-            Command::Retry(retry) => retry::retry(retry).into(),
+            Command::Status(status) => operate::status(&status).into(),
+            Command::Streams(streams) => operate::streams(&streams).into(),
+            Command::Lanes(lanes) => operate::lanes(&lanes).into(),
+            Command::Retry(retry) => operate::retry(&retry).into(),
+            Command::Close(close) => operate::close(&close).into(),
+            Command::Reload(reload) => operate::reload(&reload).into(),
             Command::Secret(arguments) => secret::secret(&arguments).into(),
         },
         Err(usage) => {
@@ -282,10 +268,7 @@ mod tests {
 
     #[test]
     fn one_domain_is_tried_again_or_all_are() {
-        let Ok(Command::Retry(retry)) = parse("s2sd retry a.example") else {
-            panic!("not a retry")
-        };
-        assert_eq!(retry.domain.unwrap().as_str(), "a.example");
+        assert!(parse("s2sd retry a.example").is_ok());
         assert!(parse("s2sd retry --all -c a.toml --json").is_ok());
         for (line, kind) in [
             ("s2sd retry", ErrorKind::MissingRequiredArgument),

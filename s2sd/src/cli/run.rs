@@ -13,7 +13,7 @@ use tracing::{error, info, warn};
 
 use super::{Exit, complain};
 use crate::{
-    app::{self, Running},
+    app::{self, ReloadOutcome, Running},
     config::{Config, Diagnostics, Loaded},
     logging::{self, Logging},
 };
@@ -95,10 +95,12 @@ async fn until_stop(file: &Path, running: &Running, logging: &Logging, signals: 
     let mut look = interval(LOOK);
     // The start has told of them already.
     let mut day = interval_at(Instant::now() + DAY, DAY);
+    let mut requests = running.reload_requests();
     loop {
         select! {
+            Some(request) = requests.next() => request.answer(reload(file, running, logging)),
             signal = signals.next() => match signal {
-                Signal::Reload => reload(file, running, logging),
+                Signal::Reload => drop(reload(file, running, logging)),
                 Signal::Stop => return,
             },
             _ = look.tick() => running.look_at_files(),
@@ -110,30 +112,33 @@ async fn until_stop(file: &Path, running: &Running, logging: &Logging, signals: 
     }
 }
 
-/// Takes the file as it is now. If it has a mistake, nothing changes.
-fn reload(file: &Path, running: &Running, logging: &Logging) {
+/// Takes the file as it is now, and says what changed. If it has a mistake, nothing changes.
+fn reload(file: &Path, running: &Running, logging: &Logging) -> ReloadOutcome {
+    let refused = |lines: Vec<String>| {
+        lines.iter().for_each(|line| error!("{line}"));
+        error!("not reloaded: what was in force stays in force");
+        Err(lines)
+    };
     let Loaded { config, warnings } = match Config::load(file) {
         Ok(loaded) => loaded,
-        Err(faults) => {
-            faults.lines().for_each(|line| error!("{line}"));
-            error!("not reloaded: what was in force stays in force");
-            return;
-        }
+        Err(faults) => return refused(faults.lines().collect()),
     };
     warn_of(&warnings);
     let (log, domains) = (config.log.clone(), names(&config));
+    let before = running.config();
     match running.reload(config) {
-        Ok(said) => {
-            said.iter().for_each(app::tell);
+        Ok(mut said) => {
             if !logging.apply(&log) {
-                app::tell(&app::needs_restart("`format` in [log]"));
+                said.push(app::needs_restart("`format` in [log]"));
             }
+            said.iter().for_each(app::tell);
             info!("reloaded: serving {domains}");
+            let mut lines = app::changes(&before, &running.config());
+            lines.extend(said.iter().map(ToString::to_string));
+            lines.extend(warnings.lines());
+            Ok(lines)
         }
-        Err(why) => {
-            why.to_string().lines().for_each(|line| error!("{line}"));
-            error!("not reloaded: what was in force stays in force");
-        }
+        Err(why) => refused(why.to_string().lines().map(str::to_owned).collect()),
     }
 }
 

@@ -132,6 +132,7 @@ table! {
     Self::Shutdown                => "shutdown",            Passes,              Connected, RemoteServerTimeout,  NoAnswer;
     Self::Finished                => "finished",            Passes,              Connected, RemoteServerTimeout,  NoAnswer;
     Self::Replaced                => "replaced",            Passes,              Connected, RemoteServerTimeout,  NoAnswer;
+    Self::Operator                => "operator",            Passes,              Connected, RemoteServerTimeout,  NoAnswer;
     Self::Tls(_)
     | Self::NoNameForTls          => "tls",                 Passes,              Tls,       RemoteServerTimeout,  NoConnection;
     Self::TlsNotOffered           => "tls-not-offered",     Started,             Tls,       RemoteServerTimeout,  NoConnection;

@@ -47,6 +47,7 @@ fn every_cause() -> Vec<Cause> {
         Cause::Shutdown,
         Cause::Finished,
         Cause::Replaced,
+        Cause::Operator,
     ];
     for condition in [
         ErrorCondition::ItemNotFound,
@@ -100,6 +101,7 @@ fn the_names_of_causes_are_these() {
         "shutdown",
         "finished",
         "replaced",
+        "operator",
         "tls",
         "tls-not-offered",
         "certificate",

@@ -141,6 +141,7 @@ impl fmt::Display for Told<'_> {
             Cause::Shutdown => f.write_str("this server is shutting down"),
             Cause::Finished => write!(f, "{other} closed the stream"),
             Cause::Replaced => f.write_str("replaced by a newer connection"),
+            Cause::Operator => f.write_str("closed by the operator of this server"),
         }
     }
 }

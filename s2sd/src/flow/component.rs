@@ -285,24 +285,28 @@ async fn run(
         broken: None,
         is_ending: false,
     };
-    let closed = serving.serve(&link.replaced).await;
+    let closed = serving.serve(&link.replaced, &entry).await;
     entry.ended(&closed);
     serving.end(&link, &closed).await;
 }
 
 impl Serving<'_> {
-    async fn serve(&mut self, replaced: &CancellationToken) -> Closed {
+    async fn serve(&mut self, replaced: &CancellationToken, entry: &Entry) -> Closed {
         let mut batch = Vec::new();
         // What came in one piece with the handshake was read already.
         if let Err(closed) = self.read() {
             return closed;
         }
-        // While the server stops: what is in the queue is written first, as long as there is time.
-        let mut until = None;
+        // While the server stops, or an operator closes the stream: what is in the queue is written first, as long as there
+        // is time.
+        let (mut until, mut stops) = (None, false);
         loop {
             self.write();
             if until.is_some_and(|until| self.is_drained() || until <= Instant::now()) {
-                return self.goodbye(Condition::SystemShutdown, Cause::Shutdown);
+                if stops {
+                    return self.goodbye(Condition::SystemShutdown, Cause::Shutdown);
+                }
+                return self.footer(Cause::Operator);
             }
             let stalled = if self.conn.is_flushed() {
                 None
@@ -332,8 +336,13 @@ impl Serving<'_> {
                     continue;
                 }
                 () = replaced.cancelled() => return Closed { by: By::Us, cause: Cause::Replaced },
-                () = self.router.shared().stop_components.cancelled(), if until.is_none() => {
+                () = self.router.shared().stop_components.cancelled(), if !stops => {
+                    stops = true;
                     until = Some(self.router.shared().drained(8));
+                    continue;
+                }
+                () = entry.close_wanted(), if until.is_none() => {
+                    until = Some(Instant::now() + CLOSE_TIMEOUT);
                     continue;
                 }
                 () = sleep_until(until.unwrap_or_else(Instant::now).into()), if until.is_some() => continue,

@@ -281,6 +281,7 @@ impl Driver {
                 })
             }
             () = self.admission.replaced(), if !self.is_ending => Some(InboundEvent::Replaced),
+            () = self.entry.close_wanted(), if !self.is_ending => Some(InboundEvent::CloseWanted),
             Ok(()) = self.reloads.changed() => Some(InboundEvent::Reloaded(self.router.shared().snapshot())),
             () = self.router.shared().stop.cancelled(), if !self.is_ending => {
                 // What it has on the way is taken as fast as it comes: there is no later.
@@ -376,6 +377,7 @@ impl Driver {
             }
             if !self.is_ending && result.as_ref().is_ok_and(|inbound| inbound.is_ending()) {
                 self.is_ending = true;
+                self.entry.closing();
                 self.heard = Instant::now();
                 self.heard_out = Some(self.heard + self.snapshot.config.limits.drain);
             }

@@ -232,7 +232,7 @@ impl Router {
     pub(crate) fn bounce(self: &Arc<Self>, stanza: &Stanza, error: &StanzaError, payer: &Account) {
         match error_reply(stanza.element(), error) {
             Some(bytes) => {
-                self.tally.bounced();
+                self.tally.bounced(error);
                 self.send_own(bytes, stanza.element().context().content(), payer);
             }
             None => self.unanswered(stanza),
@@ -256,7 +256,7 @@ impl Router {
             return Err(Undelivered { stanza, wait_for });
         }
         if let Some(charge) = stanza.take_charge() {
-            self.tally.bounced();
+            self.tally.bounced(error);
             let payer = charge.account().clone();
             let content = stanza.element().context().content();
             drop(stanza);
@@ -389,6 +389,15 @@ impl Router {
     fn queue_of(&self, domain: &Domain) -> Option<Sender> {
         let components = self.components();
         components.get(domain).map(|link| link.sender.clone())
+    }
+
+    /// How many stanzas wait for components, or are being written, and their bytes.
+    pub(crate) fn waiting_for_components(&self) -> (usize, usize) {
+        let components = self.components();
+        let queues = components.values().map(|link| &link.sender);
+        queues.fold((0, 0), |(stanzas, bytes), queue| {
+            (stanzas + queue.waiting(), bytes + queue.bytes())
+        })
     }
 
     fn components(&self) -> std::sync::MutexGuard<'_, HashMap<Domain, Link>> {

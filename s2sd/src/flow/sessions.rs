@@ -4,8 +4,6 @@
 //! of the stream. Its facts change a few times in its life and have a lock of their own. Readers get copies, so that no
 //! stream waits for them. What has ended stays in the totals.
 
-#![allow(dead_code, reason = "the pages that read it follow")]
-
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -316,6 +314,11 @@ impl Entry {
         self.0.stream.changing().state = StreamState::Open;
     }
 
+    /// We have said that it ends, and the other end has not.
+    pub(crate) fn closing(&self) {
+        self.0.stream.changing().state = StreamState::Closing;
+    }
+
     /// It ends, or came to nothing.
     pub(crate) fn ended(&self, closed: &Closed) {
         self.0.count_end(closed.by, closed.cause.name());
@@ -326,7 +329,12 @@ impl Entry {
         self.0.count_end(By::World, cause.name());
     }
 
-    /// Ends when somebody wants this stream closed. Safe to drop.
+    /// Ends when somebody wants this stream closed; keeps nothing but that.
+    pub(crate) fn closed_by_an_operator(self) -> impl Future<Output = ()> + Send {
+        self.0.stream.close.clone().cancelled_owned()
+    }
+
+    /// The same. Safe to drop.
     pub(crate) async fn close_wanted(&self) {
         self.0.stream.close.cancelled().await;
     }

@@ -1,14 +1,16 @@
 //! What became of stanzas, counted, and what had to be dropped, said: at WARN, with domain and number.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Sub;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tracing::warn;
-use xmpp_stream::Domain;
+use xmpp_stream::{Domain, StanzaError};
 
+use crate::closed::cause_elements;
 use crate::flow::sessions::{Sessions, StreamKind};
 
 /// The first that are dropped are said so long after.
@@ -21,11 +23,30 @@ const MAX_DOMAINS: usize = 16;
 /// The counts since the start.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
-    bounced: AtomicU64,
+    bounced: Bounced,
+    attempts_failed: Mutex<BTreeMap<&'static str, u64>>,
+    unknown_fate: AtomicU64,
     unanswerable: AtomicU64,
     dropped: AtomicU64,
     too_late: AtomicU64,
     lost: Mutex<Lost>,
+}
+
+/// What was given up and answered, by cause.
+#[derive(Debug)]
+struct Bounced {
+    /// The elements that name a cause in an error.
+    names: HashMap<Bytes, &'static str>,
+    counts: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+impl Default for Bounced {
+    fn default() -> Self {
+        Self {
+            names: cause_elements().collect(),
+            counts: Mutex::default(),
+        }
+    }
 }
 
 /// What was dropped and not said yet, by the domain that it was for.
@@ -52,12 +73,37 @@ pub(crate) struct Counts {
     pub(crate) dropped: u64,
     /// Sent by components after our end tag, while this server stopped.
     pub(crate) too_late: u64,
+    /// That may not have arrived, because a connection broke.
+    pub(crate) unknown_fate: u64,
 }
 
 impl Tally {
-    /// One was given up, and its sender is told.
-    pub(crate) fn bounced(&self) {
-        self.bounced.fetch_add(1, Ordering::Relaxed);
+    /// One was given up, and its sender is told this.
+    pub(crate) fn bounced(&self, error: &StanzaError) {
+        let application = error.application.as_ref();
+        let known = application.and_then(|element| self.bounced.names.get(element));
+        let cause = known.copied().unwrap_or(error.condition.name());
+        *lock(&self.bounced.counts).entry(cause).or_default() += 1;
+    }
+
+    /// How many were given up and answered, by cause; where s2sd knows no cause, by condition.
+    pub(crate) fn bounces(&self) -> BTreeMap<&'static str, u64> {
+        lock(&self.bounced.counts).clone()
+    }
+
+    /// An attempt to make a stream to another server came to nothing.
+    pub(crate) fn attempt_failed(&self, cause: &'static str) {
+        *lock(&self.attempts_failed).entry(cause).or_default() += 1;
+    }
+
+    /// How many came to nothing, by cause.
+    pub(crate) fn attempts_failed(&self) -> BTreeMap<&'static str, u64> {
+        lock(&self.attempts_failed).clone()
+    }
+
+    /// A connection broke, and so many stanzas at most may not have arrived.
+    pub(crate) fn unknown_fate(&self, stanzas: u64) {
+        self.unknown_fate.fetch_add(stanzas, Ordering::Relaxed);
     }
 
     /// One was given up that nobody is told of.
@@ -111,16 +157,21 @@ impl Tally {
         Counts {
             to_peers: sessions.traffic(StreamKind::Outgoing).stanzas_out,
             to_components: sessions.traffic(StreamKind::Component).stanzas_out,
-            bounced: count(&self.bounced),
+            bounced: lock(&self.bounced.counts).values().sum(),
             unanswerable: count(&self.unanswerable),
             dropped: count(&self.dropped),
             too_late: count(&self.too_late),
+            unknown_fate: count(&self.unknown_fate),
         }
     }
 
     fn lost(&self) -> MutexGuard<'_, Lost> {
-        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.lost)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Sub for Counts {
@@ -134,13 +185,30 @@ impl Sub for Counts {
             unanswerable: self.unanswerable - earlier.unanswerable,
             dropped: self.dropped - earlier.dropped,
             too_late: self.too_late - earlier.too_late,
+            unknown_fate: self.unknown_fate - earlier.unknown_fate,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use xmpp_stream::{ErrorType, StanzaCondition};
+
     use super::*;
+    use crate::closed::Cause;
+
+    #[test]
+    fn bounces_are_counted_by_cause_and_where_there_is_none_by_condition() {
+        let tally = Tally::default();
+        tally.bounced(&Cause::Idle.stanza_error());
+        tally.bounced(&Cause::Idle.stanza_error());
+        let malformed = StanzaError::new(ErrorType::Modify, StanzaCondition::JidMalformed);
+        tally.bounced(&malformed);
+        let stranger = Bytes::from_static(b"<cause xmlns='urn:s2sd:cause:0' name='of-a-peer'/>");
+        tally.bounced(&malformed.with_application(stranger));
+        assert_eq!(tally.bounces(), [("idle", 2), ("jid-malformed", 2)].into());
+        assert_eq!(tally.counts(&Sessions::default()).bounced, 4);
+    }
 
     #[test]
     fn what_is_dropped_is_counted_by_domain_and_told_until_nothing_is() {

@@ -135,6 +135,11 @@ impl Sender {
         self.0.load.stanzas.load(Ordering::Acquire)
     }
 
+    /// How many bytes they are.
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.load.bytes.load(Ordering::Acquire)
+    }
+
     /// Waits until something left the queue. Another sender may take the room first: try, and wait again.
     pub(crate) async fn room(&self) {
         let room = self.0.load.room.notified();

@@ -2,8 +2,6 @@
 //!
 //! Pure: the time is an argument.
 
-#![allow(dead_code, reason = "the pages that read it follow")]
-
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 

@@ -10,6 +10,10 @@ use std::time::{Duration, Instant};
 use crate::closed::Cause;
 use crate::protocol::stanza::Stanza;
 
+mod report;
+
+pub use report::{AGES, LaneReport};
+
 /// What a lane is allowed.
 #[derive(Clone, Copy, Debug)]
 pub struct Backoff {

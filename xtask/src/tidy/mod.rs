@@ -9,6 +9,7 @@ mod imports;
 mod keys;
 mod layers;
 mod links;
+mod metrics;
 mod names;
 mod peers;
 mod rust;
@@ -57,13 +58,14 @@ impl fmt::Display for Fault {
 
 type Check = fn(&Tree) -> Vec<Fault>;
 
-const CHECKS: [(&str, Check); 10] = [
+const CHECKS: [(&str, Check); 11] = [
     ("layers", layers::check),
     ("circles", circles::check),
     ("crates", crates::check),
     ("links", links::check),
     ("sizes", sizes::check),
     ("keys", keys::check),
+    ("metrics", metrics::check),
     ("peers", peers::check),
     ("words", words::check),
     ("names", names::check),

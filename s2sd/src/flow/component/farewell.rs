@@ -18,6 +18,13 @@ impl Serving<'_> {
         Closed { by: By::Us, cause }
     }
 
+    /// Ends the stream without a fault.
+    pub(super) fn footer(&mut self, cause: Cause) -> Closed {
+        self.conn.send(b"</stream:stream>");
+        self.is_ending = true;
+        Closed { by: By::Us, cause }
+    }
+
     pub(super) fn last_words(&mut self, error: &StreamError) {
         self.conn.send(&error.to_bytes());
         self.conn.send(b"</stream:stream>");
@@ -43,6 +50,13 @@ impl Serving<'_> {
                     Cause::Shutdown => {
                         let within = CLOSE_TIMEOUT.min(self.snapshot.config.limits.drain / 8);
                         self.hear_out(within, Self::too_late).await;
+                    }
+                    // What it has on the way still goes where it is to go.
+                    Cause::Operator => {
+                        let heard = |this: &mut Self, element| {
+                            let _ = this.element(element);
+                        };
+                        self.hear_out(CLOSE_TIMEOUT, heard).await;
                     }
                     _ => self.conn.close(CLOSE_TIMEOUT).await,
                 }
@@ -158,6 +172,7 @@ impl Serving<'_> {
             info!(%domain, by, cause, left, "component left: {told}");
         }
         if unknown > 0 {
+            self.router.tally().unknown_fate(unknown);
             let seconds = self.snapshot.config.limits.stall.as_secs();
             warn!(
                 %domain,

@@ -341,15 +341,17 @@ impl Attempt<'_> {
             .map_err(|error| Cause::Connect(error.to_string().into()))?;
         let entry = (self.shared.sessions).register(StreamKind::Outgoing, peer);
         entry.wants(self.pair);
-        let made = self
-            .made_over(
-                (tcp, peer),
-                &entry,
-                target_evidence,
-                purpose,
-                excluded.clone(),
-            )
-            .await;
+        let making = self.made_over(
+            (tcp, peer),
+            &entry,
+            target_evidence,
+            purpose,
+            excluded.clone(),
+        );
+        let made = tokio::select! {
+            made = making => made,
+            () = entry.close_wanted() => Err(Cause::Operator.into()),
+        };
         let made = made.inspect_err(|failed| entry.failed(&failed.cause));
         made.map_err(|failed| match failed.cause {
             // Whatever else was tried within, a certificate that broke the connection is not shown again.

@@ -16,9 +16,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 use xmpp_stream::Domain;
 
+mod report;
 mod unreachable;
 mod worked;
 
+use self::report::Asked;
+pub(crate) use self::report::LaneFacts;
 use self::unreachable::{Failed, Sum, Unreachable};
 use self::worked::Worked;
 use crate::config::Queue;
@@ -69,20 +72,28 @@ pub(crate) struct NewLane {
 pub(crate) struct Signs {
     /// The remote domain connected to us.
     pub(crate) alive: Notify,
-    /// What failed counts no more.
-    pub(crate) retry: Notify,
+    /// An operator wants something: a report, or that what failed counts no more.
+    pub(crate) order: Notify,
+    retry: AtomicBool,
     failing: AtomicBool,
     /// Another lane has its place now.
     pub(crate) let_go: CancellationToken,
     only_answers: AtomicBool,
     /// It has a stream.
     up: AtomicBool,
+    /// For operators.
+    asked: Asked,
 }
 
 impl Signs {
     /// Whether it does not get through at this time.
     pub(crate) fn is_failing(&self, failing: bool) {
         self.failing.store(failing, Ordering::Relaxed);
+    }
+
+    /// Whether what failed counts no more, once.
+    pub(crate) fn take_retry(&self) -> bool {
+        self.retry.swap(false, Ordering::AcqRel)
     }
 
     /// Whether nothing but our own answers and bounces ever went this way.
@@ -180,11 +191,13 @@ impl Lanes {
         }
         let signs = Arc::new(Signs {
             alive: Notify::new(),
-            retry: Notify::new(),
+            order: Notify::new(),
+            retry: AtomicBool::new(false),
             failing: AtomicBool::new(false),
             let_go: CancellationToken::new(),
             only_answers: AtomicBool::new(own),
             up: AtomicBool::new(false),
+            asked: Asked::new(now),
         });
         let new = NewLane {
             pair: pair.clone(),
@@ -210,7 +223,8 @@ impl Lanes {
         let lanes = lanes.filter(|(pair, _)| is_meant(&pair.remote));
         lanes
             .filter_map(|(pair, handle)| {
-                handle.signs.retry.notify_one();
+                handle.signs.retry.store(true, Ordering::Release);
+                handle.signs.order.notify_one();
                 let failing = handle.signs.failing.load(Ordering::Relaxed);
                 failing.then(|| pair.clone())
             })

@@ -117,6 +117,7 @@ impl LaneTask {
             closed.told_of(OtherEnd::Server)
         );
         if unknown > 0 {
+            self.router.tally().unknown_fate(unknown);
             warn!(
                 proved = Empty,
                 unknown,

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Range;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -89,6 +90,8 @@ struct Returning {
 struct Stream {
     conn: Conn,
     entry: Entry,
+    /// Ends when an operator wants the stream closed.
+    closing: Pin<Box<dyn Future<Output = ()> + Send>>,
     outbound: Box<Outbound>,
     /// Stanzas whose last byte the socket has not taken yet.
     unwritten: VecDeque<Unwritten>,
@@ -122,7 +125,8 @@ enum Happened {
     Stalled,
     Tick,
     Alive,
-    Retry,
+    Ordered,
+    CloseWanted,
     Reloaded,
     Late,
     LetGo,
@@ -207,13 +211,9 @@ impl LaneTask {
                 }
                 Happened::Stalled => self.on_stalled(),
                 Happened::Tick => self.tell(LaneEvent::Tick),
+                Happened::CloseWanted => Box::pin(self.say(OutboundEvent::CloseWanted)).await,
                 Happened::Alive => self.tell(LaneEvent::PeerAlive),
-                Happened::Retry => {
-                    if let Some(attempt) = self.connecting.take() {
-                        attempt.abort();
-                    }
-                    self.tell(LaneEvent::Retry);
-                }
+                Happened::Ordered => self.on_order(),
                 Happened::Reloaded => Box::pin(self.on_reload()).await,
                 Happened::Judged(judged) => {
                     self.judging = None;
@@ -234,6 +234,7 @@ impl LaneTask {
             }
             self.write();
             self.signs.is_failing(self.lane.is_failing());
+            self.signs.set_oldest(self.oldest());
             if self.is_over() {
                 let lanes = self.router.lanes();
                 if lanes.forget(&self.pair, &self.signs, &self.queue) {
@@ -278,16 +279,40 @@ impl LaneTask {
             _ = self.queue.receive(batch, BATCH) => Happened::Queue,
             outcome = finished(&mut self.connecting) => Happened::Connected(outcome),
             judged = judging::done(&mut self.judging) => Happened::Judged(judged),
-            progress = progress(&mut self.stream) => Happened::Stream(progress),
+            happened = progress(&mut self.stream) => happened,
             happened = first(due) => happened,
             () = self.signs.alive.notified() => Happened::Alive,
-            () = self.signs.retry.notified() => Happened::Retry,
+            () = self.signs.order.notified() => Happened::Ordered,
             () = self.signs.let_go.cancelled() => Happened::LetGo,
             Ok(()) = self.reloads.changed() => Happened::Reloaded,
             () = room(self.room.as_ref()) => Happened::Room,
             () = self.router.shared().last_call.cancelled(), if !is_last_call => Happened::LastCall,
             () = self.router.shared().stop_components.cancelled(), if is_last_call => Happened::Over,
         }
+    }
+
+    /// An operator wants something.
+    fn on_order(&mut self) {
+        if self.signs.take_retry() {
+            if let Some(attempt) = self.connecting.take() {
+                attempt.abort();
+            }
+            self.tell(LaneEvent::Retry);
+        }
+        self.signs.report(|| {
+            let stream = self.stream.iter();
+            let unwritten = stream.flat_map(|stream| &stream.unwritten);
+            let written = unwritten.map(|unwritten| &unwritten.waiting);
+            self.lane.report(Instant::now(), written)
+        });
+    }
+
+    /// Since when the oldest stanza has been waiting.
+    fn oldest(&self) -> Option<Instant> {
+        let stream = self.stream.as_ref();
+        let first = stream.and_then(|stream| stream.unwritten.front());
+        let written = first.map(|first| first.waiting.since());
+        written.or_else(|| self.lane.oldest())
     }
 
     /// Another lane has the place of this one, in which nothing waits, or only what may be lost.
@@ -427,9 +452,11 @@ impl LaneTask {
                 self.router.lanes().works(&self.pair);
                 self.router.lanes().reached(&self.pair.remote);
                 entry.serves(&self.pair);
+                let closing = Box::pin(entry.clone().closed_by_an_operator());
                 self.stream = Some(Box::new(Stream {
                     conn,
                     entry,
+                    closing,
                     outbound,
                     unwritten: VecDeque::new(),
                     quiet_since: now,
@@ -452,6 +479,7 @@ impl LaneTask {
             }
             Err(cause) => {
                 let (name, waiting) = (cause.name(), self.lane.waiting());
+                self.router.tally().attempt_failed(name);
                 match self.router.lanes().failed(&self.pair.remote, name) {
                     true => warn!(proved = Empty, cause = name, waiting, "no stream: {cause}"),
                     false => debug!(cause = name, waiting, "no stream: {cause}"),
@@ -688,9 +716,15 @@ async fn room(wait: Option<&Wait>) {
     }
 }
 
-async fn progress(stream: &mut Option<Box<Stream>>) -> std::io::Result<Progress> {
+async fn progress(stream: &mut Option<Box<Stream>>) -> Happened {
     match stream {
-        Some(stream) => stream.conn.progress(true).await,
+        Some(stream) => {
+            let Stream { conn, closing, .. } = &mut **stream;
+            tokio::select! {
+                progress = conn.progress(true) => Happened::Stream(progress),
+                () = closing => Happened::CloseWanted,
+            }
+        }
         None => std::future::pending().await,
     }
 }

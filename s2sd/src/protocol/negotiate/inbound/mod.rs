@@ -70,6 +70,8 @@ pub enum InboundEvent {
     TooManyStrays,
     /// The peer was silent for longer than an open stream may be.
     Idle,
+    /// An operator wants the stream closed.
+    CloseWanted,
     /// There are new rules, or authorities, or lists of what they took back. The stream keeps the rules it began with, but
     /// for two questions: who may federate at all, and whether a certificate on which it rests is still good.
     Reloaded(Arc<Snapshot>),
@@ -321,6 +323,10 @@ impl Inbound {
             InboundEvent::Idle => {
                 self.send_footer(out);
                 self.end(Cause::Idle)
+            }
+            InboundEvent::CloseWanted => {
+                self.send_footer(out);
+                self.end(Cause::Operator)
             }
             InboundEvent::Reloaded(snapshot) => match self.not_admitted_by(&snapshot, out) {
                 Some(closed) => Err(closed),

@@ -101,6 +101,8 @@ pub enum OutboundEvent {
     Overfull,
     /// Nothing was sent for as long as an open stream may be silent.
     Idle,
+    /// An operator wants the stream closed.
+    CloseWanted,
     /// This server is going down.
     Shutdown,
 }
@@ -362,6 +364,13 @@ impl Outbound {
                 Err(Closed {
                     by: By::Us,
                     cause: Cause::Idle,
+                })
+            }
+            OutboundEvent::CloseWanted => {
+                self.send_footer(out);
+                Err(Closed {
+                    by: By::Us,
+                    cause: Cause::Operator,
                 })
             }
             OutboundEvent::Shutdown => {

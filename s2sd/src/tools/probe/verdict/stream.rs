@@ -49,9 +49,11 @@ pub(super) fn ended(case: Case<'_>, cause: &Cause) -> Reason {
         Cause::Dns(what) | Cause::NameServer(what) => names::failed(case.findings, what),
         Cause::Dnssec(what) => names::bogus(case.findings, what),
         Cause::Memory | Cause::Descriptors | Cause::Network(_) => ours(cause),
-        Cause::TooManyFailures | Cause::Idle | Cause::Shutdown | Cause::Replaced => {
-            other(case, cause)
-        }
+        Cause::TooManyFailures
+        | Cause::Idle
+        | Cause::Shutdown
+        | Cause::Replaced
+        | Cause::Operator => other(case, cause),
         Cause::NotPublic(_)
         | Cause::CertificateRefused(_)
         | Cause::StanzaRefused(_)

@@ -120,6 +120,7 @@ fn causes() -> Vec<Cause> {
         Cause::Shutdown,
         Cause::Finished,
         Cause::Replaced,
+        Cause::Operator,
     ];
     for condition in Condition::ALL.iter().copied() {
         let error = StreamError::new(condition).with_text(EVIL);
