@@ -70,6 +70,12 @@ impl PeerChain {
         })))
     }
 
+    /// Whether what is found out of one is known of the other.
+    #[cfg(test)]
+    pub(crate) fn is_one_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// The peer's own certificate.
     pub fn leaf(&self) -> &CertificateDer<'static> {
         &self.0.certificates[0]

@@ -1,13 +1,18 @@
 //! The end of a connection, against a peer that reads late.
 
+use std::sync::Arc;
+
+use rustls::{ClientConfig, RootCertStore, ServerConfig, crypto::aws_lc_rs, pki_types::ServerName};
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::task::yield_now;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 use xmpp_stream::ContentNamespace;
 
 use super::*;
 use crate::protocol::budget::{Budget, Owner, Share};
+use crate::tools::demo::ca::{Authority, Leaf};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// More than the socket that does not read takes, and less than both.
@@ -26,11 +31,15 @@ async fn pair() -> (Conn, TcpStream) {
         .set_send_buffer_size(4 * WRITTEN)
         .unwrap();
     let (theirs, peer) = listener.accept().await.unwrap();
+    (over(Io::Plain(tcp), peer), theirs)
+}
+
+fn over(io: Io, peer: SocketAddr) -> Conn {
     let memory = Budget::new(64 << 20, Share(1, 1), Share(1, 1));
     let charge = admit(&memory.account(Owner::at(peer.ip()))).unwrap();
     let codec = Codec::new(XmlLimits::after_authentication())
         .with_content_namespace(ContentNamespace::Server);
-    (Conn::new(Io::Plain(tcp), peer, codec, charge), theirs)
+    Conn::new(io, peer, codec, charge)
 }
 
 /// All that comes until the end, or until the connection is reset.
@@ -108,4 +117,44 @@ async fn what_a_slow_peer_took_is_told_before_it_has_taken_all() {
     assert_eq!(progress.unwrap().unwrap(), Progress::Written);
     assert!(ours.written() > 0 && !ours.is_flushed());
     drop(theirs);
+}
+
+/// What authorities say of a chain is kept with it, for all pairs of the stream and whenever it is judged again.
+#[tokio::test]
+async fn what_the_peer_showed_is_one_value_for_the_whole_connection() {
+    let root = Authority::new("root");
+    let issued = root.issue(&Leaf::domain("a.example"));
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(issued.chain(), issued.key())
+        .unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(root.der().clone()).unwrap();
+    let client = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let peer = listener.local_addr().unwrap();
+    let theirs = async {
+        let (tcp, _) = listener.accept().await.unwrap();
+        TlsAcceptor::from(Arc::new(server)).accept(tcp).await
+    };
+    let ours = async {
+        let tcp = Metered::new(TcpStream::connect(peer).await.unwrap());
+        let name = ServerName::try_from("a.example").unwrap();
+        TlsConnector::from(Arc::new(client))
+            .connect(name, tcp)
+            .await
+    };
+    let (_theirs, ours) = tokio::try_join!(theirs, ours).unwrap();
+    let mut conn = over(Io::Tls(Box::new(ours.into())), peer);
+    let (first, second) = (conn.shown().unwrap(), conn.shown().unwrap());
+    assert!(first.is_one_with(&second));
+    let (mut plain, _) = pair().await;
+    assert_eq!(plain.shown(), None);
 }
