@@ -76,9 +76,9 @@ impl Transport {
         match self {
             Self::Tls(secured) if secured.facts.version != TLS_1_3 => {
                 if policy.min_tls > MinTls::V1_2 {
-                    Some("TLS 1.3 is required for your domain")
+                    Some("TLS 1.3 is required here")
                 } else if policy.require_ems && !secured.ems {
-                    Some("TLS 1.2 needs the extended master secret (RFC 7627) for your domain")
+                    Some("TLS 1.2 needs the extended master secret (RFC 7627) here")
                 } else {
                     None
                 }
