@@ -22,7 +22,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// What the compiler does not check: layers, links, sizes, documented keys, words
+    /// What the compiler does not check: layers, links, sizes, words
     Tidy,
     /// Everything CI runs, part by part, with the time each part took
     Ci(ci::Arguments),

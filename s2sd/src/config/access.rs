@@ -4,23 +4,21 @@ use std::fmt;
 
 use xmpp_stream::Domain;
 
-use super::Pattern;
+use super::{
+    Pattern, addresses,
+    kind::{List, of},
+    table::table,
+};
 
-/// The domains that may federate with the ones served here.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Access {
-    /// Only these,
-    pub allow: Vec<Pattern>,
-    /// and of them not these.
-    pub deny: Vec<Pattern>,
-}
-
-impl Default for Access {
-    fn default() -> Self {
-        Self {
-            allow: vec![Pattern::Everyone],
-            deny: Vec::new(),
-        }
+table! {
+    /// The domains that may federate with the ones served here.
+    #[derive(Clone, PartialEq, Eq, Debug)]
+    pub struct Access in "policy" {
+        /// The domains that may federate: names, `"*.example.net"` (every domain below it, at any depth,
+        /// not `example.net` itself) and `"*"` (all). s2sd compares names as IDNA A-labels.
+        pub allow: Vec<Pattern> = List(of("pattern", addresses::anybody)), ["*"];
+        /// The domains that may not federate, whatever `allow` says.
+        pub deny: Vec<Pattern> = List(of("pattern", addresses::anybody)), [];
     }
 }
 

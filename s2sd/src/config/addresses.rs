@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use toml::de::DeValue;
 use xmpp_stream::Domain;
 
-use super::{Connect, Pattern, Proxy, host_and_port::host_and_port, values::Wrong};
+use super::{Connect, Pattern, Proxy, host_and_port::host_and_port, wrong::Wrong};
 
 /// A domain.
 pub(super) fn domain(value: &DeValue<'_>) -> Result<Domain, Wrong> {
@@ -156,6 +156,23 @@ pub(super) fn uri(value: &DeValue<'_>) -> Result<String, Wrong> {
         Ok(text.to_owned())
     } else {
         Err(wrong())
+    }
+}
+
+/// Principals of Kerberos 5 in full, as the libraries print them; what they would have to quote is in no domain.
+pub(super) fn principal(value: &DeValue<'_>) -> Result<String, Wrong> {
+    let wrong = || {
+        Wrong::new(
+            "a principal such as \"xmpp/example.org@EXAMPLE.ORG\"",
+            value,
+        )
+    };
+    let text = value.as_str().ok_or_else(wrong)?;
+    let plain = |part: &str| !part.is_empty() && !part.contains(['@', '\\', '\0']);
+    match text.split_once('@') {
+        Some((name, realm)) if plain(name) && plain(realm) => Ok(text.to_owned()),
+        Some(_) => Err(wrong()),
+        None => Err(wrong().because("with its realm")),
     }
 }
 

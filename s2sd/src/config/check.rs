@@ -9,8 +9,8 @@ use super::{
     PeerAccept, Policy, ServedDomain, TlsMode, Verify,
     diagnostics::Diagnostic,
     kerberos,
+    method::{Group, method},
     reader::Reader,
-    values::{METHODS, word},
 };
 
 /// `[policy]` by itself. Without such a table the defaults hold, and they go together.
@@ -208,7 +208,7 @@ fn passwords(table: &Reader<'_>, policy: &Policy) {
 
 /// A word in `auth` that what we know of the peer's password does not do for.
 fn useless(table: &Reader<'_>, heard: &KnownAccount) {
-    for (span, group) in table.list("auth", word(METHODS)).unwrap_or_default() {
+    for (span, Group(group)) in table.members("auth", method().value) {
         if let Some(method) = group.first().filter(|method| method.is_password())
             && !group.iter().any(|method| heard.known.does_for(*method))
         {

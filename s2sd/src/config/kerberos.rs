@@ -3,7 +3,6 @@
 
 use std::{fs::File, path::PathBuf};
 
-use toml::de::DeValue;
 use xmpp_sasl::{
     built_without,
     gssapi::{Acceptor, Initiator},
@@ -15,76 +14,55 @@ use super::{
     diagnostics::Diagnostic,
     reader::Reader,
     secret_file::{read_text, reason, warn_if_public},
-    values::{self, Wrong},
+    table::{Said, Table},
+    tables::{AcceptTicketKeys, AcceptV4Keys, TicketKeys, V4Keys},
 };
 
-/// Principals of Kerberos 5 in full, as the libraries print them; what they would have to quote is in no domain.
-fn principal(value: &DeValue<'_>) -> Result<String, Wrong> {
-    let wrong = || {
-        Wrong::new(
-            "a principal such as \"xmpp/example.org@EXAMPLE.ORG\"",
-            value,
-        )
-    };
-    let text = value.as_str().ok_or_else(wrong)?;
-    let plain = |part: &str| !part.is_empty() && !part.contains(['@', '\\', '\0']);
-    match text.split_once('@') {
-        Some((name, realm)) if plain(name) && plain(realm) => Ok(text.to_owned()),
-        Some(_) => Err(wrong()),
-        None => Err(wrong().because("with its realm")),
-    }
-}
-
 /// `gssapi` of `credentials`.
-pub(super) fn initiator(table: &Reader<'_>, whole: bool) -> Option<Initiator> {
-    let principal_name = table.get("principal", principal);
-    let service = table.get("service", principal);
+pub(super) fn initiator(table: &Reader<'_>) -> Option<Initiator> {
+    let keys = TicketKeys::read(table);
     Some(Initiator {
-        keytab: Some(keytab(table, whole)?),
-        principal: principal_name,
-        service,
+        keytab: Some(keytab(keys.keytab, table)?),
+        principal: keys.principal.value,
+        service: keys.service.value,
     })
 }
 
 /// `gssapi` and `principals` of `accept`.
-pub(super) fn tickets(accept: &Reader<'_>, whole: bool) -> Option<Tickets> {
-    let principals = accept.list("principals", principal);
+pub(super) fn tickets(principals: Said<Vec<String>>, accept: &Reader<'_>) -> Option<Tickets> {
     let table = accept.table("gssapi", "peer.accept.gssapi");
-    if let (Some(span), None) = (accept.span_of("principals"), accept.span_of("gssapi")) {
+    if let (Some(span), None) = (principals.span.clone(), accept.span_of("gssapi")) {
         let title = format!("`principals` in {} without `gssapi`", accept.name());
         let finding = Diagnostic::fault(Some(span), title);
         accept.sink.add(finding.help(
             "add gssapi = { keytab = \"…\" }: what the tickets of these principals are judged with",
         ));
     }
-    if principals.as_ref().is_some_and(Vec::is_empty) {
+    if principals.value.as_ref().is_some_and(Vec::is_empty) {
         let title = format!(
             "`principals` in {} is empty: it would refuse every principal",
             accept.name()
         );
-        let finding = Diagnostic::fault(accept.span_of("principals"), title);
+        let finding = Diagnostic::fault(principals.span, title);
         accept
             .sink
             .add(finding.help("leave it out, or name a principal"));
     }
-    let keytab = keytab(&table?, whole)?;
+    let table = table?;
+    let keytab = keytab(AcceptTicketKeys::read(&table).keytab, &table)?;
     Some(Tickets {
         acceptor: Acceptor {
             keytab: Some(keytab),
             service: None,
         },
-        principals: principals
-            .into_iter()
-            .flatten()
-            .map(|(_, name)| name)
-            .collect(),
+        principals: principals.value.unwrap_or_default(),
     })
 }
 
 /// A keytab that can be read and has keys. Without the libraries nothing is said of it: they are what is missing.
-fn keytab(table: &Reader<'_>, whole: bool) -> Option<PathBuf> {
-    let path = file(table, "keytab", whole)?;
-    let span = table.span_of("keytab");
+fn keytab(named: Said<PathBuf>, table: &Reader<'_>) -> Option<PathBuf> {
+    let span = named.span.clone();
+    let path = named.required(table)?;
     if built_without("GSSAPI").is_some() {
         return Some(path);
     }
@@ -106,10 +84,21 @@ fn keytab(table: &Reader<'_>, whole: bool) -> Option<PathBuf> {
     Some(path)
 }
 
-/// `kerberos-v4`: keys that two sides share.
-pub(super) fn keys(table: &Reader<'_>, whole: bool) -> Option<Keys> {
-    let path = file(table, "key_file", whole)?;
-    let span = table.span_of("key_file")?;
+/// `kerberos-v4` of `credentials`.
+pub(super) fn initiating_keys(table: &Reader<'_>) -> Option<Keys> {
+    keys(V4Keys::read(table).key_file, table)
+}
+
+/// `kerberos-v4` of `accept`.
+pub(super) fn accepting_keys(table: &Reader<'_>) -> Option<Keys> {
+    keys(AcceptV4Keys::read(table).key_file, table)
+}
+
+/// Keys that two sides share.
+fn keys(named: Said<PathBuf>, table: &Reader<'_>) -> Option<Keys> {
+    let span = named.span.clone();
+    let path = named.required(table)?;
+    let span = span?;
     let text = read_text(&path, &span, table.sink)?;
     warn_if_public(&path, Some(span.clone()), table.sink);
     let keys = Keys::parse(&text).map_err(|bad| format!("line {}: {}", bad.line, bad.what));
@@ -126,15 +115,6 @@ pub(super) fn keys(table: &Reader<'_>, whole: bool) -> Option<Keys> {
             None
         }
     }
-}
-
-fn file(table: &Reader<'_>, key: &str, whole: bool) -> Option<PathBuf> {
-    if whole && table.value(key).is_none() {
-        let title = format!("`{key}` is missing in {}", table.name());
-        table.sink.add(Diagnostic::fault(Some(table.span()), title));
-    }
-    let name = table.get(key, values::path)?;
-    Some(table.sink.base.join(name))
 }
 
 /// One entry: each of the two mechanisms has what it needs, and nothing is there for nothing.

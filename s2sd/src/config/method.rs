@@ -1,6 +1,15 @@
 //! The ways to prove which domain a peer speaks for: their names, and what each of them needs.
 
+use toml::{Spanned, de::DeValue};
 use xmpp_sasl::ScramHash;
+
+use super::{
+    diagnostics::Diagnostic,
+    kind::{Kind, List, Of, of, show},
+    reader::At,
+    values::one_of,
+    wrong::Wrong,
+};
 
 /// A way to prove which domain a peer speaks for. In the order of their strength.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -191,6 +200,63 @@ impl Method {
             | Self::ScramSha1Plus => Over::Tls,
         }
     }
+}
+
+const METHODS: &[(&str, &[Method])] = &[
+    ("external", &[Method::External]),
+    ("gssapi", &[Method::Gssapi]),
+    ("scram", &Method::SCRAM),
+    ("scram-sha-512-plus", &[Method::ScramSha512Plus]),
+    ("scram-sha-256-plus", &[Method::ScramSha256Plus]),
+    ("scram-sha-1-plus", &[Method::ScramSha1Plus]),
+    ("scram-sha-512", &[Method::ScramSha512]),
+    ("scram-sha-256", &[Method::ScramSha256]),
+    ("scram-sha-1", &[Method::ScramSha1]),
+    ("digest-md5", &[Method::DigestMd5]),
+    ("kerberos-v4", &[Method::KerberosV4]),
+    ("plain", &[Method::Plain]),
+    ("dialback", &[Method::Dialback]),
+];
+
+/// `auth`: each word at most once.
+pub(super) struct Methods;
+
+impl Kind for Methods {
+    type Value = Vec<Method>;
+
+    fn name(&self) -> String {
+        "list of word".to_owned()
+    }
+
+    fn read(&self, value: &Spanned<DeValue<'_>>, at: At<'_>) -> Option<Vec<Method>> {
+        let mut all = Vec::new();
+        for (span, Group(group)) in List(method()).members(value, at)? {
+            if let Some(method) = group.iter().find(|method| all.contains(*method)) {
+                let title = format!("\"{}\" is in `auth` twice", method.word());
+                let finding = Diagnostic::fault(Some(span), title);
+                at.add(finding.label("its first place is its rank"));
+            } else {
+                all.extend_from_slice(group);
+            }
+        }
+        Some(all)
+    }
+}
+
+/// What a word of `auth` stands for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Group(pub(super) &'static [Method]);
+
+show! {
+    Method: |method| method.word();
+    Group: |group| group.0.iter().map(|method| method.word()).collect::<Vec<_>>();
+}
+
+/// A word of `auth`.
+pub(super) fn method() -> Of<impl Fn(&DeValue<'_>) -> Result<Group, Wrong>> {
+    of("word", |value: &DeValue<'_>| {
+        one_of(METHODS, value).map(Group)
+    })
 }
 
 #[cfg(test)]

@@ -6,12 +6,15 @@
 
 mod access;
 mod addresses;
+mod all;
 mod check;
 mod diagnostics;
 mod host_and_port;
 mod kerberos;
 mod keys;
+mod kind;
 mod method;
+mod places;
 mod policy;
 mod proxy;
 mod read;
@@ -19,7 +22,10 @@ mod reader;
 mod secret;
 mod secret_file;
 mod server;
+mod table;
+mod tables;
 mod values;
+mod wrong;
 
 use std::{
     fs,
@@ -31,23 +37,24 @@ use toml::de::{DeTable, DeValue};
 
 use xmpp_stream::Domain;
 
+#[cfg(test)]
+pub(crate) use self::all::keys;
 use self::secret::Exposure;
 pub use self::{
     access::{Access, Denied},
     diagnostics::{Diagnostic, Diagnostics, Severity},
-    keys::{KEYS, Key},
     method::{Agreement, Method, Over},
+    places::{Connect, Pattern},
     policy::{
-        Account, Addresses, Connect, Dane, Known, KnownAccount, MinTls, Pattern, Peer, PeerAccept,
-        PeerCredentials, Policy, Tickets, TlsFloor, TlsMode, TrustStore, Verify,
+        Account, Addresses, Dane, Known, KnownAccount, MinTls, Peer, PeerAccept, PeerCredentials,
+        Policy, Tickets, TlsFloor, TlsMode, TrustStore, Verify,
     },
     proxy::{Login, Proxy},
     secret::Secret,
-    server::{Dialback, Dns, Dnssec, Limits, Listen, Log, LogFormat, LogLevel, Queue},
+    server::{Backoff, Dialback, Dns, Dnssec, Limits, Listen, Log, LogFormat, LogLevel, Queue},
 };
 pub(crate) use self::{
-    secret::DIALBACK_SECRET,
-    values::{parse_duration, size_text},
+    kind::size_text, secret::DIALBACK_SECRET, table::Shown, values::parse_duration,
 };
 
 /// Everything the configuration file says.
@@ -81,7 +88,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            data_dir: PathBuf::from("/var/lib/s2sd"),
+            data_dir: tables::TopKeys::default().data_dir,
             listen: Listen::default(),
             domains: Vec::new(),
             access: Access::default(),
@@ -142,12 +149,11 @@ impl Config {
     /// Whatever is wrong with it.
     fn read(text: &str, name: &str, base: &Path, public: Option<Exposure>) -> (Self, Diagnostics) {
         let (document, mistakes) = DeTable::parse_recoverable(text);
-        let sink = reader::Sink::new(base, public);
-        let whole = mistakes.is_empty();
+        let sink = reader::Sink::new(base, public, mistakes.is_empty(), all::KEYS);
         for mistake in mistakes {
             sink.add(Diagnostic::fault(mistake.span(), mistake.message()));
         }
-        let config = read::config(&read::root(&document, &sink), whole);
+        let config = read::config(&read::root(&document, &sink));
         let mut hidden = Vec::new();
         read::secret_spans(&DeValue::Table(document.get_ref().clone()), &mut hidden);
         let findings = Diagnostics::new(name, text, &hidden, sink.into_list());

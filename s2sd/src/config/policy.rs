@@ -3,8 +3,10 @@
 //! `[policy]` holds for everybody, a `[[peer]]` entry for whom its pattern matches. Both end as the same
 //! [`Policy`], complete in itself: whoever applies one need not know where it came from.
 
-use std::{fmt, net::IpAddr, path::PathBuf, sync::Arc};
+use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
+use serde_json::json;
+use toml::{Spanned, de::DeValue};
 use xmpp_sasl::{
     Password, ScramKeys,
     gssapi::{self, Acceptor, Initiator},
@@ -12,78 +14,124 @@ use xmpp_sasl::{
 };
 use xmpp_stream::Domain;
 
-use super::{Agreement, Limits, Method, Over, Proxy};
+use super::{
+    Agreement, Connect, Limits, Method, Over, Pattern, Proxy, addresses,
+    diagnostics::Diagnostic,
+    kind::{Else, Kind, List, Name, of, show},
+    method::Methods,
+    reader::At,
+    server::{LEAST_STANZA, MAX_COUNT},
+    table::{Said, Shown, Table, table},
+    values::{number, size, size_or_none, truth, word, words},
+    wrong::Wrong,
+};
 
-/// How the streams with one peer are secured and proved.
-#[derive(Clone, Debug)]
-pub struct Policy {
-    /// Whether TLS is used.
-    pub tls: TlsMode,
-    /// The oldest TLS version that is spoken.
-    pub min_tls: MinTls,
-    /// Whether TLS 1.2 needs the extended master secret (RFC 7627).
-    pub require_ems: bool,
-    /// What counts as proof, strongest first, in the order of the configuration.
-    pub auth: Vec<Method>,
-    /// What a bad certificate means.
-    pub verify: Verify,
-    /// Whether what signed zones say of a certificate counts.
-    pub dane: Dane,
-    /// Whether what a domain publishes about certificates by HTTPS counts.
-    pub posh: bool,
-    /// Whom we believe when they sign a certificate.
-    pub trust: TrustStore,
-    /// Files with lists of what these took back.
-    pub crl: Vec<PathBuf>,
-    /// Bytes of the largest stanza taken from this peer.
-    pub max_stanza: usize,
-    /// Stanzas taken from this peer in a second, over all its streams; 0: no limit.
-    pub stanzas_per_second: usize,
-    /// Bytes, likewise.
-    pub bytes_per_second: usize,
-    /// To which addresses we connect where the DNS leads.
-    pub addresses: Addresses,
-    /// Our addresses to connect from; empty: the system chooses.
-    pub source: Vec<IpAddr>,
-    /// Through whom we connect; none: nobody.
-    pub proxy: Option<Proxy>,
-    /// Where to connect instead of asking the DNS; empty: ask the DNS.
-    pub connect: Vec<Connect>,
-    /// What we prove ourselves with where something was agreed on with the peer: a password, Kerberos.
-    pub credentials: Option<PeerCredentials>,
-    /// What the peer proves itself with, likewise.
-    pub accept: Option<PeerAccept>,
-    /// The rule's name, for people: `[policy]` or `[[peer]] legacy.example`.
-    pub rule: String,
+table! {
+    /// How the streams with one peer are secured and proved.
+    #[derive(Clone, Debug)]
+    pub struct Policy in "policy" {
+        /// `"disabled"`: s2sd neither offers nor uses TLS; a peer that connects to `s2s_tls` all the same
+        /// can prove itself by dialback only. `"optional"`: s2sd uses TLS where both sides can. If the
+        /// handshake fails, the attempt ends; it never falls back to plain text. `"required"`: s2sd
+        /// negotiates nothing else before TLS.
+        pub tls: TlsMode = word::<TlsMode>(), "required";
+        /// The oldest TLS version: `"1.2"` or `"1.3"`.
+        pub min_tls: MinTls = word::<MinTls>(), "1.2";
+        /// Whether TLS 1.2 needs the extended master secret (RFC 7627). Without it, an attacker in between
+        /// can have two sessions with the same keys. TLS 1.3 does not need it. With `false`, s2sd accepts
+        /// peers whose TLS library lacks it. Over TLS 1.2 it then neither offers nor uses the channel
+        /// binding `tls-exporter` (RFC 9266 §2), only `tls-server-end-point`.
+        pub require_ems: bool = truth(), true;
+        /// What counts as proof, strongest first. `"external"`: a certificate (SASL EXTERNAL). Where it
+        /// proves the domain of a dialback key, s2sd does not call back (XEP-0344). `"dialback"`: the DNS
+        /// (XEP-0220). Only in a `[[peer]]`, by a [password](#passwords): `"scram"`, which is short for
+        /// `"scram-sha-512-plus"`, `"scram-sha-256-plus"`, `"scram-sha-1-plus"`, `"scram-sha-512"`,
+        /// `"scram-sha-256"`, `"scram-sha-1"` (RFC 5802, RFC 7677); `"digest-md5"` (RFC 2831); `"plain"`
+        /// (RFC 4616); or by [Kerberos](#kerberos): `"gssapi"` (RFC 4752), `"kerberos-v4"` (RFC 2222,
+        /// historic).
+        pub auth: Vec<Method> = Methods, ["external", "dialback"] => "nothing";
+        /// What s2sd does if the peer shows a certificate that is not good. `"strict"`: it ends the
+        /// attempt. `"dialback"`: dialback has to prove the domain instead, and `auth` must have it. On
+        /// outgoing streams, only the DNS then proves whose server it is.
+        pub verify: Verify = word::<Verify>(), "strict";
+        /// Whether certificates are judged by records in the DNS that DNSSEC proves. Without
+        /// [`dns.dnssec`](#dns) this key has no effect. `"use"`: if a domain publishes usable TLSA records
+        /// for its servers (RFC 7673), its certificate has to match one. It is then good, whatever
+        /// authority signed it, and s2sd uses TLS unless `tls = "disabled"`. If the domain publishes none,
+        /// its certificate may name a server of the SRV records instead of the domain. Both hold for
+        /// outgoing and for incoming streams (RFC 7712). `"require"`: a domain without such records has no
+        /// good certificate; needs `tls = "required"` and `dnssec`. `"off"`: s2sd ignores TLSA records.
+        pub dane: Dane = word::<Dane>(), "use";
+        /// Whether a certificate that no authority signed, or that has another name, is good if the domain
+        /// publishes it at `https://DOMAIN/.well-known/posh/xmpp-server.json` (RFC 7711). It holds for
+        /// outgoing and for incoming streams. An authority of `trust` has to sign the web server's
+        /// certificate. s2sd asks the web server only if neither `dane` nor an authority has proved the
+        /// domain. It connects by the rule of `addresses`, and through `proxy` if there is one. It follows
+        /// references and redirects to `https://HOST/.well-known/posh/NAME.json` on port 443 only. The log
+        /// and the errors to our own senders have the result; the peer learns only that it is not known by
+        /// POSH.
+        pub posh: bool = truth(), false;
+        /// The authorities that may sign certificates. `"system"`: those that the operating system trusts.
+        /// A list of PEM files: those and no others.
+        pub trust: TrustStore = Trust, "system" => "none";
+        /// Files with lists of revoked certificates (CRL, RFC 5280), PEM or DER, of the authorities of
+        /// `trust` and those below them. A certificate on the list of its issuer is bad, whether it is the
+        /// server's own or one above it. s2sd does not check certificates of an authority without a list. A
+        /// list whose nextUpdate has passed still counts, and s2sd warns about it. s2sd reads a file again
+        /// when it changes.
+        pub crl: Vec<PathBuf> = List(Name), [] => "none";
+        /// The largest stanza that s2sd accepts from a peer, at least `"10000B"`. s2sd announces it
+        /// (XEP-0478).
+        pub max_stanza: usize = Else(size(LEAST_STANZA), || Limits::default().max_stanza) => "`max_stanza` of `[limits]`";
+        /// How many stanzas s2sd reads from a peer in a second, over all streams that the peer made; `0` is
+        /// no limit. Above the limit s2sd refuses nothing: it stops reading for a while, and so slows the
+        /// peer down. The stanzas of one second may come at once.
+        pub stanzas_per_second: usize = number(0, MAX_COUNT), 0 => "no limit";
+        /// The same in bytes, once the peer is authenticated. Bytes of a stream that carries several
+        /// domains count for each of them.
+        pub bytes_per_second: usize = size_or_none(), 0 => "no limit";
+        /// The addresses from the DNS or a POSH document that s2sd connects to. `"public"`: not to
+        /// [special-purpose addresses](#addresses) such as loopback, private and link-local ones, since the
+        /// owner of any domain can publish those of your own network. `"any"`: to all, for a network of
+        /// your own.
+        pub addresses: Addresses = word::<Addresses>(), "public";
+        /// Our own addresses to connect from, the first of each family. s2sd does not use a family that is
+        /// not in the list. An empty list leaves the choice to the system.
+        pub source: Vec<IpAddr> = List(of("address", addresses::own_address)), [] => "chosen by the system";
+    }
+    and {
+        /// Through whom we connect; none: nobody.
+        pub proxy: Option<Proxy> = None;
+        /// Where to connect instead of asking the DNS; empty: ask the DNS.
+        pub connect: Vec<Connect> = Vec::new();
+        /// What we prove ourselves with where something was agreed on with the peer: a password, Kerberos.
+        pub credentials: Option<PeerCredentials> = None;
+        /// What the peer proves itself with, likewise.
+        pub accept: Option<PeerAccept> = None;
+        /// The rule's name, for people: `[policy]` or `[[peer]] legacy.example`.
+        pub rule: String = "[policy]".to_owned();
+    }
 }
 
-impl Default for Policy {
-    fn default() -> Self {
-        Self {
-            tls: TlsMode::Required,
-            min_tls: MinTls::V1_2,
-            require_ems: true,
-            auth: vec![Method::External, Method::Dialback],
-            verify: Verify::Strict,
-            dane: Dane::Use,
-            posh: false,
-            trust: TrustStore::System,
-            crl: Vec::new(),
-            max_stanza: Limits::default().max_stanza,
-            stanzas_per_second: 0,
-            bytes_per_second: 0,
-            addresses: Addresses::Public,
-            source: Vec::new(),
-            proxy: None,
-            connect: Vec::new(),
-            credentials: None,
-            accept: None,
-            rule: "[policy]".to_owned(),
-        }
+table! {
+    /// Through whom we connect, which one key says or the other.
+    #[derive(Debug)]
+    pub(super) struct ProxyKeys in "policy" {
+        /// Proxy for outgoing connections: `"socks5://127.0.0.1:9050"` (RFC 1928), or with a login
+        /// `"socks5://user:password@host:port"` (RFC 1929; `%40` for an `@`). The empty string means no
+        /// proxy, and in a `[[peer]]` it overrides the proxy of `[policy]`.
+        pub(super) proxy: Said<Option<Proxy>> = of("proxy", addresses::proxy), "";
+        /// The file with it, for a proxy with a login.
+        pub(super) proxy_file: Said<PathBuf> = Name => "this or `proxy`";
     }
 }
 
 impl Policy {
+    /// Each key of `[policy]` that a field is for, with its value.
+    pub(crate) fn shown(&self) -> Vec<Shown> {
+        Table::shown(self)
+    }
+
     /// May this method prove the peer?
     pub fn allows(&self, method: Method) -> bool {
         self.auth.contains(&method)
@@ -159,44 +207,25 @@ impl Policy {
     }
 }
 
-/// Whether TLS is used with a peer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
-pub enum TlsMode {
-    /// Neither offered nor used.
-    Disabled,
-    /// Used when the other side offers it; a failed handshake ends the attempt.
-    Optional,
-    /// Nothing else is negotiated before it (RFC 6120 §5.3.1).
-    Required,
-}
-
-impl TlsMode {
-    /// The word in the configuration.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Disabled => "disabled",
-            Self::Optional => "optional",
-            Self::Required => "required",
-        }
+words! {
+    /// Whether TLS is used with a peer.
+    pub enum TlsMode {
+        /// Neither offered nor used.
+        Disabled = "disabled",
+        /// Used when the other side offers it; a failed handshake ends the attempt.
+        Optional = "optional",
+        /// Nothing else is negotiated before it (RFC 6120 §5.3.1).
+        Required = "required",
     }
 }
 
-/// The oldest TLS version that is spoken.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
-pub enum MinTls {
-    /// RFC 5246.
-    V1_2,
-    /// RFC 8446.
-    V1_3,
-}
-
-impl MinTls {
-    /// The word in the configuration.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::V1_2 => "1.2",
-            Self::V1_3 => "1.3",
-        }
+words! {
+    /// The oldest TLS version that is spoken.
+    pub enum MinTls {
+        /// RFC 5246.
+        V1_2 = "1.2",
+        /// RFC 8446.
+        V1_3 = "1.3",
     }
 }
 
@@ -216,63 +245,35 @@ impl From<MinTls> for TlsFloor {
     }
 }
 
-/// What a certificate that is shown and not good means.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
-pub enum Verify {
-    /// It ends the attempt.
-    Strict,
-    /// Dialback has to prove the domain instead.
-    Dialback,
-}
-
-impl Verify {
-    /// The word in the configuration.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Strict => "strict",
-            Self::Dialback => "dialback",
-        }
+words! {
+    /// What a certificate that is shown and not good means.
+    pub enum Verify {
+        /// It ends the attempt.
+        Strict = "strict",
+        /// Dialback has to prove the domain instead.
+        Dialback = "dialback",
     }
 }
 
-/// Whether the DNS has a say about certificates, where DNSSEC proves what it says (RFC 7673).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
-pub enum Dane {
-    /// It has not.
-    Off,
-    /// Where a domain publishes TLSA records, its certificate has to match one.
-    Use,
-    /// A domain has to publish TLSA records.
-    Require,
-}
-
-impl Dane {
-    /// The word in the configuration.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Off => "off",
-            Self::Use => "use",
-            Self::Require => "require",
-        }
+words! {
+    /// Whether the DNS has a say about certificates, where DNSSEC proves what it says (RFC 7673).
+    pub enum Dane {
+        /// It has not.
+        Off = "off",
+        /// Where a domain publishes TLSA records, its certificate has to match one.
+        Use = "use",
+        /// A domain has to publish TLSA records.
+        Require = "require",
     }
 }
 
-/// To which addresses we connect where the DNS leads. What `connect` names is not asked.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
-pub enum Addresses {
-    /// Those that all machines reach.
-    Public,
-    /// All.
-    Any,
-}
-
-impl Addresses {
-    /// The word in the configuration.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Public => "public",
-            Self::Any => "any",
-        }
+words! {
+    /// To which addresses we connect where the DNS leads. What `connect` names is not asked.
+    pub enum Addresses {
+        /// Those that all machines reach.
+        Public = "public",
+        /// All.
+        Any = "any",
     }
 }
 
@@ -283,28 +284,6 @@ pub enum TrustStore {
     System,
     /// Those in these PEM files, and no others.
     Files(Vec<PathBuf>),
-}
-
-/// An address to connect to instead of what the DNS says.
-#[derive(Clone, PartialEq, Eq, Debug, Hash)]
-pub struct Connect {
-    /// A host name or an IP address (without brackets).
-    pub host: String,
-    /// The port.
-    pub port: u16,
-    /// TLS from the first byte (`tls://host:port`).
-    pub direct_tls: bool,
-}
-
-impl fmt::Display for Connect {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.direct_tls { "tls://" } else { "" };
-        if self.host.contains(':') {
-            write!(f, "{scheme}[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{scheme}{}:{}", self.host, self.port)
-        }
-    }
 }
 
 /// What we prove ourselves with, one thing at least.
@@ -441,49 +420,38 @@ pub struct Peer {
     pub policy: Arc<Policy>,
 }
 
-/// The domains that a `[[peer]]` entry, or a word of `allow` or `deny`, is for.
-#[derive(Clone, PartialEq, Eq, Debug, Hash)]
-pub enum Pattern {
-    /// `*`: all there are. Not in a `[[peer]]`.
-    Everyone,
-    /// Exactly this domain.
-    Exactly(Domain),
-    /// `*.example.net`: every domain below this one, at any depth, not the domain itself.
-    Below(Domain),
+/// `trust`: `"system"`, or the authorities in these files.
+pub(super) struct Trust;
+
+show! {
+    TrustStore: |trust| match trust {
+        TrustStore::System => json!("system"),
+        TrustStore::Files(files) => files.show(),
+    };
 }
 
-impl Pattern {
-    /// Is this domain among them?
-    pub fn matches(&self, domain: &Domain) -> bool {
-        match self {
-            Self::Everyone => true,
-            Self::Exactly(own) => own == domain,
-            // On a label boundary: `badexample.net` is not below `example.net`.
-            Self::Below(parent) => domain
-                .ascii()
-                .strip_suffix(parent.ascii())
-                .is_some_and(|rest| rest.len() > 1 && rest.ends_with('.')),
-        }
+impl Kind for Trust {
+    type Value = TrustStore;
+
+    fn name(&self) -> String {
+        "word or list of path".to_owned()
     }
 
-    /// Does it match whatever `other` matches?
-    pub(crate) fn covers(&self, other: &Self) -> bool {
-        match other {
-            Self::Everyone => self == other,
-            Self::Exactly(domain) => self.matches(domain),
-            Self::Below(parent) => {
-                self == other || (!matches!(self, Self::Exactly(_)) && self.matches(parent))
+    fn read(&self, value: &Spanned<DeValue<'_>>, at: At<'_>) -> Option<TrustStore> {
+        match value.get_ref() {
+            DeValue::String(word) if word == "system" => Some(TrustStore::System),
+            DeValue::Array(list) => {
+                if list.is_empty() {
+                    let title = "`trust` is an empty list: no certificate would be valid";
+                    let finding = Diagnostic::fault(Some(value.span()), title);
+                    at.add(finding.help("write \"system\", or name a PEM file"));
+                }
+                List(Name).read(value, at).map(TrustStore::Files)
             }
-        }
-    }
-}
-
-impl fmt::Display for Pattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Everyone => f.write_str("*"),
-            Self::Exactly(domain) => write!(f, "{domain}"),
-            Self::Below(parent) => write!(f, "*.{parent}"),
+            other => at.wrong(
+                value,
+                Wrong::new("\"system\" or a list of PEM files", other),
+            ),
         }
     }
 }

@@ -2,7 +2,11 @@
 
 use std::fmt;
 
-use super::{Secret, host_and_port::host_and_port};
+use super::{Secret, host_and_port::host_and_port, kind::show};
+
+show! {
+    Proxy: |proxy| proxy.to_string();
+}
 
 /// A SOCKS5 proxy (RFC 1928).
 #[derive(Clone, Debug)]

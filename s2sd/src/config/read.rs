@@ -1,88 +1,65 @@
-//! From the tables of the file to a [`Config`], default by default.
+//! From the tables of the file to a [`Config`]: what one key says is read by the [tables](super::table); here stands
+//! what several say together.
 
 mod rules;
 
-use std::{collections::HashMap, ops::Range, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, ops::Range, path::PathBuf, sync::Arc};
 
 use toml::de::DeValue;
 
 use super::{
-    CertificateFiles, ComponentAccount, Config, Dialback, Dns, Dnssec, Limits, Listen, Log, Policy,
-    Queue, Secret, ServedDomain, addresses, check,
+    CertificateFiles, ComponentAccount, Config, Dialback, Dns, Dnssec, Listen, Policy, Queue,
+    Secret, ServedDomain, addresses, check,
     diagnostics::Diagnostic,
     kerberos,
     reader::{Reader, Sink},
     secret::DIALBACK_SECRET,
     secret_file::{read_secret_file, warn_if_public},
-    values::{self, DNSSEC_MODES, LOG_FORMATS, LOG_LEVELS, Wrong},
+    table::{OneOf, Said, Table},
+    tables::{ComponentKeys, DialbackKeys, DomainKeys, TopKeys},
 };
 
-/// RFC 6120 §13.12: a server must not refuse stanzas smaller than this.
-const LEAST_STANZA: usize = 10_000;
-const SECOND: Duration = Duration::from_secs(1);
 /// A secret shorter than this can be guessed, or computed from one handshake or one key that it made.
 const SHORT_SECRET: usize = 16;
-/// With less there is hardly room for a connection and a stanza.
-const LEAST_MEMORY: usize = 4 << 20;
-/// More of anything is a slip of the pen.
-const MAX_COUNT: usize = 1_000_000_000;
 
-/// Reads everything. `whole` is false if the file has mistakes of syntax: then nothing is said about what is missing.
-pub(super) fn config(root: &Reader<'_>, whole: bool) -> Config {
-    let mut config = Config::default();
-    root.set("data_dir", &mut config.data_dir, |value| {
-        values::path(value).map(PathBuf::from)
-    });
-    config.data_dir = root.sink.base.join(&config.data_dir);
-    config.listen = root
-        .table("listen", "listen")
-        .map(|table| listen(&table))
-        .unwrap_or_default();
-    config.limits = root
-        .table("limits", "limits")
-        .map(|table| limits(&table))
-        .unwrap_or_default();
-    config.queue = root
-        .table("queue", "queue")
-        .map(|table| queue(&table))
-        .unwrap_or_default();
-    config.dns = root
-        .table("dns", "dns")
-        .map(|table| dns(&table))
-        .unwrap_or_default();
-    config.log = root
-        .table("log", "log")
-        .map(|table| log(&table))
-        .unwrap_or_default();
-    config.dialback = root
-        .table("dialback", "dialback")
-        .map(|table| dialback(&table))
-        .unwrap_or_default();
+/// Reads everything.
+pub(super) fn config(root: &Reader<'_>) -> Config {
+    let whole = root.sink.whole;
+    let mut config = Config {
+        data_dir: TopKeys::read(root).data_dir,
+        listen: table(root, "listen", listen),
+        limits: table(root, "limits", Table::read),
+        queue: table(root, "queue", queue),
+        dns: table(root, "dns", dns),
+        log: table(root, "log", Table::read),
+        dialback: table(root, "dialback", dialback),
+        ..Config::default()
+    };
     if config.dialback.secret.is_none() {
         // The one that the daemon made.
         let made = config.data_dir.join(DIALBACK_SECRET);
         warn_if_public(&made, root.span_of("data_dir"), root.sink);
     }
-    let domains = domains(root, whole, config.limits.max_stanza);
+    let domains = domains(root, config.limits.max_stanza);
 
     let general = Policy {
         max_stanza: config.limits.max_stanza,
         ..Policy::default()
     };
     let before = root.sink.faults();
-    let table = root.table("policy", "policy");
-    let general = table.map_or(general.clone(), |table| rules::policy(&table, general));
-    config.access = table.map(|table| rules::access(&table)).unwrap_or_default();
+    let policy = root.table("policy", "policy");
+    let general = policy.map_or(general.clone(), |table| rules::policy(&table, general));
+    config.access = policy.as_ref().map(Table::read).unwrap_or_default();
     // What follows from a mistake is not another one.
     let sound = whole && root.sink.faults() == before;
     if sound {
-        check::policy(table.as_ref(), &general);
-        check::access(table.as_ref(), &config.access);
+        check::policy(policy.as_ref(), &general);
+        check::access(policy.as_ref(), &config.access);
     }
-    let peers = rules::peers(root, whole, sound, &general);
+    let peers = rules::peers(root, sound, &general);
     if sound {
-        check::certificates(&domains, table.as_ref(), &general, &peers);
-        check::dane(table.as_ref(), &general, &peers, config.dns.dnssec);
+        check::certificates(&domains, policy.as_ref(), &general, &peers);
+        check::dane(policy.as_ref(), &general, &peers, config.dns.dnssec);
     }
     config.domains = domains.into_iter().map(|(_, domain)| domain).collect();
     if whole {
@@ -95,206 +72,101 @@ pub(super) fn config(root: &Reader<'_>, whole: bool) -> Config {
     config
 }
 
+/// A table of the top level, which has its own name.
+fn table<T: Default>(root: &Reader<'_>, key: &'static str, read: impl Fn(&Reader<'_>) -> T) -> T {
+    let table = root.table(key, key);
+    table.as_ref().map(read).unwrap_or_default()
+}
+
 fn listen(table: &Reader<'_>) -> Listen {
-    let mut taken: HashMap<std::net::SocketAddr, Range<usize>> = HashMap::new();
-    let mut unsaid = Vec::new();
-    let mut addresses = |key: &'static str, default| {
-        let Some(list) = table.list(key, addresses::listen_address) else {
-            unsaid.push(key);
-            return default;
-        };
-        for (span, address) in &list {
-            if let Some(first) = taken
-                .insert(*address, span.clone())
-                .filter(|_| address.port() != 0)
-            {
-                let finding = Diagnostic::fault(
-                    Some(span.clone()),
-                    format!("{address} is in [listen] twice"),
-                );
+    let mut listen = Listen::read(table);
+    listen.unsaid.retain(|key| table.value(key).is_none());
+    let mut taken: HashMap<SocketAddr, Range<usize>> = HashMap::new();
+    for key in ["admin", "s2s", "s2s_tls", "components"] {
+        for (span, address) in table.members(key, addresses::listen_address) {
+            let first = taken.insert(address, span.clone());
+            if let Some(first) = first.filter(|_| address.port() != 0) {
+                let title = format!("{address} is in [listen] twice");
+                let finding = Diagnostic::fault(Some(span), title);
                 table.sink.add(finding.other(first, "here first"));
             }
         }
-        list.into_iter().map(|(_, address)| address).collect()
+    }
+    let open = |key: &str, addresses: &[SocketAddr]| {
+        let open = addresses.iter().find(|address| !address.ip().is_loopback());
+        open.map(|open| format!("{open} in `{key}` can be reached from elsewhere"))
     };
-    let default = Listen::default();
-    let admin = addresses("admin", default.admin);
-    if let Some(open) = admin.iter().find(|address| !address.ip().is_loopback()) {
-        let title = format!("{open} in `admin` can be reached from elsewhere");
+    if let Some(title) = open("admin", &listen.admin) {
         let finding = Diagnostic::fault(table.span_of("admin"), title);
         let help =
             "it has no authentication: use an address of this machine, such as \"127.0.0.1:5280\"";
         table.sink.add(finding.help(help));
     }
-    let s2s = addresses("s2s", default.s2s);
-    let s2s_tls = addresses("s2s_tls", default.s2s_tls);
-    let components = addresses("components", default.components);
-    if let Some(open) = components
-        .iter()
-        .find(|address| !address.ip().is_loopback())
-    {
-        let title = format!("{open} in `components` can be reached from elsewhere");
+    if let Some(title) = open("components", &listen.components) {
         let finding = Diagnostic::warning(table.span_of("components"), title);
         let help = "components are not encrypted, and who knows a secret speaks for its domain: keep them on this \
                     machine, or on a network of their own";
         table.sink.add(finding.help(help));
     }
-    Listen {
-        unsaid,
-        admin,
-        s2s,
-        s2s_tls,
-        components,
-    }
-}
-
-fn limits(table: &Reader<'_>) -> Limits {
-    let mut limits = Limits::default();
-    let many = |least| values::number(least, MAX_COUNT);
-    table.set(
-        "max_stanza",
-        &mut limits.max_stanza,
-        values::size(LEAST_STANZA),
-    );
-    table.set(
-        "preauth_stanza",
-        &mut limits.preauth_stanza,
-        values::size(LEAST_STANZA),
-    );
-    table.set(
-        "preauth_bytes",
-        &mut limits.preauth_bytes,
-        values::size(LEAST_STANZA),
-    );
-    table.set("preauth_elements", &mut limits.preauth_elements, many(8));
-    table.set("depth", &mut limits.depth, many(8));
-    table.set("attributes", &mut limits.attributes, many(8));
-    table.set("connect", &mut limits.connect, values::duration(SECOND));
-    table.set(
-        "negotiation",
-        &mut limits.negotiation,
-        values::duration(SECOND),
-    );
-    table.set("dialback", &mut limits.dialback, values::duration(SECOND));
-    table.set("keepalive", &mut limits.keepalive, values::duration(SECOND));
-    table.set("idle", &mut limits.idle, values::duration(SECOND));
-    table.set("stall", &mut limits.stall, values::duration(SECOND));
-    table.set(
-        "stanza_time",
-        &mut limits.stanza_time,
-        values::duration(SECOND),
-    );
-    table.set("drain", &mut limits.drain, values::duration(Duration::ZERO));
-    table.set("pairs_per_stream", &mut limits.pairs_per_stream, many(1));
-    table.set("dialback_failures", &mut limits.dialback_failures, many(0));
-    table.set("sasl_retries", &mut limits.sasl_retries, many(0));
-    table.set("inbound", &mut limits.inbound, many(1));
-    table.set(
-        "inbound_per_address",
-        &mut limits.inbound_per_address,
-        many(1),
-    );
-    table.set(
-        "inbound_per_network",
-        &mut limits.inbound_per_network,
-        many(1),
-    );
-    table.set(
-        "inbound_per_domain",
-        &mut limits.inbound_per_domain,
-        many(1),
-    );
-    table.set("components", &mut limits.components, many(1));
-    table.set(
-        "memory",
-        &mut limits.memory,
-        values::size_or_auto(LEAST_MEMORY),
-    );
-    table.set("questions", &mut limits.questions, many(1));
-    table.set(
-        "questions_per_network",
-        &mut limits.questions_per_network,
-        many(1),
-    );
-    table.set("descriptors", &mut limits.descriptors, many(0));
-    limits
+    listen
 }
 
 fn queue(table: &Reader<'_>) -> Queue {
-    let mut queue = Queue::default();
-    table.set("stanzas", &mut queue.stanzas, values::number(1, MAX_COUNT));
-    table.set("bytes", &mut queue.bytes, values::size(LEAST_STANZA));
-    table.set("lanes", &mut queue.lanes, values::number(1, MAX_COUNT));
-    table.set("give_up", &mut queue.give_up, values::duration(SECOND));
-    if let Some(backoff) = table.table("backoff", "queue.backoff") {
-        let least = Duration::from_millis(10);
-        backoff.set("first", &mut queue.backoff_first, values::duration(least));
-        backoff.set("max", &mut queue.backoff_max, values::duration(least));
-        if queue.backoff_first > queue.backoff_max {
-            let span = backoff.span_of("max").or_else(|| backoff.span_of("first"));
-            backoff.sink.add(Diagnostic::fault(
-                span,
-                "`max` of the back-off is shorter than `first`",
-            ));
-        }
+    let mut queue = Queue::read(table);
+    let Some(table) = table.table("backoff", "queue.backoff") else {
+        return queue;
+    };
+    queue.backoff.set(&table);
+    if queue.backoff.first > queue.backoff.max {
+        let span = table.span_of("max").or_else(|| table.span_of("first"));
+        let title = "`max` of the back-off is shorter than `first`";
+        table.sink.add(Diagnostic::fault(span, title));
     }
     queue
 }
 
 fn dns(table: &Reader<'_>) -> Dns {
-    let servers = table
-        .list("servers", addresses::name_server)
-        .unwrap_or_default();
-    let mut dns = Dns {
-        servers: servers.into_iter().map(|(_, server)| server).collect(),
-        ..Dns::default()
+    let dns = Dns::read(table);
+    let useless = |key: &str, why: &str, help: &str| {
+        let title = format!("`{key}` is of no use {why}");
+        let finding = Diagnostic::warning(table.span_of(key), title);
+        table.sink.add(finding.help(help));
     };
-    if let Some(named) = table.get("resolv_conf", values::path) {
-        dns.resolv_conf = table.sink.base.join(named);
-        if !dns.servers.is_empty() {
-            let title = "`resolv_conf` is of no use where `servers` names the name servers";
-            let finding = Diagnostic::warning(table.span_of("resolv_conf"), title);
-            table.sink.add(finding.help("leave out one of them"));
-        }
-    }
-    table.set("dnssec", &mut dns.dnssec, values::word(DNSSEC_MODES));
-    // The empty name is the default, so that it can be written down.
-    let default = table
-        .value("trust_anchor")
-        .is_some_and(|value| value.get_ref().as_str() == Some(""));
-    if !default {
-        let named = table.get("trust_anchor", values::path);
-        dns.trust_anchor = named.map(|named| table.sink.base.join(named));
+    if !dns.servers.is_empty() && table.span_of("resolv_conf").is_some() {
+        useless(
+            "resolv_conf",
+            "where `servers` names the name servers",
+            "leave out one of them",
+        );
     }
     if dns.trust_anchor.is_some() && dns.dnssec == Dnssec::Off {
-        let title = "`trust_anchor` is of no use while nothing is validated";
-        let finding = Diagnostic::warning(table.span_of("trust_anchor"), title);
-        table.sink.add(finding.help("`dnssec = \"use\"`"));
+        useless(
+            "trust_anchor",
+            "while nothing is validated",
+            "`dnssec = \"use\"`",
+        );
     }
     dns
 }
 
-fn log(table: &Reader<'_>) -> Log {
-    let mut log = Log::default();
-    table.set("format", &mut log.format, values::word(LOG_FORMATS));
-    table.set("level", &mut log.level, values::word(LOG_LEVELS));
-    log.targets = table
-        .entries("targets", values::word(LOG_LEVELS))
-        .unwrap_or_default();
-    log
-}
-
 fn dialback(table: &Reader<'_>) -> Dialback {
+    let DialbackKeys {
+        secret: written,
+        secret_file,
+    } = DialbackKeys::read(table);
     // The empty name is the default, so that it can be written down.
-    let is_default = table
-        .value("secret_file")
-        .is_some_and(|value| value.get_ref().as_str() == Some(""));
-    let named =
-        table.value("secret").is_some() || (table.value("secret_file").is_some() && !is_default);
-    let secret = match named {
-        true => secret(table, "secret", "secret_file"),
-        false => None,
+    let secret_file = match secret_file.value {
+        Some(None) => Said {
+            span: None,
+            value: None,
+            ..secret_file
+        },
+        _ => secret_file,
     };
+    if written.span.is_none() && secret_file.span.is_none() {
+        return Dialback::default();
+    }
+    let secret = secret(written, secret_file.map(Option::flatten), table);
     if let Some(secret) = &secret {
         let why = "every peer gets keys to compare guesses with, and who guesses it speaks for all domains";
         warn_if_short(secret, "the dialback secret", why, table);
@@ -302,11 +174,7 @@ fn dialback(table: &Reader<'_>) -> Dialback {
     Dialback { secret }
 }
 
-fn domains<'a>(
-    root: &Reader<'a>,
-    whole: bool,
-    max_stanza: usize,
-) -> Vec<(Reader<'a>, ServedDomain)> {
+fn domains<'a>(root: &Reader<'a>, max_stanza: usize) -> Vec<(Reader<'a>, ServedDomain)> {
     let mut served: Vec<(Reader<'a>, ServedDomain)> = Vec::new();
     let none = root.value("domain").is_none_or(|value| {
         value
@@ -314,18 +182,18 @@ fn domains<'a>(
             .as_array()
             .is_some_and(|list| list.is_empty())
     });
-    if none && whole {
+    if none && root.sink.whole {
         let finding = Diagnostic::fault(None, "no domain is served");
         root.sink
             .add(finding.help("add [[domain]] with its `name`"));
     }
     for table in root.tables("domain", "domain") {
-        let certificate = certificate(&table, whole);
+        let mut keys = DomainKeys::read(&table);
+        let certificate = certificate(&mut keys, &table);
         let component = table.table("component", "domain.component");
         let component = component.and_then(|table| account(&table, max_stanza));
-        let contact = table.list("contact", addresses::uri).unwrap_or_default();
-        let contact = contact.into_iter().map(|(_, uri)| uri).collect();
-        let Some(name) = required(&table, "name", whole, addresses::domain) else {
+        let contact = keys.contact;
+        let Some(name) = keys.name.required(&table) else {
             continue;
         };
         if let Some((first, _)) = served.iter().find(|(_, other)| other.name == name) {
@@ -349,10 +217,9 @@ fn domains<'a>(
 }
 
 fn account(table: &Reader<'_>, max_stanza: usize) -> Option<ComponentAccount> {
-    let max_stanza = table
-        .get("max_stanza", values::size(LEAST_STANZA))
-        .unwrap_or(max_stanza);
-    let secret = secret(table, "secret", "secret_file")?;
+    let keys = ComponentKeys::read(table);
+    let max_stanza = keys.max_stanza.value.unwrap_or(max_stanza);
+    let secret = secret(keys.secret, keys.secret_file, table)?;
     warn_if_short(
         &secret,
         "the component's secret",
@@ -381,27 +248,20 @@ fn warn_if_short(secret: &Secret, whose: &str, why: &str, table: &Reader<'_>) {
     table.sink.add(finding.help(help));
 }
 
-fn certificate(table: &Reader<'_>, whole: bool) -> Option<CertificateFiles> {
-    let file = |key| {
-        table
-            .get(key, values::path)
-            .map(|name| table.sink.base.join(name))
-    };
-    let (chain, key) = (file("certificate"), file("key"));
+fn certificate(keys: &mut DomainKeys, table: &Reader<'_>) -> Option<CertificateFiles> {
     for (given, missing) in [("certificate", "key"), ("key", "certificate")] {
-        if whole && table.span_of(given).is_some() && table.span_of(missing).is_none() {
+        let span = table.span_of(given);
+        if table.sink.whole && span.is_some() && table.span_of(missing).is_none() {
             let title = format!("`{given}` in [[domain]] without `{missing}`");
-            table
-                .sink
-                .add(Diagnostic::fault(table.span_of(given), title));
+            table.sink.add(Diagnostic::fault(span, title));
         }
     }
-    if let Some(key) = &key {
-        warn_if_public(key, table.span_of("key"), table.sink);
+    if let Some(key) = &keys.key.value {
+        warn_if_public(key, keys.key.span.clone(), table.sink);
     }
     Some(CertificateFiles {
-        chain: chain?,
-        key: key?,
+        chain: keys.certificate.value.take()?,
+        key: keys.key.value.take()?,
     })
 }
 
@@ -417,43 +277,20 @@ fn warn_if_seen(inline: &str, file: &str, span: Range<usize>, table: &Reader<'_>
     }
 }
 
-fn required<T>(
-    table: &Reader<'_>,
-    key: &str,
-    whole: bool,
-    kind: impl Fn(&DeValue<'_>) -> Result<T, Wrong>,
-) -> Option<T> {
-    if whole && table.value(key).is_none() {
-        table.sink.add(Diagnostic::fault(
-            Some(table.span()),
-            format!("`{key}` is missing in {}", table.name()),
-        ));
-    }
-    table.get(key, kind)
-}
-
 /// A secret, written in place or in a file; one of both must be there.
-fn secret(table: &Reader<'_>, inline: &str, file: &str) -> Option<Secret> {
-    let written = table.get(inline, values::secret);
-    let named = table.get(file, values::path);
-    match (table.span_of(inline), table.span_of(file)) {
-        (Some(span), Some(other)) => {
-            let title = format!("`{inline}` and `{file}` in {}: which one?", table.name());
-            table
-                .sink
-                .add(Diagnostic::fault(Some(span), title).other(other, "the other"));
+fn secret(inline: Said<Secret>, file: Said<PathBuf>, table: &Reader<'_>) -> Option<Secret> {
+    let (inline_key, file_key) = (inline.key, file.key);
+    match inline.or(file, table) {
+        OneOf::Both => None,
+        OneOf::Neither => {
+            table.missing(&format!("`{inline_key}` or `{file_key}` is"));
             None
         }
-        (None, None) => {
-            let title = format!("`{inline}` or `{file}` is missing in {}", table.name());
-            table.sink.add(Diagnostic::fault(Some(table.span()), title));
-            None
-        }
-        (Some(span), None) => {
-            warn_if_seen(inline, file, span, table);
+        OneOf::First(span, written) => {
+            warn_if_seen(inline_key, file_key, span, table);
             written
         }
-        (None, Some(span)) => read_secret_file(&table.sink.base.join(named?), span, table.sink),
+        OneOf::Second(span, named) => read_secret_file(&named?, span, table.sink),
     }
 }
 

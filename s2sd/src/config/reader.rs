@@ -12,9 +12,9 @@ use toml::{
 
 use super::{
     diagnostics::{Diagnostic, Severity},
-    keys::{advice, keys_of, place, spelled},
+    keys::{Keys, place, spelled},
     secret::Exposure,
-    values::Wrong,
+    wrong::Wrong,
 };
 
 /// Everything found so far, and where files are looked for.
@@ -25,14 +25,20 @@ pub(super) struct Sink<'p> {
     pub(super) base: &'p Path,
     /// What everybody may do with the configuration itself, and so with a secret in it.
     pub(super) public: Option<Exposure>,
+    /// Whether the file has no mistakes of syntax. Else nothing is said about what is missing.
+    pub(super) whole: bool,
+    /// What may stand in the tables.
+    keys: Keys,
 }
 
 impl<'p> Sink<'p> {
-    pub(super) fn new(base: &'p Path, public: Option<Exposure>) -> Self {
+    pub(super) fn new(base: &'p Path, public: Option<Exposure>, whole: bool, keys: Keys) -> Self {
         Self {
             list: RefCell::default(),
             base,
             public,
+            whole,
+            keys,
         }
     }
 
@@ -74,15 +80,28 @@ impl<'a> Reader<'a> {
     ) -> Self {
         for key in table.keys() {
             let name: &str = key.get_ref();
-            if !keys_of(path).any(|known| known.name == name) {
+            if !sink.keys.of(path).any(|known| known.name == name) {
                 let title = format!("unknown key `{name}` {}", place(path));
-                sink.add(Diagnostic::fault(Some(key.span()), title).help(advice(path, name)));
+                sink.add(
+                    Diagnostic::fault(Some(key.span()), title).help(sink.keys.advice(path, name)),
+                );
             }
         }
         Self {
             path,
             table,
             span: (span.start, span.end),
+            sink,
+        }
+    }
+
+    /// A table that nobody wrote, for the defaults.
+    pub(super) fn bare(path: &'static str, table: &'a DeTable<'a>, sink: &'a Sink<'a>) -> Self {
+        let span = (0, 0);
+        Self {
+            path,
+            table,
+            span,
             sink,
         }
     }
@@ -107,56 +126,40 @@ impl<'a> Reader<'a> {
     /// The value behind a key.
     pub(super) fn value(&self, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {
         debug_assert!(
-            keys_of(self.path).any(|known| known.name == key),
-            "{key} is not in KEYS"
+            self.sink.keys.of(self.path).any(|known| known.name == key),
+            "{key} is no key"
         );
         self.table.get(key)
     }
 
-    /// The value behind a key, read as one kind.
-    pub(super) fn get<T>(
+    /// The members of a list that will do, with their places.
+    pub(super) fn members<T>(
         &self,
         key: &str,
         kind: impl Fn(&DeValue<'_>) -> Result<T, Wrong>,
-    ) -> Option<T> {
-        self.read(key, self.value(key)?, kind)
+    ) -> Vec<(Range<usize>, T)> {
+        let list = self.value(key).and_then(|value| value.get_ref().as_array());
+        let members = list.into_iter().flatten();
+        let read = |member: &Spanned<_>| Some((member.span(), kind(member.get_ref()).ok()?));
+        members.filter_map(read).collect()
     }
 
-    /// Replaces a default by the value behind a key.
-    pub(super) fn set<T>(
-        &self,
-        key: &str,
-        place: &mut T,
-        kind: impl Fn(&DeValue<'_>) -> Result<T, Wrong>,
-    ) {
-        if let Some(value) = self.get(key, kind) {
-            *place = value;
+    /// Says that something is missing here, unless the file is not whole.
+    pub(super) fn missing(&self, what: &str) {
+        if self.sink.whole {
+            let title = format!("{what} missing in {}", self.name());
+            self.sink.add(Diagnostic::fault(Some(self.span()), title));
         }
     }
 
-    /// A list, each of its members read as one kind, with its place.
-    pub(super) fn list<T>(
-        &self,
-        key: &str,
-        kind: impl Fn(&DeValue<'_>) -> Result<T, Wrong>,
-    ) -> Option<Vec<(Range<usize>, T)>> {
-        let value = self.value(key)?;
-        let Some(members) = value.get_ref().as_array() else {
-            let finding = self.wrong(key, value, Wrong::new("a list", value.get_ref()));
-            let is_member = value.get_ref().is_str() && kind(value.get_ref()).is_ok();
-            self.sink.add(if is_member {
-                finding.help("put it in brackets: [\"…\"]")
-            } else {
-                finding
-            });
-            return None;
-        };
-        Some(
-            members
-                .iter()
-                .filter_map(|member| Some((member.span(), self.read(key, member, &kind)?)))
-                .collect(),
-        )
+    /// The key and its value, with their place.
+    pub(super) fn entry(&self, key: &str) -> Option<(Range<usize>, &'a Spanned<DeValue<'a>>)> {
+        Some((self.span_of(key)?, self.value(key)?))
+    }
+
+    /// Where a value is that is being read.
+    pub(super) fn at(&self, key: &'static str) -> At<'a> {
+        At { table: *self, key }
     }
 
     /// A table in this one.
@@ -200,36 +203,6 @@ impl<'a> Reader<'a> {
             })
     }
 
-    /// Keys that are names themselves, with values of one kind.
-    pub(super) fn entries<T>(
-        &self,
-        key: &str,
-        kind: impl Fn(&DeValue<'_>) -> Result<T, Wrong>,
-    ) -> Option<Vec<(String, T)>> {
-        let value = self.value(key)?;
-        let Some(table) = value.get_ref().as_table() else {
-            self.sink
-                .add(self.wrong(key, value, Wrong::new("a table", value.get_ref())));
-            return None;
-        };
-        let entry = |(name, value): (&Spanned<_>, &'a Spanned<DeValue<'a>>)| {
-            let name: &std::borrow::Cow<'_, str> = name.get_ref();
-            Some((name.to_string(), self.read(key, value, &kind)?))
-        };
-        Some(table.iter().filter_map(entry).collect())
-    }
-
-    fn read<T>(
-        &self,
-        key: &str,
-        value: &Spanned<DeValue<'_>>,
-        kind: impl Fn(&DeValue<'_>) -> Result<T, Wrong>,
-    ) -> Option<T> {
-        kind(value.get_ref())
-            .map_err(|wrong| self.sink.add(self.wrong(key, value, wrong)))
-            .ok()
-    }
-
     fn wrong(&self, key: &str, value: &Spanned<DeValue<'_>>, wrong: Wrong) -> Diagnostic {
         let place = if self.path.is_empty() {
             String::new()
@@ -241,5 +214,41 @@ impl<'a> Reader<'a> {
             help: wrong.help,
             ..Diagnostic::fault(Some(value.span()), title).label(wrong.found)
         }
+    }
+}
+
+/// Where a value is: the table and the key.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct At<'a> {
+    table: Reader<'a>,
+    key: &'static str,
+}
+
+impl<'a> At<'a> {
+    /// A list of its own for what is wrong.
+    pub(super) fn with<'b>(self, sink: &'b Sink<'b>) -> At<'b>
+    where
+        'a: 'b,
+    {
+        let table = Reader { sink, ..self.table };
+        At {
+            table,
+            key: self.key,
+        }
+    }
+
+    /// Where relative names of files begin.
+    pub(super) fn base(&self) -> &'a Path {
+        self.table.sink.base
+    }
+
+    pub(super) fn add(&self, finding: Diagnostic) {
+        self.table.sink.add(finding);
+    }
+
+    /// Says that the value, or a part of it, will not do.
+    pub(super) fn wrong<T>(&self, value: &Spanned<DeValue<'_>>, wrong: Wrong) -> Option<T> {
+        self.add(self.table.wrong(self.key, value, wrong));
+        None
     }
 }

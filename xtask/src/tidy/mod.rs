@@ -6,7 +6,6 @@ mod commands;
 mod compat;
 mod crates;
 mod imports;
-mod keys;
 mod layers;
 mod links;
 mod metrics;
@@ -58,13 +57,12 @@ impl fmt::Display for Fault {
 
 type Check = fn(&Tree) -> Vec<Fault>;
 
-const CHECKS: [(&str, Check); 11] = [
+const CHECKS: [(&str, Check); 10] = [
     ("layers", layers::check),
     ("circles", circles::check),
     ("crates", crates::check),
     ("links", links::check),
     ("sizes", sizes::check),
-    ("keys", keys::check),
     ("metrics", metrics::check),
     ("peers", peers::check),
     ("words", words::check),

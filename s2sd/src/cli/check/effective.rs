@@ -1,14 +1,11 @@
 //! How one domain is treated: the rule that is for it, and every value as it is in the end.
 
-use std::fmt::Display;
-
 use serde_json::{Map, Value, json};
 use xmpp_sasl::{gssapi::Initiator, kerberos_v4::Principal};
 use xmpp_stream::Domain;
 
 use crate::config::{
-    Account, Config, Known, KnownAccount, PeerAccept, PeerCredentials, Policy, Tickets, TrustStore,
-    size_text,
+    Account, Config, Known, KnownAccount, PeerAccept, PeerCredentials, Policy, Shown, Tickets,
 };
 
 /// The lines about a domain.
@@ -20,15 +17,7 @@ pub(super) struct EffectivePolicy {
     /// Why it may not federate, if it may not.
     denied: Option<String>,
     rule: String,
-    values: Vec<Effective>,
-}
-
-/// One key with its value: for programs, and for people.
-#[derive(Debug)]
-struct Effective {
-    key: &'static str,
-    value: Value,
-    text: String,
+    values: Vec<Shown>,
 }
 
 impl EffectivePolicy {
@@ -68,127 +57,46 @@ impl EffectivePolicy {
             Some(why) => line("federates", &format!("no: {why}")),
             None => line("federates", "yes"),
         }
-        for Effective { key, text, .. } in &self.values {
+        for Shown { key, text, .. } in &self.values {
             line(key, text);
         }
         text + "\n"
     }
 }
 
-fn values(policy: &Policy) -> Vec<Effective> {
-    // Without `..`: a new key is to be shown too.
-    let Policy {
-        tls,
-        min_tls,
-        require_ems,
-        auth,
-        verify,
-        dane,
-        posh,
-        trust,
-        crl,
-        max_stanza,
-        stanzas_per_second,
-        bytes_per_second,
-        addresses,
-        source,
-        proxy,
-        connect,
-        credentials,
-        accept,
-        rule: _,
-    } = policy;
-    let trust = match trust {
-        TrustStore::System => word("trust", "system"),
-        TrustStore::Files(files) => list("trust", files.iter().map(|file| file.display()), "none"),
-    };
-    vec![
-        word("tls", tls.name()),
-        word("min_tls", min_tls.name()),
-        yes_or_no("require_ems", *require_ems),
-        list("auth", auth.iter().map(|method| method.word()), "nothing"),
-        word("verify", verify.name()),
-        word("dane", dane.name()),
-        yes_or_no("posh", *posh),
-        trust,
-        list("crl", crl.iter().map(|file| file.display()), "none"),
-        size("max_stanza", *max_stanza),
-        match stanzas_per_second {
-            0 => none("stanzas_per_second", json!(0), "no limit"),
-            number => Effective {
-                key: "stanzas_per_second",
-                value: json!(number),
-                text: number.to_string(),
+/// The keys that it shares with every rule, then those of its own.
+fn values(policy: &Policy) -> Vec<Shown> {
+    let mut values = policy.shown();
+    let (none, connect) = (|| "none".to_owned(), &policy.connect);
+    let connect: Vec<String> = connect.iter().map(|place| place.to_string()).collect();
+    let proxy = policy.proxy.as_ref().map(|proxy| proxy.to_string());
+    values.extend([
+        Shown {
+            key: "proxy",
+            value: json!(proxy),
+            text: proxy.unwrap_or_else(none),
+        },
+        Shown {
+            key: "connect",
+            text: match connect.is_empty() {
+                true => "as the DNS says".to_owned(),
+                false => connect.join(", "),
             },
+            value: json!(connect),
         },
-        match bytes_per_second {
-            0 => none("bytes_per_second", json!(0), "no limit"),
-            bytes => size("bytes_per_second", *bytes),
-        },
-        word("addresses", addresses.name()),
-        list("source", source.iter(), "chosen by the system"),
-        match proxy {
-            Some(proxy) => word("proxy", &proxy.to_string()),
-            None => none("proxy", Value::Null, "none"),
-        },
-        list("connect", connect.iter(), "as the DNS says"),
-        match credentials {
-            Some(credentials) => said(credentials),
-            None => none("credentials", Value::Null, "none"),
-        },
-        match accept {
-            Some(accept) => heard(accept),
-            None => none("accept", Value::Null, "none"),
-        },
-    ]
-}
-
-fn word(key: &'static str, word: &str) -> Effective {
-    Effective {
-        key,
-        value: json!(word),
-        text: word.to_owned(),
+    ]);
+    for (key, shown) in [
+        ("credentials", policy.credentials.as_ref().map(said)),
+        ("accept", policy.accept.as_ref().map(heard)),
+    ] {
+        let (value, text) = shown.unwrap_or_else(|| (Value::Null, none()));
+        values.push(Shown { key, value, text });
     }
-}
-
-fn yes_or_no(key: &'static str, value: bool) -> Effective {
-    Effective {
-        key,
-        value: json!(value),
-        text: value.to_string(),
-    }
-}
-
-fn size(key: &'static str, bytes: usize) -> Effective {
-    Effective {
-        key,
-        value: json!(bytes),
-        text: size_text(bytes),
-    }
-}
-
-fn none(key: &'static str, value: Value, text: &str) -> Effective {
-    Effective {
-        key,
-        value,
-        text: text.to_owned(),
-    }
-}
-
-fn list(key: &'static str, members: impl Iterator<Item = impl Display>, empty: &str) -> Effective {
-    let members: Vec<String> = members.map(|member| member.to_string()).collect();
-    Effective {
-        key,
-        text: match members.is_empty() {
-            true => empty.to_owned(),
-            false => members.join(", "),
-        },
-        value: json!(members),
-    }
+    values
 }
 
 /// Without the password.
-fn said(credentials: &PeerCredentials) -> Effective {
+fn said(credentials: &PeerCredentials) -> (Value, String) {
     let PeerCredentials {
         account,
         authzid,
@@ -226,15 +134,11 @@ fn said(credentials: &PeerCredentials) -> Effective {
     if let Some(authzid) = authzid {
         text.push_str(&format!(", for {authzid}"));
     }
-    Effective {
-        key: "credentials",
-        value,
-        text,
-    }
+    (value, text)
 }
 
 /// Without the password.
-fn heard(accept: &PeerAccept) -> Effective {
+fn heard(accept: &PeerAccept) -> (Value, String) {
     let PeerAccept {
         account,
         gssapi,
@@ -277,11 +181,7 @@ fn heard(accept: &PeerAccept) -> Effective {
         value["kerberos-v4"] = json!({ "principals": principals });
         ways.push(format!("as {} (Kerberos 4)", principals.join(", ")));
     }
-    Effective {
-        key: "accept",
-        value,
-        text: ways.join("; "),
-    }
+    (value, ways.join("; "))
 }
 
 /// Each once, in their order.
@@ -305,7 +205,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::config::KEYS;
+    use crate::config::keys;
 
     fn rule(text: &str, domain: &str) -> EffectivePolicy {
         let text = format!("{text}\n[[domain]]\nname = 'example.org'\n");
@@ -455,10 +355,7 @@ a.example
     #[test]
     fn no_key_of_a_rule_is_left_out() {
         let shown = values(&Policy::default());
-        for key in KEYS
-            .iter()
-            .filter(|key| ["policy", "peer"].contains(&key.table))
-        {
+        for key in keys().filter(|key| ["policy", "peer"].contains(&key.table)) {
             let elsewhere = ["allow", "deny", "domain"].contains(&key.name);
             if !elsewhere && !key.name.ends_with("_file") {
                 assert!(shown.iter().any(|it| it.key == key.name), "{key:?}");

@@ -1,10 +1,15 @@
 //! `docs/config.md` says what the code does.
 
 use super::*;
-use crate::config::keys::{keys_of, spelled};
+use crate::config::{
+    all::keys,
+    keys::{Key, spelled},
+};
+
+const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/config.md");
 
 fn page() -> String {
-    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/config.md")).unwrap()
+    fs::read_to_string(PAGE).unwrap()
 }
 
 /// What the files of the examples hold: it is good for a secret and for a proxy.
@@ -73,60 +78,53 @@ fn every_example_of_the_page_loads() {
     }
 }
 
-#[test]
-fn every_key_is_on_the_page_with_its_kind_and_default() {
-    let page = page();
-    for key in KEYS {
-        let title = spelled(key.table).replace('`', "");
-        let is_title = |line: &str| {
-            line.trim_start_matches('#')
-                .trim()
-                .replace('`', "")
-                .eq_ignore_ascii_case(&title)
+/// The rows of a key's table on the page.
+fn rows(table: &str) -> String {
+    let row = |key: &Key| {
+        let default = match key.default {
+            "" => key.words.to_owned(),
+            toml => format!("`{toml}`"),
         };
-        let mut lines = page.lines();
-        assert!(
-            lines.any(|line| line.starts_with('#') && is_title(line)),
-            "no heading for {key:?}"
-        );
-        let mut section = lines.take_while(|line| !line.starts_with('#'));
-        let row = section.find(|line| line.starts_with(&format!("| `{}` |", key.name)));
-        let row = row
-            .unwrap_or_else(|| panic!("no row for {key:?}"))
-            .replace('`', "");
-        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
-        assert_eq!(cells[2], key.kind, "{row}");
-        assert!(
-            key.default.is_empty() || cells[3] == key.default,
-            "the default of {key:?} is not that of {row}"
-        );
-        assert!(cells[4].len() > 3, "{row} says nothing");
-    }
+        let (kind, doc) = ((key.kind)(), key.doc.concat());
+        let row = format!("| `{}` | {kind} | {default} | {} |\n", key.name, doc.trim());
+        row.replace("|  |", "| |")
+    };
+    let (tables, others): (Vec<&Key>, Vec<&Key>) = keys()
+        .filter(|key| key.table == table)
+        .partition(|key| (key.kind)().starts_with("table"));
+    others.into_iter().chain(tables).map(row).collect()
 }
 
+/// With `UPDATE=1` in the environment the page is written anew.
 #[test]
-fn the_page_has_no_key_that_is_not_accepted() {
+fn the_tables_of_the_page_are_made_from_the_keys() {
     let page = page();
-    let mut table = "";
-    for line in page.lines() {
-        if line.starts_with('#') {
-            let title = line.trim_start_matches('#').trim();
-            let of = |key: &&Key| {
-                spelled(key.table)
-                    .replace('`', "")
-                    .eq_ignore_ascii_case(&title.replace('`', ""))
-            };
-            table = KEYS.iter().find(of).map_or("-", |key| key.table);
-        } else if let Some(name) = line
-            .strip_prefix("| `")
-            .and_then(|row| row.split('`').next())
-        {
-            assert!(
-                keys_of(table).any(|key| key.name == name),
-                "{name} in {table} is not a key"
-            );
-        }
+    let mut tables: Vec<&str> = keys().map(|key| key.table).collect();
+    tables.dedup();
+    let mut made = page.clone();
+    for table in tables {
+        let title = spelled(table).replace('`', "");
+        let is_title = |line: &&str| {
+            let text = line.trim_start_matches('#').trim().replace('`', "");
+            line.starts_with('#') && text.eq_ignore_ascii_case(&title)
+        };
+        let heading = page.lines().find(is_title);
+        let heading = heading.unwrap_or_else(|| panic!("no heading for {title}"));
+        let start = made.find(&format!("{heading}\n")).unwrap();
+        let head = "| key | type | default | meaning |\n|---|---|---|---|\n";
+        let start = start + made[start..].find(head).unwrap() + head.len();
+        let end = start + made[start..].find("\n\n").unwrap_or(made.len() - start) + 1;
+        made.replace_range(start..end, &rows(table));
     }
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(PAGE, &made).unwrap();
+    }
+    let other = made
+        .lines()
+        .zip(page.lines())
+        .find(|(made, page)| made != page);
+    assert_eq!(other, None, "UPDATE=1 writes the page");
+    assert!(made == page, "UPDATE=1 writes the page");
 }
 
 #[test]
@@ -136,7 +134,7 @@ fn every_key_is_in_an_example() {
         .into_iter()
         .flat_map(|example| example.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-')))
         .collect();
-    for key in KEYS {
+    for key in keys() {
         assert!(
             words.contains(&key.name),
             "{} of {:?} is in no example",
@@ -149,7 +147,7 @@ fn every_key_is_in_an_example() {
 #[test]
 fn the_documented_defaults_are_the_defaults() {
     let mut text = String::new();
-    for key in KEYS.iter().filter(|key| {
+    for key in keys().filter(|key| {
         !key.default.is_empty() && !key.table.starts_with("domain") && key.table != "peer"
     }) {
         let dot = if key.table.is_empty() { "" } else { "." };
@@ -168,7 +166,7 @@ fn the_documented_defaults_are_the_defaults() {
 /// A key that is listed and never asked for would be accepted and mean nothing.
 #[test]
 fn every_key_is_read() {
-    for key in KEYS {
+    for key in keys() {
         // No key wants a date.
         let text = match key.table.split_once('.') {
             None if key.table.is_empty() => format!("{} = 1979-05-27\n", key.name),

@@ -308,7 +308,7 @@ fn everything_else() {
     assert_eq!(config.dns.servers, ["127.0.0.1:5353".parse().unwrap()]);
     assert_eq!(config.dns.dnssec, Dnssec::Require);
     assert_eq!(config.dns.trust_anchor, Some("/nowhere/root.key".into()));
-    assert_eq!(config.queue.backoff_first.as_secs(), 2);
+    assert_eq!(config.queue.backoff.first.as_secs(), 2);
     assert_eq!(config.log.format, LogFormat::Json);
     assert_eq!(
         config.log.targets,

@@ -147,8 +147,8 @@ impl LaneTask {
         let own = &snapshot.config.queue;
         let stall_limit = Backoff {
             give_up: own.give_up,
-            first: own.backoff_first,
-            max: own.backoff_max,
+            first: own.backoff.first,
+            max: own.backoff.max,
         };
         let reloads = router.shared().reloads.subscribe();
         Self {
