@@ -5,6 +5,7 @@
 
 mod certificate;
 mod code;
+mod fill;
 mod names;
 mod proof;
 mod reaching;
@@ -80,27 +81,6 @@ pub enum Side {
 }
 
 impl Reason {
-    fn new(code: Code, side: Side, because: impl Into<String>) -> Self {
-        Self {
-            code,
-            side,
-            places: Vec::new(),
-            because: because.into(),
-            rule: String::new(),
-            change: String::new(),
-        }
-    }
-
-    fn rule(mut self, rule: impl Into<String>) -> Self {
-        self.rule = rule.into();
-        self
-    }
-
-    fn change(mut self, change: impl Into<String>) -> Self {
-        self.change = change.into();
-        self
-    }
-
     /// The same fact, wherever it was met.
     fn is_the_same_as(&self, other: &Self) -> bool {
         (self.code, &self.because) == (other.code, &other.because)
@@ -138,15 +118,6 @@ impl Case<'_> {
     fn was_not_asked(&self) -> bool {
         self.attempt.tls.as_ref().is_some_and(|tls| !tls.asked)
     }
-
-    fn peer(&self) -> &str {
-        &self.findings.domain
-    }
-
-    /// Our domain, as we are called in a sentence.
-    fn us(&self) -> &str {
-        self.findings.us()
-    }
 }
 
 impl Findings {
@@ -167,11 +138,6 @@ impl Findings {
         self.rule.auth.contains(&method)
     }
 
-    /// The entry that makes an exception for the peer.
-    fn exception(&self, line: &str) -> String {
-        format!("[[peer]] with domain = \"{}\" and {line}", self.domain)
-    }
-
     fn cases(&self) -> impl Iterator<Item = Case<'_>> {
         self.attempts().map(|(target, attempt)| Case {
             findings: self,
@@ -185,6 +151,16 @@ impl Findings {
             .iter()
             .flat_map(|target| target.attempts.iter().map(move |attempt| (target, attempt)))
     }
+}
+
+/// This process has too few descriptors.
+fn no_descriptors<'a>(findings: &'a Findings, because: &str) -> fill::Draft<'a> {
+    findings
+        .draft(Code::Other)
+        .side(Side::Us)
+        .because(because)
+        .rule("the system's limit of open files")
+        .change("raise LimitNOFILE (ulimit -n), or see what else runs here")
 }
 
 /// Draws the conclusion.

@@ -79,6 +79,9 @@ fn check(findings: &Findings) -> ProbeVerdict {
         assert!(!said.is_empty(), "{verdict:#?}");
         assert!(!said.contains(char::is_control), "{said:?}");
         assert!(!said.contains('\u{202e}'), "{said:?}");
+        // Each name in a text stood for something.
+        let rest = said.replace("\\u{", "");
+        assert!(!rest.contains('{'), "{said:?}");
     }
     assert_eq!(verdict.works, Works::No, "{verdict:#?}");
     verdict

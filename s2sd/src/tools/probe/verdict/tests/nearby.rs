@@ -583,7 +583,9 @@ fn every_code_is_said_of_its_cause_and_not_of_what_is_nearly_the_same() {
 #[test]
 fn no_code_is_without_a_cause_that_is_nearly_the_same() {
     let rows = rows();
-    let missing: Vec<&str> = Code::all()
+    let missing: Vec<&str> = Code::ALL
+        .iter()
+        .copied()
         .filter(|code| rows.iter().all(|(row, ..)| row != code))
         .map(Code::name)
         .collect();
