@@ -3,8 +3,7 @@
 use xmpp_dialback::{Key, Pair, Secret, Verdict, wire::Nonza};
 use xmpp_stream::Frame;
 
-use super::{Asked, Errand, Kind, Scene, Steps, Walk, besides, kind, unexpected};
-use crate::tools::demo::page::Page;
+use super::{Errand, Kind, Scene, Seen, Steps, Walk, kind};
 use crate::tools::demo::relay::{Said, Wire};
 use crate::tools::demo::stage::{Plan, dialback_secret};
 use crate::tools::demo::{DemoError, Show, Side};
@@ -38,9 +37,7 @@ pub(crate) async fn play(show: &mut Show<'_>) -> Result<(), DemoError> {
         certificates: false,
         relays: true,
     };
-    let mut scene = Scene::open(show, &plan).await?;
-    let played = walk(&mut scene).await;
-    scene.close(played).await
+    super::play(show, &plan, walk).await
 }
 
 async fn walk(scene: &mut Scene<'_, '_>) -> Result<(), DemoError> {
@@ -79,7 +76,6 @@ struct Dialback {
     second: Option<usize>,
     id: String,
     key: Option<Key>,
-    crossed: bool,
 }
 
 impl Dialback {
@@ -92,7 +88,6 @@ impl Dialback {
             second: None,
             id: String::new(),
             key: None,
-            crossed: false,
         }
     }
 
@@ -116,88 +111,79 @@ impl Dialback {
         &mut self,
         number: usize,
         what: &str,
-        wire: &Wire,
-        page: &mut Page<'_>,
+        seen: &mut Seen<'_, '_>,
         why: &str,
     ) -> Result<(), DemoError> {
-        self.steps.reach(number)?;
         if self.brief {
-            return Ok(page.brief(Some(number), wire.from, wire.raw())?);
+            self.steps.reach(number)?;
+            return Ok(seen
+                .page
+                .brief(Some(number), seen.wire.from, seen.wire.raw())?);
         }
-        page.step(&self.steps.heading(wire, on(wire, what)))?;
-        page.xml(wire.from, wire.raw())?;
-        Ok(page.why(why)?)
+        self.steps.tell(number, on(seen.wire, what), seen, why)
     }
 
-    fn frame(
-        &mut self,
-        wire: &Wire,
-        frame: &Frame,
-        page: &mut Page<'_>,
-        asked: Asked<'_>,
-    ) -> Result<(), DemoError> {
+    fn besides(&self, what: &str, seen: &mut Seen<'_, '_>, why: &str) -> Result<(), DemoError> {
+        match self.brief {
+            true => Ok(()),
+            false => seen.besides(on(seen.wire, what), why),
+        }
+    }
+
+    fn frame(&mut self, frame: &Frame, seen: &mut Seen<'_, '_>) -> Result<(), DemoError> {
         let (sender, receiver) = (self.sender, self.sender.other());
-        let first = self.is_first(wire);
-        let by_caller = wire.from == wire.caller;
+        let first = self.is_first(seen.wire);
         match kind(frame) {
-            Kind::Header(header) => match (first, by_caller) {
+            Kind::Header(header) => match (first, seen.is_by_caller()) {
                 (true, true) => {
                     let why = format!(
                         "{sender} opens a stream and says who it is. So far that is a claim. (RFC 3920 shows these \
                          headers without version; s2sd announces 1.0, and also takes an answer without.)"
                     );
-                    self.told(1, "header", wire, page, &why)
+                    self.told(1, "header", seen, &why)
                 }
                 (true, false) => {
                     self.id = header.id.clone().unwrap_or_default();
                     let why = "The answer brings an id that cannot be guessed. The key to come is for this stream \
                                alone.";
-                    self.told(2, "header", wire, page, why)
+                    self.told(2, "header", seen, why)
                 }
                 (false, true) => {
-                    let asked = asked(sender)
+                    let asked = (seen.asked)(sender)
                         .ok_or("the DNS was not asked for the authoritative server")?;
                     let why = format!(
                         "{receiver} does not ask who has just called, it calls back: a second connection, to the \
                          server that the DNS names (it was asked: {asked}). That one is authoritative for {sender}."
                     );
-                    self.told(4, "header", wire, page, &why)
+                    self.told(4, "header", seen, &why)
                 }
-                (false, false) => {
-                    self.told(5, "header", wire, page, "The authoritative server answers.")
-                }
+                (false, false) => self.told(5, "header", seen, "The authoritative server answers."),
             },
-            Kind::Features(_) if self.brief => Ok(()),
             Kind::Features(_) => {
-                page.step(&besides(wire, on(wire, "features")))?;
-                page.xml(wire.from, wire.raw())?;
-                Ok(page.why(if first {
-                    "Both said version 1.0, so features follow: dialback it is, and no TLS."
-                } else {
-                    "The same here."
-                })?)
+                let why = match first {
+                    true => {
+                        "Both said version 1.0, so features follow: dialback it is, and no TLS."
+                    }
+                    false => "The same here.",
+                };
+                self.besides("features", seen, why)
             }
             Kind::Element(element) => match Nonza::from_element(element) {
-                Some(Ok(nonza)) => self.nonza(nonza, wire, page),
-                None if first
-                    && element.stanza_kind().is_some()
-                    && self.steps.missing().is_none() =>
-                {
-                    self.crossed = true;
+                Some(Ok(nonza)) => self.nonza(nonza, seen),
+                None if first && self.steps.is_stanza(element) => {
+                    self.steps.crossed = true;
                     if self.brief {
-                        return Ok(page.brief(None, wire.from, wire.raw())?);
+                        seen.page.brief(None, seen.wire.from, seen.wire.raw())?;
                     }
-                    page.step(&besides(wire, on(wire, "message")))?;
-                    page.xml(wire.from, wire.raw())?;
-                    Ok(page.why("Now the message may go.")?)
+                    self.besides("message", seen, "Now the message may go.")
                 }
-                _ => Err(unexpected(wire)),
+                _ => Err(seen.unexpected()),
             },
             Kind::Nothing => Ok(()),
         }
     }
 
-    fn nonza(&mut self, nonza: Nonza, wire: &Wire, page: &mut Page<'_>) -> Result<(), DemoError> {
+    fn nonza(&mut self, nonza: Nonza, seen: &mut Seen<'_, '_>) -> Result<(), DemoError> {
         let (sender, receiver) = (self.sender, self.sender.other());
         match nonza {
             Nonza::Request(request) if request.pair == self.pair() => {
@@ -206,16 +192,16 @@ impl Dialback {
                     "The key: HMAC-SHA-256 over both names and the id of step 2, made with a secret that only \
                      {sender} has (XEP-0185). {receiver} cannot tell a right one from a wrong one by itself."
                 );
-                self.told(3, "key", wire, page, &why)
+                self.told(3, "key", seen, &why)
             }
             Nonza::Question(question) if question.pair == self.pair() => {
                 let why = format!("{receiver} asks: is this key yours, for a stream with this id?");
-                self.told(6, "question", wire, page, &why)?;
+                self.told(6, "question", seen, &why)?;
                 if self.key.as_ref() != Some(&question.key) || question.stream_id != self.id {
                     return Err("the question is not about the key that was shown".into());
                 }
                 self.checked(
-                    page,
+                    seen,
                     "the key is that of step 3, and the id that of step 2.",
                 )
             }
@@ -226,61 +212,55 @@ impl Dialback {
             } if pair == self.pair() && stream_id == self.id => {
                 let why = "The authoritative server keeps no list of keys. It makes the key again from its secret, \
                            both names and the id, and compares: valid.";
-                self.told(7, "verdict", wire, page, why)?;
+                self.told(7, "verdict", seen, why)?;
                 let again = Secret::new(dialback_secret(sender)).key(&pair, &stream_id);
                 if self.key.as_ref() != Some(&again) {
                     return Err("the key is another one when it is made again".into());
                 }
                 self.checked(
-                    page,
+                    seen,
                     "made again by the demo, which knows the secret: the same key.",
                 )
             }
             Nonza::Result {
                 pair,
                 verdict: Verdict::Valid,
-            } if pair == self.pair() && self.is_first(wire) => {
+            } if pair == self.pair() && self.is_first(seen.wire) => {
                 let why = format!(
                     "Believed: the server that the DNS names for {sender} stands by this stream. From here on it may \
                      carry what comes from {sender} to {receiver}, and nothing else."
                 );
-                self.told(8, "result", wire, page, &why)
+                self.told(8, "result", seen, &why)
             }
-            _ => Err(unexpected(wire)),
+            _ => Err(seen.unexpected()),
         }
     }
 
-    fn checked(&self, page: &mut Page<'_>, text: &str) -> Result<(), DemoError> {
+    fn checked(&self, seen: &mut Seen<'_, '_>, text: &str) -> Result<(), DemoError> {
         if !self.brief {
-            page.checked(text)?;
+            seen.page.checked(text)?;
         }
         Ok(())
     }
 }
 
 impl Walk for Dialback {
-    fn see(&mut self, wire: &Wire, page: &mut Page<'_>, asked: Asked<'_>) -> Result<(), DemoError> {
-        match &wire.said {
-            Said::Dialled(_) => {
-                self.called(wire);
-                Ok(())
-            }
-            // Of the other direction, which has had its turn.
-            _ if ![self.first, self.second].contains(&Some(wire.connection)) => Ok(()),
-            Said::Frame(frame, _) => self.frame(wire, frame, page, asked),
-            Said::ClientHello(_) | Said::Encrypted(_) => {
-                Err("there is TLS on a plain stream".into())
-            }
-            Said::Unreadable(what) => {
-                Err(format!("what {} said is no XMPP: {what}", wire.from).into())
-            }
+    fn see(&mut self, seen: &mut Seen<'_, '_>) -> Result<(), DemoError> {
+        if let Said::Dialled(_) = seen.wire.said {
+            self.called(seen.wire);
+        }
+        // Of the other direction, which has had its turn.
+        if ![self.first, self.second].contains(&Some(seen.wire.connection)) {
+            return Ok(());
+        }
+        match seen.frame_in_clear()? {
+            Some(frame) => self.frame(frame, seen),
+            None => Ok(()),
         }
     }
 
-    fn waits_for(&self) -> Option<String> {
-        self.steps
-            .missing()
-            .or_else(|| (!self.crossed).then(|| "the stanza on the wire".to_owned()))
+    fn steps(&self) -> &Steps {
+        &self.steps
     }
 }
 
@@ -292,6 +272,7 @@ fn on(wire: &Wire, what: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tools::demo::page::Page;
     use crate::tools::demo::relay::tests::wires;
     use Side::{Capulet, Montague};
 
@@ -339,11 +320,14 @@ mod tests {
         let asked = |side: Side| Some(format!("_xmpp-server._tcp.{side} SRV"));
         let result = wires(&script, 1000)
             .iter()
-            .try_for_each(|wire| dialback.see(wire, &mut page, &asked))
+            .try_for_each(|wire| {
+                let (page, asked) = (&mut page, &asked);
+                dialback.see(&mut Seen { wire, page, asked })
+            })
             .map_err(|error| error.to_string());
         (
             result,
-            dialback.waits_for(),
+            dialback.steps().waits_for(),
             String::from_utf8(out).unwrap(),
         )
     }

@@ -3,9 +3,7 @@
 use xmpp_sasl::wire::Nonza;
 use xmpp_stream::{Features, Frame, StreamHeader};
 
-use super::{Asked, Errand, Kind, Scene, Steps, Walk, besides, kind, unexpected};
-use crate::tools::demo::page::Page;
-use crate::tools::demo::relay::{Said, Wire};
+use super::{Errand, Kind, Scene, Seen, Steps, Walk, kind};
 use crate::tools::demo::stage::Plan;
 use crate::tools::demo::{DemoError, Show, Side};
 
@@ -51,9 +49,7 @@ pub(crate) async fn play(show: &mut Show<'_>) -> Result<(), DemoError> {
         certificates: false,
         relays: true,
     };
-    let mut scene = Scene::open(show, &plan).await?;
-    let played = walk(&mut scene).await;
-    scene.close(played).await
+    super::play(show, &plan, walk).await
 }
 
 async fn walk(scene: &mut Scene<'_, '_>) -> Result<(), DemoError> {
@@ -72,7 +68,6 @@ struct DigestMd5 {
     steps: Steps,
     id: Option<String>,
     nonce: Option<String>,
-    crossed: bool,
 }
 
 impl DigestMd5 {
@@ -81,112 +76,91 @@ impl DigestMd5 {
             steps: Steps::new(11),
             id: None,
             nonce: None,
-            crossed: false,
         }
     }
 
-    /// The step, its XML, what its base64 stood for, and why it is so.
+    /// The step, with what its base64 stood for.
     fn told(
         &mut self,
         number: usize,
         what: &str,
-        wire: &Wire,
-        data: Option<&[u8]>,
-        page: &mut Page<'_>,
+        data: &[u8],
+        seen: &mut Seen<'_, '_>,
         why: &str,
     ) -> Result<(), DemoError> {
         self.steps.reach(number)?;
-        page.step(&self.steps.heading(wire, what))?;
-        page.xml(wire.from, wire.raw())?;
-        if let Some(data) = data {
-            page.decoded(data)?;
-        }
-        Ok(page.why(why)?)
+        seen.tell(
+            Some((number, self.steps.of)),
+            what.to_owned(),
+            Some(data),
+            why,
+        )
     }
 
-    fn header(
-        &mut self,
-        header: &StreamHeader,
-        wire: &Wire,
-        page: &mut Page<'_>,
-    ) -> Result<(), DemoError> {
+    fn header(&mut self, header: &StreamHeader, seen: &mut Seen<'_, '_>) -> Result<(), DemoError> {
         let again = self.steps.told > 2;
-        match (wire.from == wire.caller, again) {
+        match (seen.is_by_caller(), again) {
             (true, false) => {
                 let why = "montague.example opens a stream; version='1.0' says that it knows of features.";
-                self.told(1, "header", wire, None, page, why)
+                self.steps.tell(1, "header", seen, why)
             }
             (false, false) => {
                 self.id.clone_from(&header.id);
-                self.told(
-                    2,
-                    "header",
-                    wire,
-                    None,
-                    page,
-                    "capulet.example answers, with an id.",
-                )
+                self.steps
+                    .tell(2, "header", seen, "capulet.example answers, with an id.")
             }
             (true, true) => {
                 let why = "Whatever was said before the proof is forgotten. A new stream begins on the same \
                            connection.";
-                self.told(10, "new header", wire, None, page, why)
+                self.steps.tell(10, "new header", seen, why)
             }
             (false, true) => {
                 let why = "capulet.example answers once more:";
-                self.told(11, "new header", wire, None, page, why)?;
+                self.steps.tell(11, "new header", seen, why)?;
                 if header.id.is_none() || header.id == self.id {
                     return Err("the new stream has the id of the old one".into());
                 }
-                Ok(page.checked("its id is not that of step 2.")?)
+                Ok(seen.page.checked("its id is not that of step 2.")?)
             }
         }
     }
 
-    fn features(
-        &mut self,
-        features: &Features,
-        wire: &Wire,
-        page: &mut Page<'_>,
-    ) -> Result<(), DemoError> {
+    fn features(&mut self, features: &Features, seen: &mut Seen<'_, '_>) -> Result<(), DemoError> {
         if self.steps.told == 11 {
-            page.step(&besides(wire, "features"))?;
-            page.xml(wire.from, wire.raw())?;
-            return Ok(page.why("No mechanisms any more: montague.example is known.")?);
+            return seen.besides(
+                "features",
+                "No mechanisms any more: montague.example is known.",
+            );
         }
         if features.mechanisms != ["DIGEST-MD5"] {
             return Err(format!("the mechanisms offered are {:?}", features.mechanisms).into());
         }
         let why = "capulet.example offers what its rule for montague.example allows. (The example in RFC 3920 has \
                    KERBEROS_V4 beside it. An initiating server passes over what it does not know.)";
-        self.told(3, "features", wire, None, page, why)
+        self.steps.tell(3, "features", seen, why)
     }
 
-    fn nonza(&mut self, nonza: &Nonza, wire: &Wire, page: &mut Page<'_>) -> Result<(), DemoError> {
+    fn nonza(&mut self, nonza: &Nonza, seen: &mut Seen<'_, '_>) -> Result<(), DemoError> {
         match nonza {
-            Nonza::Auth { .. } => self.told(
-                4,
-                "mechanism",
-                wire,
-                None,
-                page,
-                "montague.example chooses it.",
-            ),
+            Nonza::Auth { .. } => {
+                self.steps
+                    .tell(4, "mechanism", seen, "montague.example chooses it.")
+            }
             Nonza::Challenge(data) if self.nonce.is_none() => {
                 self.nonce = directive(data, "nonce");
                 let why = "The nonce is new each time, so that no answer can be used twice.";
-                self.told(5, "challenge", wire, Some(data), page, why)
+                self.told(5, "challenge", data, seen, why)
             }
             Nonza::Response(data) if self.steps.told == 5 => {
                 let why = "response is a digest of the user name, realm, password, both nonces, and digest-uri: the \
                            domain that is called, so that this answer is of no use anywhere else.";
-                self.told(6, "response", wire, Some(data), page, why)?;
+                self.told(6, "response", data, seen, why)?;
                 if directive(data, "nonce") != self.nonce
                     || directive(data, "digest-uri").as_deref() != Some("xmpp/capulet.example")
                 {
                     return Err("the response is to another challenge".into());
                 }
-                Ok(page.checked(
+                Ok(seen.page.checked(
                     "the nonce is that of step 5, and digest-uri names the domain called.",
                 )?)
             }
@@ -194,34 +168,32 @@ impl DigestMd5 {
                 let why = "capulet.example has made the same digest from its own copy of the password, and they are \
                            equal: it believes. rspauth is the proof in return, from the same password: montague.example \
                            sees that it is not talking to a server that accepts any password.";
-                self.told(7, "challenge", wire, Some(data), page, why)
+                self.told(7, "challenge", data, seen, why)
             }
             Nonza::Response(data) => {
                 let why = "montague.example has verified rspauth; else it would send <abort/> here. There is no \
                            more to say.";
-                self.told(8, "response", wire, Some(data), page, why)
+                self.told(8, "response", data, seen, why)
             }
             Nonza::Success(_) => {
                 let why = "Believed: who calls knows the password that was agreed on with montague.example.";
-                self.told(9, "success", wire, None, page, why)
+                self.steps.tell(9, "success", seen, why)
             }
-            Nonza::Challenge(_) | Nonza::Abort | Nonza::Failure { .. } => Err(unexpected(wire)),
+            Nonza::Challenge(_) | Nonza::Abort | Nonza::Failure { .. } => Err(seen.unexpected()),
         }
     }
 
-    fn frame(&mut self, wire: &Wire, frame: &Frame, page: &mut Page<'_>) -> Result<(), DemoError> {
+    fn frame(&mut self, frame: &Frame, seen: &mut Seen<'_, '_>) -> Result<(), DemoError> {
         match kind(frame) {
-            Kind::Header(header) => self.header(header, wire, page),
-            Kind::Features(features) => self.features(&features, wire, page),
+            Kind::Header(header) => self.header(header, seen),
+            Kind::Features(features) => self.features(&features, seen),
             Kind::Element(element) => match Nonza::from_element(element) {
-                Some(Ok(nonza)) => self.nonza(&nonza, wire, page),
-                None if element.stanza_kind().is_some() && self.steps.missing().is_none() => {
-                    self.crossed = true;
-                    page.step(&besides(wire, "message"))?;
-                    page.xml(wire.from, wire.raw())?;
-                    Ok(page.why("Now the message may go.")?)
+                Some(Ok(nonza)) => self.nonza(&nonza, seen),
+                None if self.steps.is_stanza(element) => {
+                    self.steps.crossed = true;
+                    seen.besides("message", "Now the message may go.")
                 }
-                _ => Err(unexpected(wire)),
+                _ => Err(seen.unexpected()),
             },
             Kind::Nothing => Ok(()),
         }
@@ -229,23 +201,15 @@ impl DigestMd5 {
 }
 
 impl Walk for DigestMd5 {
-    fn see(&mut self, wire: &Wire, page: &mut Page<'_>, _: Asked<'_>) -> Result<(), DemoError> {
-        match &wire.said {
-            Said::Dialled(_) => Ok(()),
-            Said::Frame(frame, _) => self.frame(wire, frame, page),
-            Said::ClientHello(_) | Said::Encrypted(_) => {
-                Err("there is TLS on a plain stream".into())
-            }
-            Said::Unreadable(what) => {
-                Err(format!("what {} said is no XMPP: {what}", wire.from).into())
-            }
+    fn see(&mut self, seen: &mut Seen<'_, '_>) -> Result<(), DemoError> {
+        match seen.frame_in_clear()? {
+            Some(frame) => self.frame(frame, seen),
+            None => Ok(()),
         }
     }
 
-    fn waits_for(&self) -> Option<String> {
-        self.steps
-            .missing()
-            .or_else(|| (!self.crossed).then(|| "the stanza on the wire".to_owned()))
+    fn steps(&self) -> &Steps {
+        &self.steps
     }
 }
 

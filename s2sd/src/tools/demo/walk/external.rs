@@ -2,9 +2,9 @@
 
 use xmpp_stream::{Frame, ns};
 
-use super::{Asked, Errand, Kind, Scene, Steps, Walk, kind, unexpected};
-use crate::tools::demo::page::Page;
-use crate::tools::demo::relay::{Said, Wire};
+use super::{Errand, Kind, Scene, Seen, Steps, Walk, kind};
+use crate::tools::demo::page::Step;
+use crate::tools::demo::relay::Said;
 use crate::tools::demo::stage::Plan;
 use crate::tools::demo::{DemoError, Show, Side};
 
@@ -31,9 +31,7 @@ pub(crate) async fn play(show: &mut Show<'_>) -> Result<(), DemoError> {
         certificates: true,
         relays: true,
     };
-    let mut scene = Scene::open(show, &plan).await?;
-    let played = walk(&mut scene).await;
-    scene.close(played).await
+    super::play(show, &plan, walk).await
 }
 
 async fn walk(scene: &mut Scene<'_, '_>) -> Result<(), DemoError> {
@@ -70,73 +68,65 @@ struct External {
 impl External {
     fn new() -> Self {
         Self {
-            steps: Steps::new(6),
+            steps: Steps::without_stanza(6),
             sent: 0,
             answered: 0,
         }
     }
 
-    fn told(
-        &mut self,
-        number: usize,
-        what: &str,
-        wire: &Wire,
-        page: &mut Page<'_>,
-        why: &str,
-    ) -> Result<(), DemoError> {
-        self.steps.reach(number)?;
-        page.step(&self.steps.heading(wire, what))?;
-        page.xml(wire.from, wire.raw())?;
-        Ok(page.why(why)?)
-    }
-
-    fn frame(&mut self, wire: &Wire, frame: &Frame, page: &mut Page<'_>) -> Result<(), DemoError> {
+    fn frame(&mut self, frame: &Frame, seen: &mut Seen<'_, '_>) -> Result<(), DemoError> {
+        let steps = &mut self.steps;
         match kind(frame) {
-            Kind::Header(_) if wire.from == wire.caller => {
-                self.told(1, "header", wire, page, "montague.example opens a stream.")
+            Kind::Header(_) if seen.is_by_caller() => {
+                steps.tell(1, "header", seen, "montague.example opens a stream.")
             }
-            Kind::Header(_) => self.told(2, "header", wire, page, "capulet.example answers."),
+            Kind::Header(_) => steps.tell(2, "header", seen, "capulet.example answers."),
             Kind::Features(features) => {
                 if features.starttls != Some(true) || !features.mechanisms.is_empty() {
                     return Err("something else than TLS is offered first".into());
                 }
                 let why = "TLS is required, so nothing else is offered before it.";
-                self.told(3, "features", wire, page, why)
+                steps.tell(3, "features", seen, why)
             }
             Kind::Element(element) if element.is(ns::TLS, "starttls") => {
-                self.told(4, "STARTTLS", wire, page, "Agreed.")
+                steps.tell(4, "STARTTLS", seen, "Agreed.")
             }
             Kind::Element(element) if element.is(ns::TLS, "proceed") => {
                 let why = "After this not a byte may follow in clear text: both daemons make sure that none has come \
                            before they begin the handshake.";
-                self.told(5, "proceed", wire, page, why)
+                steps.tell(5, "proceed", seen, why)
             }
-            Kind::Element(_) => Err(unexpected(wire)),
+            Kind::Element(_) => Err(seen.unexpected()),
             Kind::Nothing => Ok(()),
         }
     }
 }
 
 impl Walk for External {
-    fn see(&mut self, wire: &Wire, page: &mut Page<'_>, _: Asked<'_>) -> Result<(), DemoError> {
+    fn see(&mut self, seen: &mut Seen<'_, '_>) -> Result<(), DemoError> {
+        let wire = seen.wire;
         match &wire.said {
             Said::Dialled(_) => Ok(()),
-            Said::Frame(frame, _) => self.frame(wire, frame, page),
+            Said::Frame(frame, _) => self.frame(frame, seen),
             Said::ClientHello(name) => {
                 if name.as_deref() != Some(Side::Capulet.domain()) {
                     return Err(format!("TLS is wanted with {name:?}").into());
                 }
                 self.steps.reach(6)?;
-                page.step(&self.steps.heading(wire, "TLS handshake"))?;
-                page.xml(wire.from, b"(ClientHello, server_name: capulet.example)")?;
+                seen.page.step(&Step {
+                    number: Some((6, 6)),
+                    from: wire.from,
+                    what: "TLS handshake".to_owned(),
+                })?;
+                seen.page
+                    .xml(wire.from, b"(ClientHello, server_name: capulet.example)")?;
                 let why = "The last readable thing here: the name whose certificate montague.example wants.";
-                Ok(page.why(why)?)
+                Ok(seen.page.why(why)?)
             }
             Said::Encrypted(bytes) => {
-                if wire.from == wire.caller {
-                    self.sent += bytes;
-                } else {
-                    self.answered += bytes;
+                match seen.is_by_caller() {
+                    true => self.sent += bytes,
+                    false => self.answered += bytes,
                 }
                 Ok(())
             }
@@ -146,7 +136,7 @@ impl Walk for External {
         }
     }
 
-    fn waits_for(&self) -> Option<String> {
-        self.steps.missing()
+    fn steps(&self) -> &Steps {
+        &self.steps
     }
 }

@@ -24,14 +24,66 @@ const SCENE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Follows an exchange and tells it.
 trait Walk {
     /// Something was seen. An error is something that should not be there.
-    fn see(&mut self, wire: &Wire, page: &mut Page<'_>, asked: Asked<'_>) -> Result<(), DemoError>;
+    fn see(&mut self, seen: &mut Seen<'_, '_>) -> Result<(), DemoError>;
 
-    /// What is still to come; `None`: nothing.
-    fn waits_for(&self) -> Option<String>;
+    /// How far it has come.
+    fn steps(&self) -> &Steps;
 }
 
-/// What the DNS was asked about a domain.
-type Asked<'a> = &'a dyn Fn(Side) -> Option<String>;
+/// What was seen, the page for it, and what the DNS was asked about a domain.
+struct Seen<'a, 'p> {
+    wire: &'a Wire,
+    page: &'a mut Page<'p>,
+    asked: &'a dyn Fn(Side) -> Option<String>,
+}
+
+impl<'a> Seen<'a, '_> {
+    fn is_by_caller(&self) -> bool {
+        self.wire.from == self.wire.caller
+    }
+
+    /// What belongs to the step before it.
+    fn besides(&mut self, what: impl Into<String>, why: &str) -> Result<(), DemoError> {
+        self.tell(None, what.into(), None, why)
+    }
+
+    /// It, its XML, what its base64 stood for, and why it is so.
+    fn tell(
+        &mut self,
+        number: Option<(usize, usize)>,
+        what: String,
+        data: Option<&[u8]>,
+        why: &str,
+    ) -> Result<(), DemoError> {
+        let from = self.wire.from;
+        self.page.step(&Step { number, from, what })?;
+        self.page.xml(from, self.wire.raw())?;
+        if let Some(data) = data {
+            self.page.decoded(data)?;
+        }
+        Ok(self.page.why(why)?)
+    }
+
+    /// What there is on a stream without TLS.
+    fn frame_in_clear(&self) -> Result<Option<&'a Frame>, DemoError> {
+        match &self.wire.said {
+            Said::Dialled(_) => Ok(None),
+            Said::Frame(frame, _) => Ok(Some(frame)),
+            Said::ClientHello(_) | Said::Encrypted(_) => {
+                Err("there is TLS on a plain stream".into())
+            }
+            Said::Unreadable(what) => {
+                Err(format!("what {} said is no XMPP: {what}", self.wire.from).into())
+            }
+        }
+    }
+
+    /// What should not be there.
+    fn unexpected(&self) -> DemoError {
+        let text = String::from_utf8_lossy(self.wire.raw());
+        format!("{} said what does not belong here: {text}", self.wire.from).into()
+    }
+}
 
 /// A stanza, from its component on, and what must prove its stream.
 struct Errand<'a> {
@@ -48,6 +100,17 @@ struct Scene<'s, 'p> {
     reports: Vec<(Option<Side>, Report)>,
     delivered: Option<(Side, Bytes)>,
     took: Duration,
+}
+
+/// Sets the stage, walks through a scene on it, and clears it away.
+async fn play(
+    show: &mut Show<'_>,
+    plan: &Plan<'_>,
+    walk: impl AsyncFnOnce(&mut Scene<'_, '_>) -> Result<(), DemoError>,
+) -> Result<(), DemoError> {
+    let mut scene = Scene::open(show, plan).await?;
+    let played = walk(&mut scene).await;
+    scene.close(played).await
 }
 
 impl<'s, 'p> Scene<'s, 'p> {
@@ -90,7 +153,11 @@ impl<'s, 'p> Scene<'s, 'p> {
                         self.callers.insert(from, wire.caller);
                     }
                     let asked = |side| self.stage.looked_up(side);
-                    walk.see(&wire, &mut self.show.page, &asked)?;
+                    walk.see(&mut Seen {
+                        wire: &wire,
+                        page: &mut self.show.page,
+                        asked: &asked,
+                    })?;
                 }
                 Some(Event::Report(report)) => {
                     let author = match report.author() {
@@ -113,7 +180,7 @@ impl<'s, 'p> Scene<'s, 'p> {
     }
 
     fn missing(&self, walk: &dyn Walk, errand: &Errand<'_>) -> Option<String> {
-        if let Some(missing) = walk.waits_for() {
+        if let Some(missing) = walk.steps().waits_for() {
             return Some(missing);
         }
         let to = errand.from.other();
@@ -190,16 +257,26 @@ impl<'s, 'p> Scene<'s, 'p> {
     }
 }
 
-/// The steps as they are counted.
+/// The steps as they are counted and shown, and whether the stanza was seen that they are for.
 #[derive(Debug)]
 struct Steps {
     told: usize,
     of: usize,
+    crossed: bool,
 }
 
 impl Steps {
     fn new(of: usize) -> Self {
-        Self { told: 0, of }
+        let (told, crossed) = (0, false);
+        Self { told, of, crossed }
+    }
+
+    /// For a stanza that goes encrypted.
+    fn without_stanza(of: usize) -> Self {
+        Self {
+            crossed: true,
+            ..Self::new(of)
+        }
     }
 
     /// The next one is this one.
@@ -211,17 +288,27 @@ impl Steps {
         Ok(())
     }
 
-    /// The heading of the step that was reached.
-    fn heading(&self, wire: &Wire, what: impl Into<String>) -> Step {
-        Step {
-            number: Some((self.told, self.of)),
-            from: wire.from,
-            what: what.into(),
-        }
+    /// The next one is this one, and the page shows it.
+    fn tell(
+        &mut self,
+        number: usize,
+        what: impl Into<String>,
+        seen: &mut Seen<'_, '_>,
+        why: &str,
+    ) -> Result<(), DemoError> {
+        self.reach(number)?;
+        seen.tell(Some((number, self.of)), what.into(), None, why)
     }
 
-    fn missing(&self) -> Option<String> {
-        (self.told < self.of).then(|| format!("step {}", self.told + 1))
+    /// Is it the stanza, after all steps?
+    fn is_stanza(&self, element: &Element) -> bool {
+        element.stanza_kind().is_some() && self.told == self.of
+    }
+
+    /// What is still to come; `None`: nothing.
+    fn waits_for(&self) -> Option<String> {
+        let step = (self.told < self.of).then(|| format!("step {}", self.told + 1));
+        step.or_else(|| (!self.crossed).then(|| "the stanza on the wire".to_owned()))
     }
 }
 
@@ -242,20 +329,5 @@ fn kind<'a>(frame: &'a Frame) -> Kind<'a> {
             None => Kind::Element(element),
         },
         _ => Kind::Nothing,
-    }
-}
-
-/// What should not be there.
-fn unexpected(wire: &Wire) -> DemoError {
-    let text = String::from_utf8_lossy(wire.raw());
-    format!("{} said what does not belong here: {text}", wire.from).into()
-}
-
-/// What belongs to the step before it.
-fn besides(wire: &Wire, what: impl Into<String>) -> Step {
-    Step {
-        number: None,
-        from: wire.from,
-        what: what.into(),
     }
 }
