@@ -2,23 +2,24 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[allow(dead_code, reason = "each test uses its part")]
+mod program;
+
 use std::{
     fs,
     io::{BufRead as _, BufReader, Error, ErrorKind, Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
-    path::PathBuf,
-    process::{Child, ChildStderr, Command, Stdio},
-    time::{Duration, Instant},
+    net::SocketAddr,
+    process::{ChildStderr, Command},
+    time::Instant,
 };
 
-use xmpp_stream::{StreamHeader, Writer, component::Connecting};
+use xmpp_stream::Writer;
 
-/// Longer than anything takes on a busy machine.
-const TIMEOUT: Duration = Duration::from_secs(60);
+use self::program::{Running, TIMEOUT, component, connect, hear, listens};
 
 /// A daemon that runs, and the end of its standard error, which is read by the test or not.
 struct Daemon {
-    child: Child,
+    process: Running,
     log: BufReader<ChildStderr>,
     s2s: SocketAddr,
     components: SocketAddr,
@@ -26,9 +27,7 @@ struct Daemon {
 
 impl Daemon {
     fn start(name: &str, level: &str) -> Self {
-        let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
-        let _ = fs::remove_dir_all(&directory);
-        fs::create_dir_all(&directory).unwrap();
+        let directory = program::directory(name);
         let configuration = format!(
             "data_dir = 'data'\n\
              [listen]\ns2s = ['127.0.0.1:0']\ns2s_tls = []\ncomponents = ['127.0.0.1:0']\n\
@@ -38,24 +37,10 @@ impl Daemon {
              [[domain]]\nname = 'a.example'\ncomponent = {{ secret = 'a long enough secret' }}\n"
         );
         fs::write(directory.join("s2sd.toml"), configuration).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_s2sd"))
-            .current_dir(&directory)
-            .arg("run")
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap());
-        let mut listens = |listener: &str| loop {
-            let mut line = String::new();
-            log.read_line(&mut line).unwrap();
-            let line: serde_json::Value = serde_json::from_str(&line).unwrap();
-            if line["listener"] == listener {
-                return line["address"].as_str().unwrap().parse().unwrap();
-            }
-        };
-        let (s2s, components) = (listens("s2s"), listens("components"));
+        let (process, mut log) = program::start(&directory);
+        let (s2s, components) = (listens(&mut log, "s2s"), listens(&mut log, "components"));
         Self {
-            child,
+            process,
             log,
             s2s,
             components,
@@ -78,33 +63,6 @@ impl Daemon {
     }
 }
 
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// A connection on which everything comes in time or fails.
-fn connect(to: SocketAddr) -> TcpStream {
-    let tcp = TcpStream::connect_timeout(&to, TIMEOUT).unwrap();
-    tcp.set_read_timeout(Some(TIMEOUT)).unwrap();
-    tcp.set_write_timeout(Some(TIMEOUT)).unwrap();
-    tcp
-}
-
-/// What comes up to this text.
-fn hear(tcp: &mut TcpStream, end: &str) -> String {
-    let mut heard = Vec::new();
-    while !String::from_utf8_lossy(&heard).contains(end) {
-        let mut byte = [0];
-        let read = tcp.read(&mut byte).unwrap();
-        assert_eq!(read, 1, "{end} does not come");
-        heard.push(byte[0]);
-    }
-    String::from_utf8(heard).unwrap()
-}
-
 /// A stranger that says this after the header, and waits for the end.
 fn intrude(to: SocketAddr, words: &str) {
     let mut tcp = connect(to);
@@ -119,21 +77,7 @@ fn intrude(to: SocketAddr, words: &str) {
 
 /// A component attaches, and its message to its own domain comes back to it.
 fn delivers(daemon: &Daemon) {
-    let mut tcp = connect(daemon.components);
-    let (connecting, header) = Connecting::new("a.example", "a long enough secret");
-    let mut bytes = Default::default();
-    header.write(&mut bytes);
-    tcp.write_all(&bytes).unwrap();
-    let answer = hear(&mut tcp, "'>").replace('"', "'");
-    let (_, id) = answer.split_once(" id='").unwrap();
-    let (id, _) = id.split_once('\'').unwrap();
-    let answer = StreamHeader {
-        id: Some(id.to_owned()),
-        ..header
-    };
-    let (_, handshake) = connecting.header(&answer).unwrap();
-    tcp.write_all(&handshake).unwrap();
-    hear(&mut tcp, "<handshake");
+    let mut tcp = component(daemon.components);
     let message = Writer::new("message")
         .attr("from", "x@a.example")
         .attr("to", "y@a.example")
@@ -174,14 +118,14 @@ fn a_stopped_server_has_written_all_of_its_log_and_does_not_wait_for_a_reader() 
         for _ in 0..if reads { 1 } else { 20 } {
             intrude(daemon.s2s, &long);
         }
-        let kill = format!("kill -TERM {}", daemon.child.id());
+        let kill = format!("kill -TERM {}", daemon.process.0.id());
         let killed = Command::new("sh").args(["-c", &kill]).status().unwrap();
         assert!(killed.success());
         if reads {
             daemon.until(|line| line["message"] == "stopped");
         }
         let began = Instant::now();
-        while daemon.child.try_wait().unwrap().is_none() {
+        while daemon.process.0.try_wait().unwrap().is_none() {
             assert!(began.elapsed() < TIMEOUT, "it does not end");
             std::thread::yield_now();
         }

@@ -2,32 +2,23 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[allow(dead_code, reason = "each test uses its part")]
+mod program;
+
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream},
+    io::{BufRead as _, Read as _, Write as _},
+    net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::Command,
     sync::mpsc::{Receiver, channel},
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use xmpp_stream::{StreamHeader, Writer, component::Connecting};
+use xmpp_stream::Writer;
 
-/// Longer than anything takes on a busy machine.
-const TIMEOUT: Duration = Duration::from_secs(60);
-const SECRET: &str = "a long enough secret";
-
-/// Killed in the end.
-struct Daemon(Child);
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+use self::program::{Running, SECRET, TIMEOUT, component, hear};
 
 /// A server that takes each connection and closes it; whoever holds the other end hears of each.
 fn closes_all() -> (SocketAddr, Receiver<()>) {
@@ -55,38 +46,6 @@ fn configuration([b, c]: [SocketAddr; 2]) -> String {
          [[peer]]\ndomain = 'b.example'\nconnect = ['{b}']\naddresses = 'any'\n\
          [[peer]]\ndomain = 'c.example'\nconnect = ['{c}']\naddresses = 'any'\n"
     )
-}
-
-/// What comes up to this text.
-fn hear(tcp: &mut TcpStream, end: &str) -> String {
-    let mut heard = Vec::new();
-    while !String::from_utf8_lossy(&heard).contains(end) {
-        let mut byte = [0];
-        assert_eq!(tcp.read(&mut byte).unwrap(), 1, "{end} does not come");
-        heard.push(byte[0]);
-    }
-    String::from_utf8(heard).unwrap()
-}
-
-/// An attached component.
-fn component(to: SocketAddr) -> TcpStream {
-    let mut tcp = TcpStream::connect_timeout(&to, TIMEOUT).unwrap();
-    tcp.set_read_timeout(Some(TIMEOUT)).unwrap();
-    let (connecting, header) = Connecting::new("a.example", SECRET);
-    let mut bytes = Default::default();
-    header.write(&mut bytes);
-    tcp.write_all(&bytes).unwrap();
-    let answer = hear(&mut tcp, "'>").replace('"', "'");
-    let (_, id) = answer.split_once(" id='").unwrap();
-    let (id, _) = id.split_once('\'').unwrap();
-    let answer = StreamHeader {
-        id: Some(id.to_owned()),
-        ..header
-    };
-    let (_, handshake) = connecting.header(&answer).unwrap();
-    tcp.write_all(&handshake).unwrap();
-    hear(&mut tcp, "<handshake");
-    tcp
 }
 
 /// What a command with these arguments prints and complains of, and how it ends.
@@ -132,22 +91,13 @@ fn retry_until(directory: &Path, arguments: &[&str], parts: &[&str]) -> String {
 }
 
 /// A daemon that is a process of its own, in a directory of this name.
-fn start(name: &str, peers: [SocketAddr; 2]) -> (PathBuf, Daemon, SocketAddr) {
-    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
-    let _ = fs::remove_dir_all(&directory);
-    fs::create_dir_all(&directory).unwrap();
+fn start(name: &str, peers: [SocketAddr; 2]) -> (PathBuf, Running, SocketAddr) {
+    let directory = program::directory(name);
     fs::write(directory.join("s2sd.toml"), configuration(peers)).unwrap();
     // It has a secret.
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
     fs::set_permissions(directory.join("s2sd.toml"), mode).unwrap();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_s2sd"))
-        .current_dir(&directory)
-        .arg("run")
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut log = BufReader::new(child.stderr.take().unwrap());
-    let daemon = Daemon(child);
+    let (daemon, mut log) = program::start(&directory);
     let (mut components, mut serves) = (None, false);
     while !serves {
         let mut line = String::new();
@@ -286,8 +236,7 @@ fn an_operator_sees_streams_and_lanes_closes_one_and_reloads() {
 
 #[test]
 fn without_a_daemon_a_command_says_what_to_do() {
-    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("nobody");
-    let _ = fs::remove_dir_all(&directory);
+    let directory = program::directory("nobody");
     fs::create_dir_all(directory.join("data")).unwrap();
     fs::write(directory.join("s2sd.toml"), "data_dir = 'data'\n").unwrap();
     for arguments in [
