@@ -186,6 +186,29 @@ async fn the_keys_of_one_network_make_so_many_connections_and_another_has_its_ow
     assert_eq!(knocks.load(Ordering::Relaxed) - count, 16);
 }
 
+/// Each of the hosts is the first of two hundred aliases, of which a message shows eight.
+#[tokio::test]
+async fn aliases_without_end_are_asked_for_a_few_times_and_not_for_ever() {
+    let _alone = alone().await;
+    let mut world = here("").await;
+    world.change_zone(|mut zone| {
+        for host in 0..24u8 {
+            let name = |n| format!("n{n}.host{host}.evil.test");
+            zone = zone.srv("_xmpp-server._tcp.evil.test", 0, 0, 5269, &name(0));
+            for n in 0..200 {
+                zone = zone.cname(&name(n), &name(n + 1));
+            }
+        }
+        zone
+    });
+    shows_keys(&world, &["evil.test".to_owned()]).await;
+    let asked = world.dns().asked();
+    let count = asked.iter().filter(|line| line.contains(".host")).count();
+    println!("{count} questions");
+    // Four for each host and family; 432 when nine were.
+    assert!((1..=24 * 2 * 4).contains(&count), "{count}");
+}
+
 #[tokio::test]
 async fn a_flood_of_addresses_that_refuse_makes_few_connections_and_one_short_line() {
     let _alone = alone().await;

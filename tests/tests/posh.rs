@@ -212,6 +212,18 @@ async fn a_reference_and_redirects_lead_to_it() {
 async fn what_is_wrong_with_what_is_published_is_told() {
     let other = Issued::self_signed(&Leaf::domain("b.test"));
     let large = document(&" ".repeat((64 << 10) + 1));
+    let head = "HTTP/1.1 200 OK\r\n";
+    let packed =
+        format!("{head}Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\n\x1f\x0b\x08\x00");
+    let chunked = format!("{head}Transfer-Encoding: chunked\r\n\r\n");
+    let crumbs = format!("{chunked}{}0\r\n\r\n", "1\r\n \r\n".repeat(60_000));
+    let extended = format!("{chunked}1;{}\r\n \r\n", "x".repeat(300_000));
+    let hints = format!(
+        "{}{}",
+        "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(12_000),
+        document("{}")
+    );
+    let fields = format!("{head}{}\r\n", "x: y\r\n".repeat(60_000));
     let refers = |to: &str| document(&format!("{{\"url\":\"{to}\",\"expires\":60}}"));
     for (page, want) in [
         (
@@ -231,6 +243,15 @@ async fn what_is_wrong_with_what_is_published_is_told() {
             "the document has to have \"fingerprints\" or \"url\"",
         ),
         (Some(large), "the document is larger than 64 KiB"),
+        // Nothing is unpacked, and what it takes to say little is bounded, too.
+        (
+            Some(packed),
+            "xmpp-server.json: the document is no JSON object",
+        ),
+        (Some(crumbs), "xmpp-server.json: "),
+        (Some(extended), "xmpp-server.json: "),
+        (Some(hints), "xmpp-server.json: "),
+        (Some(fields), "xmpp-server.json: "),
         (
             Some(redirect("http://b.test/posh.json")),
             "a redirect to http://b.test/posh.json: not an https address",

@@ -173,6 +173,33 @@ fn features_are_read_by_namespace_and_with_white_space() {
     assert_eq!(features.limits, Some(StreamLimits::default()));
 }
 
+#[test]
+fn a_limit_is_a_number_that_is_not_negative_or_it_is_none() {
+    for (written, read) in [
+        ("10000", Some(10_000)),
+        ("\n 10000 ", Some(10_000)),
+        ("0", Some(0)),
+        ("18446744073709551615", Some(u64::MAX)),
+        ("18446744073709551616", None),
+        ("-1", None),
+        ("-10000", None),
+        ("1e5", None),
+        ("0x7fff", None),
+        ("10 000", None),
+        ("", None),
+    ] {
+        let text = format!(
+            "<stream:features><limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>{written}</max-bytes>\
+             <idle-seconds>{written}</idle-seconds></limits></stream:features>"
+        );
+        let features = Features::from_element(&element(text)).unwrap();
+        let mut want = StreamLimits::default();
+        want.max_bytes = read;
+        want.idle_seconds = read;
+        assert_eq!(features.limits, Some(want), "{written:?}");
+    }
+}
+
 fn component_element(text: impl Into<Bytes>) -> Element {
     Element::parse(text, &Context::new(ContentNamespace::Component)).unwrap()
 }

@@ -267,7 +267,13 @@ fn chain_for_each_key(stage: &mut Stage) -> Doing<'_> {
 }
 
 /// Connections without a certificate, which send so many keys each from domains below this one, and wait for answers.
-async fn keys(stage: &Stage, connections: usize, each: usize, above: &str, wait: Duration) {
+pub(crate) async fn keys(
+    stage: &Stage,
+    connections: usize,
+    each: usize,
+    above: &str,
+    wait: Duration,
+) {
     let attacker = stage.attacker();
     many(connections, |nth| {
         let (attacker, above) = (attacker.clone(), above.to_owned());

@@ -10,7 +10,7 @@ use tokio::{
 
 use crate::{
     Budget, HERE, Row,
-    attacks::{Doing, USUAL, as_it_is},
+    attacks::{Doing, USUAL, as_it_is, keys},
     stage::{Stage, hear, many, source},
 };
 
@@ -34,6 +34,23 @@ pub(crate) const ROWS: &[Row] = &[
         daemon: as_it_is,
         attack: full_elements,
         budget: USUAL,
+        before: "nothing that was too much",
+    },
+    Row {
+        name: "stream errors without end",
+        daemon: as_it_is,
+        attack: stream_errors,
+        budget: USUAL,
+        before: "nothing that was too much",
+    },
+    Row {
+        name: "aliases without end",
+        daemon: as_it_is,
+        attack: aliases,
+        budget: Budget {
+            descriptors: 100,
+            ..USUAL
+        },
         before: "nothing that was too much",
     },
     Row {
@@ -134,6 +151,45 @@ fn full_elements(stage: &mut Stage) -> Doing<'_> {
 }
 
 /// A hundred streams of domains below one that ask what this server is, each as often as fits into one read.
+fn stream_errors(stage: &mut Stage) -> Doing<'_> {
+    Box::pin(async {
+        let attacker = stage.attacker();
+        many(50, |nth| {
+            let attacker = attacker.clone();
+            async move {
+                let mut peer = attacker.open("evil.test", nth).await?;
+                let error = "<stream:error><undefined-condition xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>";
+                for _ in 0..16 {
+                    if peer.send(error.repeat(640)).await.is_err() {
+                        break;
+                    }
+                }
+                hear(&mut peer, 2, Duration::from_millis(500)).await
+            }
+        })
+        .await;
+        Ok(())
+    })
+}
+
+/// Hosts that are aliases of aliases, of which each message shows a few.
+fn aliases(stage: &mut Stage) -> Doing<'_> {
+    Box::pin(async {
+        stage.world.change_zone(|mut zone| {
+            for host in 0..24 {
+                let name = |n| format!("n{n}.host{host}.alias.test");
+                zone = zone.srv("*.at.alias.test", 0, 0, 5269, &name(0));
+                for n in 0..200 {
+                    zone = zone.cname(&name(n), &name(n + 1));
+                }
+            }
+            zone
+        });
+        keys(stage, 20, 8, "at.alias.test", Duration::from_secs(6)).await;
+        Ok(())
+    })
+}
+
 fn many_questions(stage: &mut Stage) -> Doing<'_> {
     Box::pin(async {
         let attacker = stage.attacker();

@@ -25,7 +25,7 @@ use tracing::{info, warn};
 use crate::config::{self, Dnssec};
 use crate::net::resolve::anchor::Anchors;
 use crate::net::resolve::cache::{Asker, Cache, DnsReply, Found};
-use crate::net::resolve::reply::{self, Bogus, Denial, Flaw, MAX_ALIASES, What};
+use crate::net::resolve::reply::{self, Bogus, Denial, Flaw, MAX_MESSAGES, What};
 use crate::net::resolve::servers::{self, Edns, Heard, Servers, Unchecked, heard, with_or_without};
 use crate::net::resolve::system::Upstream;
 use crate::net::resolve::turns::{Running, Turns};
@@ -170,7 +170,7 @@ impl Resolver {
         let mut ttl = Duration::MAX;
         let mut current = name.clone();
         let mut records = None;
-        for _ in 0..=MAX_ALIASES {
+        for _ in 0..MAX_MESSAGES {
             let said = match validation {
                 Some(validation) => self.hear(validation, &current, kind).await?,
                 None => self.hear_plain(&current, kind).await?,

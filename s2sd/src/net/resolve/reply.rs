@@ -20,8 +20,11 @@ use crate::peer_text::PeerText;
 use crate::protocol::plan::Security;
 use crate::trust::Day;
 
-/// How many aliases are followed in one message, and how many messages are asked for one after the other.
-pub(super) const MAX_ALIASES: usize = 8;
+/// How many aliases are followed in one message,
+const MAX_ALIASES: usize = 8;
+/// and how many messages are asked for one after the other. A name server that looks names up tells all of them at once;
+/// only what has to be proved by itself is asked for, and a stranger's domain has twenty-four hosts of two families.
+pub(super) const MAX_MESSAGES: usize = 4;
 
 /// What a message says.
 #[derive(Clone, Debug, PartialEq)]

@@ -288,6 +288,27 @@ fn a_flood_of_records_is_cut_after_ordering() {
     assert_eq!(targets[0].port, 2);
 }
 
+/// As many records as are read, with the largest weights and the smallest: no sum is too large, and each place is there.
+#[test]
+fn the_largest_weights_are_drawn_like_others() {
+    for weights in [[u16::MAX; 64], [0; 64]] {
+        let mut records: Vec<Srv> = (0..64)
+            .map(|port| srv(u16::MAX, weights[usize::from(port)], port, "x.example."))
+            .collect();
+        records[0].priority = 0;
+        for drawn in [0, 1, 2] {
+            let answer = SrvAnswer::Records(records.clone(), Security::Insecure);
+            let targets = plan(&domain("a.example"), answer.clone(), answer, &mut |most| {
+                assert!(most <= 2 * 63 * u32::from(u16::MAX), "{most}");
+                most / 2 * drawn
+            });
+            let targets = targets.unwrap();
+            assert_eq!(targets.len(), MAX_TARGETS);
+            assert_eq!((targets[0].port, targets[1].port), (0, 0));
+        }
+    }
+}
+
 #[test]
 fn random_numbers_beyond_the_range_do_no_harm() {
     let records = at(&[(0, 1, 1, "a."), (0, 65_535, 2, "b.")]);
