@@ -161,12 +161,13 @@ impl Process {
         Watching { peaks, stop }
     }
 
-    /// Waits until it has at most so many descriptors, but not longer than this.
-    pub async fn calms(&self, descriptors: usize, at_most: Duration) -> anyhow::Result<Usage> {
+    /// Waits until it has at most so many descriptors and so much memory, but not longer than this.
+    pub async fn calms(&self, calm: Usage, at_most: Duration) -> anyhow::Result<Usage> {
         let until = Instant::now() + at_most;
         loop {
             let now = self.usage()?;
-            if now.descriptors <= descriptors || Instant::now() > until {
+            let is_calm = now.descriptors <= calm.descriptors && now.resident <= calm.resident;
+            if is_calm || Instant::now() > until {
                 return Ok(now);
             }
             tokio::time::sleep(Duration::from_millis(50)).await;

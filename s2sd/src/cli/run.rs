@@ -48,8 +48,16 @@ pub(super) fn run(file: &Path) -> Exit {
     outcome
 }
 
+/// After so many tasks a thread that always has something to do looks what came: a task may be eight elements of a stream,
+/// and a peer that connects waits for so many of them.
+const TASKS_IN_A_ROW: u32 = 4;
+
 fn run_with(file: &Path, config: Config, logging: &Logging) -> Exit {
-    let runtime = match runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = runtime::Builder::new_multi_thread()
+        .event_interval(TASKS_IN_A_ROW)
+        .enable_all()
+        .build();
+    let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(why) => {
             error!("no threads to work with: {why}");

@@ -26,6 +26,7 @@ use crate::flow::shared::{OsRandom, Shared};
 use crate::net::admission::Admission;
 use crate::net::conn::{self, Conn, Io, Progress};
 use crate::net::metered::Metered;
+use crate::net::turns::during;
 
 use crate::peer_text::PeerText;
 use crate::protocol::budget::{Charge, Owner};
@@ -41,7 +42,8 @@ use crate::trust;
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// After so many frames others have their turn: one read has room for hundreds, a network for two thousand streams, and
-/// whoever comes meanwhile would wait for all of them.
+/// whoever comes meanwhile would wait for all of them. Fewer streams than there are processors are at it at one time, so
+/// that who comes meanwhile waits for these few, and networks have their turns in rotation.
 const FRAMES_IN_A_ROW: usize = 8;
 
 /// So many eighths of `limits.drain` peers are still heard.
@@ -315,11 +317,17 @@ impl Driver {
     }
 
     async fn frames(&mut self, mut inbound: Box<Inbound>) -> Result<Box<Inbound>, Closed> {
-        let mut in_a_row = 0;
+        let (shared, from) = (Arc::clone(self.router.shared()), self.conn.peer().ip());
+        let (mut turn, mut in_a_row) = (None, 0);
         loop {
             if in_a_row == FRAMES_IN_A_ROW {
-                in_a_row = 0;
+                turn = None;
                 yield_now().await;
+            }
+            // Where an element had to wait for something, the turn is another's already.
+            if turn.is_none() {
+                turn = Some(shared.hearing.take(from).await);
+                in_a_row = 0;
             }
             in_a_row += 1;
             // Until a judgement comes, nothing is heard; what was read goes on as soon as it is there.
@@ -352,7 +360,7 @@ impl Driver {
                 }
             };
             trace!(?event, "received");
-            inbound = self.event(inbound, event).await?;
+            inbound = during(&mut turn, self.event(inbound, event)).await?;
         }
     }
 

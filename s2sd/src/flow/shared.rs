@@ -55,6 +55,8 @@ pub(crate) struct Shared {
     pub(crate) computing: Turns,
     /// Turns for what waits for a KDC, which are no processor's: one that does not answer delays no password.
     pub(crate) waiting: Turns,
+    /// Turns for what was read of incoming streams, a few elements in each.
+    pub(crate) hearing: Turns,
     /// Turns for the handshakes of peers that connect to us.
     pub(crate) handshakes: Turns,
     /// The streams that there are.
@@ -107,6 +109,7 @@ impl Shared {
         Self {
             computing: Turns::of_all_processors(),
             waiting: Turns::new(WAITING),
+            hearing: Turns::of_this_machine(),
             handshakes: Turns::of_this_machine(),
             sessions: Sessions::default(),
             servers: Arc::default(),

@@ -1,12 +1,12 @@
 //! Turns for what costs a processor something before it is known who asks: TLS handshakes, judging certificates, and steps of
-//! SASL.
+//! SASL; and for what streams have to say.
 //!
 //! A handshake takes a turn for each of its steps and gives it back while it waits for the peer, so who says nothing
 //! holds no turn. There is one turn less than there are processors, so that something is left for everybody else. Turns
 //! go round among sites, and within a site among its hosts: a thousand handshakes of one network delay another by a few
 //! steps, not by a thousand.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -133,6 +133,19 @@ impl Wake for Bell {
     }
 }
 
+/// Drives a future in a turn, which is given back as soon as the future has to wait.
+pub(crate) async fn during<F: Future>(turn: &mut Option<Turn>, future: F) -> F::Output {
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        let step = future.as_mut().poll(cx);
+        if step.is_pending() {
+            *turn = None;
+        }
+        step
+    })
+    .await
+}
+
 impl Turn {
     /// See [`Turns::compute`].
     pub(crate) async fn compute<T: Send + 'static>(
@@ -175,7 +188,6 @@ impl Drop for Turn {
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
@@ -280,6 +292,21 @@ mod tests {
         let driven = turns.drive(address("192.0.2.1"), hasty);
         let driven = timeout(Duration::from_secs(10), driven).await;
         assert_eq!(driven, Ok("done"));
+    }
+
+    #[tokio::test]
+    async fn who_has_a_turn_gives_it_back_when_it_has_to_wait() {
+        let (turns, from) = (Turns::new(1), address("192.0.2.1"));
+        let (wake, woken) = oneshot::channel();
+        let mut turn = Some(turns.take(from).await);
+        assert_eq!(during(&mut turn, async { 1 }).await, 1);
+        assert!(turn.is_some());
+        let other = async {
+            drop(turns.take(address("192.0.2.2")).await);
+            wake.send(2).unwrap();
+        };
+        let (waited, ()) = tokio::join!(during(&mut turn, woken), other);
+        assert!(waited == Ok(2) && turn.is_none());
     }
 
     #[tokio::test]

@@ -149,6 +149,8 @@ pub(crate) const ROWS: &[Row] = &[
         name: "half-sent stanzas",
         daemon: little_memory,
         attack: half_sent,
+        // One registered domain may have half of `limits.memory`, here 4 MiB, whatever it sends; a tenth of the figure of
+        // before would be less than that share.
         budget: Budget {
             held: 8400,
             ..USUAL
@@ -159,7 +161,8 @@ pub(crate) const ROWS: &[Row] = &[
         name: "100 streams of one domain",
         daemon: as_it_is,
         attack: one_domain,
-        // Sixteen that stay, and as many as come at one time and go again.
+        // Sixteen that stay (`limits.inbound_per_domain`), and the 32 that this attacker opens at one time, each until it has
+        // proved who it is and hears that there is no place. These are a network's, and not a domain's.
         budget: Budget {
             descriptors: 70,
             ..USUAL
@@ -170,6 +173,8 @@ pub(crate) const ROWS: &[Row] = &[
         name: "500 connections of one network",
         daemon: as_it_is,
         attack: crowd,
+        // 120: a quarter of the places that there are descriptors for is what a network may have at most. A tenth of the
+        // figure of before would leave 50 places to a hoster with many servers in one network.
         budget: Budget {
             descriptors: 150,
             ..USUAL

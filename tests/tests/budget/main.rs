@@ -152,8 +152,9 @@ impl std::fmt::Display for Cost {
 
 /// For how long an attack goes on, if it does not end before.
 const ATTACK: Duration = Duration::from_secs(10);
-/// For how long its traces may fade.
-const AFTER: Duration = Duration::from_secs(3);
+/// For how long its traces may fade: what it has said may take longer than it took to say it, and the allocator gives
+/// back within ten seconds what is free.
+const AFTER: Duration = Duration::from_secs(20);
 
 async fn cost(row: &Row) -> anyhow::Result<Cost> {
     let mut world = World::new()?;
@@ -182,7 +183,12 @@ async fn cost(row: &Row) -> anyhow::Result<Cost> {
         ended?;
     }
     let attacked = calm.ends();
-    let end: Usage = stage.process.calms(start.descriptors + 2, AFTER).await?;
+    let calm = Usage {
+        descriptors: start.descriptors + 2,
+        resident: start.resident + row.budget.kept,
+        ..start
+    };
+    let end: Usage = stage.process.calms(calm, AFTER).await?;
     let idle = Duration::from_secs_f64(idle_rate * began.elapsed().as_secs_f64());
     let cost = Cost {
         connections: stage.made(),
