@@ -4,7 +4,7 @@
 //! What is asked about a peer that connects to us is bounded in number (its SRV records, and addresses and TLSA records of
 //! at most 24 servers) and in time, and nobody else waits for it.
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 
 use rustls::pki_types::UnixTime;
 use tokio::task::JoinSet;
@@ -15,6 +15,7 @@ use xmpp_stream::Domain;
 use crate::config::Policy;
 use crate::flow::shared::Shared;
 use crate::net::resolve::{Asker, Dns, Fetch, Found};
+use crate::protocol::admission::Causer;
 use crate::protocol::negotiate::{Judged, Snapshot};
 use crate::protocol::plan::{ResolveError, Target};
 use crate::trust::inquiry::{
@@ -39,7 +40,7 @@ impl Shared {
         chain: Option<PeerChain>,
         domain: Option<Domain>,
         direction: Direction,
-        source: IpAddr,
+        source: SocketAddr,
     ) -> Judged {
         let snapshot = self.snapshot();
         // Whoever calls chooses what is looked up.
@@ -50,9 +51,9 @@ impl Shared {
         let fetching = Fetching {
             shared: self,
             snapshot: &snapshot,
-            dns: self.dns_for(asker, Some(source)),
+            dns: self.dns_for(asker, Some(source.ip())),
             asker,
-            source,
+            causer: Causer::Connection(source),
         };
         let begun = match &domain {
             Some(domain) => {
@@ -83,7 +84,7 @@ struct Fetching<'a> {
     snapshot: &'a Snapshot,
     dns: Dns,
     asker: Asker,
-    source: IpAddr,
+    causer: Causer,
 }
 
 const LATE: &str = "the DNS did not answer in time";
@@ -112,7 +113,8 @@ impl Fetching<'_> {
                 }
                 Step::Look(look) => {
                     let look = move || look.at(UnixTime::now());
-                    self.shared.judging.compute(self.source, look).await
+                    let from = self.causer.address();
+                    self.shared.judging.compute(from, look).await
                 }
                 Step::NeedPosh(domain, awaits) => {
                     let found = self.posh(&domain).await;
@@ -145,7 +147,7 @@ impl Fetching<'_> {
             roots: &roots,
             within: limits.connect,
             judging: &shared.judging,
-            source: self.source,
+            causer: &self.causer,
             attempt_limit: is_stranger.then_some(&shared.attempt_limit),
         };
         let posh = &shared.posh;
@@ -261,13 +263,13 @@ mod tests {
     #[tokio::test]
     async fn a_judgement_waits_for_a_turn() {
         let shared = shared();
-        let source = IpAddr::from([192, 0, 2, 1]);
+        let source = SocketAddr::from(([192, 0, 2, 1], 5269));
         let issued = Issued::self_signed(&Leaf::domain("b.test"));
         let chain = PeerChain::new(&issued.chain());
         let domain = Domain::parse("b.test").unwrap();
         let judge = |domain| shared.judge(chain.clone(), domain, Direction::Incoming, source);
         let mut turns = Vec::new();
-        while let Ok(turn) = timeout(Duration::ZERO, shared.judging.take(source)).await {
+        while let Ok(turn) = timeout(Duration::ZERO, shared.judging.take(source.ip())).await {
             turns.push(turn);
         }
         for domain in [Some(domain), None] {

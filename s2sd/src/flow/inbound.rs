@@ -421,7 +421,7 @@ impl Driver {
                 .map(Some),
             InboundEffect::Judge(domain) => {
                 let shared = Arc::clone(self.router.shared());
-                let source = self.conn.peer().ip();
+                let source = self.conn.peer();
                 let chain = self.conn.shown();
                 let judge = async move {
                     let judged = shared.judge(chain, domain, Direction::Incoming, source);
@@ -432,7 +432,7 @@ impl Driver {
             }
             InboundEffect::Ask(pair, question) => {
                 let router = Arc::clone(&self.router);
-                let from = self.conn.peer().ip();
+                let from = self.conn.peer();
                 let asked = question.pair.clone();
                 let ask = async move {
                     match questions::ask(router.questions(), from, pair, question).await {

@@ -4,7 +4,7 @@ pub(crate) mod clock;
 pub(crate) mod observer;
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,7 @@ use crate::net::resolve::{self, Asker, Attempts, ConnectError, Dialed, Dns, Host
 use crate::net::sockets::notice_death;
 use crate::net::tls::{self};
 use crate::peer_text::PeerText;
+use crate::protocol::admission::Causer;
 use crate::protocol::budget::Charge;
 use crate::protocol::negotiate::{
     Authorized, Call, DomainPair, Method, Outbound, OutboundEffect, OutboundEvent, Purpose,
@@ -74,21 +75,27 @@ pub(crate) struct QuestionStream {
     pub(crate) permit: Permit,
 }
 
-/// Tries the domain's targets in order. The error is the one that says most: the furthest any target got. `source` is where
-/// a stranger is who makes us do it.
+/// Tries the domain's targets in order. The error is the one that says most: the furthest any target got. `causer` is
+/// who makes us do it, where it is not for our own.
 pub(crate) async fn connect(
     shared: &Shared,
     snapshot: &Arc<Snapshot>,
     pair: &DomainPair,
     purpose: &Purpose,
-    source: Option<IpAddr>,
+    causer: Option<&Causer>,
 ) -> Result<Connected, Cause> {
     if let Err(denied) = snapshot.admits(&pair.remote) {
         return Err(Cause::denied(&pair.remote, &denied));
     }
     let policy = snapshot.policy(&pair.remote);
-    let asker = asker(source);
-    let dns = shared.dns_for(asker, source);
+    let mut attempts = match causer {
+        Some(causer) => Attempts::because_of(&shared.attempt_limit, causer),
+        None => Attempts::default(),
+    };
+    // This is no time of the places'.
+    attempts.ready().await;
+    let asker = asker(causer);
+    let dns = shared.dns_for(asker, causer.map(Causer::address));
     let limits = &snapshot.config.limits;
     let within = match purpose {
         Purpose::Deliver | Purpose::Look { .. } => snapshot.config.queue.give_up,
@@ -98,14 +105,13 @@ pub(crate) async fn connect(
     let (mut targets, unanswered) = targets(&dns, pair, &policy).await?;
     shared.recent_failures.sort(Instant::now(), &mut targets);
     let mut worst: Option<Cause> = None;
-    let mut attempts = match source {
-        Some(source) => Attempts::of_stranger(&shared.attempt_limit, source),
-        None => Attempts::default(),
-    };
     let mut targets = VecDeque::from(targets);
     let mut redirects = 0;
     while let Some(target) = targets.pop_front() {
         let mut excluded = Vec::new();
+        if !attempts.may_go_on() {
+            break;
+        }
         let now = Instant::now();
         if clock.is_over(now) {
             break;
@@ -120,13 +126,14 @@ pub(crate) async fn connect(
                 policy: &policy,
                 target: &target,
                 share,
-                source,
+                causer,
                 observer: &(),
             };
             let made = attempt.make(purpose, excluded.clone(), &mut attempts).await;
             match made {
                 Ok(outcome) => {
                     shared.recent_failures.answered(&target);
+                    attempts.led_somewhere();
                     return Ok(outcome);
                 }
                 Err(Failed {
@@ -215,8 +222,8 @@ pub(crate) fn is_worth_another(cause: &Cause, before: usize, now: usize, policy:
 }
 
 /// For whom a stream is made: a stranger's key makes us ask the server whose name it gives, and its ping makes us answer.
-fn asker(source: Option<IpAddr>) -> Asker {
-    match source {
+fn asker(causer: Option<&Causer>) -> Asker {
+    match causer {
         None => Asker::Us,
         Some(_) => Asker::Unauthenticated,
     }
@@ -266,8 +273,8 @@ pub(crate) struct Attempt<'a> {
     pub(crate) policy: &'a Policy,
     pub(crate) target: &'a Target,
     pub(crate) share: Share,
-    /// Where a stranger is who makes us do it.
-    pub(crate) source: Option<IpAddr>,
+    /// Who makes us do it, where it is not for our own.
+    pub(crate) causer: Option<&'a Causer>,
     pub(crate) observer: &'a dyn Observer,
 }
 
@@ -297,7 +304,9 @@ impl Attempt<'_> {
         excluded: Vec<Method>,
         attempts: &mut Attempts,
     ) -> Result<Connected, Failed> {
-        let dns = self.shared.dns_for(asker(self.source), self.source);
+        let dns = self
+            .shared
+            .dns_for(asker(self.causer), self.causer.map(Causer::address));
         let until = self.share.step(Instant::now());
         let target_evidence = target_evidence(&dns, self.snapshot, self.target, self.policy);
         let target_evidence = timeout_at(until.into(), target_evidence).await;
@@ -484,8 +493,8 @@ impl Attempt<'_> {
                     }
                     OutboundEffect::Judge(domain) => {
                         let direction =
-                            Direction::Outgoing(target_evidence.clone(), asker(self.source));
-                        let source = conn.peer().ip();
+                            Direction::Outgoing(target_evidence.clone(), asker(self.causer));
+                        let source = conn.peer();
                         let judged =
                             self.shared
                                 .judge(conn.shown(), Some(domain), direction, source);

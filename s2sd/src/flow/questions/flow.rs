@@ -5,7 +5,7 @@
 //! sent the key could have a hand in it.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,7 @@ use super::{NoRoom, Questions, Waiting, no_answer};
 use crate::closed::{Cause, Closed};
 use crate::flow::connector::{self, CLOSE_TIMEOUT, Connected, QuestionStream, next_event};
 use crate::net::conn::Conn;
+use crate::protocol::admission::Causer;
 use crate::protocol::negotiate::{DomainPair, Outbound, OutboundEffect, OutboundEvent, Purpose};
 
 /// So many questions are asked on one stream: another s2sd takes 32 elements before authentication.
@@ -59,7 +60,7 @@ impl Drop for Flow {
 
 impl Flow {
     /// As which of our domains to ask, and from where that key came. None: nothing waits, and this task is over.
-    fn as_whom(&mut self) -> Option<(Domain, IpAddr)> {
+    fn as_whom(&mut self) -> Option<(Domain, SocketAddr)> {
         let mut book = self.questions.lock();
         let first = book.first_or_end(&self.authority, Waiting::is_wanted);
         self.over = first.is_none();
@@ -78,7 +79,7 @@ impl Flow {
     }
 
     /// A stream, unless everybody left or it failed; then everybody knows it.
-    async fn connect(&self, local: Domain, source: IpAddr) -> Option<Box<QuestionStream>> {
+    async fn connect(&self, local: Domain, source: SocketAddr) -> Option<Box<QuestionStream>> {
         let shared = &self.questions.shared;
         let snapshot = shared.snapshot();
         let pair = DomainPair {
@@ -86,8 +87,9 @@ impl Flow {
             remote: self.authority.remote.clone(),
         };
         let within = snapshot.config.limits.dialback;
+        let causer = Causer::Connection(source);
         let connecting =
-            connector::connect(shared, &snapshot, &pair, &Purpose::Verify, Some(source));
+            connector::connect(shared, &snapshot, &pair, &Purpose::Verify, Some(&causer));
         let outcome = tokio::select! {
             outcome = timeout(within, connecting) => outcome,
             () = self.nobody_waits() => return None,

@@ -7,7 +7,7 @@
 mod book;
 mod flow;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -40,7 +40,7 @@ pub(crate) struct NoRoom;
 #[derive(Debug)]
 struct Waiting {
     /// Where the key came from.
-    from: IpAddr,
+    from: SocketAddr,
     question: Question,
     tell: oneshot::Sender<QuestionOutcome>,
 }
@@ -60,7 +60,7 @@ impl Waiting {
 /// address. Whoever does not wait for the answer any more drops this.
 pub(crate) async fn ask(
     questions: &Arc<Questions>,
-    from: IpAddr,
+    from: SocketAddr,
     pair: DomainPair,
     question: Question,
 ) -> QuestionOutcome {
@@ -75,7 +75,7 @@ pub(crate) async fn ask(
     let key = (local, remote.clone());
     let entered = questions
         .lock()
-        .enter(Instant::now(), bounds, from, key, waiting);
+        .enter(Instant::now(), bounds, from.ip(), key, waiting);
     let changed = match entered {
         Entered::Known(error) => {
             debug!(%remote, %error, "the authoritative server could not be reached a moment ago");
@@ -87,7 +87,7 @@ pub(crate) async fn ask(
         }
         Entered::First(changed) => {
             let span = info_span!("question", %remote);
-            let authority = Authority::new(remote, from);
+            let authority = Authority::new(remote, from.ip());
             let task = flow::run(Arc::clone(questions), authority, Arc::clone(&changed));
             tokio::spawn(task.instrument(span));
             changed
@@ -97,7 +97,7 @@ pub(crate) async fn ask(
     changed.notify_one();
     let mut entry = Entry {
         questions,
-        from,
+        from: from.ip(),
         told,
         changed,
     };

@@ -24,7 +24,7 @@ impl LaneTask {
             stream.conn.shown(),
             Direction::Outgoing(self.target_evidence.clone(), Asker::Us),
         );
-        let source = stream.conn.peer().ip();
+        let source = stream.conn.peer();
         let judge = async move { shared.judge(chain, Some(remote), direction, source).await };
         let judging = tokio::spawn(judge.in_current_span());
         if let Some(before) = self.judging.replace(judging) {

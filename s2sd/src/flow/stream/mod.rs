@@ -4,7 +4,6 @@
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
-use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -26,6 +25,8 @@ use crate::net::conn::{Conn, Progress};
 use crate::net::descriptors::Permit;
 use crate::net::queue::Receiver;
 use crate::peer_text::PeerText;
+use crate::protocol::admission::Causer;
+use crate::protocol::budget::Owner;
 use crate::protocol::carried::Carried;
 use crate::protocol::fate::Fate;
 use crate::protocol::lane::{Backoff, Lane, LaneEffect, LaneEvent, Waiting, pop_front_if, release};
@@ -43,8 +44,6 @@ mod judging;
 
 use ending::{Remains, own_stanza};
 
-/// From where those come who have us answer: nowhere in particular.
-const ANSWERS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 /// At most so many stanzas move from the queue to the lane at once.
 const BATCH: usize = 256;
 /// A stream by which only answers and bounces of ours went is closed after this part of `limits.idle`.
@@ -396,12 +395,15 @@ impl LaneTask {
                     let (shared, snapshot) =
                         (Arc::clone(self.router.shared()), Arc::clone(&self.snapshot));
                     let pair = self.pair.clone();
-                    // Where nothing but our own answers goes, others choose whom we look up: all of those together wait in
-                    // one place among strangers.
-                    let source = self.signs.only_answers().then_some(ANSWERS);
+                    // Where nothing but our own answers goes, others choose whom we look up.
+                    let causer = self.signs.only_answers().then(|| {
+                        let owner = Owner::peer(&self.pair.remote);
+                        Causer::Answered(owner)
+                    });
                     let make = async move {
                         let purpose = Purpose::Deliver;
-                        connector::connect(&shared, &snapshot, &pair, &purpose, source).await
+                        connector::connect(&shared, &snapshot, &pair, &purpose, causer.as_ref())
+                            .await
                     };
                     self.connecting = Some(tokio::spawn(make.in_current_span()));
                 }

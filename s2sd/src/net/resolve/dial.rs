@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use crate::net::descriptors::{Account, Exhausted, Permit, is_exhausted};
-use crate::protocol::admission::AttemptLimit;
+use crate::protocol::admission::{AttemptLimit, Causer};
 
 /// RFC 8305 §5: the Connection Attempt Delay, "one recommended value".
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
@@ -36,11 +36,13 @@ const NAMED: usize = 3;
 pub struct Attempts {
     left: usize,
     made: usize,
-    /// Who has us make them, if it is a stranger, and what its site may.
-    limit: Option<(Arc<Mutex<AttemptLimit>>, IpAddr)>,
+    /// Because of whom they are made, where it is not for our own, and what it may.
+    limit: Option<(Arc<Mutex<AttemptLimit>>, Causer)>,
+    /// The causer has paid for the next.
+    is_paid: bool,
 }
 
-/// So many are made whatever others of a stranger's site have used: one for each family.
+/// So many are made whatever others of the causer's site have used: one for each family.
 const IN_ANY_CASE: usize = 2;
 
 impl Default for Attempts {
@@ -49,6 +51,7 @@ impl Default for Attempts {
             left: 16,
             made: 0,
             limit: None,
+            is_paid: false,
         }
     }
 }
@@ -59,30 +62,76 @@ impl Attempts {
         self.left == 0
     }
 
-    /// Because of a stranger at this address.
-    pub(crate) fn of_stranger(limit: &Arc<Mutex<AttemptLimit>>, address: IpAddr) -> Self {
+    /// Because of somebody else.
+    pub(crate) fn because_of(limit: &Arc<Mutex<AttemptLimit>>, causer: &Causer) -> Self {
         Self {
-            limit: Some((Arc::clone(limit), address)),
+            limit: Some((Arc::clone(limit), causer.clone())),
             ..Self::default()
         }
     }
 
-    /// One is about to be made. `false`: it may not be, and no other.
+    /// Whether another may be made now. None has to be waited for once there was one.
+    pub(crate) fn may_go_on(&mut self) -> bool {
+        !self.are_over() && self.pay().is_ok()
+    }
+
+    /// Waits until the first may be made because of the causer.
+    pub(crate) async fn ready(&mut self) {
+        while let Err(when) = self.pay() {
+            sleep_until(when.into()).await;
+        }
+    }
+
+    fn pay(&mut self) -> Result<(), std::time::Instant> {
+        if let Some((limit, causer)) = &self.limit
+            && !self.is_paid
+        {
+            limit
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take_of_one(causer, std::time::Instant::now())?;
+        }
+        self.is_paid = true;
+        Ok(())
+    }
+
+    /// The last one led to what was meant: it does not count as one of the causer's.
+    pub(crate) fn led_somewhere(&self) {
+        if let Some((limit, causer)) = &self.limit {
+            let mut limit = limit.lock().unwrap_or_else(PoisonError::into_inner);
+            limit.give_back(causer);
+        }
+    }
+
+    /// One is about to be made. `false`: it may not be, now or, if they are over, at all.
     fn take(&mut self) -> bool {
+        if self.left == 0 || self.pay().is_err() {
+            return false;
+        }
+        self.is_paid = false;
         let is_allowed = match &self.limit {
-            Some((limit, address)) => {
+            Some((limit, causer)) => {
                 let mut limit = limit.lock().unwrap_or_else(PoisonError::into_inner);
-                limit.take(*address, std::time::Instant::now()) || self.made < IN_ANY_CASE
+                limit.take_of_site(causer, std::time::Instant::now()) || self.made < IN_ANY_CASE
             }
             None => true,
         };
-        if !is_allowed || self.left == 0 {
+        if !is_allowed {
             self.left = 0;
             return false;
         }
         self.left -= 1;
         self.made += 1;
         true
+    }
+}
+
+impl Drop for Attempts {
+    /// What was paid for and not made.
+    fn drop(&mut self) {
+        if self.is_paid {
+            self.led_somewhere();
+        }
     }
 }
 
@@ -489,6 +538,25 @@ mod tests {
 
     async fn dial_on(account: &Account, to: &[SocketAddr]) -> io::Result<Dialed> {
         dial(to, &[], account, &mut Attempts::default(), WITHIN).await
+    }
+
+    #[test]
+    fn what_leads_somewhere_or_is_not_made_is_not_used_up() {
+        let limit = Arc::default();
+        let causer = Causer::Connection("192.0.2.1:1024".parse().unwrap());
+        let one = || Attempts::because_of(&limit, &causer);
+        for _ in 0..100 {
+            assert!(one().may_go_on());
+            let mut one = one();
+            assert!(one.take());
+            one.led_somewhere();
+        }
+        let used = (0..100).take_while(|_| one().take()).count();
+        // Another second may have begun.
+        assert!((16..20).contains(&used), "{used}");
+        assert!(!one().may_go_on());
+        let other = Causer::Connection("192.0.2.1:1025".parse().unwrap());
+        assert!(Attempts::because_of(&limit, &other).take());
     }
 
     #[tokio::test]

@@ -6,7 +6,6 @@
 //! where it is, so that nothing is asked for but such documents: redirects lead to `https` on its own port and to a path
 //! of POSH only, and not for ever.
 
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -33,7 +32,7 @@ use crate::net::resolve::dns::Dns;
 use crate::net::tls::Tls;
 use crate::net::turns::Turns;
 use crate::peer_text::PeerText;
-use crate::protocol::admission::AttemptLimit;
+use crate::protocol::admission::{AttemptLimit, Causer};
 use crate::protocol::plan::Target;
 use crate::trust::{PeerChain, Roots};
 
@@ -61,8 +60,8 @@ pub(crate) struct Fetch<'a> {
     /// Turns for judging what the web server shows,
     pub(crate) judging: &'a Turns,
     /// which are those of the peer because of which it is asked.
-    pub(crate) source: IpAddr,
-    /// What those of its site may have us connect to, if it is a stranger.
+    pub(crate) causer: &'a Causer,
+    /// What that may have us connect to, if it is a stranger.
     pub(crate) attempt_limit: Option<&'a Arc<Mutex<AttemptLimit>>>,
 }
 
@@ -158,6 +157,7 @@ impl Fetch<'_> {
         };
         let name = ServerName::try_from(host.to_owned()).map_err(|_| "no name of a host")?;
         let config = self.tls.web_client(self.policy.min_tls);
+        attempts.ready().await;
         let dialed = connect(self.dns, &target, self.policy, attempts, self.within).await;
         let Dialed { tcp, permit } = dialed.map_err(|why| format!("no connection: {why}"))?;
         let tls = TlsConnector::from(config)
@@ -170,7 +170,7 @@ impl Fetch<'_> {
         // Any was accepted in the handshake: a chain is bounded before anything is verified, and that takes a turn.
         let roots = Arc::clone(self.roots);
         let judge = move || roots.vouch_for(&chain, &name, UnixTime::now());
-        match self.judging.compute(self.source, judge).await {
+        match self.judging.compute(self.causer.address(), judge).await {
             Ok(()) => Ok((tls, permit)),
             Err(bad) => Err(format!("no TLS: {}", bad.of_it())),
         }

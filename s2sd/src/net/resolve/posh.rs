@@ -87,7 +87,7 @@ impl Posh {
         fetch: &Fetch<'_>,
         within: Duration,
     ) -> Found {
-        let site = Network::site(fetch.source);
+        let site = Network::site(fetch.causer.address());
         let entry = self.entry(domain, site, roots);
         let fetched = async {
             let found = match timeout(within, look_up(domain, fetch)).await {
@@ -215,7 +215,7 @@ async fn look_up(domain: &Domain, fetch: &Fetch<'_>) -> Found {
         domain.ascii()
     );
     let mut attempts = match fetch.attempt_limit {
-        Some(limit) => Attempts::of_stranger(limit, fetch.source),
+        Some(limit) => Attempts::because_of(limit, fetch.causer),
         None => Attempts::default(),
     };
     let (document, url) = document(&first, fetch, &mut attempts).await?;
@@ -243,7 +243,10 @@ async fn document(
 ) -> Result<(Document, String), String> {
     let fetched = fetch.get(url, attempts).await?;
     match Document::parse(&fetched.body) {
-        Ok(document) => Ok((document, fetched.url)),
+        Ok(document) => {
+            attempts.led_somewhere();
+            Ok((document, fetched.url))
+        }
         Err(useless) => Err(format!("{}: {useless}", fetched.url)),
     }
 }

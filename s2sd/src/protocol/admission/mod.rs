@@ -8,7 +8,7 @@ mod refusals;
 pub(crate) mod rotation;
 mod throttle;
 
-pub(crate) use self::attempts::AttemptLimit;
+pub(crate) use self::attempts::{AttemptLimit, Causer};
 pub(crate) use self::connections::{Bounds, Connections, Id};
 pub(crate) use self::refusals::{Refusal, Refusals, Refused};
 pub(crate) use self::throttle::Throttle;

@@ -487,7 +487,7 @@ impl Visit {
                 Instant::now(),
             )
             .share(Instant::now(), false),
-            source: None,
+            causer: None,
             observer: recording,
         };
         match attempt.over(dialed.tcp, place, purpose, excluded).await {
