@@ -173,7 +173,7 @@ pub fn raise_file_limit(limits: &Limits) {
     }
 }
 
-/// What was not taken is for somebody to see to.
+/// What was not taken needs the operator.
 pub(crate) fn tell(reloaded: &Reloaded) {
     match reloaded {
         Reloaded::Changed(_) | Reloaded::TrustStore(_) => info!("{reloaded}"),
@@ -285,7 +285,7 @@ impl Running {
 
     /// Takes a new configuration: rules, domains, certificates. Listeners, limits of the resolver and open streams stay
     /// as they are, but for the streams of domains that are not admitted any more, and those whose certificate is not good
-    /// any more. What changed and what could not be taken is said line by line.
+    /// any more. What changed and what could not be taken becomes a line each.
     pub fn reload(&self, config: Config) -> Result<Vec<Reloaded>, StartError> {
         let shared = self.router.shared();
         let old = shared.snapshot();
@@ -303,8 +303,8 @@ impl Running {
         let snapshot = snapshot(config, &shared.tls)?;
         shared.replace_snapshot(snapshot);
         let new = shared.snapshot();
-        // What failed by the old rules may go by the new ones, where these are others; and where they are not, whoever
-        // cannot be reached is left alone.
+        // What failed by the old rules may go by the new ones, where these are others; and where they are not, a server
+        // that cannot be reached is left alone.
         let is_new = |one: &Reloaded| !matches!(one, Reloaded::Kept(_));
         let are_all = said.iter().any(is_new)
             || shared.dns.has_changed()
@@ -317,7 +317,7 @@ impl Running {
         Ok(said)
     }
 
-    /// Says what somebody should look at: certificates that run out. To be called every day; a start and a reload
+    /// Says what the operator should look at: certificates that run out. To be called every day; a start and a reload
     /// say it too.
     pub fn warn_of_certificates(&self) {
         for warning in self.router.shared().tls.warnings(UnixTime::now()) {

@@ -1,7 +1,7 @@
 //! **s2sd**, an XMPP federation server: it speaks server-to-server XMPP for the domains it serves, and hands stanzas to
 //! whatever answers for them over the component protocol.
 //!
-//! The binary is the product; this library is its parts, for the tests and for whoever embeds it.
+//! The binary is the product; this library is its parts, for the tests and for programs that embed it.
 //!
 //! # Layers
 //!
@@ -12,11 +12,11 @@
 //! | 0 words | `config`, `closed`, `peer_text`, `host`, `network` | what is configured; why a stream ended; what strangers say; where a machine is |
 //! | 1 protocol | `protocol`, `trust`, `tools::probe::{findings,classify,verdict}` | decisions: no tokio, no clock, no file |
 //! | 2 net | `net` | bytes, certificates, the DNS |
-//! | 3 flow | `flow` | who passes what to whom |
+//! | 3 flow | `flow` | which task passes what to which |
 //! | 4 app | `app`, `admin`, `logging`, `cli`, `tools` | the assembly and its commands |
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
-// `println!` and `eprintln!` panic where nobody reads any more.
+// `println!` and `eprintln!` panic where the reader is gone.
 #![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
 
 mod admin;

@@ -1,9 +1,9 @@
 //! The log: what is written to standard error, and how it looks (`[log]`).
 //!
 //! The level is for our own modules. What the libraries below have to say is written from `warn` on, unless
-//! `targets` names them: nobody who wants to see our XML wants to see the resolver's packets too.
+//! `targets` names them: an operator who wants to see our XML does not want the resolver's packets too.
 //!
-//! Nobody waits for who reads the log: see `queue`. From `info` up others cause no more lines than they may: an event
+//! No task waits for the reader of the log: see `queue`. From `info` up others cause no more lines than they may: an event
 //! with the field `unproved` is caused by who has proved nothing, one with `proved` by a peer that has (both are `Empty`,
 //! and so not written). How many that are says `limit`; what they look like, `line`.
 
@@ -63,10 +63,10 @@ type SharedLimiter = Arc<Mutex<Limiter<Identifier>>>;
 /// There is no log.
 #[derive(Debug, thiserror::Error)]
 pub enum NoLog {
-    /// Somebody writes the log already.
+    /// The log has a writer already.
     #[error("this process has a log already")]
     AlreadyStarted,
-    /// Nobody would write it.
+    /// It would have no writer.
     #[error("there is no thread for the log: {0}")]
     NoThread(io::Error),
 }
@@ -119,9 +119,9 @@ impl Logging {
         self.queue.flush(Duration::from_secs(1));
     }
 
-    /// Takes over levels. The format stays: false if another is asked for.
+    /// Takes over levels. The format stays: false if it should be another.
     pub fn apply(&self, log: &Log) -> bool {
-        // It fails only when the log is gone, and then there is nobody to tell.
+        // It fails only when the log is gone, and then there is no place to say so.
         let _ = self.filter.reload(filter(log));
         self.format == log.format
     }
@@ -347,8 +347,8 @@ fn filter(log: &Log) -> Targets {
         )
 }
 
-/// What proves answers of the DNS warns of every one that is not proved, with all that is in it, and that is the work of
-/// whoever is asked. What matters of it is in our own words.
+/// What proves answers of the DNS warns of every one that is not proved, with all that is in it, which the name server
+/// chose. What matters of it is in our own words.
 const VERBOSE: &str = "hickory_net::dnssec";
 
 fn unless_named(log: &Log) -> Option<(&'static str, LevelFilter)> {

@@ -1,6 +1,6 @@
 //! How many lines others can cause: so many at once of each kind from each network, then one a second; the rest is counted.
 //!
-//! A value without a clock. What was left out is said with the next line of its kind from there, or by [`Limiter::due`].
+//! A value without a clock. The number of lines left out comes with the next line of its kind from there, or by [`Limiter::due`].
 
 use std::{
     collections::HashMap,
@@ -23,7 +23,7 @@ const MAX_SOURCES: usize = 1024;
 /// Who causes a line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum By {
-    /// Somebody who has proved nothing.
+    /// A peer that has proved nothing.
     Unauthenticated,
     /// A peer that has; its lines are too many only when it comes and goes.
     Peer,
@@ -84,7 +84,7 @@ struct Kind {
     left_out: u64,
 }
 
-/// Lines that nobody has read of yet.
+/// Lines that were left out and not counted in the log yet.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct LeftOut {
     pub(super) level: Level,

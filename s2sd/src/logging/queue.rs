@@ -1,4 +1,4 @@
-//! Lines on their way to standard error. Whoever writes a line does not wait for who reads it: a pager, a pipe and a full
+//! Lines on their way to standard error. The task that writes a line does not wait for its reader: a pager, a pipe and a full
 //! disk may be slow for ever, and stanzas are not. What has no room is left out and counted.
 
 use std::{
@@ -55,7 +55,7 @@ impl Queue {
             let mut lines = Vec::new();
             loop {
                 let left_out = queue.take(&mut lines);
-                // If nobody reads any more, there is nobody to tell.
+                // If the reader is gone, there is no place to say so.
                 let _ = out.write_all(&lines).and_then(|()| out.flush());
                 lines.clear();
                 lines.shrink_to(KEPT);
