@@ -296,6 +296,18 @@ mod tests {
     }
 
     #[test]
+    fn a_message_is_as_long_as_the_bound_and_no_longer() {
+        let rest = "\0tim\0".len();
+        for (length, fits) in [
+            (MESSAGE_BOUND - rest, true),
+            (MESSAGE_BOUND - rest + 1, false),
+        ] {
+            let step = start(&credentials(None, "tim", &"a".repeat(length)));
+            assert_eq!(matches!(step, ClientStep::Respond(..)), fits, "{step:?}");
+        }
+    }
+
+    #[test]
     fn a_client_does_not_say_what_would_be_read_as_something_else() {
         for (authzid, username, password) in [
             (Some("a\0b"), "tim", "secret"),
