@@ -4,6 +4,7 @@
 use crate::workspace::{cargo, root};
 use anyhow::{Context, Result, ensure};
 use std::{
+    fs,
     process::{Command, Stdio},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -37,7 +38,7 @@ const PACKAGES: [(&str, &str); 3] = [
     ("xmpp-stream", "minidom"),
 ];
 /// Into how many parts the short run divides its package: one part takes some three minutes on two cores.
-const SHORT: u64 = 6;
+const SHORT: u64 = 8;
 
 /// Runs it; true when the tests noticed every change.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
@@ -70,11 +71,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
             "--baseline=skip",
             "--timeout=120",
         ]);
-        command.args(["--package", name, "--features", features]);
+        command.args(["--package", name]);
+        if !features.is_empty() {
+            command.args(["--features", features]);
+        }
         command.args(shard.iter().flat_map(|shard| ["--shard", shard]));
-        command
-            .arg("--output")
-            .arg(root().join("target/mutants").join(name));
+        let output = root().join("target/mutants").join(name);
+        fs::create_dir_all(&output).with_context(|| output.display().to_string())?;
+        command.arg("--output").arg(output);
         // The compiler starts from what it kept of the change before.
         command.env("CARGO_INCREMENTAL", "1");
         let status = command.status().context("starting cargo mutants")?;
