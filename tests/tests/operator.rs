@@ -240,7 +240,7 @@ async fn a_component_that_is_closed_has_what_was_for_it_and_attaches_again() {
         assert_eq!(id, last + 1);
         last = id;
     }
-    let why = b.ended().await.to_string();
+    let why = timeout(TIMEOUT, b.ended()).await.unwrap().to_string();
     assert!(why.contains("the server closed the stream"), "{why}");
     // What it did not get came back to who sent it.
     for id in last + 1..100 {

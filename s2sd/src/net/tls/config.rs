@@ -172,7 +172,7 @@ impl Tls {
     /// For a connection that we accept. The name in the handshake (SNI) chooses the certificate; without it,
     /// or if it names none of ours, the stream's `to` does, and before any stream the first domain.
     ///
-    /// Asks the peer for a certificate and accepts any, and none: see [`judge`](super::judge). A peer may name the
+    /// Asks the peer for a certificate and accepts any, and none: see [`judge`](crate::trust::judge). A peer may name the
     /// protocol (ALPN `xmpp-server`) or not.
     pub fn server(
         &self,
@@ -198,7 +198,7 @@ impl Tls {
     }
 
     /// For a connection that we open. The certificate of `shows` is shown, if it has one. Accepts any
-    /// certificate: see [`judge`](super::judge). `direct` is TLS from the first byte (XEP-0368).
+    /// certificate: see [`judge`](crate::trust::judge). `direct` is TLS from the first byte (XEP-0368).
     pub fn client<'a>(
         &self,
         shows: impl Into<Option<&'a Domain>>,
@@ -254,7 +254,7 @@ impl Tls {
     }
 
     /// What others will hold against what we show, for each domain in the order of the configuration, and whether its
-    /// certificate is for servers alone. See [`remarks`](super::strict::remarks).
+    /// certificate is for servers alone. See [`remarks`](crate::trust::strict::remarks).
     pub fn remarks(&self, now: UnixTime) -> Vec<(OwnCertificate, Vec<Remark>, bool)> {
         let known = self.all_authorities();
         let loaded = self.loaded.load();

@@ -1,6 +1,6 @@
 //! TLS between servers: what we show, what we accept in a handshake, and what it is worth afterwards.
 //!
-//! The handshake asks for a certificate and accepts whatever comes; [`judge`] decides later, when the domain
+//! The handshake asks for a certificate and accepts whatever comes; [`judge`](crate::trust::judge) decides later, when the domain
 //! that the peer asserts is known, and what a bad certificate means is the policy's affair. Absent on
 //! purpose: 0-RTT, session resumption (see `config.rs`), OCSP.
 
