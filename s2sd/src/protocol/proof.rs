@@ -2,6 +2,7 @@
 //! a component attached. There is no public constructor: what holds one, holds proof.
 
 use std::fmt;
+use std::sync::Arc;
 
 use xmpp_dialback::Pair;
 use xmpp_stream::Domain;
@@ -36,9 +37,13 @@ impl fmt::Display for DomainPair {
     }
 }
 
-/// A pair that was proved on the stream it is used on. There is no public constructor: whoever holds one, holds proof.
+/// A pair that was proved on the stream it is used on. There is no public constructor: whoever holds one, holds proof. Each
+/// stanza of the pair carries it, so a copy is one count more.
 #[derive(Clone, Debug)]
-pub struct Authorized {
+pub struct Authorized(Arc<Proof>);
+
+#[derive(Debug)]
+struct Proof {
     pair: DomainPair,
     method: Method,
     judgement: Judgement,
@@ -46,26 +51,26 @@ pub struct Authorized {
 
 impl Authorized {
     pub(in crate::protocol) fn new(pair: DomainPair, method: Method, judgement: Judgement) -> Self {
-        Self {
+        Self(Arc::new(Proof {
             pair,
             method,
             judgement,
-        }
+        }))
     }
 
     /// The pair.
     pub fn pair(&self) -> &DomainPair {
-        &self.pair
+        &self.0.pair
     }
 
     /// By what whoever opened the stream proved itself.
     pub fn method(&self) -> Method {
-        self.method
+        self.0.method
     }
 
     /// Why the other server is believed to be the pair's remote domain's.
     pub fn judgement(&self) -> &Judgement {
-        &self.judgement
+        &self.0.judgement
     }
 }
 
