@@ -94,6 +94,38 @@ impl Row<'_> {
         })
     }
 
+    /// What our further domains send arrives in order, and by the stream of the first.
+    pub(super) fn shares_a_stream(&self) -> Result<()> {
+        let further = self.setup.further;
+        let domain = |number| s2sd_pair::further(s2sd_pair::DOMAIN, number);
+        let mut zone = self.zone();
+        for number in 0..further {
+            zone.push_str(&self.server(&domain(number), s2sd_pair::ADDRESS));
+        }
+        let _running = self.start(&zone)?;
+        let theirs = self.peer.end();
+        let first = s2sd_pair::end();
+        let others =
+            (0..further).map(|number| s2sd_pair::component(&domain(number), s2sd_pair::ADDRESS));
+        for ours in std::iter::once(first).chain(others) {
+            let check = [
+                "check",
+                "--a",
+                &ours,
+                "--b",
+                &theirs,
+                "--timeout",
+                STEP_TIMEOUT,
+            ];
+            let order = ["--count", "100", "--only", "order", "--one-way"];
+            self.check(&[&check[..], &order].concat())?;
+        }
+        self.logs_show(|ours, _| {
+            s2sd_pair::shared(ours, self.peer.domain(), further)
+                .map_err(|what| format!("s2sd: {what}"))
+        })
+    }
+
     /// s2sd saw that the peer's certificate is by nobody it trusts.
     pub(super) fn certificate_was_bad(&self) -> Result<()> {
         self.logs_show(|ours, _| s2sd_pair::distrusted(ours, self.direction))

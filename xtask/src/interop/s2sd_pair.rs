@@ -41,6 +41,12 @@ pub(super) fn start(instance: &Instance, place: &ServerDir<'_>, setup: &Setup) -
         ),
         false => String::new(),
     };
+    let further: String = (0..setup.further)
+        .map(|number| {
+            let name = further(instance.domain, number);
+            format!("[[domain]]\nname = \"{name}\"\ncomponent = {{ secret = \"{SECRET}\" }}\n\n")
+        })
+        .collect();
     let lenient = setup.lenient || setup.proof == Proof::Dialback;
     let config = fill(
         TEMPLATE,
@@ -54,6 +60,7 @@ pub(super) fn start(instance: &Instance, place: &ServerDir<'_>, setup: &Setup) -
             ),
             ("key", &place.certificate(&format!("{certificate}.key"))),
             ("secret", SECRET),
+            ("further", &further),
             (
                 "tls",
                 if setup.tls() || setup.insists {
@@ -137,6 +144,11 @@ pub(super) fn component(domain: &str, address: Ipv4Addr) -> String {
     format!("component,addr={address}:5347,domain={domain},secret={SECRET}")
 }
 
+/// A further domain, below the first.
+pub(super) fn further(domain: &str, number: usize) -> String {
+    format!("d{number}.{domain}")
+}
+
 /// Where its log is: it writes to standard error.
 pub(super) const LOG: &str = "s2sd.err";
 
@@ -163,6 +175,19 @@ pub(super) fn proved(log: &str, peer: &str, claim: &Claim) -> Result<(), String>
         }
     }
     Ok(())
+}
+
+/// Does it say that all further domains use the one stream that there is to the peer?
+pub(super) fn shared(log: &str, peer: &str, further: usize) -> Result<(), String> {
+    let streams = authenticated(log, peer, Direction::ToPeer)?.len();
+    let message = "\"message\":\"outgoing stream authenticated for a further domain\"";
+    let domains = log.lines().filter(|line| line.contains(message)).count();
+    match (streams, domains == further) {
+        (1, true) => Ok(()),
+        _ => Err(format!(
+            "{streams} streams, and {domains} further domains on them; not one and {further}"
+        )),
+    }
 }
 
 /// Does it say why the peer of such a stream was believed, or how much not, in words that begin so?

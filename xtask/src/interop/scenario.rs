@@ -15,7 +15,7 @@ pub(super) struct Scenario {
     pub(super) act: fn(&Row<'_>) -> Result<()>,
 }
 
-pub(super) const ALL: [Scenario; 17] = [
+pub(super) const ALL: [Scenario; 18] = [
     Scenario {
         name: "dialback-plain",
         setup: |_, _| Setup::new(Transport::Plain, Proof::Dialback),
@@ -178,6 +178,15 @@ pub(super) const ALL: [Scenario; 17] = [
         name: "odd-senders",
         setup: |_, _| Setup::new(Transport::Plain, Proof::Dialback),
         act: |row| row.keeps_order_among_odd_stanzas(),
+    },
+    Scenario {
+        // XEP-0220 §2.6: a key for each domain, and one stream.
+        name: "multiplex",
+        setup: |_, _| Setup {
+            further: 5,
+            ..Setup::new(Transport::Plain, Proof::Dialback)
+        },
+        act: |row| row.shares_a_stream(),
     },
 ];
 

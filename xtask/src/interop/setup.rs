@@ -131,6 +131,8 @@ pub(super) struct Setup {
     pub(super) insists: bool,
     /// Is the DNS signed, with TLSA records for what both servers show (RFC 7673)?
     pub(super) dane: bool,
+    /// So many further domains of ours are below the first, each with its component.
+    pub(super) further: usize,
     pub(super) our_certificate: Certificate,
     pub(super) peer_certificate: Certificate,
 }
@@ -143,6 +145,7 @@ impl Setup {
             lenient: false,
             insists: false,
             dane: false,
+            further: 0,
             our_certificate: Certificate::Good,
             peer_certificate: Certificate::Good,
         }

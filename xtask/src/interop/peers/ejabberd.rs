@@ -196,9 +196,12 @@ impl Peer for Ejabberd {
         Method::Dialback
     }
 
-    fn cannot(&self, scenario: &str, _direction: Direction) -> Option<&'static str> {
+    fn cannot(&self, scenario: &str, direction: Direction) -> Option<&'static str> {
         match scenario {
             "dane" => Some("has no DANE"),
+            "multiplex" if direction == Direction::FromPeer => {
+                Some("makes a stream for each pair of domains")
+            }
             "no-version" => Some("always sends version='1.0'"),
             // Tried with 23.01: `badarg` in `xmpp_stream_pkix:get_cert_domains/1`, and the stream is gone.
             "external-xmppaddr" => {

@@ -160,6 +160,7 @@ impl Peer for Jabberd2 {
                 Some("has no SASL between servers and checks no certificate")
             }
             ("dane", _) => Some("has no SASL between servers and checks no certificate"),
+            ("multiplex", Direction::FromPeer) => Some("makes a stream for each pair of domains"),
             ("no-version", Direction::ToPeer) => Some("answers version='1.0' with version='1.0'"),
             _ => None,
         }

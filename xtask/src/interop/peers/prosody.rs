@@ -217,8 +217,14 @@ impl Peer for Prosody {
         Method::External
     }
 
-    fn cannot(&self, scenario: &str, _direction: Direction) -> Option<&'static str> {
-        (scenario == "no-version").then_some("always sends version='1.0'")
+    fn cannot(&self, scenario: &str, direction: Direction) -> Option<&'static str> {
+        match scenario {
+            "no-version" => Some("always sends version='1.0'"),
+            "multiplex" if direction == Direction::FromPeer => {
+                Some("makes a stream for each pair of domains")
+            }
+            _ => None,
+        }
     }
 }
 
