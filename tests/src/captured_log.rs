@@ -106,6 +106,11 @@ impl CapturedLog {
         lines.flatten().cloned().collect()
     }
 
+    /// All that was said.
+    pub fn all(&self) -> Vec<Line> {
+        self.lock().streams.values().flatten().cloned().collect()
+    }
+
     fn write(&self, line: Line) {
         let mut written = self.lock();
         for name in line.names() {

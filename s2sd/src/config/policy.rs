@@ -71,6 +71,11 @@ table! {
         /// and the errors to our own senders have the result; the peer learns only that it is not known by
         /// POSH.
         pub posh: bool = truth(), false;
+        /// Whether our domains share a stream to the peer ([further pairs on a stream](flow.md#further-pairs)). Each domain is proved
+        /// by itself, by dialback (XEP-0220 §2.6). s2sd does so only if the peer announces that it can refuse one domain without
+        /// ending the stream, if `auth` allows dialback, and if the certificate that the stream was opened with names the further
+        /// domain, too. Otherwise, and if the peer refuses, that domain gets a stream of its own.
+        pub multiplex: bool = truth(), true;
         /// The authorities that may sign certificates. `"system"`: those that the operating system trusts.
         /// A list of PEM files: those and no others.
         pub trust: TrustStore = Trust, "system" => "none";
@@ -159,6 +164,8 @@ impl Policy {
             verify,
             dane,
             posh,
+            // How many domains of ours share a stream has no part in whether there is one.
+            multiplex: _,
             trust,
             crl,
             // What the peer may send has no part in whether there is a stream to it.

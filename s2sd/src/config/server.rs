@@ -147,7 +147,7 @@ table! {
         /// Time after `SIGTERM` to send the stanzas that still wait.
         pub drain: Duration = duration(Duration::ZERO), "30s";
         /// Pairs of domains on one stream.
-        pub pairs_per_stream: usize = number(1, MAX_COUNT), 64;
+        pub pairs_per_stream: usize = number(1, MAX_COUNT), 128;
         /// Failed dialback attempts on one stream.
         pub dialback_failures: usize = number(0, MAX_COUNT), 10;
         /// Failed SASL attempts that s2sd forgives on one stream; `0` forgives none.

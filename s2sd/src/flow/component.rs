@@ -5,7 +5,6 @@
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
-use std::ops::Range;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -28,10 +27,10 @@ use crate::net::queue::{self, Bound, Receiver};
 use crate::peer_text::PeerText;
 use crate::protocol::admission::Throttle;
 use crate::protocol::budget::{Account, Owner};
-use crate::protocol::fate::Fate;
-use crate::protocol::lane::{pop_front_if, release};
+use crate::protocol::lane::release;
 use crate::protocol::negotiate::{Attach, Attached, Attaching, Snapshot};
 use crate::protocol::stanza::{Origin, Stanza};
+use crate::protocol::unwritten::Unwritten;
 
 /// A component that takes nothing for this long is gone.
 const STALLED: Duration = Duration::from_secs(60);
@@ -219,11 +218,9 @@ struct Serving<'a> {
     payer: Account,
     queue: Receiver,
     /// Written into the connection's buffer, not yet taken by the socket.
-    unwritten: VecDeque<Unwritten>,
+    unwritten: Unwritten<Stanza>,
     /// Taken from the queue, not yet in the buffer.
     next: VecDeque<Stanza>,
-    /// What the kernel took, and may not have delivered.
-    fate: Fate,
     last_target: Option<Domain>,
     moved: Instant,
     refused: Faults,
@@ -232,12 +229,6 @@ struct Serving<'a> {
     broken: Option<PeerText>,
     /// Our end tag is written: nothing follows it.
     is_ending: bool,
-}
-
-/// A stanza in the connection's buffer: where in the stream it begins and ends.
-struct Unwritten {
-    bytes: Range<u64>,
-    stanza: Stanza,
 }
 
 async fn run(
@@ -275,9 +266,8 @@ async fn run(
         attached,
         payer,
         queue,
-        unwritten: VecDeque::new(),
+        unwritten: Unwritten::default(),
         next,
-        fate: Fate::default(),
         last_target: None,
         moved: Instant::now(),
         refused: Faults::default(),
@@ -489,23 +479,21 @@ impl Serving<'_> {
                 .element()
                 .write_for(ContentNamespace::Component, self.conn.out());
             let bytes = begin..self.conn.queued();
-            self.unwritten.push_back(Unwritten { bytes, stanza });
+            self.unwritten.push(bytes, stanza);
         }
     }
 
     fn settle(&mut self) {
-        let written = self.conn.written();
-        let is_written = |first: &Unwritten| first.bytes.end <= written;
-        let mut count = 0;
-        while let Some(first) = pop_front_if(&mut self.unwritten, is_written) {
-            self.queue.settled(first.stanza.size());
-            self.moved = Instant::now();
-            count += 1;
-        }
+        let (now, written) = (Instant::now(), self.conn.written());
         let patience = self.snapshot.config.limits.stall;
-        self.fate.took(Instant::now(), count, patience);
+        let queue = &self.queue;
+        let count = self.unwritten.settle(now, written, patience, |stanza, _| {
+            queue.settled(stanza.size());
+        });
+        if count > 0 {
+            self.moved = now;
+        }
         self.conn.counters().stanzas_out(count);
-        release(&mut self.unwritten);
         release(&mut self.next);
     }
 }

@@ -14,7 +14,7 @@ use tracing::{debug, field::Empty, warn};
 use xmpp_stream::{ContentNamespace, Context, Domain, Element, StanzaError, error_reply};
 
 use crate::closed::{Cause, Returned};
-use crate::flow::lanes::{Lanes, NO_MEMORY, NewLane};
+use crate::flow::lanes::{Lanes, NO_MEMORY, NewTask};
 use crate::flow::questions::Questions;
 use crate::flow::shared::Shared;
 use crate::flow::tally::{self, Tally};
@@ -35,8 +35,8 @@ pub(crate) struct Router {
     open_lane: OpenLane,
 }
 
-/// Gives a lane its task. It is a parameter, since what drives a lane needs the router.
-pub(crate) type OpenLane = fn(&Arc<Router>, NewLane);
+/// Starts the task of a lane. It is a parameter, since what drives a lane needs the router.
+pub(crate) type OpenLane = fn(&Arc<Router>, NewTask);
 
 /// An attached component.
 #[derive(Clone, Debug)]
@@ -214,8 +214,8 @@ impl Router {
         let (stanza, error) = if self.shared.last_call.is_cancelled() {
             (stanza, Cause::Shutdown.stanza_error())
         } else {
-            let limits = &self.shared.snapshot.load().config.queue;
-            match self.lanes.send(limits, pair, stanza, own, payer) {
+            let snapshot = self.shared.snapshot.load();
+            match self.lanes.send(&snapshot, pair, stanza, own, payer) {
                 Ok(None) => return,
                 Ok(Some(new)) => return (self.open_lane)(self, new),
                 Err((stanza, what)) => (stanza, Returned::QueueFull(what).stanza_error()),

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
 use crate::protocol::budget::Account;
@@ -41,11 +42,29 @@ pub(crate) enum Rejected {
     Gone(Stanza),
 }
 
+/// Whom to wake when something came. One task may wait for many, and what it waits for may go over to another task.
+#[derive(Debug, Default)]
+pub(crate) struct Wake(ArcSwap<Notify>);
+
+impl Wake {
+    /// Wakes what waits, or what waits next.
+    pub(crate) fn wake(&self) {
+        self.0.load().notify_one();
+    }
+
+    /// From now on this is woken; it is at once, since something may be there already.
+    pub(crate) fn goes_to(&self, notify: Arc<Notify>) {
+        notify.notify_one();
+        self.0.store(notify);
+        self.wake();
+    }
+}
+
 /// Not a channel of tokio's: that has room for 32 stanzas before one is there, and most lanes hold one.
 #[derive(Debug)]
 struct Channel {
     waiting: Mutex<Waiting>,
-    came: Notify,
+    came: Arc<Wake>,
     load: Load,
 }
 
@@ -65,9 +84,14 @@ struct Load {
 
 /// A queue. What bounds it is the load, until the stanza has *left* its receiver.
 pub(crate) fn bounded(bound: Bound) -> (Sender, Receiver) {
+    bounded_waking(bound, Arc::default())
+}
+
+/// The same, for a task that has more than this to wait for.
+pub(crate) fn bounded_waking(bound: Bound, came: Arc<Wake>) -> (Sender, Receiver) {
     let shared = Arc::new(Channel {
         waiting: Mutex::default(),
-        came: Notify::new(),
+        came,
         load: Load {
             stanzas: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
@@ -92,7 +116,7 @@ impl Channel {
         self.load.take(stanza.size());
         waiting.stanzas.push_back(stanza);
         drop(waiting);
-        self.came.notify_one();
+        self.came.wake();
         Ok(())
     }
 
@@ -163,18 +187,23 @@ impl Receiver {
     /// Waits for stanzas, takes at most `most`; 0 once the queue is closed and empty. Safe to drop.
     pub(crate) async fn receive(&mut self, into: &mut Vec<Stanza>, most: usize) -> usize {
         loop {
-            {
-                let mut waiting = self.0.waiting();
-                let count = waiting.stanzas.len().min(most);
-                if count > 0 || waiting.is_closed {
-                    into.extend(waiting.stanzas.drain(..count));
-                    release(&mut waiting.stanzas);
-                    return count;
-                }
+            let count = self.take(into, most);
+            if count > 0 || self.0.is_closed() {
+                return count;
             }
             // One that comes meanwhile is noted.
-            self.0.came.notified().await;
+            let came = self.0.came.0.load_full();
+            came.notified().await;
         }
+    }
+
+    /// What is there, at most `most`.
+    pub(crate) fn take(&mut self, into: &mut Vec<Stanza>, most: usize) -> usize {
+        let mut waiting = self.0.waiting();
+        let count = waiting.stanzas.len().min(most);
+        into.extend(waiting.stanzas.drain(..count));
+        release(&mut waiting.stanzas);
+        count
     }
 
     /// A stanza, if one is there.

@@ -257,6 +257,11 @@ impl Lane {
         }
     }
 
+    /// Whether it asked for a stream and has none yet.
+    pub fn wants_stream(&self) -> bool {
+        matches!(self.state, State::Connecting(_))
+    }
+
     /// How many stanzas wait.
     pub fn waiting(&self) -> usize {
         self.waiting.len()

@@ -16,3 +16,4 @@ pub(crate) mod stall;
 pub mod stanza;
 pub(crate) mod strays;
 pub(crate) mod suspects;
+pub(crate) mod unwritten;

@@ -247,6 +247,7 @@ legacy.example
   verify              strict
   dane                use
   posh                false
+  multiplex           true
   trust               /etc/s2sd/a.pem, /b.pem
   crl                 /etc/s2sd/a.crl
   max_stanza          10001B
@@ -314,6 +315,7 @@ a.example
   verify              strict
   dane                use
   posh                false
+  multiplex           true
   trust               system
   crl                 none
   max_stanza          512KiB

@@ -33,9 +33,7 @@ impl Serving<'_> {
 
     /// Whether the socket has taken whole elements alone, so that something may be said between them.
     fn is_between(&self) -> bool {
-        let written = self.conn.written();
-        let first = self.unwritten.front();
-        self.conn.is_flushed() || first.is_some_and(|first| first.bytes.start == written)
+        self.conn.is_flushed() || !self.unwritten.is_begun(self.conn.written())
     }
 
     /// What was not written goes to the connection that took over, or back to its sender.
@@ -68,7 +66,7 @@ impl Serving<'_> {
         }
         self.settle();
         let may_speak = is_replaced && self.is_between();
-        let mut left: Vec<Stanza> = self.unwritten.drain(..).map(|it| it.stanza).collect();
+        let mut left: Vec<Stanza> = self.unwritten.take().collect();
         left.extend(self.next.drain(..));
         self.queue.close();
         // Until the last of those who were sending has sent.
@@ -148,7 +146,7 @@ impl Serving<'_> {
         let patience = self.snapshot.config.limits.stall;
         match (closed.by, &closed.cause) {
             (By::World, Cause::Lost(_)) | (By::Us, Cause::Timeout(_)) => {
-                self.fate.unknown(Instant::now(), patience)
+                self.unwritten.unknown(Instant::now(), patience)
             }
             _ => 0,
         }

@@ -6,13 +6,12 @@
 //! is no place, a lane with nothing but our own answers goes, or else the one that has been at rest for longest.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use tokio::time::sleep;
-use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 use xmpp_stream::Domain;
 
@@ -24,10 +23,9 @@ use self::report::Asked;
 pub(crate) use self::report::LaneFacts;
 use self::unreachable::{Failed, Sum, Unreachable};
 use self::worked::Worked;
-use crate::config::Queue;
-use crate::net::queue::{self, Bound, Receiver, Rejected, Sender};
+use crate::net::queue::{self, Bound, Receiver, Rejected, Sender, Wake};
 use crate::protocol::budget::{Account, Budget, Charge, Share};
-use crate::protocol::negotiate::DomainPair;
+use crate::protocol::negotiate::{DomainPair, Snapshot};
 use crate::protocol::stanza::Stanza;
 
 /// The lanes that have a task: those with stanzas, a stream, or a failure to remember.
@@ -41,12 +39,58 @@ pub(crate) struct Lanes {
 #[derive(Debug)]
 struct Busy {
     lanes: HashMap<DomainPair, Handle>,
+    /// For each remote domain, the task that takes further lanes to it, so that they share its stream.
+    tasks: HashMap<Domain, Arc<Joining>>,
     /// All places.
     places: Budget,
     /// Those that our own answers may open.
     answers: Budget,
     /// No lane could be let go of, for an answer or for another: until then none is looked for.
     none_idle: [Option<Instant>; 2],
+}
+
+/// Where a task takes further lanes.
+#[derive(Debug, Default)]
+pub(crate) struct Joining {
+    /// Wakes the task.
+    pub(crate) notify: Arc<Notify>,
+    /// There are some that it has not taken yet.
+    any: AtomicBool,
+    lanes: Mutex<Vec<NewLane>>,
+    /// How many it has.
+    count: AtomicUsize,
+}
+
+impl Joining {
+    /// For the first lane of a task.
+    pub(crate) fn new() -> Arc<Self> {
+        let this = Self::default();
+        this.count.store(1, Ordering::Relaxed);
+        Arc::new(this)
+    }
+
+    fn give(&self, lane: NewLane) {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        lanes.push(lane);
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.any.store(true, Ordering::Release);
+        self.notify.notify_one();
+    }
+
+    /// Those that came since this was asked last.
+    pub(crate) fn take(&self) -> Vec<NewLane> {
+        if !self.any.load(Ordering::Acquire) {
+            return Vec::new();
+        }
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        self.any.store(false, Ordering::Relaxed);
+        std::mem::take(&mut lanes)
+    }
+
+    /// The task has one less.
+    pub(crate) fn left(&self) {
+        self.count.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 #[derive(Debug)]
@@ -59,7 +103,14 @@ struct Handle {
     _memory: Charge,
 }
 
-/// A lane that was just made: whoever asked for it gives it a task.
+/// The first lane of a task, which whoever asked for it starts.
+#[derive(Debug)]
+pub(crate) struct NewTask {
+    pub(crate) lane: NewLane,
+    pub(crate) joining: Arc<Joining>,
+}
+
+/// A lane that was just made.
 #[derive(Debug)]
 pub(crate) struct NewLane {
     pub(crate) pair: DomainPair,
@@ -70,14 +121,11 @@ pub(crate) struct NewLane {
 /// What a lane's task is told from outside.
 #[derive(Debug)]
 pub(crate) struct Signs {
-    /// The remote domain connected to us.
-    pub(crate) alive: Notify,
-    /// An operator wants something: a report, or that what failed counts no more.
-    pub(crate) order: Notify,
+    alive: AtomicBool,
     retry: AtomicBool,
+    let_go: AtomicBool,
+    wake: Arc<Wake>,
     failing: AtomicBool,
-    /// Another lane has its place now.
-    pub(crate) let_go: CancellationToken,
     only_answers: AtomicBool,
     /// It has a stream.
     up: AtomicBool,
@@ -86,14 +134,47 @@ pub(crate) struct Signs {
 }
 
 impl Signs {
+    fn new(wake: Arc<Wake>, only_answers: bool, now: Instant) -> Self {
+        Self {
+            alive: AtomicBool::new(false),
+            retry: AtomicBool::new(false),
+            let_go: AtomicBool::new(false),
+            wake,
+            failing: AtomicBool::new(false),
+            only_answers: AtomicBool::new(only_answers),
+            up: AtomicBool::new(false),
+            asked: Asked::new(now),
+        }
+    }
+
+    fn tell(&self, sign: &AtomicBool) {
+        sign.store(true, Ordering::Release);
+        self.wake.wake();
+    }
+
+    /// The remote domain connected to us, since this was asked last.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.alive.load(Ordering::Relaxed) && self.alive.swap(false, Ordering::Acquire)
+    }
+
+    /// What failed counts no more, since this was asked last.
+    pub(crate) fn is_to_retry(&self) -> bool {
+        self.retry.load(Ordering::Relaxed) && self.retry.swap(false, Ordering::Acquire)
+    }
+
+    /// Another lane has its place now.
+    pub(crate) fn is_let_go(&self) -> bool {
+        self.let_go.load(Ordering::Acquire)
+    }
+
+    /// Another task has the lane now, which this wakes.
+    pub(crate) fn goes_to(&self, notify: Arc<Notify>) {
+        self.wake.goes_to(notify);
+    }
+
     /// Whether it does not get through at this time.
     pub(crate) fn is_failing(&self, failing: bool) {
         self.failing.store(failing, Ordering::Relaxed);
-    }
-
-    /// Whether what failed counts no more, once.
-    pub(crate) fn take_retry(&self) -> bool {
-        self.retry.swap(false, Ordering::AcqRel)
     }
 
     /// Whether nothing but our own answers and bounces ever went this way.
@@ -133,6 +214,7 @@ impl Lanes {
         Self {
             busy: Mutex::new(Busy {
                 lanes: HashMap::new(),
+                tasks: HashMap::new(),
                 places: Budget::new(most, CAUSING, COMPONENTS),
                 answers: Budget::new(most.div_ceil(2), CAUSING, CAUSING),
                 none_idle: [None; 2],
@@ -146,12 +228,12 @@ impl Lanes {
     /// no room comes back, with what is full.
     pub(crate) fn send(
         &self,
-        limits: &Queue,
+        snapshot: &Snapshot,
         pair: DomainPair,
         stanza: Stanza,
         own: bool,
         payer: &Account,
-    ) -> Result<Option<NewLane>, (Stanza, &'static str)> {
+    ) -> Result<Option<NewTask>, (Stanza, &'static str)> {
         let mut busy = self.lock();
         let now = Instant::now();
         let stanza = match busy.lanes.get_mut(&pair) {
@@ -172,6 +254,7 @@ impl Lanes {
                 }
             }
         };
+        let limits = &snapshot.config.queue;
         busy.places.set_total(limits.lanes);
         busy.answers.set_total(limits.lanes.div_ceil(2));
         let Some(memory) = payer.take(MEMORY) else {
@@ -180,29 +263,42 @@ impl Lanes {
         let Some((place, answer)) = busy.place(payer, own, now) else {
             return Err((stanza, TOO_MANY));
         };
-        let (sender, receiver) = queue::bounded(Bound {
+        let wake = Arc::new(Wake::default());
+        let bound = Bound {
             stanzas: limits.stanzas,
             bytes: limits.bytes,
-        });
+        };
+        let (sender, receiver) = queue::bounded_waking(bound, Arc::clone(&wake));
         match sender.send(stanza, payer) {
             Ok(()) => {}
             Err(Rejected::Unpaid(stanza)) => return Err((stanza, NO_MEMORY)),
             Err(Rejected::Full(stanza) | Rejected::Gone(stanza)) => return Err((stanza, FULL)),
         }
-        let signs = Arc::new(Signs {
-            alive: Notify::new(),
-            order: Notify::new(),
-            retry: AtomicBool::new(false),
-            failing: AtomicBool::new(false),
-            let_go: CancellationToken::new(),
-            only_answers: AtomicBool::new(own),
-            up: AtomicBool::new(false),
-            asked: Asked::new(now),
-        });
-        let new = NewLane {
+        let signs = Arc::new(Signs::new(Arc::clone(&wake), own, now));
+        // Others choose where our own answers go, and what is done for others has no patience with them.
+        let shares = !own && snapshot.policy(&pair.remote).multiplex;
+        let most = snapshot.config.limits.pairs_per_stream;
+        let task = busy.tasks.get(&pair.remote);
+        let task = task.filter(|task| shares && task.count.load(Ordering::Relaxed) < most);
+        let joining = task.cloned().unwrap_or_else(Joining::new);
+        wake.goes_to(Arc::clone(&joining.notify));
+        let lane = NewLane {
             pair: pair.clone(),
             queue: receiver,
             signs: Arc::clone(&signs),
+        };
+        let new = match task {
+            Some(task) => {
+                task.give(lane);
+                None
+            }
+            None => {
+                if shares {
+                    let joining = Arc::clone(&joining);
+                    busy.tasks.insert(pair.remote.clone(), joining);
+                }
+                Some(NewTask { lane, joining })
+            }
         };
         let handle = Handle {
             sender,
@@ -213,7 +309,7 @@ impl Lanes {
             _memory: memory,
         };
         busy.lanes.insert(pair, handle);
-        Ok(Some(new))
+        Ok(new)
     }
 
     /// Has the lanes to these domains forget why they failed, and try again at once what waits. Those that failed.
@@ -223,8 +319,7 @@ impl Lanes {
         let lanes = lanes.filter(|(pair, _)| is_meant(&pair.remote));
         lanes
             .filter_map(|(pair, handle)| {
-                handle.signs.retry.store(true, Ordering::Release);
-                handle.signs.order.notify_one();
+                handle.signs.tell(&handle.signs.retry);
                 let failing = handle.signs.failing.load(Ordering::Relaxed);
                 failing.then(|| pair.clone())
             })
@@ -234,8 +329,25 @@ impl Lanes {
     /// The remote domain connected to us.
     pub(crate) fn peer_alive(&self, pair: &DomainPair) {
         if let Some(handle) = self.lock().lanes.get(pair) {
-            handle.signs.alive.notify_one();
+            handle.signs.tell(&handle.signs.alive);
         }
+    }
+
+    /// A task wants to end: it takes no more lanes, unless there are some that it has not taken yet.
+    pub(crate) fn takes_no_more(&self, remote: &Domain, joining: &Arc<Joining>) -> bool {
+        let busy = &mut *self.lock();
+        if !busy
+            .tasks
+            .get(remote)
+            .is_some_and(|task| Arc::ptr_eq(task, joining))
+        {
+            return !joining.any.load(Ordering::Acquire);
+        }
+        let ends = !joining.any.load(Ordering::Acquire);
+        if ends {
+            busy.tasks.remove(remote);
+        }
+        ends
     }
 
     /// Forgets a lane whose task wants to end, unless something came in meanwhile.
@@ -397,7 +509,7 @@ impl Busy {
         let pair = pair.clone();
         let handle = self.lanes.remove(&pair)?;
         debug!(local = %pair.local, remote = %pair.remote, "a lane is let go of: another needs its place");
-        handle.signs.let_go.cancel();
+        handle.signs.tell(&handle.signs.let_go);
         Some(())
     }
 }

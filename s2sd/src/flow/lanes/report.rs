@@ -79,7 +79,7 @@ impl Signs {
         let mut askers = askers.lock().unwrap_or_else(PoisonError::into_inner);
         askers.push(asker);
         drop(askers);
-        self.order.notify_one();
+        self.wake.wake();
         answer
     }
 

@@ -1,25 +1,25 @@
 //! The end of an open outgoing stream: what was written, what goes on by the next, and whose stanza is to blame.
 
-use std::collections::VecDeque;
 use std::time::Instant;
 
 use bytes::Bytes;
 use tracing::{field::Empty, info, warn};
 use xmpp_stream::{ContentNamespace, Context, Element};
 
-use super::{LaneTask, Stream, Unwritten};
+use super::{LaneTask, Leaving, Stream};
 use crate::closed::{By, Cause, Closed, OtherEnd};
 use crate::flow::connector::CLOSE_TIMEOUT;
 use crate::flow::shared::OsRandom;
 use crate::net::conn::Conn;
 use crate::protocol::carried::Carried;
-use crate::protocol::lane::{Broke, LaneEvent, pop_front_if};
+use crate::protocol::lane::{Broke, LaneEvent, Waiting};
 use crate::protocol::stanza::Stanza;
 use crate::protocol::suspects::Suspects;
+use crate::protocol::unwritten::Unwritten;
 
 /// What is left of a stream when it is over.
 pub(super) struct Remains {
-    pub(super) unwritten: VecDeque<Unwritten>,
+    pub(super) unwritten: Unwritten<Leaving>,
     pub(super) carried: Carried,
     pub(super) suspects: Suspects,
     pub(super) cut: bool,
@@ -70,31 +70,29 @@ impl LaneTask {
             cut,
         } = remains;
         let written = conn.written();
-        self.signs.set_up(false);
-        self.router.lanes().works(&self.pair);
+        for lane in self.lanes.iter().filter(|lane| lane.lane.is_up()) {
+            lane.signs.set_up(false);
+            self.router.lanes().works(&lane.pair);
+        }
         if let Some(judging) = self.judging.take() {
             judging.abort();
         }
         let (now, stall_limit) = (Instant::now(), self.snapshot.config.limits.stall);
-        let mut fate = std::mem::take(&mut self.fate);
-        while let Some(first) = pop_front_if(&mut unwritten, |first: &Unwritten| {
-            first.bytes.end <= written
-        }) {
-            let stanza = first.waiting.stanza;
-            self.queue.settled(stanza.size());
+        let lanes = &mut self.lanes;
+        let taken = unwritten.settle(now, written, stall_limit, |leaving, _| {
+            let stanza = leaving.waiting.stanza;
+            if let Some(lane) = leaving.place.and_then(|place| lanes.get_mut(place)) {
+                lane.settled(stanza.size());
+            }
             suspects.took(now, stanza.element());
-            fate.took(now, 1, stall_limit);
-            conn.counters().stanzas_out(1);
-        }
+        });
+        conn.counters().stanzas_out(taken);
         let broke = matches!(closed.cause, Cause::Lost(_) | Cause::Timeout(_));
-        let unknown = if broke {
-            fate.unknown(now, stall_limit)
-        } else {
-            0
+        let unknown = match broke {
+            true => unwritten.unknown(now, stall_limit),
+            false => 0,
         };
-        let is_begun = unwritten
-            .front()
-            .is_some_and(|first| first.bytes.start < written);
+        let is_begun = unwritten.is_begun(written);
         let begun = is_begun.then_some(match closed.cause {
             Cause::Finished => Broke::Closed,
             Cause::Lost(_) if cut => Broke::Closed,
@@ -108,7 +106,6 @@ impl LaneTask {
             let error = Cause::from(blame).stanza_error();
             self.router.bounce(&stanza, &error, conn.payer());
         }
-        let unwritten = unwritten.into_iter().map(|left| left.waiting).collect();
         info!(
             proved = Empty,
             by = closed.by.name(OtherEnd::Server),
@@ -125,12 +122,38 @@ impl LaneTask {
                 "the connection broke: what was sent last may not have arrived, {unknown} stanzas at most"
             );
         }
-        self.tell(LaneEvent::Ended {
-            cause: closed.cause,
-            unwritten,
-            begun,
-            random: OsRandom::next_u32(),
-        });
+        self.back_to_lanes(closed, unwritten.take().collect(), begun);
+    }
+
+    /// What the stream had not written goes back to its lanes. Those whose pair the peer was still asked for try by a stream
+    /// of their own, unless we ended this one: it may have been for the question.
+    fn back_to_lanes(&mut self, closed: Closed, unwritten: Vec<Leaving>, begun: Option<Broke>) {
+        let first = unwritten.first().and_then(|first| first.place);
+        let mut left: Vec<Vec<Waiting>> = Vec::new();
+        left.resize_with(self.lanes.places(), Vec::new);
+        for one in unwritten {
+            let its = one.place.and_then(|place| left.get_mut(place));
+            if let Some(its) = its {
+                its.push(one.waiting);
+            }
+        }
+        for (place, unwritten) in left.into_iter().enumerate() {
+            let Some(lane) = self.lanes.get_mut(place) else {
+                continue;
+            };
+            lane.leaving = 0;
+            if lane.lane.is_up() {
+                let event = LaneEvent::Ended {
+                    cause: closed.cause.clone(),
+                    unwritten,
+                    begun: begun.filter(|_| first == Some(place)),
+                    random: OsRandom::next_u32(),
+                };
+                self.tell(place, event);
+            } else if lane.asked.take().is_some() && closed.by != By::Us {
+                self.goes_alone(place);
+            }
+        }
     }
 }
 

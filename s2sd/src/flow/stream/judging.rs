@@ -19,7 +19,7 @@ impl LaneTask {
         if !stream.outbound.rests_on_certificate() {
             return;
         }
-        let (shared, remote) = (Arc::clone(self.router.shared()), self.pair.remote.clone());
+        let (shared, remote) = (Arc::clone(self.router.shared()), self.remote.clone());
         let (chain, direction) = (
             stream.conn.shown(),
             Direction::Outgoing(self.target_evidence.clone(), Asker::Us),

@@ -1,48 +1,47 @@
-//! Drives one lane: its stream, its clock, its queue.
+//! Drives the lanes to one remote domain that share a stream: the stream, their clocks, their queues.
 //!
-//! The task ends when the lane has nothing to do; the next stanza makes a new one.
+//! A lane is one pair of domains. Where the peer takes several pairs on a stream (XEP-0220 §2.6), those of all our domains are
+//! here; where it does not, or refuses one, that lane goes to a task of its own. The task ends when no lane has anything to do;
+//! the next stanza makes a new one.
 
-use std::collections::VecDeque;
 use std::io::ErrorKind;
-use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::sleep_until;
-use tracing::{Instrument, debug, field::Empty, info, info_span, trace, warn};
-use xmpp_stream::{ContentNamespace, Element, StanzaError};
+use tracing::{Instrument, debug, field::Empty, info, info_span, trace};
+use xmpp_stream::{ContentNamespace, Domain, Element};
 
 use crate::closed::{Cause, Returned};
-use crate::flow::connector::{self, Connected, Ready};
-use crate::flow::lanes::{NewLane, Signs};
-use crate::flow::router::{Router, Wait};
+use crate::flow::connector::Connected;
+use crate::flow::lanes::{Joining, NewTask};
+use crate::flow::router::Router;
 use crate::flow::sessions::Entry;
-use crate::flow::shared::OsRandom;
 use crate::net::conn::{Conn, Progress};
 use crate::net::descriptors::Permit;
-use crate::net::queue::Receiver;
 use crate::peer_text::PeerText;
-use crate::protocol::admission::Causer;
-use crate::protocol::budget::Owner;
 use crate::protocol::carried::Carried;
-use crate::protocol::fate::Fate;
-use crate::protocol::lane::{Backoff, Lane, LaneEffect, LaneEvent, Waiting, pop_front_if, release};
-use crate::protocol::negotiate::{
-    DomainPair, Judged, Outbound, OutboundEffect, OutboundEvent, Purpose, Snapshot,
-};
+use crate::protocol::lane::{Backoff, LaneEvent, Waiting};
+use crate::protocol::negotiate::{Judged, Outbound, OutboundEffect, OutboundEvent, Snapshot};
 use crate::protocol::stall::Stall;
 use crate::protocol::stanza::Stanza;
 use crate::protocol::strays::{Stray, Strays};
 use crate::protocol::suspects::{self, Suspects};
+use crate::protocol::unwritten::Unwritten;
 use crate::trust::TargetEvidence;
 
 mod ending;
 mod judging;
+mod lane;
+mod lanes;
+mod providing;
 
 use ending::{Remains, own_stanza};
+use lane::{QueuedLane, Returning};
+use lanes::TaskLanes;
 
 /// At most so many stanzas move from the queue to the lane at once.
 const BATCH: usize = 256;
@@ -51,27 +50,24 @@ const ONLY_ANSWERS: u32 = 60;
 /// And however many go by it, after this part.
 const ONLY_ANSWERS_IN_ALL: u32 = 6;
 
-pub(super) struct LaneTask {
+struct LaneTask {
     router: Arc<Router>,
     snapshot: Arc<Snapshot>,
-    pair: DomainPair,
-    queue: Receiver,
-    signs: Arc<Signs>,
-    lane: Lane,
-    connecting: Option<JoinHandle<Result<Connected, Cause>>>,
+    remote: Domain,
+    lanes: TaskLanes,
+    /// Where further lanes come from.
+    joining: Arc<Joining>,
+    /// The stream that is being made, and the place of the lane whose pair is proved on it first.
+    connecting: Option<(usize, JoinHandle<Result<Connected, Cause>>)>,
     stream: Option<Box<Stream>>,
-    /// What the kernel took of it, and may not have delivered.
-    fate: Fate,
     /// What the DNS proved about the stream's server.
     target_evidence: Option<TargetEvidence>,
     /// The stream's certificate, which is judged again.
     judging: Option<JoinHandle<Judged>>,
     /// It has to be, as soon as there is a stream.
     stale: bool,
-    /// What goes back to its senders, as fast as they have room for it: it keeps its place in the queue's bound.
-    returning: VecDeque<Returning>,
-    /// There is no room for the first of these.
-    room: Option<Wait>,
+    /// What the lanes wait for that have something to give back, by their places.
+    rooms: JoinSet<usize>,
     /// Nothing is sent any more: the server stops.
     is_last_call: bool,
     /// What came on the stream and has no place there, not yet looked at.
@@ -79,21 +75,17 @@ pub(super) struct LaneTask {
     reloads: watch::Receiver<()>,
 }
 
-/// A stanza that is given up, and what its sender is told.
-struct Returning {
-    stanza: Stanza,
-    error: Arc<StanzaError>,
-}
-
 /// An open stream and what was given to it.
 struct Stream {
+    /// Our domain of the pair that was proved first, whose certificate was shown.
+    local: Domain,
     conn: Conn,
     entry: Entry,
     /// Ends when an operator wants the stream closed.
     closing: Pin<Box<dyn Future<Output = ()> + Send>>,
     outbound: Box<Outbound>,
     /// Stanzas whose last byte the socket has not taken yet.
-    unwritten: VecDeque<Unwritten>,
+    unwritten: Unwritten<Leaving>,
     quiet_since: Instant,
     /// When it last carried what is not our own answer.
     used: Instant,
@@ -109,70 +101,74 @@ struct Stream {
     _permit: Permit,
 }
 
-/// A stanza in the stream's buffer: where in the stream it begins and ends.
-struct Unwritten {
-    bytes: Range<u64>,
+/// A stanza in the stream's buffer, and the place of its lane, as long as that is here.
+struct Leaving {
+    place: Option<usize>,
     waiting: Waiting,
 }
 
 enum Happened {
-    Queue,
+    /// Something is in a queue, or a lane was told something, or there is a new one.
+    Woken,
     Connected(Result<Connected, Cause>),
     Stream(Result<Progress, std::io::Error>),
     KeepAlive,
     Idle,
     Stalled,
     Tick,
-    Alive,
-    Ordered,
     CloseWanted,
     Reloaded,
     Late,
-    LetGo,
     Judged(Judged),
-    Room,
+    Room(usize),
     LastCall,
     Over,
 }
 
-/// Gives a new lane its task.
-pub(crate) fn open_lane(router: &Arc<Router>, lane: NewLane) {
-    tokio::spawn(LaneTask::new(Arc::clone(router), lane).run());
+/// Starts the task of a lane.
+pub(crate) fn open_lane(router: &Arc<Router>, task: NewTask) {
+    let NewTask { lane, joining } = task;
+    let lane = Box::new(QueuedLane::new(lane, backoff(router)));
+    tokio::spawn(LaneTask::new(Arc::clone(router), lane, joining).run());
+}
+
+fn backoff(router: &Router) -> Backoff {
+    let own = &router.shared().snapshot.load().config.queue;
+    Backoff {
+        give_up: own.give_up,
+        first: own.backoff.first,
+        max: own.backoff.max,
+    }
 }
 
 impl LaneTask {
-    fn new(router: Arc<Router>, NewLane { pair, queue, signs }: NewLane) -> Self {
-        let snapshot = router.shared().snapshot();
-        let own = &snapshot.config.queue;
-        let stall_limit = Backoff {
-            give_up: own.give_up,
-            first: own.backoff.first,
-            max: own.backoff.max,
-        };
+    fn new(router: Arc<Router>, lane: Box<QueuedLane>, joining: Arc<Joining>) -> Self {
         let reloads = router.shared().reloads.subscribe();
+        let remote = lane.pair.remote.clone();
+        let mut lanes = TaskLanes::default();
+        lanes.add(lane);
         Self {
             reloads,
+            snapshot: router.shared().snapshot(),
             router,
-            pair,
-            queue,
-            signs,
-            lane: Lane::new(stall_limit),
+            remote,
+            lanes,
+            joining,
             connecting: None,
             stream: None,
-            fate: Fate::default(),
             target_evidence: None,
             judging: None,
             stale: false,
-            returning: VecDeque::new(),
-            room: None,
+            rooms: JoinSet::new(),
             is_last_call: false,
             strays: Vec::new(),
-            snapshot,
         }
     }
 
     fn run(self) -> impl Future<Output = ()> + Send {
-        let span = info_span!("out", local = %self.pair.local, remote = %self.pair.remote);
+        let local = self.lanes.iter().next().map(|lane| lane.pair.local.clone());
+        let local = local.as_ref().map(tracing::field::display);
+        let span = info_span!("out", local, remote = %self.remote);
         Box::new(self).drive().instrument(span)
     }
 
@@ -180,16 +176,8 @@ impl LaneTask {
     async fn drive(mut self: Box<Self>) {
         let mut batch = Vec::new();
         loop {
-            match self.next(&mut batch).await {
-                Happened::Queue => {
-                    let came = std::mem::take(&mut batch);
-                    for stanza in came {
-                        self.tell(LaneEvent::Stanza(stanza));
-                    }
-                    if self.is_last_call {
-                        self.give_up();
-                    }
-                }
+            match self.next().await {
+                Happened::Woken => self.attend(&mut batch).await,
                 Happened::Connected(outcome) => {
                     self.on_connected(outcome);
                     // What came in one piece with the end of the negotiation was read already.
@@ -204,21 +192,20 @@ impl LaneTask {
                 }
                 Happened::Idle => Box::pin(self.say(OutboundEvent::Idle)).await,
                 Happened::Late => Box::pin(self.say(OutboundEvent::Late)).await,
-                Happened::LetGo => {
-                    Box::pin(self.let_go()).await;
-                    break;
-                }
                 Happened::Stalled => self.on_stalled(),
-                Happened::Tick => self.tell(LaneEvent::Tick),
+                Happened::Tick => self.tell_all(|_| Some(LaneEvent::Tick)),
                 Happened::CloseWanted => Box::pin(self.say(OutboundEvent::CloseWanted)).await,
-                Happened::Alive => self.tell(LaneEvent::PeerAlive),
-                Happened::Ordered => self.on_order(),
                 Happened::Reloaded => Box::pin(self.on_reload()).await,
                 Happened::Judged(judged) => {
                     self.judging = None;
                     Box::pin(self.say(OutboundEvent::Judged(judged))).await;
                 }
-                Happened::Room => self.give_back(),
+                Happened::Room(place) => {
+                    if let Some(lane) = self.lanes.get_mut(place) {
+                        lane.waits_for_room = false;
+                    }
+                    self.give_back(place);
+                }
                 Happened::LastCall => {
                     self.is_last_call = true;
                     self.give_up();
@@ -227,27 +214,33 @@ impl LaneTask {
                     self.give_up();
                 }
                 Happened::Over => {
-                    self.drop_the_rest();
+                    for place in 0..self.lanes.places() {
+                        if let Some(lane) = self.lanes.get_mut(place) {
+                            lane.drop_the_rest(&self.router);
+                        }
+                    }
                     break;
                 }
             }
+            self.provide().await;
             self.write();
-            self.signs.is_failing(self.lane.is_failing());
-            self.signs.set_oldest(self.oldest());
             if self.is_over() {
-                let lanes = self.router.lanes();
-                if lanes.forget(&self.pair, &self.signs, &self.queue) {
-                    break;
-                }
+                break;
             }
         }
         debug!("lane ends");
     }
 
-    async fn next(&mut self, batch: &mut Vec<Stanza>) -> Happened {
+    async fn next(&mut self) -> Happened {
         let limits = &self.snapshot.config.limits;
-        let deadline = self.lane.deadline();
-        let only_answers = self.signs.only_answers();
+        let ask_within = limits.negotiation;
+        let ends = self.lanes.iter().flat_map(|lane| {
+            let asked = lane.asked.map(|asked| asked + ask_within);
+            let waits = lane.waits.map(|waits| waits + providing::WAITS_FOR_ANOTHER);
+            lane.lane.deadline().into_iter().chain(asked).chain(waits)
+        });
+        let deadline = ends.min();
+        let only_answers = self.lanes.iter().all(|lane| lane.signs.only_answers());
         let (keepalive, idle, stall, late) = match &mut self.stream {
             Some(stream) => {
                 let (written, queued) = (stream.conn.written(), !stream.conn.is_flushed());
@@ -274,239 +267,159 @@ impl LaneTask {
         ];
         let is_last_call = self.is_last_call;
         tokio::select! {
-            // The queue is always emptied into the lane: its bound is the load, not the place.
-            _ = self.queue.receive(batch, BATCH) => Happened::Queue,
+            () = self.joining.notify.notified() => Happened::Woken,
             outcome = finished(&mut self.connecting) => Happened::Connected(outcome),
             judged = judging::done(&mut self.judging) => Happened::Judged(judged),
             happened = progress(&mut self.stream) => happened,
             happened = first(due) => happened,
-            () = self.signs.alive.notified() => Happened::Alive,
-            () = self.signs.order.notified() => Happened::Ordered,
-            () = self.signs.let_go.cancelled() => Happened::LetGo,
             Ok(()) = self.reloads.changed() => Happened::Reloaded,
-            () = room(self.room.as_ref()) => Happened::Room,
+            Some(Ok(place)) = self.rooms.join_next() => Happened::Room(place),
             () = self.router.shared().last_call.cancelled(), if !is_last_call => Happened::LastCall,
             () = self.router.shared().stop_components.cancelled(), if is_last_call => Happened::Over,
         }
     }
 
-    /// An operator wants something.
-    fn on_order(&mut self) {
-        if self.signs.take_retry() {
-            if let Some(attempt) = self.connecting.take() {
-                attempt.abort();
-            }
-            self.tell(LaneEvent::Retry);
+    /// What came in the queues goes to the lanes: the bound of a queue is the load, not the place. New lanes are taken.
+    async fn attend(&mut self, batch: &mut Vec<Stanza>) {
+        for lane in self.joining.take() {
+            let lane = QueuedLane::new(lane, backoff(&self.router));
+            self.lanes.add(Box::new(lane));
         }
-        self.signs.report(|| {
-            let stream = self.stream.iter();
-            let unwritten = stream.flat_map(|stream| &stream.unwritten);
-            let written = unwritten.map(|unwritten| &unwritten.waiting);
-            self.lane.report(Instant::now(), written)
-        });
+        for place in 0..self.lanes.places() {
+            let Some(lane) = self.lanes.get_mut(place) else {
+                continue;
+            };
+            if lane.signs.is_let_go() {
+                Box::pin(self.let_go(place)).await;
+                continue;
+            }
+            if lane.signs.is_alive() {
+                lane.handle(LaneEvent::PeerAlive);
+            }
+            if lane.signs.is_to_retry() {
+                if let Some((_, attempt)) = self.connecting.take_if(|(first, _)| *first == place) {
+                    attempt.abort();
+                }
+                lane.handle(LaneEvent::Retry);
+            }
+            while lane.queue.take(batch, BATCH) > 0 {
+                for stanza in std::mem::take(batch) {
+                    lane.handle(LaneEvent::Stanza(stanza));
+                }
+            }
+            let stream = self.stream.as_ref();
+            lane.signs.report(|| {
+                let leaving = stream.iter().flat_map(|stream| stream.unwritten.iter());
+                let its = leaving.filter(|leaving| leaving.place == Some(place));
+                let its = its.map(|leaving| &leaving.waiting);
+                lane.lane.report(Instant::now(), its)
+            });
+            self.give_back(place);
+        }
+        if self.is_last_call {
+            self.give_up();
+        }
     }
 
-    /// Since when the oldest stanza has been waiting.
-    fn oldest(&self) -> Option<Instant> {
-        let stream = self.stream.as_ref();
-        let first = stream.and_then(|stream| stream.unwritten.front());
+    /// Since when something of a lane has been waiting: in it, or before its bytes in the stream.
+    fn oldest(&self, lane: &QueuedLane) -> Option<Instant> {
+        let stream = self.stream.as_ref().filter(|_| lane.leaving > 0);
+        let first = stream.and_then(|stream| stream.unwritten.first());
         let written = first.map(|first| first.waiting.since());
-        written.or_else(|| self.lane.oldest())
+        written.or_else(|| lane.lane.oldest())
     }
 
     /// Another lane has the place of this one, in which nothing waits, or only what may be lost.
-    async fn let_go(&mut self) {
-        if let Some(attempt) = self.connecting.take() {
+    async fn let_go(&mut self, place: usize) {
+        if self.lanes.len() == 1 {
+            self.say(OutboundEvent::Idle).await;
+        } else if let Some(stream) = &mut self.stream {
+            // The stream is the others', and what it has begun to write stays whole.
+            for leaving in stream.unwritten.iter_mut() {
+                leaving.place = leaving.place.filter(|its| *its != place);
+            }
+        }
+        if let Some(mut lane) = self.remove(place) {
+            while let Some(stanza) = lane.queue.try_receive() {
+                lane.handle(LaneEvent::Stanza(stanza));
+            }
+            lane.handle(LaneEvent::GiveUp(Cause::Idle));
+            lane.give_back(&self.router);
+            lane.drop_the_rest(&self.router);
+        }
+    }
+
+    /// Takes a lane out of the task.
+    fn remove(&mut self, place: usize) -> Option<Box<QueuedLane>> {
+        if let Some((_, attempt)) = self.connecting.take_if(|(first, _)| *first == place) {
             attempt.abort();
         }
-        self.say(OutboundEvent::Idle).await;
-        while let Some(stanza) = self.queue.try_receive() {
-            self.tell(LaneEvent::Stanza(stanza));
-        }
-        self.tell(LaneEvent::GiveUp(Cause::Idle));
-        if let Some(attempt) = self.connecting.take() {
-            attempt.abort();
-        }
-        self.drop_the_rest();
+        let lane = self.lanes.take(place)?;
+        self.joining.left();
+        Some(lane)
     }
 
     /// Nothing is sent any more: what waits goes back.
     fn give_up(&mut self) {
-        self.tell(LaneEvent::GiveUp(Cause::Shutdown));
-        if let Some(attempt) = self.connecting.take() {
+        self.tell_all(|_| Some(LaneEvent::GiveUp(Cause::Shutdown)));
+        if let Some((_, attempt)) = self.connecting.take() {
             attempt.abort();
         }
     }
 
-    /// Gives back what is given up, as far as there is room for it. The lane does not stop for that: whose component does
-    /// not read keeps what is its own, here and in the bounds.
-    fn give_back(&mut self) {
-        self.room = None;
-        while let Some(Returning { stanza, error }) = self.returning.pop_front() {
-            let size = stanza.size();
-            match self.router.give_back(stanza, &error) {
-                Ok(()) => self.queue.settled(size),
-                Err(returned) => {
-                    let stanza = returned.stanza;
-                    self.returning.push_front(Returning { stanza, error });
-                    self.room = Some(returned.wait_for);
-                    return;
-                }
-            }
-        }
-        release(&mut self.returning);
-    }
-
-    /// There is no time for it any more.
-    fn drop_the_rest(&mut self) {
-        self.room = None;
-        for Returning { stanza, .. } in self.returning.drain(..) {
-            self.queue.settled(stanza.size());
-            self.router.not_returned(&stanza);
+    fn give_back(&mut self, place: usize) {
+        let Some(lane) = self.lanes.get_mut(place) else {
+            return;
+        };
+        if let Some(wait) = lane.give_back(&self.router) {
+            self.rooms.spawn(async move {
+                wait.room().await;
+                place
+            });
         }
     }
 
     /// A domain that is not admitted any more gets nothing more: neither what waits, nor a stream.
     async fn on_reload(&mut self) {
         let snapshot = self.router.shared().snapshot();
-        let Err(denied) = snapshot.admits(&self.pair.remote) else {
+        let Err(denied) = snapshot.admits(&self.remote) else {
             self.stale = self.connecting.is_some();
             self.judge_again();
             return;
         };
-        self.tell(LaneEvent::GiveUp(Cause::denied(&self.pair.remote, &denied)));
-        if let Some(connecting) = self.connecting.take() {
+        let cause = Cause::denied(&self.remote, &denied);
+        self.tell_all(|_| Some(LaneEvent::GiveUp(cause.clone())));
+        if let Some((_, connecting)) = self.connecting.take() {
             connecting.abort();
         }
         self.say(OutboundEvent::Idle).await;
     }
 
-    /// One event for the lane, and what follows from it.
-    fn tell(&mut self, event: LaneEvent) {
-        let mut effects = Vec::new();
-        self.lane.handle(Instant::now(), event, &mut effects);
-        // As a rule many come back for one cause.
-        let mut last: Option<(Cause, Arc<StanzaError>)> = None;
-        for effect in effects {
-            match effect {
-                LaneEffect::Connect => {
-                    // A reload may have changed the rules since the last attempt.
-                    self.snapshot = self.router.shared().snapshot();
-                    let (shared, snapshot) =
-                        (Arc::clone(self.router.shared()), Arc::clone(&self.snapshot));
-                    let pair = self.pair.clone();
-                    // Where nothing but our own answers goes, others choose whom we look up.
-                    let causer = self.signs.only_answers().then(|| {
-                        let owner = Owner::peer(&self.pair.remote);
-                        Causer::Answered(owner)
-                    });
-                    let make = async move {
-                        let purpose = Purpose::Deliver;
-                        connector::connect(&shared, &snapshot, &pair, &purpose, causer.as_ref())
-                            .await
-                    };
-                    self.connecting = Some(tokio::spawn(make.in_current_span()));
-                }
-                LaneEffect::Bounce(stanza, cause) => {
-                    let known = last.take().filter(|(known, _)| *known == cause);
-                    let (cause, error) = known.unwrap_or_else(|| {
-                        let error = Arc::new(cause.stanza_error());
-                        (cause, error)
-                    });
-                    self.returning.push_back(Returning {
-                        stanza,
-                        error: Arc::clone(&error),
-                    });
-                    last = Some((cause, error));
-                }
-            }
-        }
-        if self.room.is_none() {
-            self.give_back();
+    /// One event for a lane, and what follows from it.
+    fn tell(&mut self, place: usize, event: LaneEvent) {
+        if let Some(lane) = self.lanes.get_mut(place) {
+            lane.handle(event);
+            self.give_back(place);
         }
     }
 
-    fn on_connected(&mut self, outcome: Result<Connected, Cause>) {
-        self.connecting = None;
-        match outcome {
-            Ok(Connected::Ready(ready)) => {
-                let Ready {
-                    conn,
-                    entry,
-                    outbound,
-                    authorized,
-                    target_evidence,
-                    permit,
-                } = *ready;
-                self.target_evidence = target_evidence;
-                info!(
-                    proved = Empty,
-                    method = authorized.method().name(),
-                    trust = authorized.judgement().trust().name(),
-                    because = authorized.judgement().because().to_string(),
-                    tls = outbound.transport().version(),
-                    peer = %conn.peer(),
-                    id = %PeerText::new(outbound.stream_id()),
-                    "outgoing stream authenticated"
-                );
-                let now = Instant::now();
-                self.signs.set_up(true);
-                self.router.lanes().works(&self.pair);
-                self.router.lanes().reached(&self.pair.remote);
-                entry.serves(&self.pair);
-                let closing = Box::pin(entry.clone().closed_by_an_operator());
-                self.stream = Some(Box::new(Stream {
-                    conn,
-                    entry,
-                    closing,
-                    outbound,
-                    unwritten: VecDeque::new(),
-                    quiet_since: now,
-                    used: now,
-                    answered: now,
-                    stall: Stall::default(),
-                    carried: Carried::default(),
-                    suspects: Suspects::default(),
-                    strays: Strays::default(),
-                    cut: false,
-                    _permit: permit,
-                }));
-                self.tell(LaneEvent::Connected);
-                if std::mem::take(&mut self.stale) {
-                    self.judge_again();
-                }
-            }
-            Ok(Connected::QuestionStream(_)) => {
-                self.failed(Cause::Finished);
-            }
-            Err(cause) => {
-                let (name, waiting) = (cause.name(), self.lane.waiting());
-                self.router.tally().attempt_failed(name);
-                match self.router.lanes().failed(&self.pair.remote, name) {
-                    true => warn!(proved = Empty, cause = name, waiting, "no stream: {cause}"),
-                    false => debug!(cause = name, waiting, "no stream: {cause}"),
-                }
-                self.failed(cause);
+    /// One for each lane.
+    fn tell_all(&mut self, event: impl Fn(&QueuedLane) -> Option<LaneEvent>) {
+        for place in 0..self.lanes.places() {
+            if let Some(event) = self.lanes.get(place).and_then(&event) {
+                self.tell(place, event);
             }
         }
     }
 
-    fn failed(&mut self, cause: Cause) {
-        let worked = self.router.lanes().has_worked(&self.pair);
-        self.tell(LaneEvent::Failed {
-            cause,
-            worked,
-            random: OsRandom::next_u32(),
-        });
-    }
-
-    /// Moves stanzas from the lane into the stream's buffer while it has room.
+    /// Moves stanzas from the lanes into the stream's buffer while it has room.
     fn write(&mut self) {
         let Some(stream) = &mut self.stream else {
             return;
         };
+        let mut too_big_for_peer = Vec::new();
         while stream.conn.has_room() {
-            let Some(waiting) = self.lane.pop() else {
+            let Some((place, waiting)) = self.lanes.pop() else {
                 break;
             };
             let stanza = &waiting.stanza;
@@ -518,7 +431,10 @@ impl LaneTask {
                 };
                 let error = Arc::new(over.stanza_error());
                 let stanza = waiting.stanza;
-                self.returning.push_back(Returning { stanza, error });
+                if let Some(lane) = self.lanes.get_mut(place) {
+                    lane.returning.push_back(Returning { stanza, error });
+                    too_big_for_peer.push(place);
+                }
                 continue;
             }
             let is_own = stanza.is_own();
@@ -528,15 +444,19 @@ impl LaneTask {
                 .write_for(ContentNamespace::Server, stream.conn.out());
             let bytes = begin..stream.conn.queued();
             stream.carried.note(stanza.element());
-            stream.unwritten.push_back(Unwritten { bytes, waiting });
+            if let Some(lane) = self.lanes.get_mut(place) {
+                lane.leaving += 1;
+            }
+            let place = Some(place);
+            stream.unwritten.push(bytes, Leaving { place, waiting });
             stream.quiet_since = Instant::now();
             stream.answered = stream.quiet_since;
             if !is_own {
                 stream.used = stream.quiet_since;
             }
         }
-        if self.room.is_none() {
-            self.give_back();
+        for place in too_big_for_peer {
+            self.give_back(place);
         }
     }
 
@@ -613,22 +533,21 @@ impl LaneTask {
         let Some(stream) = &mut self.stream else {
             return;
         };
-        let written = stream.conn.written();
-        let is_written = |first: &Unwritten| first.bytes.end <= written;
-        let (now, mut taken) = (Instant::now(), 0);
-        while let Some(first) = pop_front_if(&mut stream.unwritten, is_written) {
-            let stanza = first.waiting.stanza;
-            self.queue.settled(stanza.size());
-            taken += 1;
-            let is_last = !stream.unwritten.front().is_some_and(is_written);
-            if is_last || suspects::is_large(stanza.element()) {
-                stream.suspects.took(now, stanza.element());
-            }
-        }
-        let stall_limit = self.snapshot.config.limits.stall;
-        self.fate.took(now, taken, stall_limit);
+        let (now, written) = (Instant::now(), stream.conn.written());
+        let patience = self.snapshot.config.limits.stall;
+        let (lanes, suspects) = (&mut self.lanes, &mut stream.suspects);
+        let taken = stream
+            .unwritten
+            .settle(now, written, patience, |leaving, is_last| {
+                let stanza = leaving.waiting.stanza;
+                if let Some(lane) = leaving.place.and_then(|place| lanes.get(place)) {
+                    lane.queue.settled(stanza.size());
+                }
+                if is_last || suspects::is_large(stanza.element()) {
+                    suspects.took(now, stanza.element());
+                }
+            });
         stream.conn.counters().stanzas_out(taken);
-        release(&mut stream.unwritten);
     }
 
     /// One event for the stream's machine, and what follows from it.
@@ -638,6 +557,7 @@ impl LaneTask {
         };
         let mut stream = *stream;
         let mut effects = Vec::new();
+        let mut pairs = Vec::new();
         let step = stream.outbound.handle(event, &mut effects);
         for effect in effects {
             match effect {
@@ -648,16 +568,21 @@ impl LaneTask {
                 OutboundEffect::StartTls
                 | OutboundEffect::Judge(_)
                 | OutboundEffect::RunSasl(_)
-                | OutboundEffect::Established(_)
-                | OutboundEffect::PairRefused(..)
                 | OutboundEffect::MayAsk
                 | OutboundEffect::NotAsked(_)
                 | OutboundEffect::Answered(..) => {}
                 OutboundEffect::Stray { what, stanza } => self.strays.push((what, stanza)),
+                OutboundEffect::Established(authorized) => pairs.push(Ok(authorized)),
+                OutboundEffect::PairRefused(pair, cause) => pairs.push(Err((pair, cause))),
             }
         }
         match step {
-            Ok(outbound) => self.stream = Some(Box::new(Stream { outbound, ..stream })),
+            Ok(outbound) => {
+                self.stream = Some(Box::new(Stream { outbound, ..stream }));
+                for asked in pairs {
+                    self.on_pair(asked);
+                }
+            }
             Err(closed) => {
                 stream.entry.ended(&closed);
                 let Stream {
@@ -679,11 +604,28 @@ impl LaneTask {
         }
     }
 
-    fn is_over(&self) -> bool {
-        self.lane.is_done()
+    /// Lets go of the lanes for which there is nothing to do, and says whether none is left.
+    fn is_over(&mut self) -> bool {
+        for place in 0..self.lanes.places() {
+            let Some(lane) = self.lanes.get(place) else {
+                continue;
+            };
+            lane.signs.is_failing(lane.lane.is_failing());
+            lane.signs.set_oldest(self.oldest(lane));
+            if !lane.is_over() {
+                continue;
+            }
+            let lanes = self.router.lanes();
+            if lanes.forget(&lane.pair, &lane.signs, &lane.queue) {
+                self.remove(place);
+            }
+        }
+        self.lanes.len() == 0
             && self.stream.is_none()
-            && self.connecting.is_none()
-            && self.returning.is_empty()
+            && self
+                .router
+                .lanes()
+                .takes_no_more(&self.remote, &self.joining)
     }
 }
 
@@ -701,19 +643,12 @@ async fn first<const N: usize>(due: [(Option<Instant>, Happened); N]) -> Happene
 }
 
 async fn finished(
-    connecting: &mut Option<JoinHandle<Result<Connected, Cause>>>,
+    connecting: &mut Option<(usize, JoinHandle<Result<Connected, Cause>>)>,
 ) -> Result<Connected, Cause> {
     match connecting {
-        Some(task) => task
+        Some((_, task)) => task
             .await
             .unwrap_or_else(|_| Err(Cause::Lost("the attempt broke off".into()))),
-        None => std::future::pending().await,
-    }
-}
-
-async fn room(wait: Option<&Wait>) {
-    match wait {
-        Some(wait) => wait.room().await,
         None => std::future::pending().await,
     }
 }

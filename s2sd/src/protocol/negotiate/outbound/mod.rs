@@ -171,6 +171,8 @@ pub struct Outbound {
     authenticated: Option<Method>,
     deadline: Instant,
     established: bool,
+    /// The peer can refuse one pair without ending the stream (XEP-0220 §2.6.2).
+    takes_pairs: bool,
     peer_max_stanza: Option<u64>,
     /// After this time without a word of ours the peer may close the stream, as it says (XEP-0478).
     peer_idle: Option<Duration>,
@@ -242,6 +244,7 @@ impl Outbound {
             authenticated: None,
             deadline,
             established: false,
+            takes_pairs: false,
             peer_max_stanza: None,
             peer_idle: None,
         });
@@ -271,6 +274,16 @@ impl Outbound {
     /// The largest stanza the peer takes, if it said so (XEP-0478).
     pub fn peer_max_stanza(&self) -> Option<u64> {
         self.peer_max_stanza
+    }
+
+    /// Whether a further pair of the same remote domain may be asked for: the peer announced that it can refuse one pair
+    /// alone (XEP-0220 §2.6.2), and dialback is among what the rules for it name.
+    pub fn takes_pairs(&self) -> bool {
+        self.established
+            && self.takes_pairs
+            && self
+                .policy
+                .allows_over(Method::Dialback, self.transport.is_tls())
     }
 
     /// After this time in which nothing was said, a space is (RFC 6120 §4.6.1): well before the peer takes the stream for

@@ -1,0 +1,268 @@
+//! From which stream each lane of the task sends: the one that is made, the one that is open and takes its pair too, or one of its
+//! own.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tracing::{Instrument, debug, field::Empty, info, warn};
+
+use super::lane::QueuedLane;
+use super::{LaneTask, Stream};
+use crate::closed::Cause;
+use crate::flow::connector::{self, Connected, Ready};
+use crate::flow::lanes::Joining;
+use crate::flow::shared::OsRandom;
+use crate::peer_text::PeerText;
+use crate::protocol::admission::Causer;
+use crate::protocol::budget::Owner;
+use crate::protocol::carried::Carried;
+use crate::protocol::lane::LaneEvent;
+use crate::protocol::negotiate::{Authorized, DomainPair, OutboundEvent, Purpose};
+use crate::protocol::stall::Stall;
+use crate::protocol::strays::Strays;
+use crate::protocol::suspects::Suspects;
+use crate::protocol::unwritten::Unwritten;
+
+/// So many further pairs are asked for at one time: for each the peer may have to ask an authoritative server, and has a bound
+/// for that.
+const ASKED_AT_ONCE: usize = 8;
+/// So long a lane waits for a stream that is made for another pair, whose own fault it may be that it takes so long.
+pub(super) const WAITS_FOR_ANOTHER: Duration = Duration::from_secs(10);
+impl LaneTask {
+    /// Each lane that wants a stream gets one: the stream that there is, if the peer takes its pair too, or else one of its
+    /// own; or the stream that is being made.
+    pub(super) async fn provide(&mut self) {
+        let wants = |lane: &QueuedLane| lane.lane.wants_stream();
+        if let Some((first, _)) = &self.connecting
+            && !self.lanes.get(*first).is_some_and(wants)
+            && let Some((_, attempt)) = self.connecting.take()
+        {
+            attempt.abort();
+        }
+        if self.stream.is_none() {
+            if self.connecting.is_none()
+                && let Some(place) = self.lanes.find(wants)
+            {
+                self.connect(place);
+            }
+            self.wait_for_another();
+            return;
+        }
+        while let Some(place) = self.lanes.find(|lane| wants(lane) && lane.asked.is_none()) {
+            let asked = self.lanes.iter().filter(|lane| lane.asked.is_some());
+            if asked.count() >= ASKED_AT_ONCE {
+                break;
+            }
+            match self.may_share(place) {
+                Some(pair) => {
+                    if let Some(lane) = self.lanes.get_mut(place) {
+                        (lane.asked, lane.waits) = (Some(Instant::now()), None);
+                    }
+                    Box::pin(self.say(OutboundEvent::AddPair(pair))).await;
+                }
+                None => self.goes_alone(place),
+            }
+        }
+        let (now, within) = (Instant::now(), self.snapshot.config.limits.negotiation);
+        let is_late = |lane: &QueuedLane| lane.asked.is_some_and(|asked| asked + within <= now);
+        while let Some(place) = self.lanes.find(is_late) {
+            self.goes_alone(place);
+        }
+    }
+
+    /// Lanes that wait for the stream that is made for another one do so for a while.
+    fn wait_for_another(&mut self) {
+        let now = Instant::now();
+        let Some((first, _)) = self.connecting else {
+            return;
+        };
+        for place in 0..self.lanes.places() {
+            let lane = self
+                .lanes
+                .get_mut(place)
+                .filter(|lane| lane.lane.wants_stream());
+            let Some(lane) = lane else { continue };
+            if place == first {
+                lane.waits = None;
+            } else if *lane.waits.get_or_insert(now) + WAITS_FOR_ANOTHER <= now {
+                self.goes_alone(place);
+            }
+        }
+    }
+
+    /// Whether the pair of this lane may be asked for on the open stream. A peer that holds certificates to be needed would
+    /// end the whole stream for one that is another domain's.
+    fn may_share(&self, place: usize) -> Option<DomainPair> {
+        let stream = self.stream.as_ref()?;
+        let pair = &self.lanes.get(place)?.pair;
+        let certified = || {
+            let shared = self.router.shared();
+            !stream.outbound.transport().is_tls()
+                || shared.tls.is_shared(&stream.local, &pair.local)
+        };
+        (stream.outbound.takes_pairs() && certified()).then(|| pair.clone())
+    }
+
+    /// The pair gets a stream of its own, by a task of its own.
+    pub(super) fn goes_alone(&mut self, place: usize) {
+        let Some(mut lane) = self.remove(place) else {
+            return;
+        };
+        debug!(local = %lane.pair.local, "this pair has a stream of its own");
+        (lane.asked, lane.waits) = (None, None);
+        lane.waits_for_room = false;
+        let joining = Joining::new();
+        lane.signs.goes_to(Arc::clone(&joining.notify));
+        tokio::spawn(LaneTask::new(Arc::clone(&self.router), lane, joining).run());
+    }
+
+    fn connect(&mut self, place: usize) {
+        let Some(lane) = self.lanes.get(place) else {
+            return;
+        };
+        // A reload may have changed the rules since the last attempt.
+        self.snapshot = self.router.shared().snapshot();
+        let (shared, snapshot) = (Arc::clone(self.router.shared()), Arc::clone(&self.snapshot));
+        let pair = lane.pair.clone();
+        // Where nothing but our own answers goes, others choose whom we look up.
+        let causer = lane.signs.only_answers().then(|| {
+            let owner = Owner::peer(&pair.remote);
+            Causer::Answered(owner)
+        });
+        let make = async move {
+            let purpose = Purpose::Deliver;
+            connector::connect(&shared, &snapshot, &pair, &purpose, causer.as_ref()).await
+        };
+        self.connecting = Some((place, tokio::spawn(make.in_current_span())));
+    }
+
+    pub(super) fn on_connected(&mut self, outcome: Result<Connected, Cause>) {
+        let Some((place, _)) = self.connecting.take() else {
+            return;
+        };
+        match outcome {
+            Ok(Connected::Ready(ready)) => {
+                let Ready {
+                    conn,
+                    entry,
+                    outbound,
+                    authorized,
+                    target_evidence,
+                    permit,
+                } = *ready;
+                self.target_evidence = target_evidence;
+                info!(
+                    proved = Empty,
+                    method = authorized.method().name(),
+                    trust = authorized.judgement().trust().name(),
+                    because = authorized.judgement().because().to_string(),
+                    tls = outbound.transport().version(),
+                    peer = %conn.peer(),
+                    id = %PeerText::new(outbound.stream_id()),
+                    "outgoing stream authenticated"
+                );
+                let now = Instant::now();
+                let closing = Box::pin(entry.clone().closed_by_an_operator());
+                self.stream = Some(Box::new(Stream {
+                    local: authorized.pair().local.clone(),
+                    conn,
+                    entry,
+                    closing,
+                    outbound,
+                    unwritten: Unwritten::default(),
+                    quiet_since: now,
+                    used: now,
+                    answered: now,
+                    stall: Stall::default(),
+                    carried: Carried::default(),
+                    suspects: Suspects::default(),
+                    strays: Strays::default(),
+                    cut: false,
+                    _permit: permit,
+                }));
+                self.is_up(place);
+                if std::mem::take(&mut self.stale) {
+                    self.judge_again();
+                }
+            }
+            Ok(Connected::QuestionStream(_)) => self.failed(place, Cause::Finished),
+            Err(cause) => {
+                let waiting: usize = self.lanes.iter().map(|lane| lane.lane.waiting()).sum();
+                let name = cause.name();
+                self.router.tally().attempt_failed(name);
+                match self.router.lanes().failed(&self.remote, name) {
+                    true => warn!(proved = Empty, cause = name, waiting, "no stream: {cause}"),
+                    false => debug!(cause = name, waiting, "no stream: {cause}"),
+                }
+                self.failed(place, cause);
+            }
+        }
+    }
+
+    /// The pair of this lane is proved on the stream.
+    fn is_up(&mut self, place: usize) {
+        let Some(lane) = self.lanes.get_mut(place) else {
+            return;
+        };
+        lane.asked = None;
+        lane.signs.set_up(true);
+        if let Some(stream) = &self.stream {
+            stream.entry.serves(&lane.pair);
+        }
+        self.router.lanes().works(&lane.pair);
+        self.router.lanes().reached(&lane.pair.remote);
+        self.tell(place, LaneEvent::Connected);
+    }
+
+    /// No stream could be made. What says nothing of the pair for which it was tried holds for the others that wait for it.
+    fn failed(&mut self, first: usize, cause: Cause) {
+        let is_of_the_pair = cause.is_about_the_pair();
+        for place in 0..self.lanes.places() {
+            let Some(lane) = self.lanes.get(place) else {
+                continue;
+            };
+            if place != first && (is_of_the_pair || !lane.lane.wants_stream()) {
+                continue;
+            }
+            let worked = self.router.lanes().has_worked(&lane.pair);
+            let event = LaneEvent::Failed {
+                cause: cause.clone(),
+                worked,
+                random: OsRandom::next_u32(),
+            };
+            self.tell(place, event);
+        }
+    }
+
+    /// What the peer said of a further pair.
+    pub(super) fn on_pair(&mut self, asked: Result<Authorized, (DomainPair, Cause)>) {
+        let pair = match &asked {
+            Ok(authorized) => authorized.pair(),
+            Err((pair, _)) => pair,
+        };
+        let is_it = |lane: &QueuedLane| lane.asked.is_some() && lane.pair == *pair;
+        let Some(place) = self.lanes.find(is_it) else {
+            return;
+        };
+        match asked {
+            Ok(authorized) => {
+                if let Some(stream) = &self.stream {
+                    stream.entry.proved(&authorized);
+                }
+                info!(
+                    proved = Empty,
+                    further = %authorized.pair().local,
+                    method = authorized.method().name(),
+                    trust = authorized.judgement().trust().name(),
+                    because = authorized.judgement().because().to_string(),
+                    "outgoing stream authenticated for a further domain"
+                );
+                self.is_up(place);
+            }
+            Err((pair, cause)) => {
+                debug!(local = %pair.local, cause = cause.name(), "a further domain is refused: {cause}");
+                self.goes_alone(place);
+            }
+        }
+    }
+}

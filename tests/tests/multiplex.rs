@@ -1,0 +1,293 @@
+//! Several of our domains on one stream to another server (XEP-0220 §2.6).
+#![allow(clippy::unwrap_used)]
+
+use s2sd::tools::demo::ca::Leaf;
+use s2sd_tests::{
+    captured_log::{CapturedLog, Line},
+    component_client::{Behaviour, ComponentClient},
+    fake_peer::believing,
+    peer::Peer,
+    wire::Event,
+    world::{Daemon, RawServer, TIMEOUT, World},
+};
+use xmpp_stream::{DialbackFeature, Features, ns};
+
+const FIRST: &str = "outgoing stream authenticated";
+const FURTHER: &str = "outgoing stream authenticated for a further domain";
+
+/// `name` and so many domains below it, at one daemon.
+fn with_domains(name: &str, count: usize) -> Daemon {
+    let domains = (0..count).map(|number| format!("d{number}.{name}"));
+    domains.fold(Daemon::serving(name), |daemon, domain| daemon.and(&domain))
+}
+
+/// A component for each of them, in this order, and one for the other server's domain.
+async fn components(
+    world: &World,
+    name: &str,
+    count: usize,
+    other: &str,
+) -> (Vec<ComponentClient>, ComponentClient) {
+    let mut components = Vec::new();
+    for number in 0..count {
+        let domain = format!("d{number}.{name}");
+        let component = world.component_for(name, &domain, Behaviour::Quiet).await;
+        components.push(component.unwrap());
+    }
+    (components, world.component(other).await.unwrap())
+}
+
+/// Each sends so many messages, in turn; all arrive, those of each domain in order.
+async fn all_arrive_in_order(
+    from: &mut [ComponentClient],
+    name: &str,
+    to: &mut ComponentClient,
+    each: usize,
+) {
+    for id in 0..each {
+        for (number, component) in from.iter_mut().enumerate() {
+            let to = to.address().to_owned();
+            let message = format!("<message from='d{number}.{name}' to='{to}' id='{id}'/>");
+            component.send(message).await.unwrap();
+        }
+    }
+    let mut next = vec![0; from.len()];
+    for _ in 0..each * from.len() {
+        let message = to.expect("a message", TIMEOUT, |_| true).await.unwrap();
+        assert_eq!(message.type_attr(), None, "{message:?}");
+        let sender = message.from().unwrap().into_owned();
+        let number = sender
+            .strip_prefix('d')
+            .and_then(|rest| rest.split('.').next());
+        let number: usize = number.unwrap().parse().unwrap();
+        assert_eq!(
+            message.id().unwrap().parse(),
+            Ok(next[number]),
+            "of {sender}"
+        );
+        next[number] += 1;
+    }
+    assert!(next.iter().all(|next| *next == each));
+}
+
+fn count(lines: &[Line], message: &str, remote: &str) -> usize {
+    let is_one = |line: &&Line| line.message == message && line.field("remote") == Some(remote);
+    lines.iter().filter(is_one).count()
+}
+
+#[tokio::test]
+async fn a_hundred_domains_use_one_connection_to_one_server() {
+    const COUNT: usize = 100;
+    let log = CapturedLog::of_this_process();
+    let mut world = World::new().unwrap();
+    world
+        .start(with_domains("a.test", COUNT).without_tls())
+        .await
+        .unwrap();
+    world
+        .start(Daemon::serving("one.test").without_tls())
+        .await
+        .unwrap();
+    let (mut from, mut to) = components(&world, "a.test", COUNT, "one.test").await;
+    all_arrive_in_order(&mut from, "a.test", &mut to, 3).await;
+    let lines = log.all();
+    assert_eq!(count(&lines, FIRST, "one.test"), 1);
+    assert_eq!(count(&lines, FURTHER, "one.test"), COUNT - 1);
+}
+
+#[tokio::test]
+async fn domains_of_one_certificate_share_a_stream_and_others_have_their_own() {
+    const COUNT: usize = 4;
+    let log = CapturedLog::of_this_process();
+    for (certificate, remote, streams) in [
+        (Leaf::domain("a.test").dns("*.a.test"), "shared.test", 1),
+        (Leaf::domain("a.test"), "apart.test", COUNT),
+    ] {
+        let mut world = World::new().unwrap();
+        let daemon = with_domains("a.test", COUNT).certificate(certificate);
+        let policy = "auth = ['external', 'dialback']\nverify = 'dialback'";
+        world.start(daemon.policy(policy)).await.unwrap();
+        world
+            .start(Daemon::serving(remote).policy(policy))
+            .await
+            .unwrap();
+        let (mut from, mut to) = components(&world, "a.test", COUNT, remote).await;
+        all_arrive_in_order(&mut from, "a.test", &mut to, 3).await;
+        let lines = log.all();
+        assert_eq!(count(&lines, FIRST, remote), streams, "{remote}");
+        assert_eq!(count(&lines, FURTHER, remote), COUNT - streams, "{remote}");
+    }
+}
+
+#[tokio::test]
+async fn a_domain_that_the_peer_refuses_takes_the_stream_from_no_other() {
+    let log = CapturedLog::of_this_process();
+    let mut world = World::new().unwrap();
+    world
+        .start(with_domains("a.test", 3).without_tls())
+        .await
+        .unwrap();
+    let other = Daemon::serving("two.test").without_tls();
+    let other = other.policy("deny = ['d1.a.test']");
+    world.start(other).await.unwrap();
+    let (mut from, mut to) = components(&world, "a.test", 3, "two.test").await;
+    for (number, component) in from.iter_mut().enumerate() {
+        let message = format!("<message from='d{number}.a.test' to='two.test' id='{number}'/>");
+        component.send(message).await.unwrap();
+    }
+    for _ in 0..2 {
+        let message = to.expect("a message", TIMEOUT, |_| true).await.unwrap();
+        assert_ne!(message.from().as_deref(), Some("d1.a.test"));
+    }
+    let bounce = from[1]
+        .expect("the bounce", TIMEOUT, |_| true)
+        .await
+        .unwrap();
+    assert_eq!(bounce.type_attr().as_deref(), Some("error"));
+    // The others still have the stream that they had.
+    for number in [0, 2] {
+        let message = format!("<message from='d{number}.a.test' to='two.test' id='later'/>");
+        from[number].send(message).await.unwrap();
+        let message = to.expect("a message", TIMEOUT, |_| true).await.unwrap();
+        assert_eq!(message.id().as_deref(), Some("later"));
+    }
+    assert_eq!(count(&log.all(), FIRST, "two.test"), 1);
+}
+
+#[tokio::test]
+async fn where_it_is_switched_off_each_domain_has_its_own_stream() {
+    let log = CapturedLog::of_this_process();
+    let mut world = World::new().unwrap();
+    let daemon = with_domains("a.test", 3).without_tls();
+    world
+        .start(daemon.policy("multiplex = false"))
+        .await
+        .unwrap();
+    world
+        .start(Daemon::serving("off.test").without_tls())
+        .await
+        .unwrap();
+    let (mut from, mut to) = components(&world, "a.test", 3, "off.test").await;
+    all_arrive_in_order(&mut from, "a.test", &mut to, 3).await;
+    assert_eq!(count(&log.all(), FIRST, "off.test"), 3);
+}
+
+/// The next stream that comes to this server: an answered header, with features of a server that can refuse a pair alone.
+async fn answer(server: &RawServer) -> Peer {
+    let mut peer = server.accept().await.unwrap();
+    let features = Features::new().with_dialback(DialbackFeature::with_errors());
+    peer.answer_open("there", &features).await.unwrap();
+    peer
+}
+
+/// Takes each key that comes, and gives the stanzas: which domain's, and which.
+async fn next_of(peer: &mut Peer) -> Option<(String, usize)> {
+    loop {
+        let Ok(Event::Element(element)) = peer.next().await else {
+            return None;
+        };
+        if let Some(answer) = believing(&element) {
+            peer.send(answer.to_bytes()).await.unwrap();
+        } else {
+            let from = element.from().unwrap().into_owned();
+            return Some((from, element.id().unwrap().parse().unwrap()));
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_shared_stream_did_not_get_rid_of_goes_by_the_next_in_the_order_of_each_domain() {
+    const EACH: usize = 50;
+    let mut world = World::new().unwrap();
+    let tables = "[queue]\nbackoff = { first = '10ms', max = '20ms' }\n";
+    let daemon = with_domains("a.test", 3).without_tls().tables(tables);
+    world.start(daemon).await.unwrap();
+    let server = world.listen("b.test").await.unwrap();
+    let mut components = Vec::new();
+    for number in 0..3 {
+        let domain = format!("d{number}.a.test");
+        let component = world
+            .component_for("a.test", &domain, Behaviour::Quiet)
+            .await;
+        components.push(component.unwrap());
+    }
+    let body = "x".repeat(100_000);
+    let send = async |components: &mut [ComponentClient], id: usize| {
+        for (number, component) in components.iter_mut().enumerate() {
+            let message = format!(
+                "<message from='d{number}.a.test' to='b.test' id='{id}'><body>{body}</body></message>"
+            );
+            component.send(message).await.unwrap();
+        }
+    };
+    send(&mut components, 0).await;
+    let mut unread = answer(&server).await;
+    let mut all: Vec<(String, usize)> = Vec::new();
+    for _ in 0..3 {
+        all.push(next_of(&mut unread).await.unwrap());
+    }
+    // All three are proved. From here on it reads nothing, and more comes than the sockets hold.
+    for id in 1..EACH {
+        send(&mut components, id).await;
+    }
+    let error = "<stream:error><reset xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>";
+    unread.send(error).await.unwrap();
+    while let Some(read) = next_of(&mut unread).await {
+        all.push(read);
+    }
+    let mut peer = answer(&server).await;
+    let mut after = Vec::new();
+    let is_last =
+        |after: &[(String, usize)]| after.iter().filter(|(_, id)| *id == EACH - 1).count() == 3;
+    while !is_last(&after) {
+        after.push(next_of(&mut peer).await.unwrap());
+    }
+    assert!(all.len() > 3 && !after.is_empty());
+    all.append(&mut after);
+    for number in 0..3 {
+        let domain = format!("d{number}.a.test");
+        let ids = all.iter().filter(|(from, _)| *from == domain);
+        let ids: Vec<usize> = ids.map(|(_, id)| *id).collect();
+        assert_eq!(ids, (0..EACH).collect::<Vec<_>>(), "of {domain}");
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_ends_the_stream_at_a_further_key_gets_a_stream_for_each_domain() {
+    let mut world = World::new().unwrap();
+    let tables = "[queue]\nbackoff = { first = '10ms', max = '20ms' }\n";
+    let daemon = with_domains("a.test", 2).without_tls().tables(tables);
+    world.start(daemon).await.unwrap();
+    let server = world.listen("b.test").await.unwrap();
+    let mut components = Vec::new();
+    for number in 0..2 {
+        let domain = format!("d{number}.a.test");
+        let component = world
+            .component_for("a.test", &domain, Behaviour::Quiet)
+            .await;
+        components.push(component.unwrap());
+    }
+    let message = |number: usize, id: usize| {
+        format!("<message from='d{number}.a.test' to='b.test' id='{id}'/>")
+    };
+    components[0].send(message(0, 0)).await.unwrap();
+    let mut first = answer(&server).await;
+    assert_eq!(next_of(&mut first).await, Some(("d0.a.test".to_owned(), 0)));
+    components[1].send(message(1, 0)).await.unwrap();
+    first.expect(ns::DIALBACK, "result").await.unwrap();
+    let error = "<stream:error><policy-violation xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>";
+    first.send(error).await.unwrap();
+    first.expect_end().await.unwrap();
+    // What comes now goes by one stream for each.
+    components[0].send(message(0, 1)).await.unwrap();
+    let mut arrived = Vec::new();
+    for _ in 0..2 {
+        let mut peer = answer(&server).await;
+        arrived.push(next_of(&mut peer).await.unwrap());
+    }
+    arrived.sort();
+    assert_eq!(
+        arrived,
+        [("d0.a.test".to_owned(), 1), ("d1.a.test".to_owned(), 0)]
+    );
+}
