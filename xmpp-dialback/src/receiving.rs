@@ -33,8 +33,8 @@ pub struct Receiving {
 /// ```
 /// use xmpp_dialback::DialbackLimits;
 ///
-/// let limits = DialbackLimits::default().with_pairs(8);
-/// assert_eq!((limits.pairs, limits.failures), (8, 10));
+/// let limits = DialbackLimits::default().with_pairs(8).with_failures(3);
+/// assert_eq!((limits.pairs, limits.failures), (8, 3));
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]

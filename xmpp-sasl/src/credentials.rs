@@ -267,3 +267,74 @@ impl ServerOptions {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bindings() -> ChannelBindings {
+        ChannelBindings::none().with(ChannelBindingType::TlsExporter, *b"data")
+    }
+
+    #[test]
+    fn what_is_said_of_credentials_is_in_them() {
+        let bounds = IterationBounds { min: 1, max: 2 };
+        let found = ClientCredentials::new("xmpp", "b.example")
+            .with_password("juliet", "r0m30")
+            .with_realm("realm")
+            .with_authzid("a.example")
+            .with_certificate()
+            .with_kerberos_v4(kerberos_v4::Keys::default())
+            .with_channel_bindings(bindings())
+            .with_offer(Offer::new(["PLAIN"]))
+            .with_iterations(bounds)
+            .with_trace("trace")
+            .with_gssapi(gssapi::Initiator::default());
+        let want = ClientCredentials {
+            username: Some("juliet".to_owned()),
+            password: Some("r0m30".into()),
+            realm: Some("realm".to_owned()),
+            authzid: Some("a.example".to_owned()),
+            service: "xmpp".to_owned(),
+            host: "b.example".to_owned(),
+            certificate: true,
+            kerberos_v4: Some(kerberos_v4::Keys::default()),
+            channel_bindings: bindings(),
+            offer: Offer::new(["PLAIN"]),
+            salted_password: None,
+            iterations: bounds,
+            trace: Some("trace".to_owned()),
+            gssapi: Some(gssapi::Initiator::default()),
+        };
+        assert_eq!(found, want);
+        let other = found.with_username("nurse");
+        assert_eq!(other.username.as_deref(), Some("nurse"));
+        assert_eq!(other.realm, want.realm);
+    }
+
+    #[test]
+    fn what_is_said_of_a_server_is_in_its_options() {
+        let found = ServerOptions::new("xmpp", "b.example")
+            .with_realms(["one", "two"])
+            .with_kerberos_v4(kerberos_v4::Keys::default())
+            .with_channel_bindings(bindings())
+            .with_offer(Offer::new(["PLAIN"]))
+            .with_secret(ServerSecret::new(*b"a secret"))
+            .with_iterations(5000)
+            .with_scram_errors()
+            .with_gssapi(gssapi::Acceptor::default());
+        let want = ServerOptions {
+            service: "xmpp".to_owned(),
+            host: "b.example".to_owned(),
+            realms: vec!["one".to_owned(), "two".to_owned()],
+            kerberos_v4: Some(kerberos_v4::Keys::default()),
+            channel_bindings: bindings(),
+            offer: Offer::new(["PLAIN"]),
+            secret: Some(ServerSecret::new(*b"a secret")),
+            iterations: 5000,
+            scram_errors: true,
+            gssapi: Some(gssapi::Acceptor::default()),
+        };
+        assert_eq!(found, want);
+    }
+}

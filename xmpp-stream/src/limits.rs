@@ -147,3 +147,32 @@ impl XmlLimits {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_limit_can_be_another() {
+        let limits = XmlLimits::before_authentication()
+            .with_header_bytes(1)
+            .with_element_bytes(2)
+            .with_depth(3)
+            .with_attributes(4)
+            .with_namespaces(5)
+            .with_total_bytes(6)
+            .with_total_elements(7)
+            .with_excess(Excess::RefusesElement);
+        let want = XmlLimits {
+            header_bytes: 1,
+            element_bytes: 2,
+            depth: 3,
+            attributes: 4,
+            namespaces: 5,
+            total_bytes: Some(6),
+            total_elements: Some(7),
+            excess: Excess::RefusesElement,
+        };
+        assert_eq!(limits, want);
+    }
+}
