@@ -176,7 +176,7 @@ async fn the_keys_of_one_connection_make_sixteen_connections_and_one_with_each_s
     shows_keys(&world, &(0..16).map(domain).collect::<Vec<_>>()).await;
     let count = knocks.load(Ordering::Relaxed);
     println!("16 keys: {count} connections");
-    // Two streams, each with 16 and one more with each second; 79 when only their site had a bound.
+    // Two streams, each with 16 and one more with each second; 72 when only their site had a bound.
     let with_time = usize::try_from(began.elapsed().as_secs()).unwrap();
     assert!(count <= 2 * (16 + with_time + 1), "{count}");
     let mut peer = nobody_from(&world, Ipv4Addr::new(127, 3, 0, 1)).await;
