@@ -10,6 +10,7 @@
 
 use bytes::Bytes;
 use sha1::{Digest, Sha1};
+use subtle::ConstantTimeEq as _;
 
 use crate::{Condition, ContentNamespace, Element, StreamError, StreamHeader, Writer, ns};
 
@@ -86,10 +87,8 @@ impl AwaitHandshake {
         let wanted = digest(&self.stream_id, secret);
         let found = element.text();
         // Some components say it in capitals; XEP-0114 §3 asks for lower case.
-        if equal(
-            wanted.as_bytes(),
-            found.trim().to_ascii_lowercase().as_bytes(),
-        ) {
+        let found = found.trim().to_ascii_lowercase();
+        if wanted.as_bytes().ct_eq(found.as_bytes()).into() {
             Ok(Writer::new("handshake").finish())
         } else {
             Err(StreamError::new(Condition::NotAuthorized).with_text("the handshake is wrong"))
@@ -139,14 +138,4 @@ impl AwaitAcceptance {
         Err(StreamError::from_element(element)
             .unwrap_or_else(|| StreamError::new(Condition::UnsupportedStanzaType)))
     }
-}
-
-/// Compares in a time that does not depend on where the first difference is.
-fn equal(left: &[u8], right: &[u8]) -> bool {
-    left.len() == right.len()
-        && left
-            .iter()
-            .zip(right)
-            .fold(0, |difference, (left, right)| difference | (left ^ right))
-            == 0
 }

@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use data_encoding::HEXLOWER;
 use xmpp_dialback::Secret;
 use xmpp_sasl::Random as _;
 
@@ -59,7 +60,7 @@ pub(super) fn own_secret(data_dir: &Path) -> Result<Secret, StartError> {
     let path = secret_path(data_dir);
     let mut bytes = [0; 32];
     OsRandom.fill(&mut bytes);
-    let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let text = HEXLOWER.encode(&bytes);
     let written = fs::create_dir_all(data_dir)
         .and_then(|()| write_private(&path, |file| writeln!(file, "{text}")));
     written.map_err(|error| no_secret(&path, error))?;

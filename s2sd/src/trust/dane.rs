@@ -3,11 +3,9 @@
 //! Pure: the records are given, and whoever gives them has seen to it that they are proved by DNSSEC. Left out: raw
 //! public keys (RFC 7250), and fetching a certificate that is neither shown nor in the record (RFC 7671 §5.2.2).
 
-use std::{
-    cmp::Reverse,
-    fmt::{self, Write as _},
-};
+use std::{cmp::Reverse, fmt};
 
+use data_encoding::HEXLOWER;
 use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use sha2::{Digest as _, Sha256, Sha512};
 use webpki::{EndEntityCert, VerifiedPath, anchor_from_trusted_cert, spki_for_anchor};
@@ -149,11 +147,7 @@ impl Tlsa {
 
     /// All of the data, as zone files have it.
     pub fn hex(&self) -> String {
-        let mut hex = String::with_capacity(self.data.len() * 2);
-        for byte in &self.data {
-            let _ = write!(hex, "{byte:02x}");
-        }
-        hex
+        HEXLOWER.encode(&self.data)
     }
 
     /// Does it speak of this certificate?
@@ -174,9 +168,8 @@ impl fmt::Display for Tlsa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (usage, selector) = (self.usage as u8, self.selector as u8);
         write!(f, "{usage} {selector} {} ", self.matching as u8)?;
-        for byte in self.data.iter().take(BYTES_SHOWN) {
-            write!(f, "{byte:02x}")?;
-        }
+        let shown = self.data.get(..BYTES_SHOWN).unwrap_or(&self.data);
+        f.write_str(&HEXLOWER.encode(shown))?;
         match self.data.len() > BYTES_SHOWN {
             true => f.write_str("…"),
             false => Ok(()),

@@ -24,6 +24,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, bail, ensure};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use data_encoding::HEXLOWER;
 use md5::{Digest, Md5};
 use xmpp_dialback::{Pair, Secret};
 
@@ -371,12 +372,9 @@ fn digest(
         get("cnonce")?,
         get("qop")?
     );
-    let (a1, a2) = (hex(&Md5::digest(a1)), hex(&Md5::digest(a2)));
-    Ok(hex(&Md5::digest(format!("{a1}:{middle}:{a2}"))))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let hex = |bytes: &[u8]| HEXLOWER.encode(&Md5::digest(bytes));
+    let (a1, a2) = (hex(&a1), hex(a2.as_bytes()));
+    Ok(hex(format!("{a1}:{middle}:{a2}").as_bytes()))
 }
 
 #[cfg(test)]

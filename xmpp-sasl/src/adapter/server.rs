@@ -3,6 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
+use data_encoding::HEXLOWER;
 use sasl::common::{ChannelBinding, Identity as SaslIdentity};
 use sasl::secret::{self, Pbkdf2Secret};
 use sasl::server::{MechanismError, Provider, Response, Validator, ValidatorError};
@@ -295,7 +296,7 @@ impl Host for AnonymousHost {
     fn anonymous(&mut self, _: Option<&str>) -> Result<Identity, Failure> {
         let mut octets = [0; 16];
         self.0.fill(&mut octets);
-        let name = octets.iter().map(|octet| format!("{octet:02x}")).collect();
+        let name = HEXLOWER.encode(&octets);
         Ok(Identity {
             authcid: Some(name),
             authzid: None,

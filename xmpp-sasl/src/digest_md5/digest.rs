@@ -1,5 +1,6 @@
 //! The arithmetic of DIGEST-MD5 (RFC 2831 §2.1.2.1).
 
+use data_encoding::HEXLOWER;
 use md5::{Digest, Md5};
 use zeroize::Zeroizing;
 
@@ -90,17 +91,8 @@ pub(super) fn latin1(text: &str) -> Option<Zeroizing<Vec<u8>>> {
 }
 
 fn hex(octets: [u8; 16]) -> HexDigest {
-    let digit = |value: u8| {
-        if value < 10 {
-            b'0' + value
-        } else {
-            b'a' - 10 + value
-        }
-    };
     let mut out = [0; 32];
-    for (pair, octet) in out.chunks_exact_mut(2).zip(octets) {
-        pair.copy_from_slice(&[digit(octet >> 4), digit(octet & 0xf)]);
-    }
+    HEXLOWER.encode_mut(&octets, &mut out);
     out
 }
 

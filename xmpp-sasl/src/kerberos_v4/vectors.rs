@@ -10,8 +10,7 @@ use super::*;
 use crate::{Client, ClientInput, ClientStep};
 
 fn hexadecimal(text: &str) -> Vec<u8> {
-    let digit = |at| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
-    (0..text.len()).step_by(2).map(digit).collect()
+    data_encoding::HEXLOWER.decode(text.as_bytes()).unwrap()
 }
 
 /// The last two messages for a session key, a challenge and an authorization identity, computed elsewhere (Python's

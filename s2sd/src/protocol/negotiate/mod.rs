@@ -28,6 +28,7 @@ use crate::config::{MinTls, Policy};
 use crate::peer_text::PeerText;
 use crate::trust::facts::{TLS_1_3, TlsFacts};
 use crate::trust::judgement::Judgement;
+use data_encoding::HEXLOWER;
 use xmpp_sasl::ChannelBindings;
 
 /// What carries the stream.
@@ -111,7 +112,7 @@ pub struct Judged {
 fn fresh_id(random: &mut dyn xmpp_sasl::Random) -> String {
     let mut bytes = [0; 16];
     random.fill(&mut bytes);
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    HEXLOWER.encode(&bytes)
 }
 
 /// For logs and bounces: what a dialback verdict says.

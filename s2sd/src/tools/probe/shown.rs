@@ -1,5 +1,6 @@
 //! A certificate as it was shown, for people.
 
+use data_encoding::HEXLOWER;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use sha2::{Digest as _, Sha256};
 use x509_parser::{certificate::X509Certificate, prelude::FromDer as _, time::ASN1Time};
@@ -20,8 +21,7 @@ pub(super) fn chain(chain: &PeerChain, now: UnixTime) -> Vec<Shown> {
 }
 
 fn shown(der: &CertificateDer<'_>, now: UnixTime) -> Shown {
-    let sha256 = Sha256::digest(der);
-    let sha256 = sha256.iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = HEXLOWER.encode(&Sha256::digest(der));
     let Ok((_, certificate)) = X509Certificate::from_der(der) else {
         return Shown {
             subject: "(malformed)".into(),
