@@ -2,6 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::BytesMut;
+use s2sd::tools::demo::xml::fold;
 
 use super::{
     names::Names,
@@ -105,46 +106,10 @@ fn digest(names: &Names, element: &str, message: &str) -> String {
 
 /// Elements that contain elements get lines of their own, if the whole is long.
 fn pretty(xml: &str) -> String {
-    if xml.len() <= WIDTH {
-        return xml.to_owned();
+    match xml.len() <= WIDTH {
+        true => xml.to_owned(),
+        false => fold(xml.as_bytes(), usize::MAX).join("\n"),
     }
-    let mut out = String::new();
-    let mut depth = 0_usize;
-    let mut rest = xml;
-    while let Some(start) = rest.find('<') {
-        // Text belongs to the line of the tag before it.
-        out.push_str(&rest[..start]);
-        let text_before = start > 0;
-        let end = rest[start..]
-            .find('>')
-            .map_or(rest.len(), |end| start + end + 1);
-        let tag = &rest[start..end];
-        rest = &rest[end..];
-        let closing = tag.starts_with("</");
-        if closing {
-            depth = depth.saturating_sub(1);
-        }
-        let after_open = out.trim_end().ends_with('>') && !text_before;
-        let empty = closing && after_open && last_opens(&out);
-        if !out.is_empty() && after_open && !empty {
-            out.push('\n');
-            out.push_str(&"  ".repeat(depth));
-        }
-        out.push_str(tag);
-        if !closing && !tag.ends_with("/>") {
-            depth += 1;
-        }
-    }
-    out.push_str(rest);
-    out
-}
-
-/// Is the last tag a start tag?
-fn last_opens(out: &str) -> bool {
-    out.rfind('<').is_some_and(|at| {
-        let tag = &out[at..];
-        !tag.starts_with("</") && !tag.ends_with("/>")
-    })
 }
 
 #[cfg(test)]

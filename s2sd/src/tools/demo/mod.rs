@@ -19,7 +19,7 @@ mod report;
 mod stage;
 pub mod tangle;
 mod walk;
-mod xml;
+pub mod xml;
 pub mod zone;
 
 use std::error::Error;

@@ -1,7 +1,7 @@
 //! Folds XML and lists to a width, for reading only: what is folded here was checked by a decoder before.
 
 /// The element, or the header, in lines of this width: an element in each, attributes where they fit.
-pub(super) fn fold(raw: &[u8], width: usize) -> Vec<String> {
+pub fn fold(raw: &[u8], width: usize) -> Vec<String> {
     let text = String::from_utf8_lossy(raw);
     let pieces = pieces(&text);
     let mut lines = Vec::new();
