@@ -291,3 +291,60 @@ async fn a_peer_that_ends_the_stream_at_a_further_key_gets_a_stream_for_each_dom
         [("d0.a.test".to_owned(), 1), ("d1.a.test".to_owned(), 0)]
     );
 }
+
+#[tokio::test]
+async fn a_peer_that_cannot_refuse_a_domain_alone_is_asked_for_one_that_the_certificate_names_and_for_no_other()
+ {
+    for (certificate, streams) in [
+        (Some(Leaf::domain("a.test").dns("*.a.test")), 1),
+        (Some(Leaf::domain("a.test")), 2),
+        (None, 2),
+    ] {
+        let mut world = World::new().unwrap();
+        let daemon = with_domains("a.test", 2);
+        let is_tls = certificate.is_some();
+        let daemon = match certificate {
+            Some(leaf) => daemon
+                .certificate(leaf)
+                .policy("verify = 'dialback'\nauth = ['external', 'dialback']"),
+            None => daemon.without_tls(),
+        };
+        world.start(daemon).await.unwrap();
+        let server = world.listen("b.test").await.unwrap();
+        let identity = world.identity("b.test");
+        let mut components = Vec::new();
+        for number in 0..2 {
+            let domain = format!("d{number}.a.test");
+            let component = world
+                .component_for("a.test", &domain, Behaviour::Quiet)
+                .await;
+            components.push(component.unwrap());
+        }
+        let answer = async || {
+            // Dialback without `<errors/>`.
+            let features = Features::new().with_dialback(DialbackFeature::default());
+            let mut peer = server.accept().await.unwrap();
+            if is_tls {
+                let tls = Features::new().with_starttls(true);
+                peer.answer_open("here", &tls).await.unwrap();
+                peer.accept_starttls(&identity).await.unwrap();
+            }
+            peer.answer_open("there", &features).await.unwrap();
+            peer
+        };
+        let message =
+            |number: usize| format!("<message from='d{number}.a.test' to='b.test' id='0'/>");
+        components[0].send(message(0)).await.unwrap();
+        let mut first = answer().await;
+        assert_eq!(next_of(&mut first).await, Some(("d0.a.test".to_owned(), 0)));
+        components[1].send(message(1)).await.unwrap();
+        let mut second = match streams {
+            1 => first,
+            _ => answer().await,
+        };
+        assert_eq!(
+            next_of(&mut second).await,
+            Some(("d1.a.test".to_owned(), 0))
+        );
+    }
+}

@@ -72,9 +72,9 @@ table! {
         /// POSH.
         pub posh: bool = truth(), false;
         /// Whether our domains share a stream to the peer ([further pairs on a stream](flow.md#further-pairs)). Each domain is proved
-        /// by itself, by dialback (XEP-0220 §2.6). s2sd does so only if the peer announces that it can refuse one domain without
-        /// ending the stream, if `auth` allows dialback, and if the certificate that the stream was opened with names the further
-        /// domain, too. Otherwise, and if the peer refuses, that domain gets a stream of its own.
+        /// by itself, by dialback (XEP-0220 §2.6). s2sd does so if the peer takes dialback keys, if `auth` allows dialback, and if
+        /// the certificate that the stream was opened with names the further domain, too, or, where none was shown, the peer
+        /// announces that it can refuse one domain alone. Otherwise, and if the peer refuses, that domain gets a stream of its own.
         pub multiplex: bool = truth(), true;
         /// The authorities that may sign certificates. `"system"`: those that the operating system trusts.
         /// A list of PEM files: those and no others.

@@ -44,7 +44,12 @@ pub(super) fn start(instance: &Instance, place: &ServerDir<'_>, setup: &Setup) -
     let further: String = (0..setup.further)
         .map(|number| {
             let name = further(instance.domain, number);
-            format!("[[domain]]\nname = \"{name}\"\ncomponent = {{ secret = \"{SECRET}\" }}\n\n")
+            format!(
+                "[[domain]]\nname = \"{name}\"\ncertificate = \"{}\"\nkey = \"{}\"\n\
+                 component = {{ secret = \"{SECRET}\" }}\n\n",
+                place.certificate(&format!("{certificate}.pem")),
+                place.certificate(&format!("{certificate}.key")),
+            )
         })
         .collect();
     let lenient = setup.lenient || setup.proof == Proof::Dialback;

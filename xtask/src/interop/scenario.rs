@@ -184,7 +184,8 @@ pub(super) const ALL: [Scenario; 18] = [
         name: "multiplex",
         setup: |_, _| Setup {
             further: 5,
-            ..Setup::new(Transport::Plain, Proof::Dialback)
+            our_certificate: Certificate::Wildcard,
+            ..Setup::new(Transport::StartTls, Proof::Either)
         },
         act: |row| row.shares_a_stream(),
     },

@@ -67,10 +67,12 @@ pub(super) enum Certificate {
     XmppAddr,
     /// With both.
     XmppAddrToo,
+    /// For the domain and those directly below it.
+    Wildcard,
 }
 
 impl Certificate {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Good,
         Self::SelfSigned,
         Self::WrongName,
@@ -80,6 +82,7 @@ impl Certificate {
         Self::SrvName,
         Self::XmppAddr,
         Self::XmppAddrToo,
+        Self::Wildcard,
     ];
 
     /// The name of its files, and what it says as a leaf of `lab ca`.
@@ -93,6 +96,7 @@ impl Certificate {
             Self::ServerOnly => (".server", format!("dns={domain} purpose=server")),
             Self::SrvName => (".srv", format!("dns={domain} srv={domain}")),
             Self::XmppAddr => (".xmpp", format!("xmpp={domain}")),
+            Self::Wildcard => (".wildcard", format!("dns={domain} dns=*.{domain}")),
             Self::XmppAddrToo => (".xmpp-dns", format!("dns={domain} xmpp={domain}")),
         };
         (format!("{domain}{suffix}"), words)

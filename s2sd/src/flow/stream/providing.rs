@@ -95,12 +95,8 @@ impl LaneTask {
     fn may_share(&self, place: usize) -> Option<DomainPair> {
         let stream = self.stream.as_ref()?;
         let pair = &self.lanes.get(place)?.pair;
-        let certified = || {
-            let shared = self.router.shared();
-            !stream.outbound.transport().is_tls()
-                || shared.tls.is_shared(&stream.local, &pair.local)
-        };
-        (stream.outbound.takes_pairs() && certified()).then(|| pair.clone())
+        let certified = self.router.shared().tls.names(&stream.local, &pair.local);
+        (stream.outbound.takes_pairs(certified)).then(|| pair.clone())
     }
 
     /// The pair gets a stream of its own, by a task of its own.

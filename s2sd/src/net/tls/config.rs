@@ -169,15 +169,12 @@ impl Tls {
         self.loaded.load().keys.contains_key(domain.ascii())
     }
 
-    /// Whether the certificate that is shown for one of our domains is good for another one too, as far as names go. Where
-    /// none is shown, there is nothing that could be bad.
-    pub(crate) fn is_shared(&self, shown_for: &Domain, also_for: &Domain) -> bool {
+    /// Whether the certificate that is shown for one of our domains names another one too; nothing, where none is shown.
+    pub(crate) fn names(&self, shown_for: &Domain, also: &Domain) -> Option<bool> {
         let loaded = self.loaded.load();
-        let Some(key) = loaded.keys.get(shown_for.ascii()) else {
-            return true;
-        };
+        let key = loaded.keys.get(shown_for.ascii())?;
         let names = key.cert.first().and_then(|leaf| identities(leaf).ok());
-        names.is_some_and(|names| names.iter().any(|name| name.names(also_for)))
+        Some(names.is_some_and(|names| names.iter().any(|name| name.names(also))))
     }
 
     /// For a connection that we accept. The name in the handshake (SNI) chooses the certificate; without it,

@@ -26,8 +26,8 @@ use bytes::{Bytes, BytesMut};
 use xmpp_dialback::{Initiating, Pair, Question, Verdict, Verifying};
 use xmpp_sasl::{Client, Random};
 use xmpp_stream::{
-    Condition, ContentNamespace, DecodeError, Domain, Element, Features, Frame, StreamError,
-    StreamHeader, Version, XmlLimits, ns,
+    Condition, ContentNamespace, DecodeError, DialbackFeature, Domain, Element, Features, Frame,
+    StreamError, StreamHeader, Version, XmlLimits, ns,
 };
 
 use self::dialback::answered_by_the_end;
@@ -171,8 +171,8 @@ pub struct Outbound {
     authenticated: Option<Method>,
     deadline: Instant,
     established: bool,
-    /// The peer can refuse one pair without ending the stream (XEP-0220 §2.6.2).
-    takes_pairs: bool,
+    /// Whether the peer takes dialback keys, also now, and can refuse one pair without ending the stream (XEP-0220 §2.4.1).
+    dialback: Option<DialbackFeature>,
     peer_max_stanza: Option<u64>,
     /// After this time without a word of ours the peer may close the stream, as it says (XEP-0478).
     peer_idle: Option<Duration>,
@@ -244,7 +244,7 @@ impl Outbound {
             authenticated: None,
             deadline,
             established: false,
-            takes_pairs: false,
+            dialback: None,
             peer_max_stanza: None,
             peer_idle: None,
         });
@@ -276,14 +276,19 @@ impl Outbound {
         self.peer_max_stanza
     }
 
-    /// Whether a further pair of the same remote domain may be asked for: the peer announced that it can refuse one pair
-    /// alone (XEP-0220 §2.6.2), and dialback is among what the rules for it name.
-    pub fn takes_pairs(&self) -> bool {
-        self.established
-            && self.takes_pairs
-            && self
-                .policy
-                .allows_over(Method::Dialback, self.transport.is_tls())
+    /// Whether a further pair of the same remote domain may be asked for (XEP-0220 §2.6.1): the peer takes dialback keys, and
+    /// dialback is among what the rules for it name. `certified` says whether our certificate was shown, and names that domain
+    /// of ours too. A peer that would end the stream for a key that it refuses is asked only where there is no reason to refuse it.
+    pub fn takes_pairs(&self, certified: Option<bool>) -> bool {
+        let Some(dialback) = self.dialback.filter(|_| self.established) else {
+            return false;
+        };
+        let tls = self.transport.is_tls();
+        self.policy.allows_over(Method::Dialback, tls)
+            && match certified.filter(|_| tls) {
+                Some(certified) => certified,
+                None => dialback.errors,
+            }
     }
 
     /// After this time in which nothing was said, a space is (RFC 6120 §4.6.1): well before the peer takes the stream for

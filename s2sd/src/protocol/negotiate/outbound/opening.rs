@@ -57,7 +57,7 @@ impl Outbound {
             .or(self.peer_idle);
         self.initiating
             .set_errors_announced(features.dialback.is_some_and(|dialback| dialback.errors));
-        self.takes_pairs = features.dialback.is_some_and(|dialback| dialback.errors);
+        self.dialback = features.dialback;
         if let Some(method) = self.authenticated {
             return self.establish(method, out);
         }
