@@ -21,19 +21,25 @@ fn with_domains(name: &str, count: usize) -> Daemon {
     domains.fold(Daemon::serving(name), |daemon, domain| daemon.and(&domain))
 }
 
-/// A component for each of them, in this order, and one for the other server's domain.
-async fn components(
-    world: &World,
-    name: &str,
-    count: usize,
-    other: &str,
-) -> (Vec<ComponentClient>, ComponentClient) {
+/// A component for each of them, in this order.
+async fn components_of(world: &World, name: &str, count: usize) -> Vec<ComponentClient> {
     let mut components = Vec::new();
     for number in 0..count {
         let domain = format!("d{number}.{name}");
         let component = world.component_for(name, &domain, Behaviour::Quiet).await;
         components.push(component.unwrap());
     }
+    components
+}
+
+/// The same, and one for the other server's domain.
+async fn components(
+    world: &World,
+    name: &str,
+    count: usize,
+    other: &str,
+) -> (Vec<ComponentClient>, ComponentClient) {
+    let components = components_of(world, name, count).await;
     (components, world.component(other).await.unwrap())
 }
 
@@ -203,14 +209,7 @@ async fn what_a_shared_stream_did_not_get_rid_of_goes_by_the_next_in_the_order_o
     let daemon = with_domains("a.test", 3).without_tls().tables(tables);
     world.start(daemon).await.unwrap();
     let server = world.listen("b.test").await.unwrap();
-    let mut components = Vec::new();
-    for number in 0..3 {
-        let domain = format!("d{number}.a.test");
-        let component = world
-            .component_for("a.test", &domain, Behaviour::Quiet)
-            .await;
-        components.push(component.unwrap());
-    }
+    let mut components = components_of(&world, "a.test", 3).await;
     let body = "x".repeat(100_000);
     let send = async |components: &mut [ComponentClient], id: usize| {
         for (number, component) in components.iter_mut().enumerate() {
@@ -259,14 +258,7 @@ async fn a_peer_that_ends_the_stream_at_a_further_key_gets_a_stream_for_each_dom
     let daemon = with_domains("a.test", 2).without_tls().tables(tables);
     world.start(daemon).await.unwrap();
     let server = world.listen("b.test").await.unwrap();
-    let mut components = Vec::new();
-    for number in 0..2 {
-        let domain = format!("d{number}.a.test");
-        let component = world
-            .component_for("a.test", &domain, Behaviour::Quiet)
-            .await;
-        components.push(component.unwrap());
-    }
+    let mut components = components_of(&world, "a.test", 2).await;
     let message = |number: usize, id: usize| {
         format!("<message from='d{number}.a.test' to='b.test' id='{id}'/>")
     };
@@ -312,14 +304,7 @@ async fn a_peer_that_cannot_refuse_a_domain_alone_is_asked_for_one_that_the_cert
         world.start(daemon).await.unwrap();
         let server = world.listen("b.test").await.unwrap();
         let identity = world.identity("b.test");
-        let mut components = Vec::new();
-        for number in 0..2 {
-            let domain = format!("d{number}.a.test");
-            let component = world
-                .component_for("a.test", &domain, Behaviour::Quiet)
-                .await;
-            components.push(component.unwrap());
-        }
+        let mut components = components_of(&world, "a.test", 2).await;
         let answer = async || {
             // Dialback without `<errors/>`.
             let features = Features::new().with_dialback(DialbackFeature::default());
