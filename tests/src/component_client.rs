@@ -333,7 +333,9 @@ fn answer_request(iq: &Element, address: &str) -> Bytes {
         return result.child(query).finish();
     }
     let error = StanzaError::new(ErrorType::Cancel, StanzaCondition::ServiceUnavailable);
-    error_reply(iq, &error).unwrap_or_default()
+    error_reply(iq, &error)
+        .map(Writer::finish)
+        .unwrap_or_default()
 }
 
 #[cfg(test)]

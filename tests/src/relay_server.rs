@@ -11,7 +11,8 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 use xmpp_stream::{
-    Element, ErrorType, StanzaCondition, StanzaError, component::Accepting, error_reply, split_jid,
+    Element, ErrorType, StanzaCondition, StanzaError, Writer, component::Accepting, error_reply,
+    split_jid,
 };
 
 use crate::wire::{Event, Wire};
@@ -106,6 +107,7 @@ fn route(stanza: &Element, links: &Links, fault: Fault, count: usize) -> Vec<Byt
         None => {
             let error = StanzaError::new(ErrorType::Cancel, StanzaCondition::RemoteServerNotFound);
             error_reply(stanza, &error.with_text("nobody there"))
+                .map(Writer::finish)
                 .into_iter()
                 .collect()
         }

@@ -354,7 +354,7 @@ async fn bounces_that_the_domains_of_one_registration_do_not_read_have_one_share
             has = counted(&world);
             assert!(has < 32 * MIB / 3, "{has} KiB");
             background_traffic.is_well().await.unwrap();
-            more -= i32::from(has > 32 * MIB / 5);
+            more -= i32::from(has > 32 * MIB / 6);
             assert!(Instant::now() < deadline, "{has} KiB");
         }
         has

@@ -46,7 +46,7 @@ fn show(frame: &Frame) {
             println!("out  {}", String::from_utf8_lossy(&out));
             let error = StanzaError::new(ErrorType::Wait, StanzaCondition::RemoteServerTimeout);
             if let Some(bounce) = error_reply(element, &error) {
-                println!("or   {}", String::from_utf8_lossy(&bounce));
+                println!("or   {}", String::from_utf8_lossy(&bounce.finish()));
             }
         }
         Frame::Whitespace => println!("\n(a keepalive)"),

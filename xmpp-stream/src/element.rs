@@ -31,6 +31,11 @@ impl Element {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn head(&self) -> &Head {
+        &self.head
+    }
+
     /// Reads exactly one element, as it would stand on a stream with this context.
     pub fn parse(bytes: impl Into<Bytes>, context: &Arc<Context>) -> Result<Self, DecodeError> {
         let bytes = bytes.into();

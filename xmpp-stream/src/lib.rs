@@ -73,7 +73,7 @@ pub use head::StanzaKind;
 pub use header::{StreamHeader, Version};
 pub use limits::{Excess, XmlLimits};
 pub use refused::RefusedElement;
-pub use stanza::{ErrorType, StanzaCondition, StanzaError, error_reply, reply};
+pub use stanza::{ErrorType, StanzaCondition, StanzaError, error_reply, is_answerable, reply};
 pub use stream_error::StreamError;
 pub use tree::{Node, Tree};
 pub use writer::Writer;

@@ -220,19 +220,29 @@ pub fn reply(stanza: &Element) -> Option<Writer> {
 /// `None` for what must not be answered: errors, IQ results, elements that are no stanzas, and
 /// stanzas without a sender. The name is unprefixed and inherits the content
 /// namespace of the stream that it is written to.
-pub fn error_reply(stanza: &Element, error: &StanzaError) -> Option<Bytes> {
-    let reply = answer(stanza, Some("error"))?.child(error.to_writer());
-    Some(reply.finish())
+pub fn error_reply(stanza: &Element, error: &StanzaError) -> Option<Writer> {
+    Some(answer(stanza, Some("error"))?.child(error.to_writer()))
+}
+
+/// Whether anything may answer it: a stanza that is no error and no IQ result, and says from whom it is (RFC 6120
+/// §8.3.1). Cheaper than to make the answer.
+pub fn is_answerable(stanza: &Element) -> bool {
+    let Some(kind) = stanza.stanza_kind() else {
+        return false;
+    };
+    let is_answer = matches!(
+        (kind, stanza.type_attr().as_deref()),
+        (_, Some("error")) | (StanzaKind::Iq, Some("result"))
+    );
+    !is_answer && stanza.from().is_some()
 }
 
 /// What both kinds of answer have in common, if there may be one.
 fn answer(stanza: &Element, type_attr: Option<&str>) -> Option<Writer> {
-    let kind = stanza.stanza_kind()?;
-    match (kind, stanza.type_attr().as_deref()) {
-        (_, Some("error")) | (StanzaKind::Iq, Some("result")) => return None,
-        (StanzaKind::Iq | StanzaKind::Message | StanzaKind::Presence, _) => {}
+    if !is_answerable(stanza) {
+        return None;
     }
-    let sender = stanza.from()?;
+    let (kind, sender) = (stanza.stanza_kind()?, stanza.from()?);
     let reply = Writer::new(kind.name())
         .attr_opt("type", type_attr)
         .attr_opt("from", stanza.to())

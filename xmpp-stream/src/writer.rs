@@ -1,6 +1,11 @@
 //! A small builder for elements that we write ourselves. It escapes; it does not check names.
 
+use std::sync::Arc;
+
 use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::head::Head;
+use crate::{ContentNamespace, Context, Element};
 
 /// Builds one element.
 ///
@@ -19,6 +24,12 @@ pub struct Writer {
     name: String,
     out: BytesMut,
     open: bool,
+    /// The default namespace that it declares.
+    namespace: Option<String>,
+    /// Content namespaces declared anywhere within, see [`ContentNamespace::bit`].
+    declares: u8,
+    /// Nothing in it has a prefix, and all of it was escaped here.
+    plain: bool,
 }
 
 impl Writer {
@@ -31,9 +42,12 @@ impl Writer {
         out.put_u8(b'<');
         out.put_slice(name.as_bytes());
         Self {
+            plain: !name.contains(':'),
             name,
             out,
             open: true,
+            namespace: None,
+            declares: 0,
         }
     }
 
@@ -42,7 +56,14 @@ impl Writer {
     pub fn attr(mut self, name: &str, value: impl AsRef<str>) -> Self {
         debug_assert!(self.open, "an attribute after a child");
         if self.open {
-            write_attribute(name, value.as_ref(), &mut self.out);
+            let value = value.as_ref();
+            write_attribute(name, value, &mut self.out);
+            if name == "xmlns" {
+                self.declares |= ContentNamespace::from_uri(value).map_or(0, ContentNamespace::bit);
+                self.namespace = Some(value.to_owned());
+            } else if name.contains(':') {
+                self.plain &= name == "xml:lang";
+            }
         }
         self
     }
@@ -66,6 +87,8 @@ impl Writer {
     #[must_use]
     pub fn child(mut self, child: Writer) -> Self {
         self.close_tag();
+        self.declares |= child.declares;
+        self.plain &= child.plain;
         child.finish_into(&mut self.out);
         self
     }
@@ -82,6 +105,7 @@ impl Writer {
     #[must_use]
     pub fn raw(mut self, xml: impl AsRef<[u8]>) -> Self {
         self.close_tag();
+        self.plain = false;
         self.out.put_slice(xml.as_ref());
         self
     }
@@ -89,6 +113,24 @@ impl Writer {
     /// The element.
     pub fn finish(self) -> Bytes {
         self.end().freeze()
+    }
+
+    /// The element, as one that came on a stream with this context. What has a prefix or a [`raw`](Self::raw) piece is
+    /// read again for it; nothing else is.
+    ///
+    /// `None`: it would not be one element there.
+    pub fn element(self, context: &Arc<Context>) -> Option<Element> {
+        let (plain, declares, namespace) = (self.plain, self.declares, self.namespace.clone());
+        let bytes = self.finish();
+        if !plain {
+            return Element::parse(bytes, context).ok();
+        }
+        let namespace = namespace.as_deref().unwrap_or(context.content().uri());
+        let head = Head {
+            declares,
+            ..Head::new(&bytes, namespace, context)
+        };
+        Some(Element::new(bytes, Arc::clone(context), Box::new(head)))
     }
 
     fn finish_into(self, out: &mut BytesMut) {
@@ -150,8 +192,18 @@ fn escape_text(text: &str, out: &mut BytesMut) {
 }
 
 fn escape(text: &str, out: &mut BytesMut, more: impl Fn(char) -> Option<&'static str>) {
-    let mut copied = 0;
-    for (at, character) in text.char_indices() {
+    let (bytes, mut copied, mut at) = (text.as_bytes(), 0, 0);
+    // Most of it is as it should be: only where a byte may begin something else is a character looked at.
+    while let Some(found) = bytes[at..]
+        .iter()
+        .position(|byte| SUSPECT[usize::from(*byte)])
+    {
+        at += found;
+        let Some(character) = text[at..].chars().next() else {
+            break;
+        };
+        let end = at + character.len_utf8();
+        let begin = std::mem::replace(&mut at, end);
         let replacement = match character {
             '&' => "&amp;",
             '<' => "&lt;",
@@ -162,12 +214,29 @@ fn escape(text: &str, out: &mut BytesMut, more: impl Fn(char) -> Option<&'static
                 None => "\u{fffd}",
             },
         };
-        out.put_slice(&text.as_bytes()[copied..at]);
+        out.put_slice(&bytes[copied..begin]);
         out.put_slice(replacement.as_bytes());
-        copied = at + character.len_utf8();
+        copied = end;
     }
-    out.put_slice(&text.as_bytes()[copied..]);
+    out.put_slice(&bytes[copied..]);
 }
+
+/// Bytes with which a character begins that may have to be replaced: controls, the five of XML, and U+FFFE and U+FFFF.
+const SUSPECT: [bool; 256] = {
+    let mut suspect = [false; 256];
+    let mut byte = 0;
+    while byte < 0x20 {
+        suspect[byte] = true;
+        byte += 1;
+    }
+    suspect[b'&' as usize] = true;
+    suspect[b'<' as usize] = true;
+    suspect[b'>' as usize] = true;
+    suspect[b'\'' as usize] = true;
+    suspect[b'"' as usize] = true;
+    suspect[0xef] = true;
+    suspect
+};
 
 /// XML 1.0 §2.2, production Char.
 pub(crate) fn is_xml(character: char) -> bool {
@@ -176,7 +245,63 @@ pub(crate) fn is_xml(character: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// An element with a namespace of its own or none, addresses, and others like it within.
+    fn any_element() -> impl Strategy<Value = Writer> {
+        let name = prop::sample::select(vec!["message", "iq", "body", "stream:x", "db:y"]);
+        let spaces = vec![
+            "",
+            "jabber:server",
+            "jabber:component:accept",
+            "urn:x",
+            "jabber:client",
+        ];
+        let xmlns = prop::option::of(prop::sample::select(spaces));
+        let attributes = prop::collection::btree_map(
+            prop::sample::select(vec![
+                "from",
+                "to",
+                "id",
+                "type",
+                "xml:lang",
+                "other",
+                "xml:space",
+            ]),
+            any::<String>(),
+            0..4,
+        );
+        let one = (name, xmlns, attributes).prop_map(|(name, xmlns, attributes)| {
+            let mut element = Writer::new(name);
+            if let Some(xmlns) = xmlns {
+                element = element.xmlns(xmlns);
+            }
+            attributes
+                .iter()
+                .fold(element, |element, (name, value)| element.attr(name, value))
+        });
+        one.prop_recursive(3, 12, 3, |inner| {
+            let parts = prop::collection::vec((any::<String>(), inner.clone()), 0..3);
+            (inner, parts).prop_map(|(outer, parts)| {
+                parts
+                    .into_iter()
+                    .fold(outer, |outer, (text, inner)| outer.text(&text).child(inner))
+            })
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn an_element_that_is_written_is_the_one_that_would_be_read(writer in any_element()) {
+            let context = Context::new(ContentNamespace::Server);
+            let bytes = writer.clone().finish();
+            let (written, read) = (writer.element(&context), Element::parse(bytes, &context).ok());
+            prop_assert_eq!(format!("{:?}", written.as_ref().map(Element::head)), format!("{:?}", read.as_ref().map(Element::head)));
+            prop_assert_eq!(written, read);
+        }
+    }
 
     #[test]
     fn what_xml_cannot_carry_is_replaced_and_what_it_would_change_is_escaped() {

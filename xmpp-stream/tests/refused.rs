@@ -95,7 +95,8 @@ fn a_stanza_over_a_limit_is_refused_and_the_stream_goes_on() {
         assert_eq!(stanza.type_attr().as_deref(), Some("chat"));
         let error = refused.stanza_error();
         assert_eq!(error.condition, StanzaCondition::PolicyViolation);
-        let reply = String::from_utf8(error_reply(stanza, &error).unwrap().to_vec()).unwrap();
+        let reply = error_reply(stanza, &error).unwrap().finish();
+        let reply = String::from_utf8(reply.to_vec()).unwrap();
         assert!(
             reply.contains("id='x&amp;y'") && reply.contains(&why.to_string()),
             "{reply}"

@@ -84,7 +84,7 @@ fn an_error_goes_back_to_the_sender_with_the_same_id() {
     let stanza = element(
         "<iq type='get' id='it&apos;s' to='b@b.example/&lt;' from='a@a.example/r'><q xmlns='q'/></iq>",
     );
-    let reply = error_reply(&stanza, &error).unwrap();
+    let reply = error_reply(&stanza, &error).unwrap().finish();
     assert_eq!(
         reply,
         "<iq type='error' from='b@b.example/&lt;' to='a@a.example/r' id='it&apos;s'>\
@@ -109,7 +109,7 @@ fn an_error_is_never_answered_with_an_error() {
             assert!(error_reply(&element(text), &refusal()).is_some());
         }
         let text = format!("<{name} from='a' to='b' type='error'/>");
-        assert_eq!(error_reply(&element(text), &refusal()), None);
+        assert!(error_reply(&element(text), &refusal()).is_none());
     }
     assert!(answered("<message from='a'/>"));
     assert!(answered("<iq from='a' type='get'/>"));

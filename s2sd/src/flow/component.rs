@@ -446,10 +446,11 @@ impl Serving<'_> {
     fn refuse(&mut self, element: &Element, error: &StanzaError) {
         let domain = self.attached.domain();
         let may_answer = !self.is_ending && self.conn.has_room();
-        let reply = faults::reply(element, error, domain).filter(|_| may_answer);
+        let reply = may_answer.then(|| faults::reply(element, error, domain));
+        let reply = reply.flatten();
         let answered = reply.is_some();
         if let Some(reply) = reply {
-            self.conn.send(&reply);
+            self.conn.send(&reply.finish());
         }
         if let Some(unsaid) = self.refused.note(Instant::now()) {
             let stanza = faults::named(element);

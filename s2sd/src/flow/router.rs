@@ -6,12 +6,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, field::Empty, warn};
-use xmpp_stream::{ContentNamespace, Context, Domain, Element, StanzaError, error_reply};
+use tracing::debug;
+use xmpp_stream::{Domain, StanzaError, StanzaKind, Writer, error_reply, is_answerable};
 
 use crate::closed::{Cause, Returned};
 use crate::flow::lanes::{Lanes, NO_MEMORY, NewTask};
@@ -175,20 +174,25 @@ impl Router {
             self.answer_for_absent(&stanza, &served.contact, payer);
             return Ok(());
         }
-        match services::answer(stanza.element(), &served.contact, SystemTime::now()) {
-            services::ServiceReply::Reply(bytes) => {
-                self.send_own(bytes, stanza.element().context().content(), payer)
+        // Presence has no answer here, nor has what is one (RFC 6120 §8.3.1, §10.5.3.1).
+        let is_question =
+            stanza.stanza_kind() != StanzaKind::Presence && is_answerable(stanza.element());
+        if is_question && self.has_room_for_answer(&stanza, payer) {
+            let now = SystemTime::now();
+            if let Some(reply) = services::answer(stanza.element(), &served.contact, now) {
+                self.answer(&stanza, reply, payer);
             }
-            services::ServiceReply::Drop => {}
         }
         Ok(())
     }
 
     /// The component that should have this stanza is away.
     fn answer_for_absent(self: &Arc<Self>, stanza: &Stanza, contacts: &[String], payer: &Account) {
-        let element = stanza.element();
-        match services::answer_for_absent(element, contacts, SystemTime::now()) {
-            Some(bytes) => self.send_own(bytes, element.context().content(), payer),
+        if !self.has_room_for_answer(stanza, payer) {
+            return;
+        }
+        match services::answer_for_absent(stanza.element(), contacts, SystemTime::now()) {
+            Some(reply) => self.answer(stanza, reply, payer),
             None => self.bounce(stanza, &Returned::ComponentAbsent.stanza_error(), payer),
         }
     }
@@ -230,13 +234,34 @@ impl Router {
     /// Answers a stanza with an error, once: errors and results have no answer (RFC 6120 §8.3.1), and an answer that
     /// has no room is dropped, not bounced. Who caused the stanza pays for the answer, too.
     pub(crate) fn bounce(self: &Arc<Self>, stanza: &Stanza, error: &StanzaError, payer: &Account) {
-        match error_reply(stanza.element(), error) {
-            Some(bytes) => {
-                self.tally.bounced(error);
-                self.send_own(bytes, stanza.element().context().content(), payer);
-            }
-            None => self.unanswered(stanza),
+        if !self.has_room_for_answer(stanza, payer) {
+            return;
         }
+        if let Some(reply) = error_reply(stanza.element(), error) {
+            self.tally.bounced(error);
+            self.answer(stanza, reply, payer);
+        }
+    }
+
+    /// Whether an answer to this stanza may be made now. Who has us answer and takes no answer does not have us write what
+    /// is dropped: that is counted here, as is what has no answer.
+    fn has_room_for_answer(self: &Arc<Self>, stanza: &Stanza, payer: &Account) -> bool {
+        if !is_answerable(stanza.element()) {
+            self.unanswered(stanza);
+            return false;
+        }
+        // What a component hears of its own stanzas has room as long as its queue has.
+        let has_room = self.shared.snapshot.load().serves(stanza.sender()) || {
+            let pair = DomainPair {
+                local: stanza.target().clone(),
+                remote: stanza.sender().clone(),
+            };
+            self.lanes.has_room(&pair, stanza.least_answer(), payer)
+        };
+        if !has_room {
+            self.dropped_for(stanza, stanza.sender());
+        }
+        has_room
     }
 
     /// Sends back a stanza that waited. What was paid for it pays for the answer, so that there is one. Where the component
@@ -246,7 +271,7 @@ impl Router {
         mut stanza: Stanza,
         error: &StanzaError,
     ) -> Result<(), Undelivered> {
-        let Some(bytes) = error_reply(stanza.element(), error) else {
+        let Some(reply) = error_reply(stanza.element(), error) else {
             self.unanswered(&stanza);
             return Ok(());
         };
@@ -258,12 +283,11 @@ impl Router {
         if let Some(charge) = stanza.take_charge() {
             self.tally.bounced(error);
             let payer = charge.account().clone();
-            let content = stanza.element().context().content();
-            drop(stanza);
-            let Some(reply) = own(bytes, content) else {
+            let Some(reply) = stanza.answer(reply) else {
                 return Ok(());
             };
-            let reply = reply.compact().paid_by(charge);
+            drop(stanza);
+            let reply = reply.paid_by(charge);
             let left = match queue {
                 Some(queue) => queue.force(reply).err(),
                 None => Some(reply),
@@ -301,9 +325,9 @@ impl Router {
 
     /// The same for the answer to a stanza that was given up.
     pub(crate) fn not_returned(self: &Arc<Self>, stanza: &Stanza) {
-        match error_reply(stanza.element(), &Returned::ComponentAbsent.stanza_error()) {
-            Some(_) => self.dropped_for(stanza, stanza.sender()),
-            None => self.unanswered(stanza),
+        match is_answerable(stanza.element()) {
+            true => self.dropped_for(stanza, stanza.sender()),
+            false => self.unanswered(stanza),
         }
     }
 
@@ -312,18 +336,18 @@ impl Router {
         self.tally.unanswerable();
     }
 
-    /// Sends a stanza of our own, written as for a stream with that content namespace.
-    fn send_own(self: &Arc<Self>, bytes: Bytes, content: ContentNamespace, payer: &Account) {
-        let Some(stanza) = own(bytes, content) else {
+    /// Sends what answers a stanza.
+    fn answer(self: &Arc<Self>, stanza: &Stanza, reply: Writer, payer: &Account) {
+        let Some(reply) = stanza.answer(reply) else {
             return;
         };
         // What a component hears of its own stanzas has room as long as its queue has.
-        let stanza = match self.shared.snapshot.load().serves(stanza.target()) {
-            true => stanza.compact().paid_by(payer.force(0)),
-            false => stanza,
+        let reply = match self.shared.snapshot.load().serves(reply.target()) {
+            true => reply.paid_by(payer.force(0)),
+            false => reply,
         };
         // Nothing of our own comes back.
-        let _ = self.deliver(stanza, &Origin::Own, payer);
+        let _ = self.deliver(reply, &Origin::Own, payer);
     }
 
     /// Something changed, or somebody mended something: what failed on the way to a domain, or to all, counts no more, and
@@ -405,14 +429,4 @@ impl Router {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// A stanza of this server's own making.
-fn own(bytes: Bytes, content: ContentNamespace) -> Option<Stanza> {
-    let element = Element::parse(bytes, &Context::new(content)).ok();
-    let stanza = element.and_then(|element| Stanza::own(element).ok());
-    if stanza.is_none() {
-        warn!(unproved = Empty, "an answer could not be addressed");
-    }
-    stanza
 }

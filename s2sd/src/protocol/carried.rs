@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, RandomState};
 
 use bytes::Bytes;
-use xmpp_stream::{Element, StanzaKind, Writer};
+use xmpp_stream::{Element, StanzaKind, Writer, is_answerable};
 
 /// How many stanzas back an error may reach.
 const REMEMBERED: usize = 1024;
@@ -28,7 +28,7 @@ impl Carried {
         let hash = stanza
             .stanza_kind()
             .and_then(|kind| self.hash(kind, stanza.id(), (stanza.from(), stanza.to())));
-        let Some(hash) = hash.filter(|_| may_be_answered(stanza)) else {
+        let Some(hash) = hash.filter(|_| is_answerable(stanza)) else {
             return;
         };
         if self.hashes.len() == REMEMBERED {
@@ -76,11 +76,6 @@ impl Carried {
     ) -> Option<u64> {
         Some(self.keys.hash_one((kind.name(), id, from?, to?)))
     }
-}
-
-/// Nobody is told of an error or a result (RFC 6120 §8.3.1).
-fn may_be_answered(stanza: &Element) -> bool {
-    !matches!(stanza.type_attr().as_deref(), Some("error" | "result"))
 }
 
 #[cfg(test)]

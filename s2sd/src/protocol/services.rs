@@ -4,26 +4,16 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
 use xmpp_stream::{
     Element, ErrorType, StanzaCondition, StanzaError, StanzaKind, Tree, Writer, error_reply, ns,
-    split_jid,
+    reply, split_jid,
 };
-
-/// What becomes of a stanza that no component takes.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum ServiceReply {
-    /// A stanza back to its sender, in the content namespace of the stanza answered.
-    Reply(Bytes),
-    /// Nothing: presence, and what must not be answered (RFC 6120 §8.2.3, §8.3.1).
-    Drop,
-}
 
 /// Answers a stanza to a served domain, or to an address under it, in place of a component.
 ///
 /// `contacts` are the domain's contact addresses, as URIs. That `to` names the domain and `from` its sender
-/// has been checked before.
-pub fn answer(stanza: &Element, contacts: &[String], now: SystemTime) -> ServiceReply {
+/// has been checked before. `None`: it has no answer, as presence and what must not be answered (RFC 6120 §8.2.3, §8.3.1).
+pub fn answer(stanza: &Element, contacts: &[String], now: SystemTime) -> Option<Writer> {
     match stanza.stanza_kind() {
         Some(StanzaKind::Iq) => match stanza.type_attr().as_deref() {
             Some("get") => get(stanza, contacts, now),
@@ -32,7 +22,7 @@ pub fn answer(stanza: &Element, contacts: &[String], now: SystemTime) -> Service
                 ErrorType::Cancel,
                 StanzaCondition::ServiceUnavailable,
             ),
-            Some("result" | "error") => ServiceReply::Drop,
+            Some("result" | "error") => None,
             // RFC 6120 §8.2.3 rule 2.
             _ => refuse(stanza, ErrorType::Modify, StanzaCondition::BadRequest),
         },
@@ -43,14 +33,14 @@ pub fn answer(stanza: &Element, contacts: &[String], now: SystemTime) -> Service
             StanzaCondition::ServiceUnavailable,
         ),
         // RFC 6120 §10.5.3.1: "the server SHOULD ignore the stanza".
-        Some(StanzaKind::Presence) | None => ServiceReply::Drop,
+        Some(StanzaKind::Presence) | None => None,
     }
 }
 
 /// Answers what s2sd knows of a served domain whose component is away. `None`: only the component could answer.
 ///
 /// The arguments are those of [`answer`].
-pub fn answer_for_absent(stanza: &Element, contacts: &[String], now: SystemTime) -> Option<Bytes> {
+pub fn answer_for_absent(stanza: &Element, contacts: &[String], now: SystemTime) -> Option<Writer> {
     let is_get = stanza.stanza_kind() == Some(StanzaKind::Iq)
         && stanza.type_attr().as_deref() == Some("get");
     if !is_get || !is_bare_domain(stanza) {
@@ -61,16 +51,13 @@ pub fn answer_for_absent(stanza: &Element, contacts: &[String], now: SystemTime)
     match (children.next(), children.next()) {
         (Some(query), None) if !has_node(query) => {
             let payload = known(query, contacts, now)?;
-            match result(stanza, payload) {
-                ServiceReply::Reply(reply) => Some(reply),
-                ServiceReply::Drop => None,
-            }
+            result(stanza, payload)
         }
         _ => None,
     }
 }
 
-fn get(iq: &Element, contacts: &[String], now: SystemTime) -> ServiceReply {
+fn get(iq: &Element, contacts: &[String], now: SystemTime) -> Option<Writer> {
     let tree = iq.tree();
     // RFC 6120 §8.2.3 rule 5: exactly one child element.
     let mut children = tree.elements();
@@ -114,26 +101,16 @@ fn has_node(query: &Tree) -> bool {
     query.attr("node").is_some_and(|node| !node.is_empty())
 }
 
-fn result(iq: &Element, payload: Option<Writer>) -> ServiceReply {
-    let Some(sender) = iq.from() else {
-        return ServiceReply::Drop;
-    };
-    let mut reply = Writer::new("iq")
-        .attr("type", "result")
-        .attr_opt("from", iq.to())
-        .attr("to", sender)
-        .attr_opt("id", iq.id());
-    if let Some(payload) = payload {
-        reply = reply.child(payload);
-    }
-    ServiceReply::Reply(reply.finish())
+fn result(iq: &Element, payload: Option<Writer>) -> Option<Writer> {
+    let result = reply(iq)?;
+    Some(match payload {
+        Some(payload) => result.child(payload),
+        None => result,
+    })
 }
 
-fn refuse(stanza: &Element, kind: ErrorType, condition: StanzaCondition) -> ServiceReply {
-    match error_reply(stanza, &StanzaError::new(kind, condition)) {
-        Some(reply) => ServiceReply::Reply(reply),
-        None => ServiceReply::Drop,
-    }
+fn refuse(stanza: &Element, kind: ErrorType, condition: StanzaCondition) -> Option<Writer> {
+    error_reply(stanza, &StanzaError::new(kind, condition))
 }
 
 /// XEP-0030 §3.1, with the form of XEP-0157 §3 as XEP-0128 wants it.
@@ -222,6 +199,7 @@ fn date(days: u64) -> (u64, u64, u64) {
 mod tests {
     use std::time::Duration;
 
+    use bytes::Bytes;
     use xmpp_stream::{ContentNamespace, Context};
 
     use super::*;
@@ -234,26 +212,26 @@ mod tests {
         Element::parse(xml.to_owned(), &Context::new(ContentNamespace::Server)).unwrap()
     }
 
-    fn ask(xml: &str, contacts: &[&str]) -> ServiceReply {
+    fn ask(xml: &str, contacts: &[&str]) -> Option<Bytes> {
         let contacts: Vec<String> = contacts.iter().map(|&contact| contact.to_owned()).collect();
-        answer(&parse(xml), &contacts, at(1_166_551_115))
+        answer(&parse(xml), &contacts, at(1_166_551_115)).map(Writer::finish)
     }
 
     #[track_caller]
     fn replies(xml: &str, want: &str) {
         match ask(xml, &[]) {
-            ServiceReply::Reply(reply) => {
+            Some(reply) => {
                 assert_eq!(std::str::from_utf8(&reply).unwrap(), want);
                 // It is one stanza for the stream it goes to.
                 assert!(parse(want).stanza_kind().is_some());
             }
-            ServiceReply::Drop => panic!("dropped {xml}"),
+            None => panic!("dropped {xml}"),
         }
     }
 
     #[track_caller]
     fn refuses(xml: &str, kind: &str, condition: &str) {
-        let ServiceReply::Reply(reply) = ask(xml, &["mailto:a@b"]) else {
+        let Some(reply) = ask(xml, &["mailto:a@b"]) else {
             panic!("dropped {xml}");
         };
         let (asked, reply) = (parse(xml), parse(std::str::from_utf8(&reply).unwrap()));
@@ -271,7 +249,7 @@ mod tests {
 
     #[track_caller]
     fn drops(xml: &str) {
-        assert_eq!(ask(xml, &["mailto:a@b"]), ServiceReply::Drop, "{xml}");
+        assert_eq!(ask(xml, &["mailto:a@b"]), None, "{xml}");
     }
 
     fn iq(payload: &str) -> String {
@@ -326,7 +304,7 @@ mod tests {
 
     #[test]
     fn every_feature_listed_is_answered() {
-        let ServiceReply::Reply(reply) = ask(
+        let Some(reply) = ask(
             &iq("<query xmlns='http://jabber.org/protocol/disco#info'/>"),
             &[],
         ) else {
@@ -345,8 +323,7 @@ mod tests {
                 ns::TIME => "time",
                 _ => "query",
             };
-            let ServiceReply::Reply(reply) = ask(&iq(&format!("<{name} xmlns='{feature}'/>")), &[])
-            else {
+            let Some(reply) = ask(&iq(&format!("<{name} xmlns='{feature}'/>")), &[]) else {
                 panic!("dropped {feature}");
             };
             assert!(reply.starts_with(HEAD.as_bytes()), "{feature}");
@@ -355,7 +332,7 @@ mod tests {
 
     #[test]
     fn while_a_component_is_away_only_what_is_known_is_answered() {
-        let absent = |xml: &str| answer_for_absent(&parse(xml), &[], at(0));
+        let absent = |xml: &str| answer_for_absent(&parse(xml), &[], at(0)).map(Writer::finish);
         for payload in [
             "<ping xmlns='urn:xmpp:ping'/>",
             "<query xmlns='jabber:iq:version'/>",
@@ -363,10 +340,10 @@ mod tests {
             "<query xmlns='http://jabber.org/protocol/disco#info'/>",
             "<query xmlns='http://jabber.org/protocol/disco#items'/>",
         ] {
-            let ServiceReply::Reply(reply) = answer(&parse(&iq(payload)), &[], at(0)) else {
+            let Some(reply) = answer(&parse(&iq(payload)), &[], at(0)) else {
                 panic!("dropped {payload}");
             };
-            assert_eq!(absent(&iq(payload)), Some(reply), "{payload}");
+            assert_eq!(absent(&iq(payload)), Some(reply.finish()), "{payload}");
         }
         let ping = iq("<ping xmlns='urn:xmpp:ping'/>");
         for other in [
@@ -391,7 +368,7 @@ mod tests {
     fn contact_addresses_are_a_form_of_xep_0157() {
         let contacts = ["mailto:abuse@montague.lit", "https://montague.lit/?a&b"];
         let info = iq("<query xmlns='http://jabber.org/protocol/disco#info'/>");
-        let ServiceReply::Reply(reply) = ask(&info, &contacts) else {
+        let Some(reply) = ask(&info, &contacts) else {
             panic!("dropped");
         };
         let tree = parse(std::str::from_utf8(&reply).unwrap()).tree();

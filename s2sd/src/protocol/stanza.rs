@@ -138,9 +138,7 @@ impl Stanza {
             .attr("to", spelt(&pair.local, element.to()))
             .attr_opt("id", element.id())
             .attr_opt("type", element.type_attr())
-            .finish();
-        let context = Context::new(element.context().content());
-        let stub = Element::parse(stub, &context).ok()?;
+            .element(&Context::new(element.context().content()))?;
         let (remote, local) = (pair.remote.clone(), pair.local.clone());
         Some(Self::new(stub, kind, remote, local))
     }
@@ -173,6 +171,26 @@ impl Stanza {
             is_own: true,
             ..Self::new(element, kind, sender, target)
         })
+    }
+
+    /// The stanza of this server that answers this one: `reply` has its addresses changed over.
+    pub(crate) fn answer(&self, reply: Writer) -> Option<Self> {
+        let context = Context::new(self.element.context().content());
+        let element = reply.element(&context)?;
+        let kind = stanza_kind(&element).ok()?;
+        let (sender, target) = (self.target.clone(), self.sender.clone());
+        Some(Self {
+            is_own: true,
+            ..Self::new(element, kind, sender, target)
+        })
+    }
+
+    /// What an answer to it takes of memory at least while it waits: it has the same addresses and the same id.
+    pub(crate) fn least_answer(&self) -> usize {
+        let element = &self.element;
+        let values = [element.from(), element.to(), element.id()];
+        let values = values.iter().flatten().map(|value| value.len());
+        OVERHEAD + values.sum::<usize>()
     }
 
     fn new(element: Element, kind: StanzaKind, sender: Domain, target: Domain) -> Self {

@@ -56,11 +56,7 @@ pub(super) fn stanza_error(element: &Element, refused: Refused, domain: &Domain)
 }
 
 /// The answer to a stanza, which goes to the component itself where the stanza does not say from whom it is.
-pub(super) fn reply(
-    element: &Element,
-    error: &StanzaError,
-    domain: &Domain,
-) -> Option<bytes::Bytes> {
+pub(super) fn reply(element: &Element, error: &StanzaError, domain: &Domain) -> Option<Writer> {
     if element.from().is_some() {
         return xmpp_stream::error_reply(element, error);
     }
@@ -69,8 +65,7 @@ pub(super) fn reply(
         .attr_opt("to", element.to())
         .attr_opt("id", element.id())
         .attr_opt("type", element.type_attr())
-        .finish();
-    let stub = Element::parse(stub, &Context::new(ContentNamespace::Component)).ok()?;
+        .element(&Context::new(ContentNamespace::Component))?;
     xmpp_stream::error_reply(&stub, error)
 }
 
@@ -148,7 +143,7 @@ mod tests {
         let element = Element::parse("<message to='a@b.test' id='1'/>", &context).unwrap();
         let domain = Domain::parse("here.test").unwrap();
         let error = stanza_error(&element, Refused::ImproperAddressing, &domain);
-        let answer = reply(&element, &error, &domain).unwrap();
+        let answer = reply(&element, &error, &domain).unwrap().finish();
         let answer = Element::parse(answer, &context).unwrap();
         assert_eq!(answer.to().as_deref(), Some("here.test"));
         assert_eq!(answer.id().as_deref(), Some("1"));

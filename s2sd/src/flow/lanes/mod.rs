@@ -312,6 +312,16 @@ impl Lanes {
         Ok(new)
     }
 
+    /// Whether an answer of ours, which costs so much while it waits, has room in the lane of the pair, or in a new one, as
+    /// far as it can be told without making either.
+    pub(crate) fn has_room(&self, pair: &DomainPair, cost: usize, payer: &Account) -> bool {
+        let busy = self.lock();
+        match busy.lanes.get(pair) {
+            Some(handle) => handle.sender.has_room() && payer.has_room(cost),
+            None => payer.has_room(MEMORY + cost),
+        }
+    }
+
     /// Has the lanes to these domains forget why they failed, and try again at once what waits. Those that failed.
     pub(crate) fn retry(&self, is_meant: impl Fn(&Domain) -> bool) -> Vec<DomainPair> {
         let busy = self.lock();
