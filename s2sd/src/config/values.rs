@@ -53,7 +53,9 @@ pub(super) fn number(
 
 /// A number of bytes with its unit, not less than `least`.
 pub(super) fn size(least: usize) -> Of<impl Fn(&DeValue<'_>) -> Result<usize, Wrong>> {
-    bytes("size", move |value: &DeValue<'_>| parse_size(least, value))
+    bytes("size", move |value: &DeValue<'_>| {
+        parse_size(least, "", value)
+    })
 }
 
 /// A number of bytes with its unit, or 0 for none.
@@ -61,10 +63,7 @@ pub(super) fn size_or_none() -> Of<impl Fn(&DeValue<'_>) -> Result<usize, Wrong>
     bytes("size or 0", |value: &DeValue<'_>| {
         match value.as_integer() {
             Some(number) if number.as_str() == "0" => Ok(0),
-            _ => parse_size(1, value).map_err(|wrong| Wrong {
-                must_be: "a size such as \"64KiB\", or 0".to_owned(),
-                ..wrong
-            }),
+            _ => parse_size(1, ", or 0", value),
         }
     })
 }
@@ -76,10 +75,7 @@ pub(super) fn size_or_auto(
     bytes("size or word", move |value: &DeValue<'_>| {
         match value.as_str() {
             Some("auto") => Ok(None),
-            _ => parse_size(least, value).map(Some).map_err(|wrong| Wrong {
-                must_be: format!("{}, or \"auto\"", wrong.must_be),
-                ..wrong
-            }),
+            _ => parse_size(least, ", or \"auto\"", value).map(Some),
         }
     })
 }
@@ -88,8 +84,9 @@ fn bytes<T, F: Fn(&DeValue<'_>) -> Result<T, Wrong>>(name: &'static str, value: 
     of(name, value).bytes()
 }
 
-fn parse_size(least: usize, value: &DeValue<'_>) -> Result<usize, Wrong> {
-    let wrong = || Wrong::new("a size such as \"512KiB\"", value);
+/// `or` names what else the key takes.
+fn parse_size(least: usize, or: &str, value: &DeValue<'_>) -> Result<usize, Wrong> {
+    let wrong = || Wrong::new(format!("a size such as \"512KiB\"{or}"), value);
     let Some(text) = value.as_str() else {
         let bytes = value.as_integer().and_then(|n| n.as_str().parse().ok());
         return Err(match bytes {
@@ -108,7 +105,7 @@ fn parse_size(least: usize, value: &DeValue<'_>) -> Result<usize, Wrong> {
     match bytes.ok_or_else(units)? {
         bytes if bytes >= least => Ok(bytes),
         _ => Err(Wrong::new(
-            format!("at least \"{}\"", size_text(least)),
+            format!("at least \"{}\"{or}", size_text(least)),
             value,
         )),
     }

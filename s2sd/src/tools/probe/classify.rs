@@ -7,7 +7,7 @@ use rustls::{AlertDescription, Error, PeerIncompatible};
 
 use crate::peer_text::PeerText;
 
-use super::findings::{ConnectFailure, MeantFor, NoTls, Unconnected, Unsecured};
+use super::findings::{ConnectFailure, Garbage, MeantFor, NoTls, Unconnected, Unsecured};
 use crate::trust::alert::refuses_certificate;
 use crate::trust::facts::ClientAuth;
 
@@ -90,10 +90,13 @@ pub(super) fn meant_for(bytes: &[u8]) -> MeantFor {
 }
 
 /// What the first bytes of something that is no stream of XMPP look like.
-pub(super) fn garbage(bytes: &[u8]) -> PeerText {
-    let known: [(&[u8], &str); 7] = [
-        (b"\x15\x03", "a TLS alert"),
-        (b"\x16\x03", "a TLS handshake"),
+pub(super) fn garbage(bytes: &[u8]) -> Garbage {
+    match bytes {
+        [0x15, 3, ..] => return Garbage::Tls("a TLS alert"),
+        [0x16, 3, ..] => return Garbage::Tls("a TLS handshake"),
+        _ => {}
+    }
+    let known: [(&[u8], &str); 5] = [
         (b"HTTP/", "HTTP"),
         (b"SSH-", "SSH"),
         (b"220 ", "SMTP or FTP"),
@@ -101,11 +104,11 @@ pub(super) fn garbage(bytes: &[u8]) -> PeerText {
         (b"+OK", "POP3"),
     ];
     let begins = PeerText::new(&String::from_utf8_lossy(&bytes[..bytes.len().min(40)]));
-    match known.iter().find(|(begin, _)| bytes.starts_with(begin)) {
-        Some((begin, name)) if begin[0] < b' ' => (*name).into(),
+    let known = known.iter().find(|(begin, _)| bytes.starts_with(begin));
+    Garbage::Other(match known {
         Some((_, name)) => format!("{name}: {begins}").into(),
         None => begins,
-    }
+    })
 }
 
 #[cfg(test)]
@@ -114,13 +117,19 @@ mod tests {
 
     #[test]
     fn other_protocols_are_known_by_their_first_bytes() {
-        assert_eq!(garbage(b"\x15\x03\x01\0\x02\x02F"), "a TLS alert");
+        let alert = garbage(b"\x15\x03\x01\0\x02\x02F");
+        assert_eq!(alert, Garbage::Tls("a TLS alert"));
         assert_eq!(
-            garbage(b"SSH-2.0-OpenSSH_9.2\r\n"),
+            garbage(b"SSH-2.0-OpenSSH_9.2\r\n").words(),
             "SSH: SSH-2.0-OpenSSH_9.2\\u{d}\\u{a}"
         );
-        assert_eq!(garbage(b"hello"), "hello");
-        assert_eq!(garbage(b""), "");
+        assert_eq!(garbage(b"hello").words(), "hello");
+        assert_eq!(garbage(b"").words(), "");
+        // Who says so is not asked for TLS.
+        assert_eq!(
+            garbage(b"a TLS alert"),
+            Garbage::Other("a TLS alert".into())
+        );
     }
 
     #[test]

@@ -196,6 +196,26 @@ pub enum Aim {
     Dialback,
 }
 
+/// What came first and is no stream.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Garbage {
+    /// TLS: the port wants a handshake at once. It says which kind of record it was.
+    Tls(&'static str),
+    /// Something else, as it begins, after its protocol's name where that is known.
+    Other(PeerText),
+}
+
+impl Garbage {
+    /// In words, the peer's own among them.
+    pub fn words(&self) -> PeerText {
+        match self {
+            Self::Tls(record) => (*record).into(),
+            Self::Other(text) => text.clone(),
+        }
+    }
+}
+
 /// One connection.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct AttemptReport {
@@ -209,7 +229,7 @@ pub struct AttemptReport {
     /// Why it does not stand.
     pub unconnected: Option<Unconnected>,
     /// What came first, if that was no stream.
-    pub garbage: Option<PeerText>,
+    pub garbage: Option<Garbage>,
     /// What came first, if that was a stream for others than servers.
     pub meant_for: Option<MeantFor>,
     /// The peer's headers, one for each stream.

@@ -224,7 +224,7 @@ impl TextReport {
             (None, None) => self.step(2, Sign::Told, "TCP", "no answer yet", Some(attempt.took)),
         }
         if let Some(garbage) = &attempt.garbage {
-            let found = format!("this is not XMPP: {garbage:?}");
+            let found = format!("this is not XMPP: {:?}", garbage.words());
             self.step(2, Sign::Wrong, "stream", &found, None);
         }
         if let Some(whom) = attempt.meant_for {

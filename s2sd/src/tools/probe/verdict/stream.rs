@@ -5,7 +5,9 @@ use xmpp_stream::Condition;
 use super::{Case, Code, Reason, Side, certificate, fill::Draft, names, no_descriptors, proof};
 use crate::closed::{Cause, PeerError, Unproved};
 use crate::config::size_text;
-use crate::tools::probe::findings::{AttemptReport, MeantFor, NoTls, ProofOutcome, Unsecured};
+use crate::tools::probe::findings::{
+    AttemptReport, Garbage, MeantFor, NoTls, ProofOutcome, Unsecured,
+};
 
 pub(super) fn ended(case: Case<'_>, cause: &Cause) -> Reason {
     if let Some(garbage) = &case.attempt.garbage {
@@ -88,11 +90,11 @@ fn rule(condition: Condition) -> String {
     format!("RFC 6120 §4.9.3, {}", condition.name())
 }
 
-fn no_stream<'a>(case: Case<'a>, garbage: &str) -> Draft<'a> {
+fn no_stream<'a>(case: Case<'a>, garbage: &Garbage) -> Draft<'a> {
     match garbage {
-        text if text.starts_with("a TLS ") => case.draft(Code::TlsAtOnce),
-        "" => case.draft(Code::NotXmpp),
-        text => case
+        Garbage::Tls(_) => case.draft(Code::TlsAtOnce),
+        Garbage::Other(text) if text.is_empty() => case.draft(Code::NotXmpp),
+        Garbage::Other(text) => case
             .draft(Code::NotXmpp)
             .said(format!("; it says \"{text}\"")),
     }

@@ -147,7 +147,11 @@ fn streams() -> Vec<Row> {
             meant_for(MeantFor::Components),
             end(broken(Condition::InvalidNamespace)),
         ),
-        (Code::TlsAtOnce, garbage("a TLS alert"), garbage("SSH-2.0")),
+        (
+            Code::TlsAtOnce,
+            tls_at_once("a TLS alert"),
+            garbage("SSH-2.0"),
+        ),
         (
             Code::NoStarttls,
             end(Cause::TlsNotOffered),

@@ -1,7 +1,9 @@
 //! Findings to draw a verdict from, each by what is special in it.
 
 use super::super::*;
-use crate::tools::probe::findings::{CertificateCheck, Header, MeantFor, Offer, Shown, Tls};
+use crate::tools::probe::findings::{
+    CertificateCheck, Garbage, Header, MeantFor, Offer, Shown, Tls,
+};
 use crate::trust::BadCertificate;
 
 pub(super) fn with<T>(mut value: T, change: impl FnOnce(&mut T)) -> T {
@@ -158,7 +160,14 @@ pub(super) fn no_address(srv: bool) -> Findings {
 /// What came first was this, and no stream.
 pub(super) fn garbage(text: &str) -> Findings {
     let attempt = ended(Cause::Protocol(Condition::NotWellFormed, text.into()));
-    one(with(attempt, |it| it.garbage = Some(text.into())))
+    let garbage = Garbage::Other(text.into());
+    one(with(attempt, |it| it.garbage = Some(garbage)))
+}
+
+/// The same in TLS.
+pub(super) fn tls_at_once(record: &'static str) -> Findings {
+    let attempt = ended(Cause::Protocol(Condition::NotWellFormed, record.into()));
+    one(with(attempt, |it| it.garbage = Some(Garbage::Tls(record))))
 }
 
 pub(super) fn meant_for(whom: MeantFor) -> Findings {
