@@ -224,8 +224,8 @@ pub fn error_reply(stanza: &Element, error: &StanzaError) -> Option<Writer> {
     Some(answer(stanza, Some("error"))?.child(error.to_writer()))
 }
 
-/// Whether anything may answer it: a stanza that is no error and no IQ result, and says from whom it is (RFC 6120
-/// §8.3.1). Cheaper than to make the answer.
+/// Whether anything may answer it: a stanza that is no error and no IQ result, and has a `from` (RFC 6120 §8.3.1). Cheaper
+/// than to make the answer.
 pub fn is_answerable(stanza: &Element) -> bool {
     let Some(kind) = stanza.stanza_kind() else {
         return false;
