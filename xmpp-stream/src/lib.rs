@@ -55,6 +55,7 @@ mod tag;
 mod tree;
 mod verdict;
 mod writer;
+mod written;
 
 /// The README's example is tested.
 #[cfg(doctest)]
