@@ -8,6 +8,7 @@ pub(crate) mod lanes;
 pub(crate) mod listen;
 pub(crate) mod questions;
 pub(crate) mod router;
+pub(crate) mod sending;
 pub(crate) mod sessions;
 pub(crate) mod shared;
 pub(crate) mod stream;

@@ -221,7 +221,7 @@ impl Router {
             let snapshot = self.shared.snapshot.load();
             match self.lanes.send(&snapshot, pair, stanza, own, payer) {
                 Ok(None) => return,
-                Ok(Some(new)) => return (self.open_lane)(self, new),
+                Ok(Some(new)) => return self.open_lane(new),
                 Err((stanza, what)) => (stanza, Returned::QueueFull(what).stanza_error()),
             }
         };
@@ -229,6 +229,11 @@ impl Router {
             true => self.dropped(&stanza),
             false => self.bounce(&stanza, &error, payer),
         }
+    }
+
+    /// Has a task of its own serve a lane.
+    pub(crate) fn open_lane(self: &Arc<Self>, task: NewTask) {
+        (self.open_lane)(self, task);
     }
 
     /// Answers a stanza with an error, once: errors and results have no answer (RFC 6120 §8.3.1), and an answer that

@@ -5,7 +5,7 @@
 //! is opened for one as long as half of the places are free, and whoever causes them has a share of that half, of sixteen at most. When there
 //! is no place, a lane with nothing but our own answers goes, or else the one that has been at rest for longest.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -15,16 +15,19 @@ use tokio::time::sleep;
 use tracing::{debug, warn};
 use xmpp_stream::Domain;
 
+mod queued;
 mod report;
 mod unreachable;
 mod worked;
 
+pub(crate) use self::queued::{QueuedLane, Returning};
 use self::report::Asked;
 pub(crate) use self::report::LaneFacts;
 use self::unreachable::{Failed, Sum, Unreachable};
 use self::worked::Worked;
 use crate::net::queue::{self, Bound, Receiver, Rejected, Sender, Wake};
 use crate::protocol::budget::{Account, Budget, Charge, Share};
+use crate::protocol::lane::Backoff;
 use crate::protocol::negotiate::{DomainPair, Snapshot};
 use crate::protocol::stanza::Stanza;
 
@@ -56,7 +59,7 @@ pub(crate) struct Joining {
     pub(crate) notify: Arc<Notify>,
     /// There are some that it has not taken yet.
     any: AtomicBool,
-    lanes: Mutex<Vec<NewLane>>,
+    lanes: Mutex<VecDeque<Box<QueuedLane>>>,
     /// How many it has.
     count: AtomicUsize,
 }
@@ -69,18 +72,18 @@ impl Joining {
         Arc::new(this)
     }
 
-    fn give(&self, lane: NewLane) {
+    fn give(&self, lane: Box<QueuedLane>) {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        lanes.push(lane);
+        lanes.push_back(lane);
         self.count.fetch_add(1, Ordering::Relaxed);
         self.any.store(true, Ordering::Release);
         self.notify.notify_one();
     }
 
     /// Those that came since this was asked last.
-    pub(crate) fn take(&self) -> Vec<NewLane> {
+    pub(crate) fn take(&self) -> VecDeque<Box<QueuedLane>> {
         if !self.any.load(Ordering::Acquire) {
-            return Vec::new();
+            return VecDeque::new();
         }
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         self.any.store(false, Ordering::Relaxed);
@@ -106,16 +109,8 @@ struct Handle {
 /// The first lane of a task, which whoever asked for it starts.
 #[derive(Debug)]
 pub(crate) struct NewTask {
-    pub(crate) lane: NewLane,
+    pub(crate) lane: Box<QueuedLane>,
     pub(crate) joining: Arc<Joining>,
-}
-
-/// A lane that was just made.
-#[derive(Debug)]
-pub(crate) struct NewLane {
-    pub(crate) pair: DomainPair,
-    pub(crate) queue: Receiver,
-    pub(crate) signs: Arc<Signs>,
 }
 
 /// What a lane's task is told from outside.
@@ -282,11 +277,13 @@ impl Lanes {
         let task = task.filter(|task| shares && task.count.load(Ordering::Relaxed) < most);
         let joining = task.cloned().unwrap_or_else(Joining::new);
         wake.goes_to(Arc::clone(&joining.notify));
-        let lane = NewLane {
-            pair: pair.clone(),
-            queue: receiver,
-            signs: Arc::clone(&signs),
+        let backoff = Backoff {
+            give_up: limits.give_up,
+            first: limits.backoff.first,
+            max: limits.backoff.max,
         };
+        let lane = QueuedLane::new(pair.clone(), receiver, Arc::clone(&signs), backoff);
+        let lane = Box::new(lane);
         let new = match task {
             Some(task) => {
                 task.give(lane);

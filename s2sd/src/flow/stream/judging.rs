@@ -21,10 +21,10 @@ impl LaneTask {
         }
         let (shared, remote) = (Arc::clone(self.router.shared()), self.remote.clone());
         let (chain, direction) = (
-            stream.conn.shown(),
+            stream.open.conn.shown(),
             Direction::Outgoing(self.target_evidence.clone(), Asker::Us),
         );
-        let source = stream.conn.peer();
+        let source = stream.open.conn.peer();
         let judge = async move { shared.judge(chain, Some(remote), direction, source).await };
         let judging = tokio::spawn(judge.in_current_span());
         if let Some(before) = self.judging.replace(judging) {

@@ -4,47 +4,34 @@
 //! here; where it does not, or refuses one, that lane goes to a task of its own. The task ends when no lane has anything to do;
 //! the next stanza makes a new one.
 
-use std::io::ErrorKind;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 use tokio::time::sleep_until;
 use tracing::{Instrument, debug, field::Empty, info, info_span, trace};
-use xmpp_stream::{ContentNamespace, Domain, Element};
+use xmpp_stream::{Domain, Element};
 
 use crate::closed::{Cause, Returned};
 use crate::flow::connector::Connected;
-use crate::flow::lanes::{Joining, NewTask};
+use crate::flow::lanes::{NewTask, QueuedLane};
 use crate::flow::router::Router;
+use crate::flow::sending::{Sending, Wanted, Writing};
 use crate::flow::sessions::Entry;
 use crate::net::conn::{Conn, Progress};
 use crate::net::descriptors::Permit;
 use crate::peer_text::PeerText;
-use crate::protocol::carried::Carried;
-use crate::protocol::lane::{Backoff, LaneEvent, Waiting};
+use crate::protocol::lane::LaneEvent;
 use crate::protocol::negotiate::{Judged, Outbound, OutboundEffect, OutboundEvent, Snapshot};
-use crate::protocol::stall::Stall;
-use crate::protocol::stanza::Stanza;
 use crate::protocol::strays::{Stray, Strays};
-use crate::protocol::suspects::{self, Suspects};
-use crate::protocol::unwritten::Unwritten;
 use crate::trust::TargetEvidence;
 
 mod ending;
 mod judging;
-mod lane;
-mod lanes;
 mod providing;
 
-use ending::{Remains, own_stanza};
-use lane::{QueuedLane, Returning};
-use lanes::TaskLanes;
-
-/// At most so many stanzas move from the queue to the lane at once.
-const BATCH: usize = 256;
 /// A stream by which only answers and bounces of ours went is closed after this part of `limits.idle`.
 const ONLY_ANSWERS: u32 = 60;
 /// And however many go by it, after this part.
@@ -54,20 +41,16 @@ struct LaneTask {
     router: Arc<Router>,
     snapshot: Arc<Snapshot>,
     remote: Domain,
-    lanes: TaskLanes,
-    /// Where further lanes come from.
-    joining: Arc<Joining>,
+    sending: Sending,
     /// The stream that is being made, and the place of the lane whose pair is proved on it first.
     connecting: Option<(usize, JoinHandle<Result<Connected, Cause>>)>,
-    stream: Option<Box<Stream>>,
+    stream: Option<Stream>,
     /// What the DNS proved about the stream's server.
     target_evidence: Option<TargetEvidence>,
     /// The stream's certificate, which is judged again.
     judging: Option<JoinHandle<Judged>>,
     /// It has to be, as soon as there is a stream.
     stale: bool,
-    /// What the lanes wait for that have something to give back, by their places.
-    rooms: JoinSet<usize>,
     /// Nothing is sent any more: the server stops.
     is_last_call: bool,
     /// What came on the stream and has no place there, not yet looked at.
@@ -75,41 +58,28 @@ struct LaneTask {
     reloads: watch::Receiver<()>,
 }
 
-/// An open stream and what was given to it.
+/// An open stream.
 struct Stream {
+    outbound: Box<Outbound>,
+    open: Box<Open>,
+}
+
+/// What belongs to it besides what decides.
+struct Open {
     /// Our domain of the pair that was proved first, whose certificate was shown.
     local: Domain,
     conn: Conn,
     entry: Entry,
     /// Ends when an operator wants the stream closed.
     closing: Pin<Box<dyn Future<Output = ()> + Send>>,
-    outbound: Box<Outbound>,
-    /// Stanzas whose last byte the socket has not taken yet.
-    unwritten: Unwritten<Leaving>,
-    quiet_since: Instant,
-    /// When it last carried what is not our own answer.
-    used: Instant,
-    /// When it last carried anything.
-    answered: Instant,
-    stall: Stall,
-    carried: Carried,
-    suspects: Suspects,
+    writing: Writing,
     strays: Strays,
-    /// The other server closed the connection.
-    cut: bool,
     /// For its descriptor.
     _permit: Permit,
 }
 
-/// A stanza in the stream's buffer, and the place of its lane, as long as that is here.
-struct Leaving {
-    place: Option<usize>,
-    waiting: Waiting,
-}
-
 enum Happened {
-    /// Something is in a queue, or a lane was told something, or there is a new one.
-    Woken,
+    Wanted(Wanted),
     Connected(Result<Connected, Cause>),
     Stream(Result<Progress, std::io::Error>),
     KeepAlive,
@@ -120,53 +90,45 @@ enum Happened {
     Reloaded,
     Late,
     Judged(Judged),
-    Room(usize),
     LastCall,
     Over,
 }
 
 /// Starts the task of a lane.
 pub(crate) fn open_lane(router: &Arc<Router>, task: NewTask) {
-    let NewTask { lane, joining } = task;
-    let lane = Box::new(QueuedLane::new(lane, backoff(router)));
-    tokio::spawn(LaneTask::new(Arc::clone(router), lane, joining).run());
-}
-
-fn backoff(router: &Router) -> Backoff {
-    let own = &router.shared().snapshot.load().config.queue;
-    Backoff {
-        give_up: own.give_up,
-        first: own.backoff.first,
-        max: own.backoff.max,
-    }
+    tokio::spawn(LaneTask::new(Arc::clone(router), task).run());
 }
 
 impl LaneTask {
-    fn new(router: Arc<Router>, lane: Box<QueuedLane>, joining: Arc<Joining>) -> Self {
+    fn new(router: Arc<Router>, task: NewTask) -> Self {
+        let NewTask { lane, joining } = task;
         let reloads = router.shared().reloads.subscribe();
         let remote = lane.pair.remote.clone();
-        let mut lanes = TaskLanes::default();
-        lanes.add(lane);
+        let mut sending = Sending::new(Arc::clone(&router), joining);
+        sending.lanes.add(lane);
         Self {
             reloads,
             snapshot: router.shared().snapshot(),
             router,
             remote,
-            lanes,
-            joining,
+            sending,
             connecting: None,
             stream: None,
             target_evidence: None,
             judging: None,
             stale: false,
-            rooms: JoinSet::new(),
             is_last_call: false,
             strays: Vec::new(),
         }
     }
 
     fn run(self) -> impl Future<Output = ()> + Send {
-        let local = self.lanes.iter().next().map(|lane| lane.pair.local.clone());
+        let local = self
+            .sending
+            .lanes
+            .iter()
+            .next()
+            .map(|lane| lane.pair.local.clone());
         let local = local.as_ref().map(tracing::field::display);
         let span = info_span!("out", local, remote = %self.remote);
         Box::new(self).drive().instrument(span)
@@ -174,10 +136,10 @@ impl LaneTask {
 
     /// What waits here for long is small: whatever is more than a moment's work is boxed as long as it lasts.
     async fn drive(mut self: Box<Self>) {
-        let mut batch = Vec::new();
         loop {
             match self.next().await {
-                Happened::Woken => self.attend(&mut batch).await,
+                Happened::Wanted(Wanted::Attention) => self.attend().await,
+                Happened::Wanted(Wanted::Room(place)) => self.sending.room(place),
                 Happened::Connected(outcome) => {
                     self.on_connected(outcome);
                     // What came in one piece with the end of the negotiation was read already.
@@ -186,25 +148,18 @@ impl LaneTask {
                 Happened::Stream(progress) => Box::pin(self.on_progress(progress)).await,
                 Happened::KeepAlive => {
                     if let Some(stream) = &mut self.stream {
-                        stream.conn.send(b" ");
-                        stream.quiet_since = Instant::now();
+                        stream.open.writing.keep_alive(&mut stream.open.conn);
                     }
                 }
                 Happened::Idle => Box::pin(self.say(OutboundEvent::Idle)).await,
                 Happened::Late => Box::pin(self.say(OutboundEvent::Late)).await,
                 Happened::Stalled => self.on_stalled(),
-                Happened::Tick => self.tell_all(|_| Some(LaneEvent::Tick)),
+                Happened::Tick => self.sending.tell_all(|| LaneEvent::Tick),
                 Happened::CloseWanted => Box::pin(self.say(OutboundEvent::CloseWanted)).await,
                 Happened::Reloaded => Box::pin(self.on_reload()).await,
                 Happened::Judged(judged) => {
                     self.judging = None;
                     Box::pin(self.say(OutboundEvent::Judged(judged))).await;
-                }
-                Happened::Room(place) => {
-                    if let Some(lane) = self.lanes.get_mut(place) {
-                        lane.waits_for_room = false;
-                    }
-                    self.give_back(place);
                 }
                 Happened::LastCall => {
                     self.is_last_call = true;
@@ -214,11 +169,7 @@ impl LaneTask {
                     self.give_up();
                 }
                 Happened::Over => {
-                    for place in 0..self.lanes.places() {
-                        if let Some(lane) = self.lanes.get_mut(place) {
-                            lane.drop_the_rest(&self.router);
-                        }
-                    }
+                    self.sending.drop_the_rest();
                     break;
                 }
             }
@@ -234,26 +185,26 @@ impl LaneTask {
     async fn next(&mut self) -> Happened {
         let limits = &self.snapshot.config.limits;
         let ask_within = limits.negotiation;
-        let ends = self.lanes.iter().flat_map(|lane| {
+        let ends = self.sending.lanes.iter().flat_map(|lane| {
             let asked = lane.asked.map(|asked| asked + ask_within);
             let waits = lane.waits.map(|waits| waits + providing::WAITS_FOR_ANOTHER);
             lane.lane.deadline().into_iter().chain(asked).chain(waits)
         });
         let deadline = ends.min();
-        let only_answers = self.lanes.iter().all(|lane| lane.signs.only_answers());
+        let only_answers = |lane: &QueuedLane| lane.signs.only_answers();
+        let only_answers = self.sending.lanes.iter().all(only_answers);
         let (keepalive, idle, stall, late) = match &mut self.stream {
             Some(stream) => {
-                let (written, queued) = (stream.conn.written(), !stream.conn.is_flushed());
-                let stall = &mut stream.stall;
+                let Open { writing, conn, .. } = &mut *stream.open;
                 (
-                    Some(stream.quiet_since + stream.outbound.keepalive()),
+                    Some(writing.quiet_since + stream.outbound.keepalive()),
                     Some(match only_answers {
-                        true => (stream.answered + limits.idle / ONLY_ANSWERS)
-                            .min(stream.used + limits.idle / ONLY_ANSWERS_IN_ALL),
-                        false => stream.used + limits.idle,
+                        true => (writing.answered + limits.idle / ONLY_ANSWERS)
+                            .min(writing.used + limits.idle / ONLY_ANSWERS_IN_ALL),
+                        false => writing.used + limits.idle,
                     }),
-                    stall.deadline(Instant::now(), written, queued, limits.stall),
-                    stream.conn.whole_until(limits.stanza_time),
+                    writing.stalled_at(conn, limits.stall),
+                    conn.whole_until(limits.stanza_time),
                 )
             }
             None => (None, None, None, None),
@@ -267,115 +218,51 @@ impl LaneTask {
         ];
         let is_last_call = self.is_last_call;
         tokio::select! {
-            () = self.joining.notify.notified() => Happened::Woken,
+            wanted = self.sending.wanted() => Happened::Wanted(wanted),
             outcome = finished(&mut self.connecting) => Happened::Connected(outcome),
             judged = judging::done(&mut self.judging) => Happened::Judged(judged),
             happened = progress(&mut self.stream) => happened,
             happened = first(due) => happened,
             Ok(()) = self.reloads.changed() => Happened::Reloaded,
-            Some(Ok(place)) = self.rooms.join_next() => Happened::Room(place),
             () = self.router.shared().last_call.cancelled(), if !is_last_call => Happened::LastCall,
             () = self.router.shared().stop_components.cancelled(), if is_last_call => Happened::Over,
         }
     }
 
-    /// What came in the queues goes to the lanes: the bound of a queue is the load, not the place. New lanes are taken.
-    async fn attend(&mut self, batch: &mut Vec<Stanza>) {
-        for lane in self.joining.take() {
-            let lane = QueuedLane::new(lane, backoff(&self.router));
-            self.lanes.add(Box::new(lane));
+    /// New lanes are taken, and what all of them were told is done.
+    async fn attend(&mut self) {
+        for lane in self.sending.joining.take() {
+            self.sending.lanes.add(lane);
         }
-        for place in 0..self.lanes.places() {
-            let Some(lane) = self.lanes.get_mut(place) else {
-                continue;
-            };
-            if lane.signs.is_let_go() {
-                Box::pin(self.let_go(place)).await;
-                continue;
+        let writing = self.stream.as_ref().map(|stream| &stream.open.writing);
+        let connecting = &mut self.connecting;
+        let let_go = self.sending.attend(writing, |place| {
+            if let Some((_, attempt)) = connecting.take_if(|(first, _)| *first == place) {
+                attempt.abort();
             }
-            if lane.signs.is_alive() {
-                lane.handle(LaneEvent::PeerAlive);
+        });
+        for place in let_go {
+            if let Some((_, attempt)) = self.connecting.take_if(|(first, _)| *first == place) {
+                attempt.abort();
             }
-            if lane.signs.is_to_retry() {
-                if let Some((_, attempt)) = self.connecting.take_if(|(first, _)| *first == place) {
-                    attempt.abort();
-                }
-                lane.handle(LaneEvent::Retry);
+            if self.sending.lanes.len() == 1 {
+                Box::pin(self.say(OutboundEvent::Idle)).await;
             }
-            while lane.queue.take(batch, BATCH) > 0 {
-                for stanza in std::mem::take(batch) {
-                    lane.handle(LaneEvent::Stanza(stanza));
-                }
-            }
-            let stream = self.stream.as_ref();
-            lane.signs.report(|| {
-                let leaving = stream.iter().flat_map(|stream| stream.unwritten.iter());
-                let its = leaving.filter(|leaving| leaving.place == Some(place));
-                let its = its.map(|leaving| &leaving.waiting);
-                lane.lane.report(Instant::now(), its)
-            });
-            self.give_back(place);
+            let writing = self.stream.as_mut();
+            let writing = writing.map(|stream| &mut stream.open.writing);
+            self.sending.let_go(place, writing);
         }
         if self.is_last_call {
             self.give_up();
         }
     }
 
-    /// Since when something of a lane has been waiting: in it, or before its bytes in the stream.
-    fn oldest(&self, lane: &QueuedLane) -> Option<Instant> {
-        let stream = self.stream.as_ref().filter(|_| lane.leaving > 0);
-        let first = stream.and_then(|stream| stream.unwritten.first());
-        let written = first.map(|first| first.waiting.since());
-        written.or_else(|| lane.lane.oldest())
-    }
-
-    /// Another lane has the place of this one, in which nothing waits, or only what may be lost.
-    async fn let_go(&mut self, place: usize) {
-        if self.lanes.len() == 1 {
-            self.say(OutboundEvent::Idle).await;
-        } else if let Some(stream) = &mut self.stream {
-            // The stream is the others', and what it has begun to write stays whole.
-            for leaving in stream.unwritten.iter_mut() {
-                leaving.place = leaving.place.filter(|its| *its != place);
-            }
-        }
-        if let Some(mut lane) = self.remove(place) {
-            while let Some(stanza) = lane.queue.try_receive() {
-                lane.handle(LaneEvent::Stanza(stanza));
-            }
-            lane.handle(LaneEvent::GiveUp(Cause::Idle));
-            lane.give_back(&self.router);
-            lane.drop_the_rest(&self.router);
-        }
-    }
-
-    /// Takes a lane out of the task.
-    fn remove(&mut self, place: usize) -> Option<Box<QueuedLane>> {
-        if let Some((_, attempt)) = self.connecting.take_if(|(first, _)| *first == place) {
-            attempt.abort();
-        }
-        let lane = self.lanes.take(place)?;
-        self.joining.left();
-        Some(lane)
-    }
-
     /// Nothing is sent any more: what waits goes back.
     fn give_up(&mut self) {
-        self.tell_all(|_| Some(LaneEvent::GiveUp(Cause::Shutdown)));
+        let cause = Cause::Shutdown;
+        self.sending.tell_all(|| LaneEvent::GiveUp(cause.clone()));
         if let Some((_, attempt)) = self.connecting.take() {
             attempt.abort();
-        }
-    }
-
-    fn give_back(&mut self, place: usize) {
-        let Some(lane) = self.lanes.get_mut(place) else {
-            return;
-        };
-        if let Some(wait) = lane.give_back(&self.router) {
-            self.rooms.spawn(async move {
-                wait.room().await;
-                place
-            });
         }
     }
 
@@ -388,88 +275,28 @@ impl LaneTask {
             return;
         };
         let cause = Cause::denied(&self.remote, &denied);
-        self.tell_all(|_| Some(LaneEvent::GiveUp(cause.clone())));
+        self.sending.tell_all(|| LaneEvent::GiveUp(cause.clone()));
         if let Some((_, connecting)) = self.connecting.take() {
             connecting.abort();
         }
         self.say(OutboundEvent::Idle).await;
     }
 
-    /// One event for a lane, and what follows from it.
-    fn tell(&mut self, place: usize, event: LaneEvent) {
-        if let Some(lane) = self.lanes.get_mut(place) {
-            lane.handle(event);
-            self.give_back(place);
-        }
-    }
-
-    /// One for each lane.
-    fn tell_all(&mut self, event: impl Fn(&QueuedLane) -> Option<LaneEvent>) {
-        for place in 0..self.lanes.places() {
-            if let Some(event) = self.lanes.get(place).and_then(&event) {
-                self.tell(place, event);
-            }
-        }
-    }
-
     /// Moves stanzas from the lanes into the stream's buffer while it has room.
     fn write(&mut self) {
-        let Some(stream) = &mut self.stream else {
-            return;
-        };
-        let mut too_big_for_peer = Vec::new();
-        while stream.conn.has_room() {
-            let Some((place, waiting)) = self.lanes.pop() else {
-                break;
-            };
-            let stanza = &waiting.stanza;
+        if let Some(stream) = &mut self.stream {
             let most = stream.outbound.peer_max_stanza();
-            if let Some(most) = most.filter(|most| stanza.size() as u64 > *most) {
-                let over = Returned::PeerLimit {
-                    size: stanza.size(),
-                    most,
-                };
-                let error = Arc::new(over.stanza_error());
-                let stanza = waiting.stanza;
-                if let Some(lane) = self.lanes.get_mut(place) {
-                    lane.returning.push_back(Returning { stanza, error });
-                    too_big_for_peer.push(place);
-                }
-                continue;
-            }
-            let is_own = stanza.is_own();
-            let begin = stream.conn.queued();
-            stanza
-                .element()
-                .write_for(ContentNamespace::Server, stream.conn.out());
-            let bytes = begin..stream.conn.queued();
-            stream.carried.note(stanza.element());
-            if let Some(lane) = self.lanes.get_mut(place) {
-                lane.leaving += 1;
-            }
-            let place = Some(place);
-            stream.unwritten.push(bytes, Leaving { place, waiting });
-            stream.quiet_since = Instant::now();
-            stream.answered = stream.quiet_since;
-            if !is_own {
-                stream.used = stream.quiet_since;
-            }
-        }
-        for place in too_big_for_peer {
-            self.give_back(place);
+            let Open { writing, conn, .. } = &mut *stream.open;
+            self.sending.write(writing, conn, most);
         }
     }
 
     async fn on_progress(&mut self, progress: Result<Progress, std::io::Error>) {
-        self.settle();
         if let Some(stream) = &mut self.stream {
-            stream.cut = match &progress {
-                Ok(progress) => *progress == Progress::End,
-                Err(error) => matches!(
-                    error.kind(),
-                    ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof
-                ),
-            };
+            let Open { writing, conn, .. } = &mut *stream.open;
+            self.sending
+                .settle(writing, conn, self.snapshot.config.limits.stall);
+            writing.note(&progress);
         }
         match progress {
             Ok(Progress::Written) => {}
@@ -488,7 +315,7 @@ impl LaneTask {
     /// Everything whole that was read.
     async fn frames(&mut self) {
         while let Some(stream) = &mut self.stream {
-            let event = match stream.conn.frame() {
+            let event = match stream.open.conn.frame() {
                 Ok(Some(frame)) => OutboundEvent::Frame(frame),
                 Ok(None) => return,
                 Err(error) => OutboundEvent::Malformed(error),
@@ -505,10 +332,10 @@ impl LaneTask {
 
     /// Something came where nothing comes. It goes nowhere; at most its sender's stanza bounces.
     fn on_stray(&mut self, what: &PeerText, stanza: Option<&Element>) -> Stray {
-        let Some(stream) = &mut self.stream else {
+        let Some(Stream { open, .. }) = &mut self.stream else {
             return Stray::PassOver;
         };
-        let verdict = stream.strays.note(Instant::now(), stanza.is_some());
+        let verdict = open.strays.note(Instant::now(), stanza.is_some());
         if let Stray::Say(passed_over) = verdict {
             let error = stanza.is_some_and(|it| it.type_attr().as_deref() == Some("error"));
             info!(
@@ -519,51 +346,28 @@ impl LaneTask {
                 "ignored: nothing comes by an outgoing stream"
             );
         }
-        let answered = stanza.and_then(|stanza| own_stanza(stream.carried.answered(stanza)?));
+        let answered = stanza.and_then(|stanza| open.writing.answered_by(stanza));
         if let Some(stanza) = answered {
-            let payer = stream.conn.payer().clone();
+            let payer = open.conn.payer().clone();
             self.router
                 .bounce(&stanza, &Returned::Refused.stanza_error(), &payer);
         }
         verdict
     }
 
-    /// What the socket took has left this server: best effort ends here (without XEP-0198 nobody can say more).
-    fn settle(&mut self) {
-        let Some(stream) = &mut self.stream else {
-            return;
-        };
-        let (now, written) = (Instant::now(), stream.conn.written());
-        let patience = self.snapshot.config.limits.stall;
-        let (lanes, suspects) = (&mut self.lanes, &mut stream.suspects);
-        let taken = stream
-            .unwritten
-            .settle(now, written, patience, |leaving, is_last| {
-                let stanza = leaving.waiting.stanza;
-                if let Some(lane) = leaving.place.and_then(|place| lanes.get(place)) {
-                    lane.queue.settled(stanza.size());
-                }
-                if is_last || suspects::is_large(stanza.element()) {
-                    suspects.took(now, stanza.element());
-                }
-            });
-        stream.conn.counters().stanzas_out(taken);
-    }
-
     /// One event for the stream's machine, and what follows from it.
     async fn say(&mut self, event: OutboundEvent) {
-        let Some(stream) = self.stream.take() else {
+        let Some(Stream { outbound, mut open }) = self.stream.take() else {
             return;
         };
-        let mut stream = *stream;
         let mut effects = Vec::new();
         let mut pairs = Vec::new();
-        let step = stream.outbound.handle(event, &mut effects);
+        let step = outbound.handle(event, &mut effects);
         for effect in effects {
             match effect {
-                OutboundEffect::Send(bytes) => stream.conn.send(&bytes),
+                OutboundEffect::Send(bytes) => open.conn.send(&bytes),
                 OutboundEffect::SetLimits(limits) | OutboundEffect::Restart(limits) => {
-                    stream.conn.set_limits(limits)
+                    open.conn.set_limits(limits)
                 }
                 OutboundEffect::StartTls
                 | OutboundEffect::Judge(_)
@@ -578,54 +382,23 @@ impl LaneTask {
         }
         match step {
             Ok(outbound) => {
-                self.stream = Some(Box::new(Stream { outbound, ..stream }));
+                self.stream = Some(Stream { outbound, open });
                 for asked in pairs {
                     self.on_pair(asked);
                 }
             }
-            Err(closed) => {
-                stream.entry.ended(&closed);
-                let Stream {
-                    conn,
-                    unwritten,
-                    carried,
-                    suspects,
-                    cut,
-                    ..
-                } = stream;
-                let remains = Remains {
-                    unwritten,
-                    carried,
-                    suspects,
-                    cut,
-                };
-                self.on_closed(conn, remains, closed).await;
-            }
+            Err(closed) => self.on_closed(open, closed).await,
         }
     }
 
-    /// Lets go of the lanes for which there is nothing to do, and says whether none is left.
     fn is_over(&mut self) -> bool {
-        for place in 0..self.lanes.places() {
-            let Some(lane) = self.lanes.get(place) else {
-                continue;
-            };
-            lane.signs.is_failing(lane.lane.is_failing());
-            lane.signs.set_oldest(self.oldest(lane));
-            if !lane.is_over() {
-                continue;
-            }
-            let lanes = self.router.lanes();
-            if lanes.forget(&lane.pair, &lane.signs, &lane.queue) {
-                self.remove(place);
-            }
-        }
-        self.lanes.len() == 0
+        let writing = self.stream.as_ref().map(|stream| &stream.open.writing);
+        self.sending.is_over(writing)
             && self.stream.is_none()
             && self
                 .router
                 .lanes()
-                .takes_no_more(&self.remote, &self.joining)
+                .takes_no_more(&self.remote, &self.sending.joining)
     }
 }
 
@@ -653,10 +426,10 @@ async fn finished(
     }
 }
 
-async fn progress(stream: &mut Option<Box<Stream>>) -> Happened {
+async fn progress(stream: &mut Option<Stream>) -> Happened {
     match stream {
         Some(stream) => {
-            let Stream { conn, closing, .. } = &mut **stream;
+            let Open { conn, closing, .. } = &mut *stream.open;
             tokio::select! {
                 progress = conn.progress(true) => Happened::Stream(progress),
                 () = closing => Happened::CloseWanted,

@@ -6,22 +6,18 @@ use std::time::{Duration, Instant};
 
 use tracing::{Instrument, debug, field::Empty, info, warn};
 
-use super::lane::QueuedLane;
-use super::{LaneTask, Stream};
+use super::{LaneTask, Open, Stream};
 use crate::closed::Cause;
 use crate::flow::connector::{self, Connected, Ready};
-use crate::flow::lanes::Joining;
+use crate::flow::lanes::QueuedLane;
+use crate::flow::sending::Writing;
 use crate::flow::shared::OsRandom;
 use crate::peer_text::PeerText;
 use crate::protocol::admission::Causer;
 use crate::protocol::budget::Owner;
-use crate::protocol::carried::Carried;
 use crate::protocol::lane::LaneEvent;
 use crate::protocol::negotiate::{Authorized, DomainPair, OutboundEvent, Purpose};
-use crate::protocol::stall::Stall;
 use crate::protocol::strays::Strays;
-use crate::protocol::suspects::Suspects;
-use crate::protocol::unwritten::Unwritten;
 
 /// So many further pairs are asked for at one time: for each the peer may have to ask an authoritative server, and has a bound
 /// for that.
@@ -34,39 +30,47 @@ impl LaneTask {
     pub(super) async fn provide(&mut self) {
         let wants = |lane: &QueuedLane| lane.lane.wants_stream();
         if let Some((first, _)) = &self.connecting
-            && !self.lanes.get(*first).is_some_and(wants)
+            && !self.sending.lanes.get(*first).is_some_and(wants)
             && let Some((_, attempt)) = self.connecting.take()
         {
             attempt.abort();
         }
         if self.stream.is_none() {
             if self.connecting.is_none()
-                && let Some(place) = self.lanes.find(wants)
+                && let Some(place) = self.sending.lanes.find(wants)
             {
                 self.connect(place);
             }
             self.wait_for_another();
             return;
         }
-        while let Some(place) = self.lanes.find(|lane| wants(lane) && lane.asked.is_none()) {
-            let asked = self.lanes.iter().filter(|lane| lane.asked.is_some());
+        while let Some(place) = self
+            .sending
+            .lanes
+            .find(|lane| wants(lane) && lane.asked.is_none())
+        {
+            let asked = self
+                .sending
+                .lanes
+                .iter()
+                .filter(|lane| lane.asked.is_some());
             if asked.count() >= ASKED_AT_ONCE {
                 break;
             }
             match self.may_share(place) {
                 Some(pair) => {
-                    if let Some(lane) = self.lanes.get_mut(place) {
+                    if let Some(lane) = self.sending.lanes.get_mut(place) {
                         (lane.asked, lane.waits) = (Some(Instant::now()), None);
                     }
                     Box::pin(self.say(OutboundEvent::AddPair(pair))).await;
                 }
-                None => self.goes_alone(place),
+                None => self.sending.goes_alone(place),
             }
         }
         let (now, within) = (Instant::now(), self.snapshot.config.limits.negotiation);
         let is_late = |lane: &QueuedLane| lane.asked.is_some_and(|asked| asked + within <= now);
-        while let Some(place) = self.lanes.find(is_late) {
-            self.goes_alone(place);
+        while let Some(place) = self.sending.lanes.find(is_late) {
+            self.sending.goes_alone(place);
         }
     }
 
@@ -76,8 +80,9 @@ impl LaneTask {
         let Some((first, _)) = self.connecting else {
             return;
         };
-        for place in 0..self.lanes.places() {
+        for place in 0..self.sending.lanes.places() {
             let lane = self
+                .sending
                 .lanes
                 .get_mut(place)
                 .filter(|lane| lane.lane.wants_stream());
@@ -85,7 +90,7 @@ impl LaneTask {
             if place == first {
                 lane.waits = None;
             } else if *lane.waits.get_or_insert(now) + WAITS_FOR_ANOTHER <= now {
-                self.goes_alone(place);
+                self.sending.goes_alone(place);
             }
         }
     }
@@ -94,26 +99,17 @@ impl LaneTask {
     /// end the whole stream for one that is another domain's.
     fn may_share(&self, place: usize) -> Option<DomainPair> {
         let stream = self.stream.as_ref()?;
-        let pair = &self.lanes.get(place)?.pair;
-        let certified = self.router.shared().tls.names(&stream.local, &pair.local);
+        let pair = &self.sending.lanes.get(place)?.pair;
+        let certified = self
+            .router
+            .shared()
+            .tls
+            .names(&stream.open.local, &pair.local);
         (stream.outbound.takes_pairs(certified)).then(|| pair.clone())
     }
 
-    /// The pair gets a stream of its own, by a task of its own.
-    pub(super) fn goes_alone(&mut self, place: usize) {
-        let Some(mut lane) = self.remove(place) else {
-            return;
-        };
-        debug!(local = %lane.pair.local, "this pair has a stream of its own");
-        (lane.asked, lane.waits) = (None, None);
-        lane.waits_for_room = false;
-        let joining = Joining::new();
-        lane.signs.goes_to(Arc::clone(&joining.notify));
-        tokio::spawn(LaneTask::new(Arc::clone(&self.router), lane, joining).run());
-    }
-
     fn connect(&mut self, place: usize) {
-        let Some(lane) = self.lanes.get(place) else {
+        let Some(lane) = self.sending.lanes.get(place) else {
             return;
         };
         // A reload may have changed the rules since the last attempt.
@@ -157,25 +153,17 @@ impl LaneTask {
                     id = %PeerText::new(outbound.stream_id()),
                     "outgoing stream authenticated"
                 );
-                let now = Instant::now();
                 let closing = Box::pin(entry.clone().closed_by_an_operator());
-                self.stream = Some(Box::new(Stream {
+                let open = Box::new(Open {
                     local: authorized.pair().local.clone(),
                     conn,
                     entry,
                     closing,
-                    outbound,
-                    unwritten: Unwritten::default(),
-                    quiet_since: now,
-                    used: now,
-                    answered: now,
-                    stall: Stall::default(),
-                    carried: Carried::default(),
-                    suspects: Suspects::default(),
+                    writing: Writing::new(Instant::now()),
                     strays: Strays::default(),
-                    cut: false,
                     _permit: permit,
-                }));
+                });
+                self.stream = Some(Stream { outbound, open });
                 self.is_up(place);
                 if std::mem::take(&mut self.stale) {
                     self.judge_again();
@@ -183,7 +171,12 @@ impl LaneTask {
             }
             Ok(Connected::QuestionStream(_)) => self.failed(place, Cause::Finished),
             Err(cause) => {
-                let waiting: usize = self.lanes.iter().map(|lane| lane.lane.waiting()).sum();
+                let waiting: usize = self
+                    .sending
+                    .lanes
+                    .iter()
+                    .map(|lane| lane.lane.waiting())
+                    .sum();
                 let name = cause.name();
                 self.router.tally().attempt_failed(name);
                 match self.router.lanes().failed(&self.remote, name) {
@@ -197,24 +190,16 @@ impl LaneTask {
 
     /// The pair of this lane is proved on the stream.
     fn is_up(&mut self, place: usize) {
-        let Some(lane) = self.lanes.get_mut(place) else {
-            return;
-        };
-        lane.asked = None;
-        lane.signs.set_up(true);
         if let Some(stream) = &self.stream {
-            stream.entry.serves(&lane.pair);
+            self.sending.is_up(place, &stream.open.entry);
         }
-        self.router.lanes().works(&lane.pair);
-        self.router.lanes().reached(&lane.pair.remote);
-        self.tell(place, LaneEvent::Connected);
     }
 
     /// No stream could be made. What says nothing of the pair for which it was tried holds for the others that wait for it.
     fn failed(&mut self, first: usize, cause: Cause) {
         let is_of_the_pair = cause.is_about_the_pair();
-        for place in 0..self.lanes.places() {
-            let Some(lane) = self.lanes.get(place) else {
+        for place in 0..self.sending.lanes.places() {
+            let Some(lane) = self.sending.lanes.get(place) else {
                 continue;
             };
             if place != first && (is_of_the_pair || !lane.lane.wants_stream()) {
@@ -226,7 +211,7 @@ impl LaneTask {
                 worked,
                 random: OsRandom::next_u32(),
             };
-            self.tell(place, event);
+            self.sending.tell(place, event);
         }
     }
 
@@ -237,13 +222,13 @@ impl LaneTask {
             Err((pair, _)) => pair,
         };
         let is_it = |lane: &QueuedLane| lane.asked.is_some() && lane.pair == *pair;
-        let Some(place) = self.lanes.find(is_it) else {
+        let Some(place) = self.sending.lanes.find(is_it) else {
             return;
         };
         match asked {
             Ok(authorized) => {
                 if let Some(stream) = &self.stream {
-                    stream.entry.proved(&authorized);
+                    stream.open.entry.proved(&authorized);
                 }
                 info!(
                     proved = Empty,
@@ -257,7 +242,7 @@ impl LaneTask {
             }
             Err((pair, cause)) => {
                 debug!(local = %pair.local, cause = cause.name(), "a further domain is refused: {cause}");
-                self.goes_alone(place);
+                self.sending.goes_alone(place);
             }
         }
     }

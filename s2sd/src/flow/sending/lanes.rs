@@ -1,57 +1,57 @@
 //! The lanes of one task: those to one remote domain that share a stream, each in a place of its own as long as it is there.
 
-use super::lane::QueuedLane;
+use crate::flow::lanes::QueuedLane;
 use crate::protocol::lane::Waiting;
 
 /// They keep their places: what is being written says by its place whose it is.
 #[derive(Default)]
-pub(super) struct TaskLanes {
+pub(crate) struct TaskLanes {
     places: Vec<Option<Box<QueuedLane>>>,
     /// Whose turn it is to write.
     turn: usize,
 }
 
 impl TaskLanes {
-    pub(super) fn add(&mut self, lane: Box<QueuedLane>) {
+    pub(crate) fn add(&mut self, lane: Box<QueuedLane>) {
         match self.places.iter_mut().find(|place| place.is_none()) {
             Some(place) => *place = Some(lane),
             None => self.places.push(Some(lane)),
         }
     }
 
-    pub(super) fn take(&mut self, place: usize) -> Option<Box<QueuedLane>> {
+    pub(crate) fn take(&mut self, place: usize) -> Option<Box<QueuedLane>> {
         self.places.get_mut(place)?.take()
     }
 
-    pub(super) fn get(&self, place: usize) -> Option<&QueuedLane> {
+    pub(crate) fn get(&self, place: usize) -> Option<&QueuedLane> {
         self.places.get(place)?.as_deref()
     }
 
-    pub(super) fn get_mut(&mut self, place: usize) -> Option<&mut QueuedLane> {
+    pub(crate) fn get_mut(&mut self, place: usize) -> Option<&mut QueuedLane> {
         self.places.get_mut(place)?.as_deref_mut()
     }
 
     /// So many places there are, with or without a lane.
-    pub(super) fn places(&self) -> usize {
+    pub(crate) fn places(&self) -> usize {
         self.places.len()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &QueuedLane> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &QueuedLane> {
         self.places.iter().flatten().map(|lane| &**lane)
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.iter().count()
     }
 
     /// The place of the first lane of which this is true.
-    pub(super) fn find(&self, is_it: impl Fn(&QueuedLane) -> bool) -> Option<usize> {
+    pub(crate) fn find(&self, is_it: impl Fn(&QueuedLane) -> bool) -> Option<usize> {
         let is_it = |place: &Option<Box<QueuedLane>>| place.as_deref().is_some_and(&is_it);
         self.places.iter().position(is_it)
     }
 
     /// The next stanza to write, and whose it is: one of each lane in turn.
-    pub(super) fn pop(&mut self) -> Option<(usize, Waiting)> {
+    pub(crate) fn pop(&mut self) -> Option<(usize, Waiting)> {
         for _ in 0..self.places.len() {
             let place = self.turn % self.places.len();
             self.turn = place + 1;
