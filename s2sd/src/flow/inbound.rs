@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::task::{JoinSet, yield_now};
+use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tracing::{Instrument, debug, field::Empty, info, info_span, trace, warn};
@@ -20,34 +20,21 @@ use crate::closed::{By, Cause, Closed, OtherEnd};
 use crate::config::TlsFloor;
 use crate::flow::evidence::Direction;
 use crate::flow::questions::{self, NoRoom};
+use crate::flow::receiving::{Freed, HEARING, Hearing, Receiving};
 use crate::flow::router::Router;
 use crate::flow::sessions::{Entry, StreamKind};
 use crate::flow::shared::{OsRandom, Shared};
 use crate::net::admission::Admission;
 use crate::net::conn::{self, Conn, Io, Progress};
 use crate::net::metered::Metered;
-use crate::net::turns::during;
-
-use crate::peer_text::PeerText;
 use crate::protocol::budget::{Charge, Owner};
 use crate::protocol::negotiate::{
-    Authorized, Inbound, InboundEffect, InboundEvent, Secured, Snapshot, Transport,
+    Inbound, InboundEffect, InboundEvent, Secured, Snapshot, Transport,
 };
-use crate::protocol::rate_limit::StreamBuckets;
-use crate::protocol::stanza::{Origin, Stanza};
-use crate::protocol::strays::{Stray, Strays};
 use crate::trust;
 
 /// A connection that sends nothing of its own any more gets this long to take our last words.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// After so many frames others have their turn: one read has room for hundreds, a network for two thousand streams, and
-/// whoever comes meanwhile would wait for all of them. Fewer streams than there are processors are at it at one time, so
-/// that who comes meanwhile waits for these few, and networks have their turns in rotation.
-const FRAMES_IN_A_ROW: usize = 8;
-
-/// So many eighths of `limits.drain` peers are still heard.
-const HEARING: u32 = 5;
 
 struct Driver {
     router: Arc<Router>,
@@ -58,19 +45,13 @@ struct Driver {
     /// stream, lest a peer that comes and goes leave more of them behind than it could have on its streams.
     questions: JoinSet<InboundEvent>,
     admission: Admission,
-    /// The domains that are proved.
-    remotes: Vec<Domain>,
+    receiving: Receiving,
     effects: Vec<InboundEffect>,
     /// When it was accepted: the time for negotiation counts from here, handshakes included.
     began: Instant,
     /// When something came last, spaces not counted.
     heard: Instant,
     reloads: watch::Receiver<()>,
-    /// How fast the domains proved here may send.
-    buckets: StreamBuckets,
-    strays: Strays,
-    /// Until then nothing more is read, and what was read already is not decoded.
-    held: Option<Instant>,
     /// Something was proved on it.
     proved: bool,
     /// Our last word is said: the peer is still heard, and nothing more is written.
@@ -95,6 +76,8 @@ pub(crate) async fn serve(
         match accept(&router, &snapshot, tcp, peer, direct_tls, began).await {
             Ok((mut conn, transport)) => {
                 entry.carried_by(&mut conn);
+                let give_up = snapshot.config.queue.give_up;
+                let receiving = Receiving::new(Arc::clone(&router), give_up);
                 let driver = Driver {
                     reloads: router.shared().reloads.subscribe(),
                     questions: JoinSet::new(),
@@ -102,13 +85,10 @@ pub(crate) async fn serve(
                     entry,
                     conn,
                     admission: admission.clone(),
-                    remotes: Vec::new(),
+                    receiving,
                     effects: Vec::new(),
                     began,
                     heard: began,
-                    buckets: StreamBuckets::default(),
-                    strays: Strays::default(),
-                    held: None,
                     proved: false,
                     is_ending: false,
                     heard_out: None,
@@ -229,6 +209,8 @@ impl Driver {
         self.entry.ended(&closed);
         // Nobody waits for an answer any more, and what questions hold is given back.
         self.questions = JoinSet::new();
+        let payer = self.conn.payer().clone();
+        self.receiving.finish(None, &payer).await;
         // What the machine said last is still to be written. A stop waits for those that may have stanzas on the way.
         match self.proved {
             true => self.conn.close(CLOSE_TIMEOUT).await,
@@ -247,25 +229,30 @@ impl Driver {
         listens: bool,
     ) -> Option<InboundEvent> {
         let limits = &self.snapshot.config.limits;
-        let pause = self.held;
         // Who is not listened to is not idle.
         let idle = match self.is_ending {
             true => CLOSE_TIMEOUT,
             false => limits.idle,
         };
-        let idle = pause.unwrap_or(self.heard).max(self.heard) + idle;
-        let reading = listens && pause.is_none() && self.conn.has_room();
+        let heard = self
+            .receiving
+            .held()
+            .map_or(self.heard, |held| held.max(self.heard));
+        let idle = heard + idle;
+        let reading = listens && self.receiving.reads() && self.conn.has_room();
         let received = self.conn.received();
         let end = match (self.is_ending, self.heard_out) {
-            (true, heard_out) => heard_out.map_or(idle, |heard_out| heard_out.min(idle)),
-            (false, _) => deadline.map_or(idle, |deadline| deadline.min(idle)),
+            _ if self.receiving.is_waiting() => None,
+            (true, heard_out) => Some(heard_out.map_or(idle, |heard_out| heard_out.min(idle))),
+            (false, _) => Some(deadline.map_or(idle, |deadline| deadline.min(idle))),
         };
         let late = self.conn.whole_until(limits.stanza_time);
-        let until = late.map_or(end, |late| late.min(end));
+        let is_late = late.is_some_and(|late| end.is_none_or(|end| late < end));
+        let until = late.into_iter().chain(end).min();
         tokio::select! {
             // A peer that does not read our answers is not heard until it does: the bound of the write buffer.
             progress = self.conn.progress(reading) => match progress {
-                Ok(Progress::Read) => { self.on_read(received); None }
+                Ok(Progress::Read) => { self.receiving.read(self.conn.received() - received); None }
                 Ok(Progress::Written) => None,
                 Ok(Progress::Overfull) => Some(InboundEvent::Overfull),
                 Ok(Progress::End) => Some(InboundEvent::Lost("the peer closed the connection".to_owned())),
@@ -273,10 +260,10 @@ impl Driver {
             },
             Some(Ok(answer)) = self.questions.join_next() => Some(answer),
             // What was read already, then more.
-            () = over(pause), if listens => { self.held = None; None }
-            () = sleep_until(until.into()) => {
+            freed = self.receiving.freed(), if listens => { self.on_freed(freed); None }
+            () = over(until) => {
                 Some(match deadline {
-                    _ if until < end => InboundEvent::Late,
+                    _ if is_late => InboundEvent::Late,
                     _ if self.is_ending => InboundEvent::Shutdown,
                     Some(_) => InboundEvent::Tick,
                     None => InboundEvent::Idle,
@@ -286,19 +273,26 @@ impl Driver {
             () = self.entry.close_wanted(), if !self.is_ending => Some(InboundEvent::CloseWanted),
             Ok(()) = self.reloads.changed() => Some(InboundEvent::Reloaded(self.router.shared().snapshot())),
             () = self.router.shared().stop.cancelled(), if !self.is_ending => {
-                // What it has on the way is taken as fast as it comes: there is no later.
-                self.buckets = StreamBuckets::default();
-                self.held = None;
+                self.receiving.hurry();
                 Some(InboundEvent::Shutdown)
             }
             () = self.router.shared().until_drained(HEARING), if self.is_ending => Some(InboundEvent::Shutdown),
         }
     }
 
-    fn on_read(&mut self, before: u64) {
-        if self.buckets.is_any() {
-            self.buckets
-                .bytes(self.conn.received() - before, Instant::now());
+    /// What held the stream up does so no more, or something else does.
+    fn on_freed(&mut self, freed: Freed) {
+        if !matches!(freed, Freed::Time) {
+            self.on_heard();
+        }
+        self.receiving.free(freed, self.conn.payer());
+        self.busy();
+    }
+
+    /// Nobody listens to a stream of which a stanza waits for room.
+    fn busy(&self) {
+        if self.receiving.is_waiting() {
+            self.admission.busy();
         }
     }
 
@@ -308,33 +302,18 @@ impl Driver {
         self.admission.heard(self.heard);
     }
 
-    /// Whoever sent more than its rate limit allows is not listened to until then.
-    fn pause(&self) -> Option<Instant> {
-        match self.buckets.is_any() {
-            true => self.buckets.pause(Instant::now()),
-            false => None,
-        }
-    }
-
     async fn frames(&mut self, mut inbound: Box<Inbound>) -> Result<Box<Inbound>, Closed> {
-        let (shared, from) = (Arc::clone(self.router.shared()), self.conn.peer().ip());
-        let (mut turn, mut in_a_row) = (None, 0);
+        let mut hearing = Hearing::new(self.router.shared(), self.conn.peer().ip());
         loop {
-            if in_a_row == FRAMES_IN_A_ROW {
-                turn = None;
-                yield_now().await;
+            if self.receiving.is_waiting() {
+                return Ok(inbound);
             }
-            // Where an element had to wait for something, the turn is another's already.
-            if turn.is_none() {
-                turn = Some(shared.hearing.take(from).await);
-                in_a_row = 0;
-            }
-            in_a_row += 1;
+            hearing.next().await;
             // Until a judgement comes, nothing is heard; what was read goes on as soon as it is there.
             let judged = || (!inbound.listens()).then(Instant::now);
-            if let Some(until) = self.pause().or_else(judged) {
+            if let Some(until) = self.receiving.pause().or_else(judged) {
                 self.admission.heard(until);
-                self.held = Some(until);
+                self.receiving.hold(until);
                 return Ok(inbound);
             }
             // What was read before a reload is heard under the new rules, as far as they say who may federate.
@@ -360,7 +339,7 @@ impl Driver {
                 }
             };
             trace!(?event, "received");
-            inbound = during(&mut turn, self.event(inbound, event)).await?;
+            inbound = hearing.during(self.event(inbound, event)).await?;
         }
     }
 
@@ -511,53 +490,24 @@ impl Driver {
                         return Ok(Some(InboundEvent::Overfull));
                     }
                 }
-                let policy = self.snapshot.policy(remote);
-                let rate_limiter = &self.router.shared().rate_limiter;
-                self.buckets
-                    .add(rate_limiter, remote, &policy, Instant::now());
-                self.remotes.push(remote.clone());
+                self.receiving.proved(remote, &self.snapshot);
                 self.router.peer_alive(authorized.pair());
                 Ok(None)
             }
             InboundEffect::Deliver(stanza, authorized) => {
-                self.conn.counters().stanza_in();
-                if self.buckets.is_any() {
-                    let remote = &authorized.pair().remote;
-                    self.buckets.stanza(remote, Instant::now());
-                }
-                self.deliver(stanza, authorized).await;
+                self.receiving.deliver(stanza, authorized, &self.conn);
+                self.busy();
                 Ok(None)
             }
             InboundEffect::Bounce(stanza, error, authorized) => {
-                self.conn.counters().stanza_in();
-                if self.buckets.is_any() {
-                    let remote = &authorized.pair().remote;
-                    self.buckets.stanza(remote, Instant::now());
-                }
-                debug!(from = %stanza.sender(), to = %stanza.target(),
-                    condition = error.condition.name(), "a stanza is refused, the stream goes on");
-                let payer = self.conn.payer();
-                self.router.bounce(&stanza, &error, payer);
+                self.receiving
+                    .bounce(&stanza, &error, &authorized, &self.conn);
                 Ok(None)
             }
-            InboundEffect::Stray { what, is_stanza } => Ok(self.on_stray(&what, is_stanza)),
-        }
-    }
-
-    /// What this server knows nothing of goes nowhere.
-    fn on_stray(&mut self, what: &PeerText, is_stanza: bool) -> Option<InboundEvent> {
-        match self.strays.note(Instant::now(), is_stanza) {
-            Stray::Say(passed_over) => {
-                info!(
-                    proved = Empty,
-                    ?what,
-                    passed_over,
-                    "ignored: an element of which this server knows nothing"
-                );
-                None
+            InboundEffect::Stray { what, is_stanza } => {
+                let too_many = self.receiving.stray(&what, is_stanza);
+                Ok(too_many.then_some(InboundEvent::TooManyStrays))
             }
-            Stray::PassOver => None,
-            Stray::TooMany => Some(InboundEvent::TooManyStrays),
         }
     }
 
@@ -574,10 +524,9 @@ impl Driver {
             Ok(clean) => clean,
             Err(error) => return Ok(InboundEvent::Malformed(error)),
         };
-        self.remotes.clear();
+        self.receiving.forget();
         // What was asked in clear is forgotten with it; its answer must not be taken for one to a later question.
         self.questions = JoinSet::new();
-        self.buckets = StreamBuckets::default();
         self.conn.send(proceed);
         let deadline = self.began + self.snapshot.config.limits.negotiation;
         // Whoever takes none of it may have let us say more than a little before, once something was proved in clear.
@@ -603,61 +552,6 @@ impl Driver {
             Some(secured) => InboundEvent::TlsReady(secured),
             None => InboundEvent::TlsFailed("no session".to_owned()),
         })
-    }
-
-    /// A full component queue pauses this stream; nothing else is read from it meanwhile, and it is not idle.
-    async fn deliver(&mut self, stanza: Stanza, authorized: Authorized) {
-        let mut stanza = stanza;
-        let remote = authorized.pair().remote.clone();
-        let origin = Origin::Peer(authorized);
-        let until = Instant::now() + self.snapshot.config.queue.give_up;
-        loop {
-            let Err(undelivered) = self.router.deliver(stanza, &origin, self.conn.payer()) else {
-                return;
-            };
-            stanza = undelivered.stanza;
-            self.admission.busy();
-            let shared = self.router.shared();
-            // The stream itself is told of the reload afterwards.
-            let denied = denied(shared, self.reloads.clone(), &remote, &self.remotes);
-            let cause = tokio::select! {
-                biased;
-                cause = denied => Some(cause),
-                () = shared.until_drained(HEARING) => Some(Cause::Shutdown),
-                () = sleep_until(until.into()) => Some(Cause::Timeout("the component does not read")),
-                () = undelivered.wait_for.room() => None,
-            };
-            self.on_heard();
-            if let Some(cause) = cause {
-                let payer = self.conn.payer();
-                self.router.bounce(&stanza, &cause.stanza_error(), payer);
-                return;
-            }
-        }
-    }
-}
-
-/// Ends when a reload denies a domain of the stream, which then ends: why a stanza of `remote` goes no further.
-async fn denied(
-    shared: &Shared,
-    mut reloads: watch::Receiver<()>,
-    remote: &Domain,
-    remotes: &[Domain],
-) -> Cause {
-    loop {
-        let snapshot = shared.snapshot();
-        if let Err(denied) = snapshot.admits(remote) {
-            return Cause::denied(remote, &denied);
-        }
-        if remotes
-            .iter()
-            .any(|remote| snapshot.admits(remote).is_err())
-        {
-            return Cause::Lost("another domain of its stream is denied".into());
-        }
-        if reloads.changed().await.is_err() {
-            std::future::pending::<()>().await;
-        }
     }
 }
 

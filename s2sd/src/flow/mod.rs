@@ -7,6 +7,7 @@ pub(crate) mod inbound;
 pub(crate) mod lanes;
 pub(crate) mod listen;
 pub(crate) mod questions;
+pub(crate) mod receiving;
 pub(crate) mod router;
 pub(crate) mod sending;
 pub(crate) mod sessions;
