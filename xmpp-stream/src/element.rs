@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::framer::{Reference, Step};
+use crate::framer::Step;
+use crate::framing::Framer;
 use crate::head::{Head, StanzaKind};
 use crate::tag::{self, Attributes, Span};
 use crate::{ContentNamespace, Context, DecodeError, Tree, XmlLimits, adopt, forward, ns, writer};
@@ -44,7 +45,7 @@ impl Element {
         if !matches!(&bytes[..], [b'<', second, ..] if !b"/!?".contains(second)) {
             return Err(DecodeError::NotOneElement);
         }
-        match Reference::within(context).element(&bytes, &XmlLimits::none())? {
+        match Framer::whole(&bytes, context, &XmlLimits::none())? {
             Step::Element { length, head, .. } if length == bytes.len() => {
                 Ok(Self::new(bytes, context.clone(), head))
             }

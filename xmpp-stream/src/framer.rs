@@ -148,11 +148,6 @@ impl Reference {
         &self.context
     }
 
-    /// Is there an element that has begun and not ended?
-    pub(crate) fn is_inside(&self) -> bool {
-        self.fed > 0
-    }
-
     /// Gives memory back that the next element would use again.
     pub(crate) fn release(&mut self) {
         self.parser.release_temporaries();

@@ -4,8 +4,8 @@ use bytes::BytesMut;
 use tokio_util::codec::Decoder as _;
 use xmpp_dialback::wire::Nonza;
 use xmpp_stream::{
-    Codec, ContentNamespace, Context, DecodeError, Element, Features, Frame, StreamHeader, Writer,
-    XmlLimits,
+    Codec, ContentNamespace, Context, DecodeError, Element, Excess, Features, Frame, StreamHeader,
+    Writer, XmlLimits,
 };
 
 use super::{Bytes, Reached};
@@ -18,8 +18,11 @@ fn limits() -> XmlLimits {
 }
 
 /// All frames, and what ended them. The buffer never holds more than an element and a piece.
-fn decoded<'p>(pieces: impl Iterator<Item = &'p [u8]>) -> (Vec<Frame>, Option<DecodeError>) {
-    let mut codec = Codec::new(limits()).with_content_namespace(ContentNamespace::Server);
+fn decoded<'p>(
+    codec: Codec,
+    pieces: impl Iterator<Item = &'p [u8]>,
+) -> (Vec<Frame>, Option<DecodeError>) {
+    let mut codec = codec.with_content_namespace(ContentNamespace::Server);
     let (mut buffer, mut frames) = (BytesMut::new(), Vec::new());
     for piece in pieces {
         buffer.extend_from_slice(piece);
@@ -60,10 +63,19 @@ pub(crate) fn decoder(data: &[u8]) -> Reached {
         true => [OPEN.as_bytes(), bytes.0].concat(),
         false => bytes.0.to_vec(),
     };
-    let (frames, error) = decoded(std::iter::once(&text[..]));
-    let (in_pieces, same) = decoded(text.chunks(cut));
+    let (frames, error) = decoded(Codec::new(limits()), std::iter::once(&text[..]));
+    let (in_pieces, same) = decoded(Codec::new(limits()), text.chunks(cut));
     assert_eq!(said(&frames), said(&in_pieces));
     assert_eq!(error, same);
+    // Under the limits of an open stream too, where an element is refused by itself.
+    for limits in [
+        limits(),
+        limits().with_excess(Excess::RefusesElement).with_depth(3),
+    ] {
+        let both = decoded(Codec::new(limits), text.chunks(cut));
+        let by_rxml = decoded(Codec::new(limits).without_scanner(), text.chunks(cut));
+        assert_eq!(both, by_rxml);
+    }
     if error.is_some() {
         reached.insert("refused");
     }
