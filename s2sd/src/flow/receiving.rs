@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::task::yield_now;
-use tokio::time::sleep_until;
 use tracing::{debug, field::Empty, info};
 use xmpp_stream::{Domain, StanzaError};
 
@@ -18,6 +17,7 @@ use crate::flow::router::{Router, Undelivered, Wait};
 use crate::flow::shared::Shared;
 use crate::net::conn::Conn;
 use crate::net::turns::{Turn, during};
+use crate::net::until::until;
 use crate::peer_text::PeerText;
 use crate::protocol::budget::Account;
 use crate::protocol::negotiate::{Authorized, Snapshot};
@@ -210,15 +210,15 @@ impl Receiving {
                 biased;
                 cause = denied(shared, &waiting.remote, &self.remotes) => Freed::Never(cause),
                 () = shared.until_drained(HEARING) => Freed::Never(Cause::Shutdown),
-                () = sleep_until(waiting.until.into()) => {
+                () = until(waiting.until) => {
                     Freed::Never(Cause::Timeout("the component does not read"))
                 }
                 () = waiting.wait_for.room() => Freed::Room,
             };
         }
         match self.held {
-            Some(until) => {
-                sleep_until(until.into()).await;
+            Some(held) => {
+                until(held).await;
                 Freed::Time
             }
             None => std::future::pending().await,

@@ -10,3 +10,4 @@ pub mod resolve;
 pub(crate) mod sockets;
 pub mod tls;
 pub(crate) mod turns;
+pub(crate) mod until;

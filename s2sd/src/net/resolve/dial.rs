@@ -16,10 +16,11 @@ use std::{
 
 use tokio::{
     net::{TcpSocket, TcpStream},
-    time::{Instant, sleep_until, timeout_at},
+    time::{Instant, timeout_at},
 };
 
 use crate::net::descriptors::{Account, Exhausted, Permit, is_exhausted};
+use crate::net::until::until;
 use crate::protocol::admission::{AttemptLimit, Causer};
 
 /// RFC 8305 §5: the Connection Attempt Delay, "one recommended value".
@@ -78,7 +79,7 @@ impl Attempts {
     /// Waits until the first may be made because of the causer.
     pub(crate) async fn ready(&mut self) {
         while let Err(when) = self.pay() {
-            sleep_until(when.into()).await;
+            until(when).await;
         }
     }
 
@@ -215,7 +216,7 @@ where
             tokio::select! {
                 biased;
                 (address, result) = first_done(&mut running) => Some((address, result)),
-                () = sleep_until(next), if one_waits => None,
+                () = until(next), if one_waits => None,
             }
         });
         match event.await {
