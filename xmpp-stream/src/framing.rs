@@ -4,20 +4,23 @@ use std::sync::Arc;
 
 use crate::framer::{HeaderStep, Reference, Step};
 use crate::scanner::{Scan, Scanner};
-use crate::{Context, DecodeError, XmlLimits};
+use crate::{ContentNamespace, Context, DecodeError, XmlLimits};
 
 /// Finds the header and the first-level elements of a stream. Its verdicts are those of the [`Reference`].
 #[derive(Debug)]
 pub(crate) struct Framer {
+    context: Arc<Context>,
     scanner: Scanner,
-    reference: Reference,
-    /// The element at hand is the reference's, or all of them.
+    /// Made where it is needed, since it takes some 10 KiB.
+    reference: Option<Box<Reference>>,
     passed_on: Passed,
 }
 
+/// Which elements are the reference's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Passed {
     No,
+    /// The one at hand.
     This,
     All,
 }
@@ -25,8 +28,9 @@ enum Passed {
 impl Framer {
     pub(crate) fn new() -> Self {
         Self {
+            context: Context::new(ContentNamespace::Server),
             scanner: Scanner::default(),
-            reference: Reference::new(),
+            reference: None,
             passed_on: Passed::No,
         }
     }
@@ -57,18 +61,15 @@ impl Framer {
         context: &Arc<Context>,
         limits: &XmlLimits,
     ) -> Result<Step, DecodeError> {
-        match Scanner::default().element(bytes, context, limits) {
-            Scan::Element { length, head } => Ok(Step::Element {
-                length,
-                head,
-                refused: None,
-            }),
-            Scan::Incomplete | Scan::PassedOn => Reference::within(context).element(bytes, limits),
-        }
+        let mut framer = Self {
+            context: Arc::clone(context),
+            ..Self::new()
+        };
+        framer.element(bytes, limits)
     }
 
     pub(crate) fn context(&self) -> &Arc<Context> {
-        self.reference.context()
+        &self.context
     }
 
     /// Is there an element that has begun and not ended?
@@ -79,12 +80,17 @@ impl Framer {
     /// Gives memory back that the next element would use again.
     pub(crate) fn release(&mut self) {
         self.scanner.release();
-        self.reference.release();
+        match &mut self.reference {
+            Some(reference) if reference.looked_at() > 0 => reference.release(),
+            _ => self.reference = None,
+        }
     }
 
     /// How many bytes of the element at hand were looked at.
     pub(crate) fn looked_at(&self) -> usize {
-        self.scanner.looked_at().max(self.reference.looked_at())
+        let by_reference = self.reference.as_ref();
+        let by_reference = by_reference.map_or(0, |reference| reference.looked_at());
+        self.scanner.looked_at().max(by_reference)
     }
 
     /// Looks at the bytes of a stream header, from its `<` on (or that of the XML declaration).
@@ -93,7 +99,13 @@ impl Framer {
         bytes: &[u8],
         limits: &XmlLimits,
     ) -> Result<HeaderStep, DecodeError> {
-        self.reference.header(bytes, limits)
+        let new = || Box::new(Reference::new());
+        let reference = self.reference.get_or_insert_with(new);
+        let step = reference.header(bytes, limits)?;
+        if matches!(step, HeaderStep::Header { .. }) {
+            self.context = Arc::clone(reference.context());
+        }
+        Ok(step)
     }
 
     /// Looks at the bytes of a first-level element (or the stream's end tag) from its `<` on.
@@ -105,10 +117,7 @@ impl Framer {
         limits: &XmlLimits,
     ) -> Result<Step, DecodeError> {
         if self.passed_on == Passed::No {
-            match self
-                .scanner
-                .element(bytes, self.reference.context(), limits)
-            {
+            match self.scanner.element(bytes, &self.context, limits) {
                 Scan::Incomplete => return Ok(Step::Incomplete),
                 Scan::Element { length, head } => {
                     return Ok(Step::Element {
@@ -120,7 +129,9 @@ impl Framer {
                 Scan::PassedOn => self.passed_on = Passed::This,
             }
         }
-        let step = self.reference.element(bytes, limits)?;
+        let within = || Box::new(Reference::within(&self.context));
+        let reference = self.reference.get_or_insert_with(within);
+        let step = reference.element(bytes, limits)?;
         if self.passed_on == Passed::This && !matches!(step, Step::Incomplete) {
             self.passed_on = Passed::No;
         }
@@ -133,7 +144,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{ContentNamespace, StreamHeader};
+    use crate::StreamHeader;
 
     /// What elements are made of, well-formed one after the other or not.
     const PIECES: &[&str] = &[
@@ -245,9 +256,12 @@ mod tests {
     }
 
     /// All that the framer says of these bytes as they come.
+    ///
+    /// Between pieces memory is given back, as a stream does that is idle.
     fn said(mut framer: Framer, bytes: &[u8], ends: &[usize], limits: &XmlLimits) -> Vec<String> {
         let (mut said, mut start) = (Vec::new(), 0);
         for end in ends {
+            framer.release();
             while start < *end && bytes[start] == b'<' {
                 let step = framer.element(&bytes[start..*end], limits);
                 said.push(format!("{end}: {step:?}"));
