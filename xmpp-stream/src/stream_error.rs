@@ -16,6 +16,8 @@ pub struct StreamError {
     pub text: Option<String>,
     /// Namespace and name of an application-specific condition (RFC 6120 §4.9.4).
     pub application: Option<(String, String)>,
+    /// Its attributes, name and value.
+    pub application_attributes: Vec<(String, String)>,
 }
 
 impl StreamError {
@@ -25,6 +27,7 @@ impl StreamError {
             condition,
             text: None,
             application: None,
+            application_attributes: Vec::new(),
         }
     }
 
@@ -46,6 +49,18 @@ impl StreamError {
         self
     }
 
+    /// With an attribute of the application-specific condition, as `h` of `<handled-count-too-high/>` (XEP-0198 §6).
+    #[must_use]
+    pub fn with_application_attribute(
+        mut self,
+        name: impl Into<String>,
+        value: impl Into<String>,
+    ) -> Self {
+        self.application_attributes
+            .push((name.into(), value.into()));
+        self
+    }
+
     /// `<stream:error>…</stream:error>`, for a stream that declares the prefix `stream`.
     pub fn to_bytes(&self) -> Bytes {
         let mut error = Writer::new("stream:error")
@@ -59,7 +74,11 @@ impl StreamError {
             );
         }
         if let Some((namespace, name)) = &self.application {
-            error = error.child(Writer::new(name.as_str()).xmlns(namespace));
+            let mut condition = Writer::new(name.as_str()).xmlns(namespace);
+            for (name, value) in &self.application_attributes {
+                condition = condition.attr(name, value);
+            }
+            error = error.child(condition);
         }
         error.finish()
     }
@@ -75,6 +94,11 @@ impl StreamError {
         for child in tree.elements() {
             if child.namespace != ns::STREAM_ERRORS {
                 error.application = Some((child.namespace.clone(), child.name.clone()));
+                let plain = |(namespace, name, value): &(String, String, String)| {
+                    let is_plain = namespace.is_empty();
+                    is_plain.then(|| (name.clone(), value.clone()))
+                };
+                error.application_attributes = child.attributes.iter().filter_map(plain).collect();
             } else if child.name == "text" {
                 error.text = Some(child.text());
             } else if let Some(condition) = Condition::from_name(&child.name) {
