@@ -53,6 +53,7 @@ mod skip;
 mod stanza;
 mod start_tag;
 mod stream_error;
+pub mod stream_management;
 mod tag;
 mod tree;
 mod verdict;
