@@ -21,6 +21,8 @@ const NAME: usize = 256;
 const VALUE: usize = 4096;
 /// Elements with more attributes are passed on.
 const ATTRIBUTES: usize = 16;
+/// Elements with more prefixes in scope that they declare are passed on: each prefix is looked for among them.
+const PREFIXES: usize = 8;
 /// A tag that is still not whole after so many pieces is passed on: it is looked at anew with each.
 const PIECES: u8 = 3;
 
@@ -289,6 +291,9 @@ impl Scanner {
                     let uri = uri(bytes, attribute.value)?;
                     content |= ContentNamespace::from_uri(uri).map_or(0, ContentNamespace::bit);
                     declared += 1;
+                    if self.prefixes.len() == PREFIXES {
+                        return Err(NotOurs);
+                    }
                     self.prefixes.push(attribute.name.after_prefix());
                 }
                 Some(b"xml") => {
