@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::{Element, Writer, ns};
+use crate::{Element, Tree, Writer, ns};
 
 /// What the receiving side offers or demands. Features are added to XMPP all the time, so make one by [`Features::new`].
 ///
@@ -27,6 +27,8 @@ pub struct Features {
     pub dialback: Option<DialbackFeature>,
     /// Limits (XEP-0478 §3.1).
     pub limits: Option<StreamLimits>,
+    /// The stream can carry stanzas in both directions (XEP-0288 §2.1).
+    pub bidi: bool,
     /// Namespace and name of all others, in order.
     pub other: Vec<(String, String)>,
 }
@@ -80,6 +82,80 @@ impl StreamLimits {
         self.idle_seconds = Some(seconds);
         self
     }
+
+    fn read(limits: &Tree) -> Self {
+        let number = |name| limits.child(ns::LIMITS, name)?.text().trim().parse().ok();
+        Self {
+            max_bytes: number("max-bytes"),
+            idle_seconds: number("idle-seconds"),
+        }
+    }
+
+    fn writer(&self) -> Writer {
+        let mut element = Writer::new("limits").xmlns(ns::LIMITS);
+        let numbers = [
+            ("max-bytes", self.max_bytes),
+            ("idle-seconds", self.idle_seconds),
+        ];
+        for (name, number) in numbers {
+            if let Some(number) = number {
+                element = element.child(Writer::new(name).text(&number.to_string()));
+            }
+        }
+        element
+    }
+}
+
+/// `<bidi/>`: the side that opened the stream asks for stanzas in both directions on it (XEP-0288 §2.2).
+///
+/// ```
+/// use xmpp_stream::{Bidi, StreamLimits};
+///
+/// let bidi = Bidi::new().with_limits(StreamLimits::new().with_max_bytes(262_144));
+/// assert_eq!(
+///     bidi.to_bytes(),
+///     "<bidi xmlns='urn:xmpp:bidi'><limits xmlns='urn:xmpp:stream-limits:0'>\
+///      <max-bytes>262144</max-bytes></limits></bidi>"
+/// );
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct Bidi {
+    /// What the side that opened the stream is willing to read on it, since it sends no features (XEP-0478 §3.2).
+    pub limits: Option<StreamLimits>,
+}
+
+impl Bidi {
+    /// Without limits.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Announces limits.
+    #[must_use]
+    pub fn with_limits(mut self, limits: StreamLimits) -> Self {
+        self.limits = Some(limits);
+        self
+    }
+
+    /// Reads `<bidi/>`; `None` for other elements, the stream feature of the same name among them.
+    pub fn from_element(element: &Element) -> Option<Self> {
+        if !element.is(ns::BIDI, "bidi") {
+            return None;
+        }
+        let tree = element.tree();
+        let limits = tree.child(ns::LIMITS, "limits").map(StreamLimits::read);
+        Some(Self { limits })
+    }
+
+    /// `<bidi xmlns='urn:xmpp:bidi'/>`, with the limits in it.
+    pub fn to_bytes(&self) -> Bytes {
+        let mut bidi = Writer::new("bidi").xmlns(ns::BIDI);
+        if let Some(limits) = self.limits {
+            bidi = bidi.child(limits.writer());
+        }
+        bidi.finish()
+    }
 }
 
 impl Features {
@@ -126,6 +202,13 @@ impl Features {
         self
     }
 
+    /// Offers stanzas in both directions on one stream.
+    #[must_use]
+    pub fn with_bidi(mut self) -> Self {
+        self.bidi = true;
+        self
+    }
+
     /// One more, an empty element of this namespace and name.
     #[must_use]
     pub fn with_other(mut self, namespace: impl Into<String>, name: impl Into<String>) -> Self {
@@ -160,13 +243,8 @@ impl Features {
                         errors: child.child(ns::DIALBACK_FEATURE, "errors").is_some(),
                     });
                 }
-                (ns::LIMITS, "limits") => {
-                    let number = |name| child.child(ns::LIMITS, name)?.text().trim().parse().ok();
-                    features.limits = Some(StreamLimits {
-                        max_bytes: number("max-bytes"),
-                        idle_seconds: number("idle-seconds"),
-                    });
-                }
+                (ns::LIMITS, "limits") => features.limits = Some(StreamLimits::read(child)),
+                (ns::BIDI_FEATURE, "bidi") => features.bidi = true,
                 (namespace, name) => features.other.push((namespace.into(), name.into())),
             }
         }
@@ -205,17 +283,10 @@ impl Features {
             features = features.child(dialback);
         }
         if let Some(limits) = self.limits {
-            let mut element = Writer::new("limits").xmlns(ns::LIMITS);
-            let numbers = [
-                ("max-bytes", limits.max_bytes),
-                ("idle-seconds", limits.idle_seconds),
-            ];
-            for (name, number) in numbers {
-                if let Some(number) = number {
-                    element = element.child(Writer::new(name).text(&number.to_string()));
-                }
-            }
-            features = features.child(element);
+            features = features.child(limits.writer());
+        }
+        if self.bidi {
+            features = features.child(Writer::new("bidi").xmlns(ns::BIDI_FEATURE));
         }
         for (namespace, name) in &self.other {
             features = features.child(Writer::new(name.as_str()).xmlns(namespace));

@@ -72,7 +72,7 @@ pub use content::ContentNamespace;
 pub use context::Context;
 pub use element::Element;
 pub use error::{DecodeError, Restricted};
-pub use features::{DialbackFeature, Features, StreamLimits};
+pub use features::{Bidi, DialbackFeature, Features, StreamLimits};
 pub use head::StanzaKind;
 pub use header::{StreamHeader, Version};
 pub use limits::{Excess, XmlLimits};

@@ -5,9 +5,9 @@ use bytes::{Bytes, BytesMut};
 use tokio_util::codec::Encoder;
 use xmpp_stream::component::{Accepting, Connecting, digest};
 use xmpp_stream::{
-    Codec, Condition, ContentNamespace, Context, DialbackFeature, Element, ErrorType, Features,
-    StanzaCondition, StanzaError, StreamError, StreamHeader, StreamLimits, Writer, XmlLimits,
-    error_reply, ns, reply,
+    Bidi, Codec, Condition, ContentNamespace, Context, DialbackFeature, Element, ErrorType,
+    Features, StanzaCondition, StanzaError, StreamError, StreamHeader, StreamLimits, Writer,
+    XmlLimits, error_reply, ns, reply,
 };
 
 fn element(text: impl Into<Bytes>) -> Element {
@@ -136,7 +136,8 @@ fn features_read_as_they_were_written() {
                 .with_max_bytes(524_288)
                 .with_idle_seconds(3600),
         )
-        .with_other(ns::BIDI_FEATURE, "bidi");
+        .with_bidi()
+        .with_other(ns::STREAM_MANAGEMENT, "sm");
     assert_eq!(
         all.to_bytes(),
         "<stream:features><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'><required/></starttls>\
@@ -147,7 +148,7 @@ fn features_read_as_they_were_written() {
          <dialback xmlns='urn:xmpp:features:dialback'><errors/></dialback>\
          <limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>524288</max-bytes>\
          <idle-seconds>3600</idle-seconds></limits>\
-         <bidi xmlns='urn:xmpp:features:bidi'/></stream:features>"
+         <bidi xmlns='urn:xmpp:features:bidi'/><sm xmlns='urn:xmpp:sm:3'/></stream:features>"
     );
     for features in [
         all,
@@ -161,6 +162,17 @@ fn features_read_as_they_were_written() {
         assert_eq!(read, Some(features));
     }
     assert_eq!(Features::from_element(&element("<features/>")), None);
+}
+
+#[test]
+fn what_asks_for_both_directions_says_how_much_is_read() {
+    let limits = StreamLimits::new().with_idle_seconds(1800);
+    for bidi in [Bidi::new(), Bidi::new().with_limits(limits)] {
+        let read = Bidi::from_element(&element(bidi.to_bytes()));
+        assert_eq!(read, Some(bidi));
+    }
+    let feature = element("<bidi xmlns='urn:xmpp:features:bidi'/>");
+    assert_eq!(Bidi::from_element(&feature), None);
 }
 
 #[test]

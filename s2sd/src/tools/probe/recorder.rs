@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rustls::pki_types::UnixTime;
 use xmpp_dialback::{Verdict, wire as db};
 use xmpp_sasl::wire as sasl;
-use xmpp_stream::{DecodeError, Element, Features, Frame, StreamHeader};
+use xmpp_stream::{DecodeError, Element, Features, Frame, StreamHeader, ns};
 
 use super::findings::{
     Aim, AttemptReport, CertificateCheck, ConnectFailure, Header, Offer, Ping, Proof, ProofOutcome,
@@ -258,6 +258,9 @@ fn offer(features: Features, encrypted: bool) -> Offer {
         let some = all.iter().take(MAX_LISTED);
         some.map(|it| PeerText::new(it)).collect()
     };
+    let bidi = features.bidi.then_some((ns::BIDI_FEATURE, "bidi"));
+    let other = features.other.iter();
+    let other = other.map(|(namespace, name)| (namespace.as_str(), name.as_str()));
     Offer {
         encrypted,
         starttls: features.starttls,
@@ -266,9 +269,9 @@ fn offer(features: Features, encrypted: bool) -> Offer {
         dialback: features.dialback.map(|dialback| dialback.errors),
         max_bytes: features.limits.and_then(|limits| limits.max_bytes),
         idle_seconds: features.limits.and_then(|limits| limits.idle_seconds),
-        other: features
-            .other
-            .iter()
+        other: bidi
+            .into_iter()
+            .chain(other)
             .take(MAX_LISTED)
             .map(|(namespace, name)| (PeerText::new(namespace), PeerText::new(name)))
             .collect(),

@@ -135,6 +135,9 @@ pub(crate) fn features(data: &[u8]) -> Reached {
     if features.dialback.is_some() {
         reached.insert("dialback");
     }
+    if features.bidi {
+        reached.insert("bidi");
+    }
     let written = parsed(features.to_bytes().to_vec()).expect("we write well-formed XML");
     let again = Features::from_element(&written).expect("we write features");
     let known = |mut features: Features| {
