@@ -71,6 +71,10 @@ table! {
         /// and the errors to our own senders have the result; the peer learns only that it is not known by
         /// POSH.
         pub posh: bool = truth(), false;
+        /// Whether a stream carries stanzas in both directions ([bidi](flow.md#both-directions), XEP-0288), if the peer can do that.
+        /// s2sd offers and uses it within TLS only, and only where the stream proves as much of the peer as this policy asks of a
+        /// stream in the other direction.
+        pub bidi: bool = truth(), true;
         /// Whether our domains share a stream to the peer ([further pairs on a stream](flow.md#further-pairs)). Each domain is proved
         /// by itself, by dialback (XEP-0220 §2.6). s2sd does so if the peer takes dialback keys, if `auth` allows dialback, and if
         /// the certificate that the stream was opened with names the further domain, too, or, where none was shown, the peer
@@ -166,6 +170,8 @@ impl Policy {
             posh,
             // How many domains of ours share a stream has no part in whether there is one.
             multiplex: _,
+            // Which stream carries a stanza has no part in whether there is one.
+            bidi: _,
             trust,
             crl,
             // What the peer may send has no part in whether there is a stream to it.

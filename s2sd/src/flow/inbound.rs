@@ -508,6 +508,8 @@ impl Driver {
                 let too_many = self.receiving.stray(&what, is_stanza);
                 Ok(too_many.then_some(InboundEvent::TooManyStrays))
             }
+            // Not on a stream without bidi.
+            InboundEffect::InverseProved(_) => Ok(None),
         }
     }
 

@@ -72,6 +72,8 @@ pub enum Because {
     NoCertificate,
     /// The domain's authoritative server knows the key.
     Dialback,
+    /// We connected to the domain's authoritative server ourselves.
+    Reached,
     /// The certificate is good and has the domain's name.
     Name {
         /// Which name: `dNSName *.example.org`.
@@ -103,7 +105,7 @@ impl Because {
         match self {
             Self::Bad(_) => TrustLevel::Contradicted,
             Self::NoTls | Self::NoCertificate => TrustLevel::Nothing,
-            Self::Dialback => TrustLevel::Dialback,
+            Self::Dialback | Self::Reached => TrustLevel::Dialback,
             Self::Name { .. } => TrustLevel::Pkix,
             Self::Target { .. } => TrustLevel::Delegated,
             Self::Tlsa { .. } => TrustLevel::Dane,
@@ -121,6 +123,7 @@ impl fmt::Display for Because {
             Self::NoTls => f.write_str("no encryption"),
             Self::NoCertificate => f.write_str("no certificate was shown"),
             Self::Dialback => f.write_str("its authoritative server knows the key"),
+            Self::Reached => f.write_str("the domain's DNS leads to this server"),
             Self::Name { matched } => f.write_str(matched),
             Self::Target { matched } => write!(f, "{matched}, where its SRV records lead"),
             Self::Tlsa { record, at } => write!(f, "TLSA {record} at {at}"),

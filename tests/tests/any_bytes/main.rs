@@ -92,7 +92,14 @@ fn features_are_written_as_they_were_read() {
         "<bidi xmlns='urn:xmpp:features:bidi'/>",
         "</stream:features>",
     ];
-    let wanted = ["starttls", "mechanisms", "dialback", "limits", "refused"];
+    let wanted = [
+        "starttls",
+        "mechanisms",
+        "dialback",
+        "limits",
+        "bidi",
+        "refused",
+    ];
     comes_to(1500, words(0, WORDS), bodies::xml::features, &wanted);
 }
 
@@ -109,6 +116,7 @@ fn no_order_of_words_proves_or_delivers_what_nobody_vouches_for() {
         "vouched for",
         "delivered",
         "asked",
+        "inverse",
         "tls",
         "closed",
     ];
@@ -117,7 +125,15 @@ fn no_order_of_words_proves_or_delivers_what_nobody_vouches_for() {
 
 #[test]
 fn no_order_of_words_opens_a_stream_to_which_nobody_said_yes() {
-    let wanted = ["by SASL", "by dialback", "answered", "tls", "closed"];
+    let wanted = [
+        "by SASL",
+        "by dialback",
+        "answered",
+        "inverse",
+        "delivered",
+        "tls",
+        "closed",
+    ];
     comes_to(3000, any_bytes(200), bodies::outbound::body, &wanted);
 }
 

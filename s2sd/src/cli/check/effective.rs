@@ -247,6 +247,7 @@ legacy.example
   verify              strict
   dane                use
   posh                false
+  bidi                true
   multiplex           true
   trust               /etc/s2sd/a.pem, /b.pem
   crl                 /etc/s2sd/a.crl
@@ -315,6 +316,7 @@ a.example
   verify              strict
   dane                use
   posh                false
+  bidi                true
   multiplex           true
   trust               system
   crl                 none

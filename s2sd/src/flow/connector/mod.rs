@@ -529,6 +529,10 @@ impl Attempt<'_> {
                     | OutboundEffect::Stray { .. }
                     | OutboundEffect::NotAsked(_)
                     | OutboundEffect::Answered(..) => {}
+                    // Nor of this, on a stream without bidi.
+                    OutboundEffect::InverseProved(_)
+                    | OutboundEffect::Deliver(..)
+                    | OutboundEffect::Bounce(..) => {}
                 }
             }
             let permit = Permit::default();

@@ -265,6 +265,9 @@ impl Stream<'_> {
                 | OutboundEffect::Established(_)
                 | OutboundEffect::PairRefused(..)
                 | OutboundEffect::Stray { .. }
+                | OutboundEffect::InverseProved(_)
+                | OutboundEffect::Deliver(..)
+                | OutboundEffect::Bounce(..)
                 | OutboundEffect::MayAsk => {}
             }
         }

@@ -375,6 +375,10 @@ impl LaneTask {
                 | OutboundEffect::MayAsk
                 | OutboundEffect::NotAsked(_)
                 | OutboundEffect::Answered(..) => {}
+                // Not on a stream without bidi.
+                OutboundEffect::InverseProved(_)
+                | OutboundEffect::Deliver(..)
+                | OutboundEffect::Bounce(..) => {}
                 OutboundEffect::Stray { what, stanza } => self.strays.push((what, stanza)),
                 OutboundEffect::Established(authorized) => pairs.push(Ok(authorized)),
                 OutboundEffect::PairRefused(pair, cause) => pairs.push(Err((pair, cause))),

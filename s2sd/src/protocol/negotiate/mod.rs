@@ -6,9 +6,13 @@
 
 mod accepts;
 mod attach;
+mod authoritative;
+mod bidi;
 mod inbound;
 mod offer;
 mod outbound;
+mod pairs;
+mod peer_limits;
 mod quota;
 mod seeded;
 mod snapshot;

@@ -2,7 +2,7 @@
 //!
 //! RFC 6120 §4.3.2 (features), §5.3.1 (required TLS is offered alone), XEP-0178 §3 (EXTERNAL only once the certificate
 //! was found good), XEP-0220 §2.4.1 (the dialback feature), XEP-0440 §3
-//! (the channel-binding types).
+//! (the channel-binding types), XEP-0288 §2.1 (both directions).
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use xmpp_stream::{DialbackFeature, Domain, Features, StreamLimits};
 
 use xmpp_sasl::ChannelBindingType;
 
-use super::{Method, Snapshot, Transport, accepts};
+use super::{Method, Snapshot, Transport, accepts, bidi};
 use crate::config::{Agreement, Config, Policy, TlsMode, Verify};
 use crate::trust::bad_certificate::BadCertificate;
 use crate::trust::judgement::Judgement;
@@ -25,6 +25,8 @@ pub(super) struct Offer {
     /// The channel-binding types that go with them.
     pub(super) channel_bindings: Option<Vec<&'static str>>,
     pub(super) dialback: bool,
+    /// Stanzas in both directions (XEP-0288).
+    pub(super) bidi: bool,
 }
 
 /// What an offer depends on.
@@ -38,6 +40,8 @@ pub(super) struct Asked<'a> {
     pub(super) judgement: &'a Judgement,
     /// Whether this stream is already authenticated by SASL.
     pub(super) authenticated: bool,
+    /// Whether the driver can send stanzas on it.
+    pub(super) bidi: bool,
 }
 
 /// Why nothing can be offered.
@@ -134,6 +138,10 @@ pub(super) fn offer(asked: &Asked<'_>) -> Result<Offer, NoOffer> {
         channel_bindings: bound.map(Iterator::collect),
         mechanisms,
         dialback,
+        // Where the certificate does not allow it, it is not offered in vain.
+        bidi: asked.bidi
+            && bidi::is_allowed(policy, asked.transport)
+            && bidi::may_rest_on(policy, asked.judgement.is_certified()),
     })
 }
 
@@ -186,6 +194,7 @@ impl Offer {
         if !self.tls_first {
             features = features.with_limits(limits);
         }
+        features.bidi = self.bidi;
         features
     }
 }

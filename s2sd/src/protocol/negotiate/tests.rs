@@ -17,6 +17,7 @@ use crate::closed::{Cause, Closed};
 use crate::config::Config;
 use crate::trust::judgement::Because;
 
+mod bidi;
 mod judging;
 mod kerberos;
 mod questions;

@@ -260,7 +260,9 @@ impl Player {
                 InboundEffect::RunSasl(sasl_step) => {
                     answers.push_back(InboundEvent::SaslStepDone(sasl_step.run()));
                 }
-                InboundEffect::Explain { .. } | InboundEffect::Stray { .. } => {}
+                InboundEffect::Explain { .. }
+                | InboundEffect::Stray { .. }
+                | InboundEffect::InverseProved(_) => {}
                 InboundEffect::Ask(pair, question) => questions.push((pair, question)),
                 InboundEffect::Restart(limits) => self.restart(Stream::Main, limits),
                 InboundEffect::SetLimits(limits) => self.main()?.codec.set_limits(limits),
@@ -335,7 +337,14 @@ impl Player {
                     cause.name().to_owned(),
                 )),
                 // It goes nowhere.
-                OutboundEffect::Stray { .. } => {}
+                OutboundEffect::Stray { .. } | OutboundEffect::InverseProved(_) => {}
+                OutboundEffect::Bounce(_, error, _) => {
+                    self.see(Note::Answered(error.condition.name().to_owned()));
+                }
+                OutboundEffect::Deliver(stanza, _) => {
+                    let bytes = stanza.element().bytes();
+                    self.see(Note::Delivered(String::from_utf8_lossy(bytes).into_owned()));
+                }
                 OutboundEffect::MayAsk => {
                     let line = self.lines.get(&stream).context("no line")?;
                     let question = line.question.clone().context("nothing is to be asked")?;

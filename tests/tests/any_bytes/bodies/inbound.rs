@@ -22,6 +22,10 @@ struct Driver<'r> {
     is_tls: bool,
     shown: bool,
     heard_header: bool,
+    /// The peer asked for both directions within TLS, before anything was proved there.
+    asked_for_both: bool,
+    /// The header of a new stream is still to be sent.
+    restarting: bool,
     /// For whom the certificate is good.
     good: Vec<&'static str>,
     /// Questions that wait for an answer.
@@ -50,7 +54,8 @@ pub(crate) fn body(data: &[u8]) -> Reached {
     let snapshot = std::sync::Arc::clone(&rule.snapshot);
     let codec = Codec::new(snapshot.limits_before_authentication())
         .with_content_namespace(ContentNamespace::Server);
-    let machine = Inbound::new(snapshot, Box::new(Counting(1)), transport, Instant::now());
+    let machine =
+        Inbound::new(snapshot, Box::new(Counting(1)), transport, Instant::now()).with_bidi();
     let mut driver = Driver {
         rule,
         machine: Some(machine),
@@ -59,6 +64,8 @@ pub(crate) fn body(data: &[u8]) -> Reached {
         is_tls,
         shown,
         heard_header: false,
+        asked_for_both: false,
+        restarting: false,
         good,
         asked: Vec::new(),
         vouched: BTreeSet::new(),
@@ -101,6 +108,7 @@ impl Driver<'_> {
                 }
                 None if !self.asked.is_empty() => 19,
                 None if !self.is_tls && step.is_multiple_of(2) => 6,
+                None if self.is_tls && !self.asked_for_both && step.is_multiple_of(3) => 15,
                 None if step % 4 < 2 => 7,
                 None => 9,
             };
@@ -120,7 +128,11 @@ impl Driver<'_> {
             11 => format!("<db:verify from='{from}' to='{HERE}' id='1'>key</db:verify>"),
             12 => format!("<db:result from='{from}' to='{HERE}' type='valid'/>"),
             13 => format!("<db:verify from='{from}' to='{HERE}' id='1' type='valid'/>"),
-            14 | 15 => format!("<message from='u@{from}' to='{HERE}'><body>x</body></message>"),
+            15 => {
+                self.asked_for_both |= self.is_tls && self.proved.is_empty();
+                "<bidi xmlns='urn:xmpp:bidi'/>".to_owned()
+            }
+            14 => format!("<message from='u@{from}' to='{HERE}'><body>x</body></message>"),
             16 => format!("<message from='{HERE}' to='u@{from}'/>"),
             17 => format!("<auth {sasl} mechanism='PLAIN'>AGEAYg==</auth>"),
             18 => {
@@ -219,6 +231,16 @@ impl Driver<'_> {
                         "vouched for"
                     });
                 }
+                InboundEffect::InverseProved(authorized) => {
+                    let remote = &authorized.pair().remote;
+                    assert!(self.is_tls && self.rule.bidi, "both directions in clear");
+                    assert!(self.asked_for_both, "nobody asked for both directions");
+                    assert!(!self.restarting, "in the middle of a restart");
+                    assert!(self.proved.contains(remote), "a pair that is not proved");
+                    let enough = self.is_certified(remote) || !self.rule.strict;
+                    assert!(enough, "policy asks for more to send to {remote}");
+                    self.reached.insert("inverse");
+                }
                 InboundEffect::Deliver(stanza, authorized) => {
                     assert!(self.proved.contains(&authorized.pair().remote), "delivered");
                     assert_eq!(*stanza.sender(), authorized.pair().remote);
@@ -239,6 +261,7 @@ impl Driver<'_> {
                             Codec::new(limits).with_content_namespace(ContentNamespace::Server);
                         self.is_tls = true;
                         self.heard_header = false;
+                        self.asked_for_both = false;
                         self.asked.clear();
                         self.vouched.clear();
                         self.proved.clear();
@@ -253,7 +276,13 @@ impl Driver<'_> {
                 InboundEffect::RunSasl(sasl_step) => {
                     then.push(InboundEvent::SaslStepDone(sasl_step.run()));
                 }
+                InboundEffect::Send(bytes)
+                    if bytes.starts_with(b"<?xml") || bytes.starts_with(b"<stream:stream") =>
+                {
+                    self.restarting = false;
+                }
                 InboundEffect::Restart(limits) => {
+                    self.restarting = true;
                     self.heard_header = false;
                     self.codec.restart();
                     self.codec.set_limits(limits);

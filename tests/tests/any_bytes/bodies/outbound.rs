@@ -1,7 +1,7 @@
 //! The initiating side: a stream is open only after the peer said yes to what was said to it, and never to a server that
 //! is not the one we mean.
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
 use bytes::BytesMut;
 use s2sd::protocol::negotiate::{
@@ -9,7 +9,7 @@ use s2sd::protocol::negotiate::{
 };
 use tokio_util::codec::Decoder as _;
 use xmpp_dialback::{Key, Pair, Question, Verdict};
-use xmpp_stream::{Codec, ContentNamespace};
+use xmpp_stream::{Codec, ContentNamespace, Domain};
 
 use super::{
     Bytes, Reached,
@@ -33,6 +33,9 @@ struct Driver<'r> {
     heard_valid: bool,
     heard_success: bool,
     heard_answer: bool,
+    said_bidi: bool,
+    /// The local domains of pairs of which the peer may send.
+    inverse: BTreeSet<Domain>,
     reached: Reached,
 }
 
@@ -79,12 +82,14 @@ pub(crate) fn body(data: &[u8]) -> Reached {
         heard_valid: false,
         heard_success: false,
         heard_answer: false,
+        said_bidi: false,
+        inverse: BTreeSet::new(),
         reached: Reached::new(),
     };
     let mut effects = Vec::new();
     let random = Box::new(Counting(1));
     let machine = Outbound::start(call, random, transport, Instant::now(), &mut effects);
-    driver.machine = Some(machine);
+    driver.machine = Some(machine.with_bidi());
     driver.after(effects);
     for _ in 0..80 {
         if bytes.is_empty() || driver.machine.is_none() {
@@ -112,23 +117,25 @@ impl Driver<'_> {
         let open = "<stream:stream xmlns:stream='http://etherx.jabber.org/streams' \
              xmlns='jabber:server' xmlns:db='jabber:server:dialback'";
         let dialback = "<dialback xmlns='urn:xmpp:features:dialback'><errors/></dialback>";
+        let bidi = "<bidi xmlns='urn:xmpp:features:bidi'/>";
         let (us, them) = (HERE, PEERS[0]);
         let peer = *bytes.of(&PEERS);
-        let mut step = bytes.byte() % 40;
+        let mut step = bytes.byte() % 48;
         // A second header on one stream is an element that does not end: seldom.
         if step < 6 && self.heard_header && !bytes.byte().is_multiple_of(8) {
-            step += 20;
+            step += 24;
         }
-        if step >= 20 {
+        if step >= 24 {
             // What an honest peer says now.
             step = match (self.heard_header, self.said_auth, self.heard_success) {
                 _ if self.said_starttls => 10,
                 (false, ..) => 0,
                 _ if self.said_question => 20,
                 (true, false, _) if !self.is_tls && step.is_multiple_of(2) => 6,
+                _ if !self.inverse.is_empty() => 21,
                 (true, true, false) => 11,
                 (true, false, false) if self.said_key => 13,
-                (true, ..) => 7,
+                (true, ..) => 7 + step % 2,
             };
         }
         let text = match step {
@@ -138,10 +145,13 @@ impl Driver<'_> {
             }
             4 => format!("{open} to='{us}' from='{peer}' id='2' version='1.0'>"),
             5 => format!("{open} to='{us}' from='{them}' id='3'>"),
-            6 => format!("<stream:features><starttls xmlns='{tls}'/>{dialback}</stream:features>"),
+            6 => format!(
+                "<stream:features><starttls xmlns='{tls}'/>{dialback}{bidi}</stream:features>"
+            ),
             7 | 8 => format!(
-                "<stream:features><mechanisms xmlns='{sasl}'><mechanism>EXTERNAL</mechanism></mechanisms>{dialback}\
-                 </stream:features>"
+                "<stream:features><mechanisms xmlns='{sasl}'><mechanism>EXTERNAL</mechanism></mechanisms>{dialback}{}\
+                 </stream:features>",
+                if step == 7 { "" } else { bidi }
             ),
             9 => "<stream:features/>".to_owned(),
             10 => format!("<proceed xmlns='{tls}'/>"),
@@ -165,6 +175,8 @@ impl Driver<'_> {
                 format!("<db:verify from='{them}' to='{us}' id='1' type='valid'/>")
             }
             17 => format!("<message from='{peer}' to='{us}'/>"),
+            22 => format!("<db:result from='{peer}' to='{us}'>key</db:result>"),
+            21 => format!("<message from='{them}' to='{us}'/>"),
             18 => {
                 let text = bytes.some();
                 return self.hears(text);
@@ -223,6 +235,12 @@ impl Driver<'_> {
                     self.said_auth |= text.contains("<auth");
                     self.said_question |= text.contains("<db:verify");
                     self.said_starttls |= text.contains("<starttls");
+                    if text.contains("urn:xmpp:bidi") {
+                        assert!(self.is_tls && self.rule.bidi, "both directions in clear");
+                        let proving = self.said_key || self.said_auth || self.said_bidi;
+                        assert!(!proving && !self.asks, "asked for both directions too late");
+                        self.said_bidi = true;
+                    }
                     if self.is_tls && self.rule.strict && !self.good {
                         let secret = text.contains("<db:") || text.contains("<auth");
                         assert!(
@@ -248,6 +266,20 @@ impl Driver<'_> {
                     } else {
                         "by dialback"
                     });
+                }
+                OutboundEffect::InverseProved(authorized) => {
+                    assert!(self.said_bidi, "nobody asked for both directions");
+                    // No certificate is good for another peer, and no connection was made to it.
+                    assert_eq!(authorized.pair().remote, domain(PEERS[0]));
+                    self.inverse.insert(authorized.pair().local.clone());
+                    self.reached.insert("inverse");
+                }
+                OutboundEffect::Deliver(stanza, authorized) => {
+                    let pair = authorized.pair();
+                    assert!(self.inverse.contains(&pair.local), "delivered");
+                    assert_eq!(*stanza.sender(), domain(PEERS[0]));
+                    assert_eq!(*stanza.target(), pair.local);
+                    self.reached.insert("delivered");
                 }
                 OutboundEffect::MayAsk => {
                     assert!(self.asks, "nobody has a question");
@@ -276,6 +308,7 @@ impl Driver<'_> {
                         (self.heard_header, self.said_starttls) = (false, false);
                         (self.said_key, self.said_auth) = (false, false);
                         (self.heard_valid, self.heard_success) = (false, false);
+                        self.said_bidi = false;
                         self.reached.insert("tls");
                         then.push(OutboundEvent::TlsReady(secured(true)));
                     }

@@ -21,6 +21,8 @@ pub(super) struct PolicyCase {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) tls_required: bool,
     pub(super) strict: bool,
+    /// Whether a stream may carry both directions.
+    pub(super) bidi: bool,
 }
 
 /// Every policy that matters to the state of a stream.
@@ -48,6 +50,7 @@ pub(super) fn rules() -> &'static [PolicyCase] {
                     snapshot: Arc::new(snapshot),
                     tls_required: tls == "required",
                     strict: verify == "strict",
+                    bidi: tls != "disabled",
                 });
             }
         }

@@ -1,10 +1,9 @@
-//! The Receiving and the Authoritative Server of XEP-0220, on a stream that the peer opened.
+//! The Receiving Server of XEP-0220, on a stream that the peer opened.
 //!
 //! Our own rules come before the key is looked at; the question to the sender's authoritative server is an effect.
 
-use bytes::Bytes;
 use xmpp_dialback::{
-    DialbackError, DialbackReply, ErrorCondition, Pair, Question, Request, Verdict, wire as db,
+    DialbackError, DialbackReply, ErrorCondition, Pair, Request, Verdict, wire as db,
 };
 use xmpp_stream::{Condition, Domain, Element};
 
@@ -12,7 +11,7 @@ use super::{Inbound, InboundEffect, NOT_ADMITTED, Out, Stage, Step};
 use crate::closed::{BUSY, By, Cause, Closed, Unproved};
 use crate::config::{Policy, TlsMode, Verify};
 use crate::protocol::negotiate::offer::Offer;
-use crate::protocol::negotiate::{Authorized, DomainPair, Method, describe};
+use crate::protocol::negotiate::{Authorized, DomainPair, Method, authoritative, describe};
 use crate::trust::judgement::{Because, Judgement};
 
 /// So many keys may wait for a verdict on a stream on which nothing is proved.
@@ -72,7 +71,8 @@ impl Inbound {
                         out,
                     ));
                 }
-                out.push(InboundEffect::Send(self.answer(&question)));
+                let answer = authoritative::answer(&self.snapshot, &question);
+                out.push(InboundEffect::Send(answer));
                 Ok(self)
             }
             // XEP-0220 §3.1: answers nobody asked for were once believed.
@@ -308,37 +308,6 @@ impl Inbound {
         Some(Closed { by: By::Us, cause })
     }
 
-    /// The authoritative role: has no state.
-    pub(super) fn answer(&self, question: &Question) -> Bytes {
-        let verdict = match (
-            Domain::parse(&question.pair.sender),
-            Domain::parse(&question.pair.target),
-        ) {
-            (Ok(ours), Ok(theirs)) if self.snapshot.serves(&ours) => {
-                let pair = Pair {
-                    sender: ours.as_str().to_owned(),
-                    target: theirs.as_str().to_owned(),
-                };
-                let prepared = Question {
-                    pair,
-                    stream_id: question.stream_id.clone(),
-                    key: question.key.clone(),
-                };
-                xmpp_dialback::verify(&self.snapshot.secret, &prepared)
-            }
-            _ => Verdict::Error(
-                DialbackError::new(ErrorCondition::ItemNotFound)
-                    .with_text("this domain is not served here"),
-            ),
-        };
-        db::Nonza::Answer {
-            pair: question.pair.clone(),
-            stream_id: question.stream_id.clone(),
-            verdict,
-        }
-        .to_bytes()
-    }
-
     pub(super) fn prove(
         &mut self,
         pair: DomainPair,
@@ -351,6 +320,10 @@ impl Inbound {
         let authorized = Authorized::new(pair, method, judgement);
         self.proved.push(authorized.clone());
         self.judge_if_stale(&authorized, out);
-        out.push(InboundEffect::Proved(authorized));
+        out.push(InboundEffect::Proved(authorized.clone()));
+        // After SASL the new stream comes first.
+        if self.header_sent {
+            self.prove_inverse(&authorized, out);
+        }
     }
 }

@@ -36,6 +36,9 @@ impl Inbound {
             self.judged = domain.map(|domain| (domain, judgement.clone()));
             return self.answer_header(&judgement, out);
         }
+        if let Some(domain) = domain.as_ref().filter(|_| judgement.is_certified()) {
+            self.note_certified(domain);
+        }
         if let Some(closed) = self.no_longer_good(domain.as_ref(), &judgement, out) {
             return Err(closed);
         }

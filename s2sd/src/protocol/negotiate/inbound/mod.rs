@@ -9,6 +9,7 @@
 //! Dialback needs no state of its own in this table: any number of pairs may wait for their authoritative servers while
 //! stanzas of proved pairs go on.
 
+mod bidi;
 mod dialback;
 mod judging;
 mod kerberos;
@@ -31,12 +32,14 @@ use xmpp_stream::{
 
 use self::sasl::Exchange;
 use super::offer::Offer;
+use super::pairs::{self, Received};
+use super::peer_limits::PeerLimits;
 use super::quota::{Quota, Unlimited};
 use super::{Authorized, DomainPair, Judged, Method, Secured, Snapshot, Transport};
 use crate::closed::{By, Cause, Closed};
 use crate::config::{Policy, TlsFloor};
 use crate::peer_text::PeerText;
-use crate::protocol::stanza::{Refused, Stanza, jid_malformed, wrong_namespace};
+use crate::protocol::stanza::Stanza;
 use crate::trust::judgement::Judgement;
 
 /// What can happen to an incoming stream.
@@ -111,12 +114,18 @@ pub enum InboundEffect {
         /// What it was.
         why: PeerText,
     },
-    /// Expect a new stream (RFC 6120 §4.3.3), under these limits.
+    /// Expect a new stream (RFC 6120 §4.3.3), under these limits. What [`Self::InverseProved`] said is over.
     Restart(XmlLimits),
     /// The limits change.
     SetLimits(XmlLimits),
     /// A pair is proved.
     Proved(Authorized),
+    /// The stream carries both directions (XEP-0288): stanzas of ours, from the pair's local domain to its remote one, may be
+    /// written on it too, after what was sent so far. The driver gives the stream to the lane of that pair, if it has none, and keeps
+    /// to [`Inbound::peer_max_stanza`] and [`Inbound::keepalive`]. It comes after [`Self::Proved`] of the pair, once for each pair, and
+    /// holds until the stream ends or [`Inbound::is_ending`], or until [`Self::Restart`]: after that no stanza may be written until
+    /// it is said anew.
+    InverseProved(Authorized),
     /// A stanza for the router.
     Deliver(Stanza, Authorized),
     /// A stanza that goes no further, and what its sender is told.
@@ -159,6 +168,14 @@ pub struct Inbound {
     /// What certificates are judged by has changed since this one was judged, or while.
     stale: bool,
     proved: Vec<Authorized>,
+    /// Whether the driver can send stanzas of ours on the stream.
+    can_bidi: bool,
+    /// The peer asked for them, in time.
+    bidi: bool,
+    /// What the peer reads of them.
+    peer_limits: PeerLimits,
+    /// The domains of dialback keys for which the certificate was found good.
+    certified: Vec<Domain>,
     by_sasl: bool,
     sasl_failures: usize,
     /// We ended the stream for this, and the peer has not yet.
@@ -212,6 +229,10 @@ impl Inbound {
             judgements: 0,
             stale: false,
             proved: Vec::new(),
+            can_bidi: false,
+            bidi: false,
+            peer_limits: PeerLimits::default(),
+            certified: Vec::new(),
             by_sasl: false,
             sasl_failures: 0,
             ending: None,
@@ -224,6 +245,13 @@ impl Inbound {
     #[must_use]
     pub fn with_quota(mut self: Box<Self>, quota: Box<dyn Quota>) -> Box<Self> {
         self.quota = quota;
+        self
+    }
+
+    /// With a driver that sends stanzas of ours on the stream, where [`InboundEffect::InverseProved`] says so.
+    #[must_use]
+    pub fn with_bidi(mut self: Box<Self>) -> Box<Self> {
+        self.can_bidi = true;
         self
     }
 
@@ -440,6 +468,7 @@ impl Inbound {
             ns::TLS => self.on_starttls(&offer, &element, out),
             ns::SASL => self.on_auth(offer, &element, out),
             ns::DIALBACK => self.on_dialback(offer, &element, out),
+            ns::BIDI | ns::BIDI_FEATURE => self.on_bidi(offer, &element, out),
             ns::STREAMS => match StreamError::from_element(&element) {
                 Some(error) => {
                     self.send_footer(out);
@@ -462,13 +491,8 @@ impl Inbound {
             return Err(self.refuse_with(Condition::UnsupportedStanzaType, text, out));
         }
         self.stage = Stage::Open(offer);
-        let answerable = |authorized: &Authorized| {
-            Stanza::foreign(element, authorized).map(|stanza| (stanza, authorized.clone()))
-        };
-        out.push(match self.proved.iter().find_map(answerable) {
-            Some((stanza, authorized)) => {
-                InboundEffect::Bounce(stanza, wrong_namespace(), authorized)
-            }
+        out.push(match pairs::foreign(&self.proved, element) {
+            Some((stanza, error, authorized)) => InboundEffect::Bounce(stanza, error, authorized),
             None => {
                 let what = format!("{} in {}", element.name(), element.namespace());
                 InboundEffect::Stray {
@@ -487,64 +511,18 @@ impl Inbound {
         refused: Option<StanzaError>,
         out: &mut Out,
     ) -> Result<(), (Condition, &'static str)> {
-        let mut element = element;
-        let mut worst = None;
-        for authorized in &self.proved {
-            match Stanza::from_peer(element, authorized) {
-                Ok(stanza) => {
-                    let authorized = authorized.clone();
-                    out.push(match refused {
-                        None => InboundEffect::Deliver(stanza, authorized),
-                        Some(error) => InboundEffect::Bounce(stanza, error, authorized),
-                    });
-                    return Ok(());
+        out.extend(
+            match pairs::receive(&self.proved, element, refused, &self.snapshot)? {
+                Received::Deliver(stanza, authorized) => {
+                    Some(InboundEffect::Deliver(stanza, authorized))
                 }
-                Err((back, Refused::Malformed)) => {
-                    if let Some(stanza) = Stanza::answerable(&back, authorized) {
-                        let authorized = authorized.clone();
-                        out.push(InboundEffect::Bounce(stanza, jid_malformed(), authorized));
-                    }
-                    return Ok(());
+                Received::Bounce(stanza, error, authorized) => {
+                    Some(InboundEffect::Bounce(stanza, error, authorized))
                 }
-                Err((back, refused)) => {
-                    element = back;
-                    // `from` fits a proved pair and only `to` does not: say that, whatever the other pairs say.
-                    worst = if worst == Some(Refused::WrongTo) {
-                        worst
-                    } else {
-                        Some(refused)
-                    };
-                }
-            }
-        }
-        Err(match worst {
-            None => (
-                Condition::NotAuthorized,
-                "a stanza before any domain was proved",
-            ),
-            Some(Refused::WrongTo) => {
-                let served = element
-                    .to()
-                    .and_then(|to| Domain::parse(xmpp_stream::split_jid(&to).1).ok())
-                    .is_some_and(|domain| self.snapshot.serves(&domain));
-                if served {
-                    (
-                        Condition::NotAuthorized,
-                        "this pair of domains was not proved on this stream",
-                    )
-                } else {
-                    (Condition::HostUnknown, "`to` is not served here")
-                }
-            }
-            Some(Refused::InvalidFrom) => {
-                (Condition::InvalidFrom, "`from` is not of a proved domain")
-            }
-            Some(Refused::ImproperAddressing | Refused::Malformed) => (
-                Condition::ImproperAddressing,
-                "`to` or `from` is missing or malformed",
-            ),
-            Some(Refused::NotAStanza) => (Condition::UnsupportedStanzaType, "not a stanza"),
-        })
+                Received::Dropped => None,
+            },
+        );
+        Ok(())
     }
 
     fn limits(&self) -> XmlLimits {

@@ -85,6 +85,7 @@ impl Inbound {
                 return Err(self.refuse_with(Condition::PolicyViolation, text, out));
             }
             self.send_header(out);
+            self.prove_inverses(out);
             return self.open(Offer {
                 dialback: true,
                 ..Offer::default()
@@ -110,6 +111,7 @@ impl Inbound {
             transport: &self.transport,
             judgement,
             authenticated: self.by_sasl,
+            bidi: self.can_bidi,
         };
         match offer(&asked) {
             Ok(offer) => {
@@ -118,6 +120,7 @@ impl Inbound {
                         .features(self.policy.max_stanza, self.snapshot.config.limits.idle)
                         .to_bytes(),
                 ));
+                self.prove_inverses(out);
                 self.open(offer)
             }
             Err(NoOffer::BadCertificate(bad)) => {
@@ -191,6 +194,7 @@ impl Inbound {
         self.remote = None;
         self.addressee = None;
         self.judged = None;
+        self.certified.clear();
         self.identity = None;
         self.stage = Stage::AwaitTls;
         Ok(self)

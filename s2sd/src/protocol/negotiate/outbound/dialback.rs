@@ -205,6 +205,11 @@ impl Outbound {
             out.push(OutboundEffect::PairRefused(pair, why));
             return;
         }
+        if !self.takes_inverse(&pair, judgement) {
+            let why = untried("the certificate does not prove this domain for both directions");
+            out.push(OutboundEffect::PairRefused(pair, why));
+            return;
+        }
         let asked = pair.local_to_remote();
         let secret = &self.snapshot.secret;
         out.push(

@@ -13,6 +13,7 @@
 
 mod awaits;
 mod dialback;
+mod established;
 mod opening;
 mod sasl;
 
@@ -27,14 +28,17 @@ use xmpp_dialback::{Initiating, Pair, Question, Verdict, Verifying};
 use xmpp_sasl::{Client, Random};
 use xmpp_stream::{
     Condition, ContentNamespace, DecodeError, DialbackFeature, Domain, Element, Features, Frame,
-    StreamError, StreamHeader, Version, XmlLimits, ns,
+    StanzaError, StreamError, StreamHeader, Version, XmlLimits, ns,
 };
 
 use self::dialback::answered_by_the_end;
+use self::established::Inverse;
+use super::peer_limits::PeerLimits;
 use super::{Authorized, DomainPair, Judged, Method, Secured, Snapshot, Transport};
 use crate::closed::{By, Cause, Closed};
 use crate::config::{Policy, TlsMode};
 use crate::peer_text::PeerText;
+use crate::protocol::stanza::Stanza;
 use crate::trust::judgement::{Because, Judgement};
 
 /// What the stream is for.
@@ -124,6 +128,14 @@ pub enum OutboundEffect {
     SetLimits(XmlLimits),
     /// The pair may be used.
     Established(Authorized),
+    /// The stream carries both directions (XEP-0288): stanzas of the peer's, from the pair's remote domain to its local one, may come on
+    /// it ([`Self::Deliver`]). It comes with [`Self::Established`] of the pair, right after it. The driver treats the stream as one of
+    /// that domain's own: its rate limit counts what comes, and the stream waits where the target has no room.
+    InverseProved(Authorized),
+    /// A stanza of the peer's for the router.
+    Deliver(Stanza, Authorized),
+    /// A stanza of the peer's that goes no further, and what its sender is told.
+    Bounce(Stanza, StanzaError, Authorized),
     /// A further pair was refused.
     PairRefused(DomainPair, Cause),
     /// Questions may be asked: each is an [`OutboundEvent::Ask`]. Those that wait when the stream ends have failed.
@@ -173,13 +185,10 @@ pub struct Outbound {
     established: bool,
     /// Whether the peer takes dialback keys, also now, and can refuse one pair without ending the stream (XEP-0220 §2.4.1).
     dialback: Option<DialbackFeature>,
-    peer_max_stanza: Option<u64>,
-    /// After this time without a word of ours the peer may close the stream, as it says (XEP-0478).
-    peer_idle: Option<Duration>,
+    peer_limits: PeerLimits,
+    /// The direction from the peer to us.
+    inverse: Inverse,
 }
-
-/// A peer that says that it closes streams at once does not have us write all the time.
-const LEAST_KEEPALIVE: Duration = Duration::from_secs(1);
 
 enum Stage {
     /// Direct TLS was made, or STARTTLS: before anything else is said, the certificate is judged.
@@ -225,6 +234,7 @@ impl Outbound {
         let deadline = now + snapshot.config.limits.negotiation;
         let initiating = Initiating::new(snapshot.config.limits.pairs_per_stream);
         let mut this = Box::new(Self {
+            inverse: Inverse::new(&snapshot),
             snapshot,
             random,
             pair,
@@ -245,8 +255,7 @@ impl Outbound {
             deadline,
             established: false,
             dialback: None,
-            peer_max_stanza: None,
-            peer_idle: None,
+            peer_limits: PeerLimits::default(),
         });
         if this.transport.is_tls() {
             this.judge(out);
@@ -273,7 +282,7 @@ impl Outbound {
 
     /// The largest stanza the peer takes, if it said so (XEP-0478).
     pub fn peer_max_stanza(&self) -> Option<u64> {
-        self.peer_max_stanza
+        self.peer_limits.max_stanza()
     }
 
     /// Whether a further pair of the same remote domain may be asked for (XEP-0220 §2.6.1): the peer takes dialback keys, and
@@ -295,10 +304,7 @@ impl Outbound {
     /// idle, if it said when that is (XEP-0478).
     pub fn keepalive(&self) -> Duration {
         let own = self.snapshot.config.limits.keepalive;
-        match self.peer_idle {
-            Some(idle) => own.min((idle / 2).max(LEAST_KEEPALIVE)),
-            None => own,
-        }
+        self.peer_limits.keepalive(own)
     }
 
     /// What carries the stream.
@@ -419,10 +425,11 @@ impl Outbound {
                 Err(self.refuse_with(Condition::InvalidNamespace, "a second stream header", out))
             }
             (Frame::Refused(refused), stage) => {
-                // A stanza in the wrong direction, whatever is in it.
+                // Without bidi a stanza in the wrong direction, whatever is in it.
                 if let Stage::Established = stage {
                     if let Some(stub) = refused.stanza() {
-                        return self.on_established(stub, out);
+                        let error = Some(refused.stanza_error());
+                        return self.on_established(stub.clone(), error, out);
                     }
                     self.stage = Stage::Established;
                     out.push(OutboundEffect::Stray {
@@ -448,7 +455,7 @@ impl Outbound {
                     Stage::Aborting => self.on_aborted(out),
                     Stage::Dialback => self.on_dialback(&element, out),
                     Stage::Verifying(verifying) => self.on_answer(verifying, &element, out),
-                    Stage::Established => self.on_established(&element, out),
+                    Stage::Established => self.on_established(element, None, out),
                     Stage::ExpectHeader
                     | Stage::AwaitJudgement
                     | Stage::AwaitTls
@@ -476,6 +483,7 @@ impl Outbound {
                 cause: Cause::Finished,
             });
         }
+        self.ask_for_both(out);
         self.authenticate(out)
     }
 
@@ -492,51 +500,9 @@ impl Outbound {
         self.initiating
             .proved_by_other_means(&self.pair.local_to_remote());
         self.stage = Stage::Established;
-        out.push(OutboundEffect::Established(Authorized::new(
-            self.pair.clone(),
-            method,
-            self.judgement_by(method),
-        )));
-        Ok(self)
-    }
-
-    fn on_established(mut self: Box<Self>, element: &Element, out: &mut Out) -> Step {
-        self.stage = Stage::Established;
-        if element.is(ns::STREAMS, "features") {
-            return Ok(self);
-        }
-        let Some((pair, verdict)) = self.result(element) else {
-            // COMPAT(ejabberd 23.01): answers a stanza that it cannot decode on the stream by which it came. Test
-            // `an_error_in_the_wrong_direction_is_told_in_our_words_and_the_stream_goes_on`.
-            if element.namespace() != ns::DIALBACK {
-                let is_stanza = element.kind_anywhere().is_some();
-                out.push(OutboundEffect::Stray {
-                    what: element.name().into(),
-                    stanza: is_stanza.then(|| element.clone()),
-                });
-                return Ok(self);
-            }
-            return Err(self.refuse_element(element, "not understood here", out));
-        };
-        if let Err(unsolicited) = self.initiating.answer(&pair, verdict.clone()) {
-            return Err(self.refuse(unsolicited.stream_error(), unsolicited.to_string(), out));
-        }
-        let (Ok(local), Ok(remote)) = (Domain::parse(&pair.sender), Domain::parse(&pair.target))
-        else {
-            return Ok(self); // the pair was ours, so it parses
-        };
-        let pair = DomainPair { local, remote };
-        let asked = self.further.iter().position(|(asked, _)| *asked == pair);
-        let judgement = asked.map(|asked| self.further.swap_remove(asked).1);
-        out.push(match (verdict, judgement) {
-            (Verdict::Valid, Some(judgement)) => {
-                OutboundEffect::Established(Authorized::new(pair, Method::Dialback, judgement))
-            }
-            (verdict, _) => OutboundEffect::PairRefused(
-                pair,
-                Cause::Dialback(dialback::unproved(&verdict), None),
-            ),
-        });
+        let (pair, proof) = (self.pair.clone(), (method, self.judgement_by(method)));
+        let certificate = self.judgement.clone();
+        self.established_pair(pair, proof, &certificate, out);
         Ok(self)
     }
 

@@ -1,7 +1,5 @@
 //! How a stream begins: the peer's header and features, TLS, whose certificate it is (RFC 6120 §4.3, §5).
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use xmpp_dialback::Initiating;
 use xmpp_stream::{Condition, Element, Features, StreamError, StreamHeader, ns};
@@ -10,9 +8,7 @@ use super::{Out, Outbound, OutboundEffect, Purpose, Stage, Step};
 use crate::closed::{By, Cause, Closed};
 use crate::config::{TlsMode, Verify};
 use crate::protocol::negotiate::Judged;
-
-/// The smallest limit on stanzas that a server may have (RFC 6120 §13.12).
-const LEAST_LIMIT: u64 = 10_000;
+use crate::protocol::negotiate::peer_limits::PeerLimits;
 
 impl Outbound {
     pub(super) fn on_header(mut self: Box<Self>, header: &StreamHeader, out: &mut Out) -> Step {
@@ -43,18 +39,7 @@ impl Outbound {
         let Some(features) = Features::from_element(element) else {
             return Err(self.refuse_element(element, "stream features were expected", out));
         };
-        self.peer_max_stanza = features
-            .limits
-            .and_then(|limits| limits.max_bytes)
-            // RFC 6120 §13.12: no server may take less, so who says less is not believed.
-            .filter(|most| *most >= LEAST_LIMIT)
-            .or(self.peer_max_stanza);
-        self.peer_idle = features
-            .limits
-            .and_then(|limits| limits.idle_seconds)
-            .filter(|seconds| *seconds > 0)
-            .map(Duration::from_secs)
-            .or(self.peer_idle);
+        self.peer_limits.take(features.limits);
         self.initiating
             .set_errors_announced(features.dialback.is_some_and(|dialback| dialback.errors));
         self.dialback = features.dialback;
@@ -122,8 +107,8 @@ impl Outbound {
     pub(super) fn forget(&mut self) {
         self.stream_id.clear();
         self.features = Features::default();
-        self.peer_max_stanza = None;
-        self.peer_idle = None;
+        self.peer_limits = PeerLimits::default();
+        self.inverse.forget(&self.snapshot);
         self.refusal = None;
         self.initiating = Initiating::new(self.snapshot.config.limits.pairs_per_stream);
     }
@@ -167,6 +152,7 @@ impl Outbound {
     pub fn rests_on_certificate(&self) -> bool {
         let proved = |method| self.judgement_by(method).is_certified();
         let proves = self.authenticated.is_some_and(proved);
+        let proves = proves || self.inverse.rests_on_certificate();
         self.transport.is_tls() && (proves || self.policy.verify == Verify::Strict)
     }
 
