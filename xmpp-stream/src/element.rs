@@ -10,7 +10,9 @@ use crate::framer::Step;
 use crate::framing::Framer;
 use crate::head::{Head, StanzaKind};
 use crate::tag::{self, Attributes, Span};
-use crate::{ContentNamespace, Context, DecodeError, Tree, XmlLimits, adopt, forward, ns, writer};
+use crate::{
+    ContentNamespace, Context, DecodeError, Tree, Writer, XmlLimits, adopt, forward, ns, writer,
+};
 
 /// A first-level element of a stream: a stanza or a nonza.
 ///
@@ -175,6 +177,35 @@ impl Element {
             ..Head::new(&bytes, &self.head.namespace, &self.context)
         };
         Self::new(bytes, self.context.clone(), Box::new(head))
+    }
+
+    /// The same element with one more child at its end: something that it is given on its way, such as a delay (XEP-0203).
+    ///
+    /// A copy.
+    #[must_use]
+    pub fn with_child(&self, child: Writer) -> Self {
+        let mut out = BytesMut::with_capacity(self.bytes.len() + 128);
+        let child = child.finish();
+        match self.bytes.strip_suffix(b"/>") {
+            Some(open) => {
+                out.extend_from_slice(open);
+                out.extend_from_slice(b">");
+                out.extend_from_slice(&child);
+                out.extend_from_slice(b"</");
+                out.extend_from_slice(self.head.qualified.of(&self.bytes));
+                out.extend_from_slice(b">");
+            }
+            None => {
+                let end = memchr::memrchr(b'<', &self.bytes).unwrap_or(self.bytes.len());
+                out.extend_from_slice(self.bytes.get(..end).unwrap_or_default());
+                out.extend_from_slice(&child);
+                out.extend_from_slice(self.bytes.get(end..).unwrap_or_default());
+            }
+        }
+        Self {
+            bytes: out.freeze(),
+            ..self.clone()
+        }
     }
 
     /// The same stanza in the content namespace of its own stream, where it came in that of another kind of stream.

@@ -101,6 +101,34 @@ fn an_error_goes_back_to_the_sender_with_the_same_id() {
 }
 
 #[test]
+fn a_child_is_added_at_the_end_and_the_head_stays() {
+    for (before, after) in [
+        (
+            "<message from='a' id='/>'/>",
+            "<message from='a' id='/>'><d xmlns='u'/></message>",
+        ),
+        (
+            "<message to='b'><body>&lt;</body></message >",
+            "<message to='b'><body>&lt;</body><d xmlns='u'/></message >",
+        ),
+        (
+            "<iq type='get'><![CDATA[</iq>]]></iq>",
+            "<iq type='get'><![CDATA[</iq>]]><d xmlns='u'/></iq>",
+        ),
+    ] {
+        let element = element(before);
+        let with = element.with_child(Writer::new("d").xmlns("u"));
+        assert_eq!(with.bytes(), after);
+        assert_eq!(with, self::element(after));
+        assert_eq!(
+            (with.from(), with.to(), with.id()),
+            (element.from(), element.to(), element.id())
+        );
+        assert_eq!(with.stanza_kind(), element.stanza_kind());
+    }
+}
+
+#[test]
 fn an_error_is_never_answered_with_an_error() {
     let answered = |text: &'static str| error_reply(&element(text), &refusal()).is_some();
     for name in ["message", "presence"] {

@@ -115,7 +115,7 @@ fn status(admin: &Admin) -> Value {
         "queue": {
             "lanes": lanes.stanzas,
             "oldest_seconds": lanes.oldest.map(|oldest| oldest.as_secs()),
-            "components": router.waiting_for_components().0,
+            "components": router.components().waiting().0,
         },
         "memory": { "used": shared.memory.used(), "limit": shared.memory.total() },
         "stanzas": {

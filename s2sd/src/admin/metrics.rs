@@ -223,7 +223,7 @@ fn queues(router: &Router, read: &mut Read) {
     let lanes = router.lanes().load(Instant::now());
     read.count("s2sd_lanes", &[], lanes.lanes as u64);
     read.count("s2sd_lanes_failing", &[], lanes.failing as u64);
-    let (stanzas, bytes) = router.waiting_for_components();
+    let (stanzas, bytes) = router.components().waiting();
     for (queue, stanzas, bytes) in [
         ("lanes", lanes.stanzas, lanes.bytes),
         ("components", stanzas, bytes),

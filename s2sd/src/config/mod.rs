@@ -241,6 +241,8 @@ pub struct ComponentAccount {
     pub secret: Secret,
     /// Bytes of the largest stanza taken from it.
     pub max_stanza: usize,
+    /// For this long messages for it are kept while it is away.
+    pub hold: std::time::Duration,
 }
 
 #[cfg(test)]

@@ -226,7 +226,11 @@ fn account(table: &Reader<'_>, max_stanza: usize) -> Option<ComponentAccount> {
         "who guesses it speaks for the domain",
         table,
     );
-    Some(ComponentAccount { secret, max_stanza })
+    Some(ComponentAccount {
+        secret,
+        max_stanza,
+        hold: keys.hold,
+    })
 }
 
 /// A secret that can be guessed.

@@ -1,6 +1,7 @@
 //! The tables that are not kept as they are read: a [`Config`](super::Config) is put together from them.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use xmpp_stream::Domain;
 
@@ -9,7 +10,7 @@ use super::{
     kind::{List, Name, NameOrNone, of},
     server::LEAST_STANZA,
     table::{Said, table},
-    values::{secret, size, text},
+    values::{duration, secret, size, text},
 };
 
 table! {
@@ -78,6 +79,11 @@ table! {
         pub(super) secret_file: Said<PathBuf> = Name => "this or `secret`";
         /// The largest stanza the component may send.
         pub(super) max_stanza: Said<usize> = size(LEAST_STANZA) => "`max_stanza` of `[limits]`";
+        /// Keep messages for this long while the component is away, up to `stanzas` and `bytes` of `[queue]`. When it
+        /// comes back they come first, in order, with the time when they were accepted (XEP-0203). s2sd bounces what it cannot
+        /// deliver in this time or when it stops, and at once what is not kept: IQ, presence, headlines and messages with the
+        /// hint `no-store`. `"0s"` keeps nothing.
+        pub(super) hold: Duration = duration(Duration::ZERO), "0s";
     }
 }
 

@@ -18,7 +18,8 @@ use xmpp_stream::{
 
 use self::faults::Faults;
 use crate::closed::{By, Cause, Closed, OtherEnd};
-use crate::flow::router::{Link, Router};
+use crate::flow::components::Link;
+use crate::flow::router::Router;
 use crate::flow::sessions::{Entry, StreamKind};
 use crate::flow::shared::{OsRandom, Shared};
 use crate::net::admission::Admission;
@@ -245,10 +246,13 @@ async fn run(
         bytes: own.bytes,
     });
     let link = Link::new(sender);
-    let left_over = router.attach(domain.clone(), link.clone());
-    info!(%domain, "component attached");
+    let beginning = router.components().attach(domain.clone(), link.clone());
+    match beginning.kept {
+        0 => info!(%domain, "component attached"),
+        waited => info!(%domain, waited, "component attached, and has what waited for it"),
+    }
     // What was on its way to the connection before goes first; what comes meanwhile is in the queue.
-    let next: VecDeque<Stanza> = match left_over {
+    let next: VecDeque<Stanza> = match beginning.left_over {
         None => VecDeque::new(),
         Some(left_over) => match timeout(HANDOVER, left_over).await {
             Ok(Ok(stanzas)) => stanzas.into(),

@@ -1,6 +1,7 @@
 //! What connects: listeners, streams, the router, lanes and components.
 
 pub(crate) mod component;
+pub(crate) mod components;
 pub(crate) mod connector;
 pub(crate) mod evidence;
 pub(crate) mod inbound;

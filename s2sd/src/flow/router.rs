@@ -2,32 +2,45 @@
 //!
 //! Nothing waits here. What has no room comes back with whom to wait for, and who holds it decides.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::oneshot;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tracing::{debug, warn};
 use xmpp_stream::{Domain, StanzaError, StanzaKind, Writer, error_reply, is_answerable};
 
 use crate::closed::{Cause, Returned};
+use crate::flow::components::{Components, Keeping, Leaving, Link};
 use crate::flow::lanes::{Lanes, NO_MEMORY, NewTask};
 use crate::flow::questions::Questions;
 use crate::flow::shared::Shared;
 use crate::flow::tally::{self, Tally};
 use crate::net::queue::{Rejected, Sender};
+use crate::net::until::until;
 use crate::protocol::budget::Account;
+use crate::protocol::holding::Bound;
 use crate::protocol::negotiate::DomainPair;
 use crate::protocol::services;
 use crate::protocol::stanza::{Origin, Stanza};
+use crate::protocol::storable::is_storable;
+
+/// Too much is kept for a component that is away.
+const AWAY: &str = "too many messages wait for the component, which is away";
+
+/// A stanza that is not kept for its component.
+enum Unkept {
+    /// That is back.
+    Attached(Stanza),
+    /// Such a stanza is not.
+    Never(Stanza),
+}
 
 /// The router.
 #[derive(Debug)]
 pub(crate) struct Router {
     shared: Arc<Shared>,
-    components: Mutex<HashMap<Domain, Link>>,
+    components: Components,
     lanes: Arc<Lanes>,
     tally: Tally,
     questions: Arc<Questions>,
@@ -36,30 +49,6 @@ pub(crate) struct Router {
 
 /// Starts the task of a lane. It is a parameter, since what drives a lane needs the router.
 pub(crate) type OpenLane = fn(&Arc<Router>, NewTask);
-
-/// An attached component.
-#[derive(Clone, Debug)]
-pub(crate) struct Link {
-    /// Its queue.
-    sender: Sender,
-    /// Cancelled when a newer connection takes the domain over.
-    pub(crate) replaced: CancellationToken,
-    successor: Arc<Mutex<Option<Successor>>>,
-}
-
-/// A newer connection, which waits for what the one before has left over, oldest first.
-pub(crate) type Successor = oneshot::Sender<Vec<Stanza>>;
-
-impl Link {
-    /// A connection with this queue.
-    pub(crate) fn new(sender: Sender) -> Self {
-        Self {
-            sender,
-            replaced: CancellationToken::new(),
-            successor: Arc::default(),
-        }
-    }
-}
 
 /// A stanza that has no room yet.
 #[derive(Debug)]
@@ -99,7 +88,7 @@ impl Router {
             lanes: Arc::new(Lanes::new(shared.snapshot.load().config.queue.lanes)),
             questions: Arc::new(Questions::new(Arc::clone(&shared))),
             open_lane,
-            components: Mutex::default(),
+            components: Components::default(),
             tally: Tally::default(),
             shared,
         })
@@ -139,7 +128,20 @@ impl Router {
             return Ok(());
         };
         let mut stanza = stanza;
-        while let Some(sender) = self.queue_of(stanza.target()) {
+        loop {
+            let Some(sender) = self.components.queue_of(stanza.target()) else {
+                match self.keep(stanza, payer) {
+                    None => return Ok(()),
+                    Some(Unkept::Attached(back)) => {
+                        stanza = back;
+                        continue;
+                    }
+                    Some(Unkept::Never(back)) => {
+                        stanza = back;
+                        break;
+                    }
+                }
+            };
             let (back, wait_for, text) = match sender.send(stanza, payer) {
                 Ok(()) => return Ok(()),
                 Err(Rejected::Full(stanza)) => {
@@ -147,7 +149,7 @@ impl Router {
                 }
                 Err(Rejected::Unpaid(stanza)) => (stanza, Wait::Memory, NO_MEMORY),
                 Err(Rejected::Gone(back)) => {
-                    let now = self.queue_of(back.target());
+                    let now = self.components.queue_of(back.target());
                     if now.is_none_or(|now| now.is_same(&sender)) {
                         self.answer_for_absent(&back, &served.contact, payer);
                         return Ok(());
@@ -280,7 +282,7 @@ impl Router {
             self.unanswered(&stanza);
             return Ok(());
         };
-        let queue = self.queue_of(stanza.sender());
+        let queue = self.components.queue_of(stanza.sender());
         if let Some(sender) = queue.as_ref().filter(|queue| !queue.has_room()) {
             let wait_for = Wait::Queue(sender.clone());
             return Err(Undelivered { stanza, wait_for });
@@ -384,54 +386,84 @@ impl Router {
         }
     }
 
-    /// Attaches a component. An earlier connection for the domain is told to go, and says what it leaves over.
-    pub(crate) fn attach(
-        &self,
-        domain: Domain,
-        link: Link,
-    ) -> Option<oneshot::Receiver<Vec<Stanza>>> {
-        let mut components = self.components();
-        let old = components.insert(domain, link)?;
-        let (successor, left_over) = oneshot::channel();
-        *old.successor.lock().unwrap_or_else(PoisonError::into_inner) = Some(successor);
-        old.replaced.cancel();
-        Some(left_over)
+    /// The components that are attached, and what is kept for the others.
+    pub(crate) fn components(&self) -> &Components {
+        &self.components
     }
 
-    /// Detaches a component, or tells which connection took its place.
-    pub(crate) fn detach(&self, domain: &Domain, link: &Link) -> Option<Successor> {
-        let mut components = self.components();
-        let is_ours = |now: &Link| now.sender.is_same(&link.sender);
-        if components.get(domain).is_some_and(is_ours) {
-            components.remove(domain);
+    /// For how long messages for this domain's component are kept now while it is away.
+    fn hold(&self, domain: &Domain) -> Duration {
+        if self.shared.stop.is_cancelled() {
+            return Duration::ZERO;
         }
-        drop(components);
-        // It is set before that connection's link is seen: nobody takes the place of a link that is gone.
-        let mut successor = link
-            .successor
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        successor.take()
+        let snapshot = self.shared.snapshot.load();
+        let component = snapshot.served(domain).and_then(|it| it.component.as_ref());
+        component.map_or(Duration::ZERO, |component| component.hold)
     }
 
-    /// The queue of the component that is attached.
-    fn queue_of(&self, domain: &Domain) -> Option<Sender> {
-        let components = self.components();
-        components.get(domain).map(|link| link.sender.clone())
+    /// Keeps a message for a component that is away. `None`: it is kept, or its sender was told that it is not.
+    fn keep(self: &Arc<Self>, stanza: Stanza, payer: &Account) -> Option<Unkept> {
+        if self.hold(stanza.target()).is_zero() || !is_storable(stanza.element(), false) {
+            return Some(Unkept::Never(stanza));
+        }
+        let queue = &self.shared.snapshot.load().config.queue;
+        let bound = Bound {
+            stanzas: queue.stanzas,
+            bytes: queue.bytes,
+        };
+        let domain = stanza.target().clone();
+        let kept = match stanza.kept_by(payer) {
+            Ok(stanza) => self.components.keep(stanza, bound),
+            Err(stanza) => Keeping::Full(stanza),
+        };
+        match kept {
+            Keeping::Kept(first) => self.watch(domain, first),
+            Keeping::Attached(stanza) => return Some(Unkept::Attached(stanza)),
+            Keeping::Full(stanza) => {
+                let error = Returned::QueueFull(AWAY).stanza_error();
+                self.bounce(&stanza, &error, payer);
+            }
+        }
+        None
     }
 
-    /// How many stanzas wait for components, or are being written, and their bytes.
-    pub(crate) fn waiting_for_components(&self) -> (usize, usize) {
-        let components = self.components();
-        let queues = components.values().map(|link| &link.sender);
-        queues.fold((0, 0), |(stanzas, bytes), queue| {
-            (stanzas + queue.waiting(), bytes + queue.bytes())
-        })
+    /// A component leaves, and this is left over, oldest first.
+    pub(crate) fn detach(
+        self: &Arc<Self>,
+        domain: &Domain,
+        link: &Link,
+        left: Vec<Stanza>,
+    ) -> Leaving {
+        let keeps = !self.hold(domain).is_zero();
+        let mut leaving = self.components.detach(domain, link, left, keeps);
+        self.watch(domain.clone(), leaving.first.take());
+        leaving
     }
 
-    fn components(&self) -> std::sync::MutexGuard<'_, HashMap<Domain, Link>> {
-        self.components
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    /// The first stanza is kept for a component: it and those after it go back when their time is over, or when the
+    /// server stops.
+    fn watch(self: &Arc<Self>, domain: Domain, first: Option<CancellationToken>) {
+        let Some(is_back) = first else { return };
+        let (router, stop) = (Arc::downgrade(self), self.shared.stop.clone());
+        let watch = async move {
+            while let Some(router) = router.upgrade() {
+                let hold = router.hold(&domain);
+                let (expired, next) = router.components.expired(&domain, hold);
+                if !expired.is_empty() {
+                    let stanzas = expired.len();
+                    warn!(%domain, stanzas, "messages go back that waited for the component");
+                }
+                for stanza in expired {
+                    router.component_left(stanza);
+                }
+                drop(router);
+                let Some(next) = next else { break };
+                tokio::select! {
+                    () = until(next) => {}
+                    () = stop.cancelled() => {}
+                }
+            }
+        };
+        tokio::spawn(async move { is_back.run_until_cancelled(watch).await });
     }
 }

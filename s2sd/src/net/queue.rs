@@ -131,15 +131,7 @@ impl Sender {
         if !self.0.load.has_room() {
             return Err(Rejected::Full(stanza));
         }
-        let stanza = match stanza.payer() {
-            Some(_) => stanza,
-            None => match payer.take(stanza.cost()) {
-                // A stanza is a piece of the buffer it was read into and keeps all of that alive: copied out, it costs
-                // what is paid for it.
-                Some(charge) => stanza.compact().paid_by(charge),
-                None => return Err(Rejected::Unpaid(stanza)),
-            },
-        };
+        let stanza = stanza.kept_by(payer).map_err(Rejected::Unpaid)?;
         self.0.push(stanza).map_err(Rejected::Gone)
     }
 

@@ -6,13 +6,16 @@
 //! RFC 7622 §3: an address that is spelt in another way than its prepared form is written so, and one that is none goes
 //! back to its sender: lists of addresses are lists of text at the other end.
 
+use std::time::SystemTime;
+
 use xmpp_stream::{
     Condition, Context, Domain, Element, ErrorType, Spelling, StanzaCondition, StanzaError,
-    StanzaKind, Writer, split_jid,
+    StanzaKind, Writer, ns, split_jid,
 };
 
 use crate::protocol::budget::{Account, Charge};
 use crate::protocol::proof::{Attached, Authorized};
+use crate::protocol::time::date_time;
 
 /// By whose authority a stanza is sent.
 #[derive(Clone, Debug)]
@@ -185,6 +188,20 @@ impl Stanza {
         })
     }
 
+    /// The same, with the time when we accepted it (XEP-0203 §2), where it is delivered to one of our domains.
+    pub(crate) fn delayed(self, accepted: SystemTime) -> Self {
+        let delay = Writer::new("delay")
+            .xmlns(ns::DELAY)
+            .attr("from", self.target.as_str())
+            .attr("stamp", date_time(accepted));
+        let element = self.element.with_child(delay);
+        Self {
+            size: element.forwarded_size(),
+            element,
+            ..self
+        }
+    }
+
     /// What an answer to it takes of memory at least while it waits: it has the same addresses and the same id.
     pub(crate) fn least_answer(&self) -> usize {
         let element = &self.element;
@@ -248,16 +265,24 @@ impl Stanza {
         self.element.bytes().len() + OVERHEAD
     }
 
+    /// The same as it waits: paid for by this account, if it is not yet. It comes back where there is no memory for it.
+    pub(crate) fn kept_by(self, payer: &Account) -> Result<Self, Self> {
+        if self.charge.is_some() {
+            return Ok(self);
+        }
+        match payer.take(self.cost()) {
+            // A stanza is a piece of the buffer it was read into and keeps all of that alive: copied out, it costs what is
+            // paid for it.
+            Some(charge) => Ok(self.compact().paid_by(charge)),
+            None => Err(self),
+        }
+    }
+
     /// The same, paid for as long as there is this stanza, whatever was paid before.
     pub(crate) fn paid_by(self, mut charge: Charge) -> Self {
         charge.force(self.cost());
         let charge = Some(charge);
         Self { charge, ..self }
-    }
-
-    /// Who pays for it, once it waits.
-    pub(crate) fn payer(&self) -> Option<&Account> {
-        self.charge.as_ref().map(Charge::account)
     }
 
     /// What was paid for it, for the answer that takes its place.

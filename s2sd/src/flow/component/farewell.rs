@@ -8,7 +8,7 @@ use xmpp_stream::{Condition, Element, Frame, StreamError};
 
 use super::{BATCH, CLOSE_TIMEOUT, Serving, faults};
 use crate::closed::{By, Cause, Closed, OtherEnd};
-use crate::flow::router::Link;
+use crate::flow::components::{Leaving, Link};
 use crate::net::conn::{MAX_DISCARD, Progress};
 use crate::protocol::stanza::Stanza;
 
@@ -73,21 +73,9 @@ impl Serving<'_> {
         while self.queue.receive(&mut left, BATCH).await > 0 {}
         let domain = self.attached.domain().clone();
         let stanzas = left.len();
-        let taken_over = match self.router.detach(&domain, link) {
-            None => false,
-            Some(successor) => match successor.send(left) {
-                Ok(()) => {
-                    left = Vec::new();
-                    true
-                }
-                Err(back) => {
-                    left = back;
-                    false
-                }
-            },
-        };
-        self.tell(closed, stanzas, taken_over);
-        for stanza in left {
+        let leaving = self.router.detach(&domain, link, left);
+        self.tell(closed, stanzas, &leaving);
+        for stanza in leaving.back {
             self.router.component_left(stanza);
         }
         if is_replaced {
@@ -152,8 +140,9 @@ impl Serving<'_> {
         }
     }
 
-    fn tell(&mut self, closed: &Closed, left: usize, taken_over: bool) {
+    fn tell(&mut self, closed: &Closed, left: usize, leaving: &Leaving) {
         let unknown = self.unknown(closed);
+        let kept = leaving.kept;
         let domain = self.attached.domain();
         let (by, cause) = (closed.by.name(OtherEnd::Component), closed.cause.name());
         let (refused, ignored) = (self.refused.unsaid(), self.ignored.unsaid());
@@ -164,8 +153,10 @@ impl Serving<'_> {
         let told = closed.told_of(OtherEnd::Component);
         if faults::is_fault(closed) {
             warn!(%domain, by, cause, stanza, left, "component left: {told}");
-        } else if left > 0 && !taken_over {
-            warn!(%domain, by, cause, left, "component left, with stanzas on the way to it: {told}");
+        } else if !leaving.back.is_empty() {
+            warn!(%domain, by, cause, left, kept, "component left, with stanzas on the way to it: {told}");
+        } else if kept > 0 {
+            info!(%domain, by, cause, kept, "component left; what was on the way to it waits: {told}");
         } else {
             info!(%domain, by, cause, left, "component left: {told}");
         }
