@@ -1,6 +1,8 @@
 //! Several of our domains on one stream to another server (XEP-0220 §2.6).
 #![allow(clippy::unwrap_used)]
 
+use std::time::{Duration, Instant};
+
 use s2sd::tools::demo::ca::Leaf;
 use s2sd_tests::{
     captured_log::{CapturedLog, Line},
@@ -249,6 +251,81 @@ async fn what_a_shared_stream_did_not_get_rid_of_goes_by_the_next_in_the_order_o
         let ids: Vec<usize> = ids.map(|(_, id)| *id).collect();
         assert_eq!(ids, (0..EACH).collect::<Vec<_>>(), "of {domain}");
     }
+}
+
+/// Sends it until it gets a place, and arrives.
+async fn insist(
+    component: &mut ComponentClient,
+    message: &str,
+    peer: &mut Peer,
+) -> (String, usize) {
+    let deadline = Instant::now() + TIMEOUT;
+    loop {
+        component.send(message.to_owned()).await.unwrap();
+        tokio::select! {
+            arrived = next_of(peer) => return arrived.unwrap(),
+            back = component.expect("the bounce", TIMEOUT, |_| true) => {
+                assert_eq!(back.unwrap().type_attr().as_deref(), Some("error"));
+            }
+        }
+        assert!(Instant::now() < deadline, "no place for {message}");
+    }
+}
+
+#[tokio::test]
+async fn a_lane_that_was_let_go_of_comes_back_to_the_stream_on_which_its_pair_is_proved() {
+    let log = CapturedLog::of_this_process();
+    let mut world = World::new().unwrap();
+    let tables = "[queue]\nlanes = 2\n";
+    let daemon = with_domains("a.test", 3).without_tls().tables(tables);
+    world.start(daemon).await.unwrap();
+    let server = world.listen("back.test").await.unwrap();
+    let mut components = components_of(&world, "a.test", 3).await;
+    let message = |number: usize, id: usize| {
+        format!("<message from='d{number}.a.test' to='back.test' id='{id}'/>")
+    };
+    components[0].send(message(0, 0)).await.unwrap();
+    let mut peer = answer(&server).await;
+    let arrived = |number: usize, id: usize| (format!("d{number}.a.test"), id);
+    assert_eq!(next_of(&mut peer).await, Some(arrived(0, 0)));
+    components[1].send(message(1, 0)).await.unwrap();
+    assert_eq!(next_of(&mut peer).await, Some(arrived(1, 0)));
+    // The third takes the place of the first, the first that of the second, and so on: each time one that rests.
+    for id in 1..3 {
+        for number in [2, 0, 1] {
+            let sent = message(number, id);
+            let came = insist(&mut components[number], &sent, &mut peer).await;
+            assert_eq!(came, arrived(number, id));
+        }
+    }
+    assert_eq!(count(&log.all(), FIRST, "back.test"), 1);
+}
+
+#[tokio::test]
+async fn a_domain_for_which_the_peer_does_not_answer_gets_a_stream_of_its_own_in_time() {
+    const NEGOTIATION: Duration = Duration::from_secs(4);
+    let mut world = World::new().unwrap();
+    let tables = "[limits]\nnegotiation = '4s'\n";
+    let daemon = with_domains("a.test", 2).without_tls().tables(tables);
+    world.start(daemon).await.unwrap();
+    let server = world.listen("b.test").await.unwrap();
+    let mut components = components_of(&world, "a.test", 2).await;
+    let message = |number: usize, id: usize| {
+        format!("<message from='d{number}.a.test' to='b.test' id='{id}'/>")
+    };
+    components[0].send(message(0, 0)).await.unwrap();
+    let mut first = answer(&server).await;
+    assert_eq!(next_of(&mut first).await, Some(("d0.a.test".to_owned(), 0)));
+    let asked = Instant::now();
+    components[1].send(message(1, 0)).await.unwrap();
+    first.expect(ns::DIALBACK, "result").await.unwrap();
+    let mut second = answer(&server).await;
+    assert!(asked.elapsed() >= NEGOTIATION, "{:?}", asked.elapsed());
+    let arrived = next_of(&mut second).await;
+    assert_eq!(arrived, Some(("d1.a.test".to_owned(), 0)));
+    // The other one has what it had.
+    components[0].send(message(0, 1)).await.unwrap();
+    assert_eq!(next_of(&mut first).await, Some(("d0.a.test".to_owned(), 1)));
 }
 
 #[tokio::test]

@@ -1,13 +1,13 @@
 //! The Initiating Server of XEP-0220, and its question to an authoritative server.
 
-use xmpp_dialback::{Pair, Question, Verdict, Verifying, wire as db};
+use xmpp_dialback::{NotRequested, Pair, Question, Verdict, Verifying, wire as db};
 use xmpp_stream::{Condition, Domain, Element};
 
 use super::{Out, Outbound, OutboundEffect, Stage, Step};
 use crate::closed::{By, Cause, Closed, Unproved};
 use crate::config::{TlsMode, Verify};
 use crate::peer_text::PeerText;
-use crate::protocol::negotiate::{DomainPair, Judged, Method};
+use crate::protocol::negotiate::{Authorized, DomainPair, Judged, Method};
 use crate::trust::judgement::Judgement;
 
 impl Outbound {
@@ -212,15 +212,27 @@ impl Outbound {
         }
         let asked = pair.local_to_remote();
         let secret = &self.snapshot.secret;
-        out.push(
-            match self.initiating.request(asked, &self.stream_id, secret) {
-                Ok(request) => {
-                    self.further.push((pair, judgement.clone()));
-                    OutboundEffect::Send(db::Nonza::Request(request).to_bytes())
-                }
-                Err(not) => OutboundEffect::PairRefused(pair, untried(&not.to_string())),
-            },
-        );
+        match self.initiating.request(asked, &self.stream_id, secret) {
+            Ok(request) => {
+                self.further.push((pair, judgement.clone()));
+                out.push(OutboundEffect::Send(db::Nonza::Request(request).to_bytes()));
+            }
+            // Another lane had the pair, and left: it may be used as before.
+            Err(NotRequested::Proved) => {
+                let first = self.authenticated.filter(|_| pair == self.pair);
+                let method = first.unwrap_or(Method::Dialback);
+                let proof = match first {
+                    Some(method) => self.judgement_by(method),
+                    None => judgement.clone(),
+                };
+                out.push(OutboundEffect::Established(Authorized::new(
+                    pair, method, proof,
+                )));
+            }
+            // Or it left before the answer, which is still to come.
+            Err(NotRequested::Waiting) => {}
+            Err(not) => out.push(OutboundEffect::PairRefused(pair, untried(&not.to_string()))),
+        }
     }
 }
 

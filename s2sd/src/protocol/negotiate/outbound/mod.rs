@@ -89,7 +89,8 @@ pub enum OutboundEvent {
     Judged(Judged),
     /// The answer to [`OutboundEffect::RunSasl`].
     SaslStepDone(OutboundSaslStepDone),
-    /// Another pair wants to use this stream (XEP-0220 §2.6).
+    /// Another pair wants to use this stream (XEP-0220 §2.6). The answer is one of [`OutboundEffect::Established`] and
+    /// [`OutboundEffect::PairRefused`].
     AddPair(DomainPair),
     /// A question for the authoritative server, after [`OutboundEffect::MayAsk`].
     Ask(Question),
@@ -126,7 +127,7 @@ pub enum OutboundEffect {
     Restart(XmlLimits),
     /// The limits change.
     SetLimits(XmlLimits),
-    /// The pair may be used.
+    /// The pair may be used. A further pair that is proved already is said to be once more, when it is added again.
     Established(Authorized),
     /// The stream carries both directions (XEP-0288): stanzas of the peer's, from the pair's remote domain to its local one, may come on
     /// it ([`Self::Deliver`]). It comes with [`Self::Established`] of the pair, right after it. The driver treats the stream as one of

@@ -313,3 +313,24 @@ fn what_the_peers_direction_rests_on_is_judged_again() {
     let caller = Caller::open(DNS_ALONE, good());
     assert!(caller.machine.unwrap().rests_on_certificate());
 }
+
+#[test]
+fn a_pair_that_is_proved_is_used_again_and_one_that_is_asked_for_is_asked_for_once() {
+    let mut caller = Caller::start("", within_tls(true), good(), "");
+    caller.hears(VALID);
+    caller.did();
+    let add = |caller: &mut Caller, local: &str| {
+        caller.event(OutboundEvent::AddPair(DomainPair {
+            local: domain(local),
+            remote: domain("b.test"),
+        }));
+        caller.did()
+    };
+    let proved = |local: &str| format!("established {local} b.test by dialback");
+    assert_eq!(add(&mut caller, "a.test"), [proved("a.test")]);
+    assert!(add(&mut caller, "two.test")[0].starts_with("<db:result"));
+    assert_eq!(add(&mut caller, "two.test"), [""; 0]);
+    caller.hears("<db:result from='b.test' to='two.test' type='valid'/>");
+    assert_eq!(caller.did(), [proved("two.test")]);
+    assert_eq!(add(&mut caller, "two.test"), [proved("two.test")]);
+}
