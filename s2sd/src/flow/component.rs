@@ -12,10 +12,12 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, field::Empty, info, info_span, trace, warn};
+use xmpp_stream::stream_management::Nonza;
 use xmpp_stream::{
     Codec, Condition, ContentNamespace, Domain, Element, Frame, StanzaError, StreamError, XmlLimits,
 };
 
+use self::acks::Acks;
 use self::faults::Faults;
 use crate::closed::{By, Cause, Closed, OtherEnd};
 use crate::flow::components::Link;
@@ -28,7 +30,7 @@ use crate::net::queue::{self, Bound, Receiver};
 use crate::peer_text::PeerText;
 use crate::protocol::admission::Throttle;
 use crate::protocol::budget::{Account, Owner};
-use crate::protocol::lane::release;
+use crate::protocol::lane::{pop_front_if, release};
 use crate::protocol::negotiate::{Attach, Attached, Attaching, Snapshot};
 use crate::protocol::stanza::{Origin, Stanza};
 use crate::protocol::unwritten::Unwritten;
@@ -39,7 +41,10 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A newer connection waits so long for what is left over of the one before.
 const HANDOVER: Duration = Duration::from_secs(5);
 const BATCH: usize = 256;
+/// A component that acknowledged on its last connection gets nothing before it has asked for that again, for so long.
+const ENABLES: Duration = Duration::from_secs(5);
 
+mod acks;
 mod farewell;
 mod faults;
 
@@ -219,11 +224,16 @@ struct Serving<'a> {
     payer: Account,
     queue: Receiver,
     /// Written into the connection's buffer, not yet taken by the socket.
-    unwritten: Unwritten<Stanza>,
+    /// Where the component acknowledges what it takes, the stanzas are with its acknowledgements.
+    unwritten: Unwritten<Option<Stanza>>,
     /// Taken from the queue, not yet in the buffer.
     next: VecDeque<Stanza>,
     last_target: Option<Domain>,
     moved: Instant,
+    /// The component asked for acknowledgements.
+    acks: Option<Acks>,
+    /// Until it has, nothing is written before this time: that would not be acknowledged.
+    quiet_until: Option<Instant>,
     refused: Faults,
     ignored: Faults,
     /// The stanza for which the stream ended.
@@ -274,6 +284,8 @@ async fn run(
         next,
         last_target: None,
         moved: Instant::now(),
+        acks: None,
+        quiet_until: beginning.acknowledged.then(|| Instant::now() + ENABLES),
         refused: Faults::default(),
         ignored: Faults::default(),
         broken: None,
@@ -311,8 +323,21 @@ impl Serving<'_> {
             let late = self
                 .conn
                 .whole_until(self.snapshot.config.limits.stanza_time);
+            let look = self.acks.as_ref().and_then(Acks::deadline);
+            let (may_read, quiet) = (self.may_read(), self.quiet_until);
             let progress = tokio::select! {
-                progress = self.conn.progress(true) => progress,
+                progress = self.conn.progress(may_read) => progress,
+                () = sleep_until(quiet.unwrap_or_else(Instant::now).into()), if quiet.is_some() => {
+                    self.speak();
+                    self.router.components().acknowledges(self.attached.domain(), false);
+                    continue;
+                }
+                () = sleep_until(look.unwrap_or_else(Instant::now).into()), if look.is_some() => {
+                    if let Err(closed) = self.look(Instant::now()) {
+                        return closed;
+                    }
+                    continue;
+                }
                 () = sleep_until(late.unwrap_or_else(Instant::now).into()), if late.is_some() => {
                     let cause = Cause::Timeout("an element did not arrive in time");
                     return self.goodbye(Condition::ConnectionTimeout, cause);
@@ -332,10 +357,12 @@ impl Serving<'_> {
                 () = replaced.cancelled() => return Closed { by: By::Us, cause: Cause::Replaced },
                 () = self.router.shared().stop_components.cancelled(), if !stops => {
                     stops = true;
+                    self.speak();
                     until = Some(self.router.shared().drained(8));
                     continue;
                 }
                 () = entry.close_wanted(), if until.is_none() => {
+                    self.speak();
                     until = Some(Instant::now() + CLOSE_TIMEOUT);
                     continue;
                 }
@@ -348,6 +375,7 @@ impl Serving<'_> {
                     if let Err(closed) = self.read() {
                         return closed;
                     }
+                    self.tell_much();
                 }
                 Ok(Progress::Overfull) => {
                     return self.goodbye(Condition::ResourceConstraint, Cause::Memory);
@@ -368,13 +396,18 @@ impl Serving<'_> {
         }
     }
 
+    /// What waits for the component is written.
+    fn speak(&mut self) {
+        self.quiet_until = None;
+    }
+
     fn is_drained(&self) -> bool {
         self.queue.is_empty() && self.next.is_empty() && self.conn.is_flushed()
     }
 
     /// Everything whole that was read.
     fn read(&mut self) -> Result<(), Closed> {
-        loop {
+        while self.may_read() {
             match self.conn.frame() {
                 Ok(None) => return Ok(()),
                 Ok(Some(Frame::Element(element))) => {
@@ -405,6 +438,7 @@ impl Serving<'_> {
                 }
             }
         }
+        Ok(())
     }
 
     // COMPAT(ejabberd 23.01): its components may write stanzas in `jabber:client`
@@ -414,6 +448,9 @@ impl Serving<'_> {
         if element.stanza_kind().is_some() {
             self.stanza(element, None);
             return Ok(());
+        }
+        if let Some(read) = acks::read(&element) {
+            return self.managed(read);
         }
         if let Some(error) = StreamError::from_element(&element) {
             self.conn.send(b"</stream:stream>");
@@ -430,10 +467,16 @@ impl Serving<'_> {
     fn stanza(&mut self, element: Element, refused: Option<StanzaError>) {
         self.conn.counters().stanza_in();
         let domain = self.attached.domain();
+        // A stanza that goes no further is settled as soon as this is gone.
+        let receipt = self.acks.as_ref().and_then(Acks::receive);
         match Stanza::from_component(element, &self.attached, &mut self.last_target) {
             Ok(stanza) => match refused {
                 Some(error) => self.refuse(stanza.element(), &error),
                 None => {
+                    let stanza = match receipt {
+                        Some(receipt) => stanza.with_receipt(receipt),
+                        None => stanza,
+                    };
                     // Only a peer's stanza comes back; a component's is bounced where it has no room.
                     let _ = self.router.deliver(stanza, &self.origin, &self.payer);
                 }
@@ -472,8 +515,15 @@ impl Serving<'_> {
     }
 
     fn write(&mut self) {
+        if self.quiet_until.is_some() {
+            return;
+        }
         while self.conn.has_room() {
-            let Some(stanza) = self.next.pop_front() else {
+            let may_go = |stanza: &Stanza| {
+                let acks = self.acks.as_ref();
+                acks.is_none_or(|acks| acks.has_room(stanza.size()))
+            };
+            let Some(stanza) = pop_front_if(&mut self.next, may_go) else {
                 break;
             };
             if self.conn.is_flushed() {
@@ -484,7 +534,16 @@ impl Serving<'_> {
                 .element()
                 .write_for(ContentNamespace::Component, self.conn.out());
             let bytes = begin..self.conn.queued();
-            self.unwritten.push(bytes, stanza);
+            match &mut self.acks {
+                None => self.unwritten.push(bytes, Some(stanza)),
+                Some(acks) => {
+                    acks.sent(stanza, Instant::now());
+                    self.unwritten.push(bytes, None);
+                    if acks.asks() {
+                        self.say(&Nonza::Request);
+                    }
+                }
+            }
         }
     }
 
@@ -493,7 +552,9 @@ impl Serving<'_> {
         let patience = self.snapshot.config.limits.stall;
         let queue = &self.queue;
         let count = self.unwritten.settle(now, written, patience, |stanza, _| {
-            queue.settled(stanza.size());
+            if let Some(stanza) = stanza {
+                queue.settled(stanza.size());
+            }
         });
         if count > 0 {
             self.moved = now;

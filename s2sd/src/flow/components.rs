@@ -1,7 +1,7 @@
 //! The components that are attached, and what is kept for those that are away.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
@@ -47,6 +47,8 @@ struct State {
     links: HashMap<Domain, Link>,
     /// For those that are not there.
     kept: HashMap<Domain, Kept>,
+    /// Those that acknowledged on their last connection.
+    acknowledging: HashSet<Domain>,
 }
 
 #[derive(Debug, Default)]
@@ -73,6 +75,8 @@ pub(crate) struct Beginning {
     pub(crate) left_over: Option<oneshot::Receiver<Vec<Stanza>>>,
     /// So many stanzas waited for the component; they are in its queue.
     pub(crate) kept: usize,
+    /// The connection before acknowledged what it took.
+    pub(crate) acknowledged: bool,
 }
 
 /// What happens to that which a connection leaves over.
@@ -105,6 +109,7 @@ impl Components {
         let mut beginning = Beginning {
             left_over: None,
             kept: 0,
+            acknowledged: state.acknowledging.contains(&domain),
         };
         if let Some(mut kept) = state.kept.remove(&domain) {
             kept.is_back.cancel();
@@ -122,6 +127,15 @@ impl Components {
             beginning.left_over = Some(left_over);
         }
         beginning
+    }
+
+    /// Whether a component that is attached acknowledges what it takes.
+    pub(crate) fn acknowledges(&self, domain: &Domain, does: bool) {
+        let mut state = self.lock();
+        match does {
+            true => state.acknowledging.insert(domain.clone()),
+            false => state.acknowledging.remove(domain),
+        };
     }
 
     /// Detaches a component, of which this is left over, oldest first: for the connection that took its place, or kept if

@@ -391,6 +391,11 @@ impl Router {
         &self.components
     }
 
+    /// Whether messages for this domain's component are kept now while it is away.
+    pub(crate) fn keeps(&self, domain: &Domain) -> bool {
+        !self.hold(domain).is_zero()
+    }
+
     /// For how long messages for this domain's component are kept now while it is away.
     fn hold(&self, domain: &Domain) -> Duration {
         if self.shared.stop.is_cancelled() {
@@ -403,7 +408,7 @@ impl Router {
 
     /// Keeps a message for a component that is away. `None`: it is kept, or its sender was told that it is not.
     fn keep(self: &Arc<Self>, stanza: Stanza, payer: &Account) -> Option<Unkept> {
-        if self.hold(stanza.target()).is_zero() || !is_storable(stanza.element(), false) {
+        if !self.keeps(stanza.target()) || !is_storable(stanza.element(), false) {
             return Some(Unkept::Never(stanza));
         }
         let queue = &self.shared.snapshot.load().config.queue;
@@ -434,7 +439,7 @@ impl Router {
         link: &Link,
         left: Vec<Stanza>,
     ) -> Leaving {
-        let keeps = !self.hold(domain).is_zero();
+        let keeps = self.keeps(domain);
         let mut leaving = self.components.detach(domain, link, left, keeps);
         self.watch(domain.clone(), leaving.first.take());
         leaving

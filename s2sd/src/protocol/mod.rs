@@ -11,6 +11,7 @@ pub mod negotiate;
 pub mod plan;
 pub mod proof;
 pub(crate) mod rate_limit;
+pub(crate) mod receipts;
 pub mod services;
 pub mod special;
 pub(crate) mod stall;

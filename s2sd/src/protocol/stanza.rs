@@ -15,6 +15,7 @@ use xmpp_stream::{
 
 use crate::protocol::budget::{Account, Charge};
 use crate::protocol::proof::{Attached, Authorized};
+use crate::protocol::receipts::Unsettled;
 use crate::protocol::time::date_time;
 
 /// By whose authority a stanza is sent.
@@ -40,6 +41,10 @@ pub struct Stanza {
     size: usize,
     charge: Option<Charge>,
     is_own: bool,
+    /// It says already when it was accepted.
+    is_delayed: bool,
+    /// For who wants to know when it is delivered, bounced, dropped or stored.
+    _receipt: Option<Box<Unsettled>>,
 }
 
 /// What a stanza costs besides its own bytes: the head of its element, its names, its place in a queue that grows by
@@ -188,8 +193,18 @@ impl Stanza {
         })
     }
 
-    /// The same, with the time when we accepted it (XEP-0203 §2), where it is delivered to one of our domains.
+    /// The same, for which its sender is told when it is settled: when there is this stanza no more.
+    pub(crate) fn with_receipt(self, receipt: Unsettled) -> Self {
+        let _receipt = Some(Box::new(receipt));
+        Self { _receipt, ..self }
+    }
+
+    /// The same, with the time when we accepted it (XEP-0203 §2), where it is delivered to one of our domains. An IQ has no
+    /// place for it.
     pub(crate) fn delayed(self, accepted: SystemTime) -> Self {
+        if self.is_delayed || self.kind == StanzaKind::Iq {
+            return self;
+        }
         let delay = Writer::new("delay")
             .xmlns(ns::DELAY)
             .attr("from", self.target.as_str())
@@ -198,6 +213,7 @@ impl Stanza {
         Self {
             size: element.forwarded_size(),
             element,
+            is_delayed: true,
             ..self
         }
     }
@@ -219,6 +235,8 @@ impl Stanza {
             target,
             charge: None,
             is_own: false,
+            is_delayed: false,
+            _receipt: None,
         }
     }
 

@@ -1,16 +1,18 @@
 //! The end of a component's stream: last words, what is heard after them, and what is left over.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::time::timeout_at;
 use tracing::{info, warn};
 use xmpp_stream::{Condition, Element, Frame, StreamError};
 
+use super::acks::Acks;
 use super::{BATCH, CLOSE_TIMEOUT, Serving, faults};
 use crate::closed::{By, Cause, Closed, OtherEnd};
 use crate::flow::components::{Leaving, Link};
 use crate::net::conn::{MAX_DISCARD, Progress};
 use crate::protocol::stanza::Stanza;
+use crate::protocol::storable::is_storable;
 
 impl Serving<'_> {
     pub(super) fn goodbye(&mut self, condition: Condition, cause: Cause) -> Closed {
@@ -66,7 +68,15 @@ impl Serving<'_> {
         }
         self.settle();
         let may_speak = is_replaced && self.is_between();
-        let mut left: Vec<Stanza> = self.unwritten.take().collect();
+        let unknown = self.unknown(closed);
+        // Before those that are acknowledged there may be some from before.
+        let unwritten: Vec<_> = self.unwritten.take().collect();
+        let not_taken = unwritten.iter().filter(|it| it.is_none()).count();
+        let mut left: Vec<Stanza> = unwritten.into_iter().flatten().collect();
+        let unknown = match self.acks.take() {
+            None => unknown,
+            Some(acks) => self.unacknowledged(acks, not_taken, is_replaced, &mut left),
+        };
         left.extend(self.next.drain(..));
         self.queue.close();
         // Until the last of those who were sending has sent.
@@ -74,7 +84,7 @@ impl Serving<'_> {
         let domain = self.attached.domain().clone();
         let stanzas = left.len();
         let leaving = self.router.detach(&domain, link, left);
-        self.tell(closed, stanzas, &leaving);
+        self.tell(closed, stanzas, &leaving, unknown);
         for stanza in leaving.back {
             self.router.component_left(stanza);
         }
@@ -128,6 +138,31 @@ impl Serving<'_> {
         }
     }
 
+    /// What was sent and not acknowledged, of which the socket had `not_taken` whole as many of the last. Where it can be sent
+    /// again it is, with a word that it may have come before; nothing that may have arrived is bounced. How many may not
+    /// have arrived and are not sent again.
+    fn unacknowledged(
+        &self,
+        acks: Acks,
+        not_taken: usize,
+        is_replaced: bool,
+        left: &mut Vec<Stanza>,
+    ) -> u64 {
+        let keeps = self.router.keeps(self.attached.domain());
+        let unacknowledged = acks.unacknowledged();
+        let taken = unacknowledged.len().saturating_sub(not_taken);
+        let (now, mut unknown) = (SystemTime::now(), 0);
+        for (nth, stanza) in unacknowledged.enumerate() {
+            let is_again = is_replaced || keeps && is_storable(stanza.element(), false);
+            match nth < taken {
+                true if is_again => left.push(stanza.delayed(now)),
+                true => unknown += 1,
+                false => left.push(stanza),
+            }
+        }
+        unknown
+    }
+
     /// How many stanzas the component may not have: none where it closed the connection itself, since the kernel ends one
     /// that has unread data with a reset.
     fn unknown(&mut self, closed: &Closed) -> u64 {
@@ -140,8 +175,7 @@ impl Serving<'_> {
         }
     }
 
-    fn tell(&mut self, closed: &Closed, left: usize, leaving: &Leaving) {
-        let unknown = self.unknown(closed);
+    fn tell(&mut self, closed: &Closed, left: usize, leaving: &Leaving, unknown: u64) {
         let kept = leaving.kept;
         let domain = self.attached.domain();
         let (by, cause) = (closed.by.name(OtherEnd::Component), closed.cause.name());
