@@ -1,4 +1,4 @@
-//! With whom we federate at all: `allow` and `deny` of `[policy]`.
+//! The domains that may federate: `allow` and `deny` of `[policy]`.
 
 use std::fmt;
 
@@ -25,11 +25,11 @@ table! {
 /// Why a domain is not admitted. The text is for the operator of this server.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Denied {
-    /// This pattern of `deny` is for it.
+    /// A pattern of `deny` matches it.
     By(Pattern),
-    /// No pattern of `allow` is for it.
+    /// No pattern of `allow` matches it.
     NotAllowed,
-    /// It is an IP address, and no `[[peer]]` is for it.
+    /// It is an IP address, and no `[[peer]]` matches it.
     Address,
 }
 
@@ -44,11 +44,11 @@ impl fmt::Display for Denied {
 }
 
 impl Access {
-    /// May this domain federate with us? What is denied is denied, also where it is allowed.
+    /// May this domain federate with us? `deny` wins over `allow`.
     ///
     /// # Errors
     ///
-    /// It may not, for this reason.
+    /// The reason why it may not.
     pub fn admits(&self, domain: &Domain) -> Result<(), Denied> {
         let is_for = |pattern: &&Pattern| pattern.matches(domain);
         match self.deny.iter().find(is_for) {

@@ -1,4 +1,4 @@
-//! Where something is: the values that name a domain, an address or a URI. See [`values`](super::values).
+//! The kinds of values that name a domain, an address or a URI. See [`values`](super::values).
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -39,7 +39,7 @@ pub(super) fn pattern(value: &DeValue<'_>) -> Result<Pattern, Wrong> {
     }
 }
 
-/// The same, or `*`.
+/// A domain, `*.` and a domain, or `*`.
 pub(super) fn anybody(value: &DeValue<'_>) -> Result<Pattern, Wrong> {
     match value.as_str() {
         Some("*") => Ok(Pattern::Everyone),
@@ -124,7 +124,7 @@ pub(super) fn own_address(value: &DeValue<'_>) -> Result<IpAddr, Wrong> {
     Ok(address)
 }
 
-/// A proxy; none for the empty text. What may hold a password is not repeated in the message.
+/// A proxy; none for the empty text. It may hold a password, so messages do not repeat it.
 pub(super) fn proxy(value: &DeValue<'_>) -> Result<Option<Proxy>, Wrong> {
     let must_be = "a proxy such as \"socks5://127.0.0.1:9050\"";
     match value.as_str() {

@@ -1,4 +1,4 @@
-//! What a file says that does not go together, although each key by itself is right.
+//! Checks of keys together: each is right by itself, and they contradict each other.
 
 use std::ops::Range;
 
@@ -70,7 +70,7 @@ pub(super) fn peer(table: &Reader<'_>, pattern: &Pattern, policy: &Policy) {
     if let (Some(accept), Pattern::Below(_)) = (&policy.accept, pattern) {
         one_domain(table, pattern, accept);
     }
-    // Said once, where it comes from: an entry that has none of these keys has it from [policy].
+    // Said once, at `[policy]`: an entry without these keys inherits them from there.
     if ["auth", "tls", "verify"]
         .iter()
         .any(|key| table.span_of(key).is_some())
@@ -199,14 +199,14 @@ fn passwords(table: &Reader<'_>, policy: &Policy) {
         table.sink.add(finding.help(help));
         return;
     }
-    // What we say is a password, which does for all of them.
+    // We have the password itself, which is enough for all of them.
     if let (None, Some(heard)) = (said, heard) {
         useless(table, heard);
     }
     unpreparable(table, said, heard, &passwords);
 }
 
-/// A word in `auth` that what we know of the peer's password does not do for.
+/// A word in `auth` for which the keys that we have of the peer's password are not enough.
 fn useless(table: &Reader<'_>, heard: &KnownAccount) {
     for (span, Group(group)) in table.members("auth", method().value) {
         if let Some(method) = group.first().filter(|method| method.is_password())
@@ -221,7 +221,7 @@ fn useless(table: &Reader<'_>, heard: &KnownAccount) {
     }
 }
 
-/// A password that SASLprep (RFC 4013) refuses, for a mechanism that has it prepare every one. DIGEST-MD5 does not ask it.
+/// A password that SASLprep (RFC 4013) refuses. Every mechanism but DIGEST-MD5 has it prepare the password.
 fn unpreparable(
     table: &Reader<'_>,
     said: Option<&Account>,
@@ -253,7 +253,7 @@ fn unpreparable(
     }
 }
 
-/// Without TLS only where the entry itself says so, and the password itself never.
+/// Without TLS only if the entry itself says so, and the password itself never.
 fn in_clear(table: &Reader<'_>, policy: &Policy) {
     let agreed = policy.credentials.is_some() || policy.accept.is_some();
     if policy.allows(Method::Plain) && agreed {
@@ -283,7 +283,7 @@ fn in_clear(table: &Reader<'_>, policy: &Policy) {
     });
 }
 
-/// A place for TLS from the first byte is of no use where there is to be none.
+/// A target with TLS from the first byte has no use if TLS is disabled.
 fn places_in_clear(table: &Reader<'_>, policy: &Policy) {
     let Some(place) = policy.connect.iter().find(|place| place.direct_tls) else {
         return;
@@ -334,7 +334,7 @@ pub(super) fn certificates(
     }
 }
 
-/// What DANE needs, where nothing less will do.
+/// What `dane = "require"` needs.
 pub(super) fn dane(
     table: Option<&Reader<'_>>,
     general: &Policy,
@@ -347,7 +347,7 @@ pub(super) fn dane(
         .into_iter()
         .chain(entries)
     {
-        // Said once, where it comes from.
+        // Said once, at `[policy]`.
         let keys = ["dane", "tls", "connect"];
         let span = keys.iter().find_map(|key| table.span_of(key));
         if policy.dane != Dane::Require || span.is_none() {
@@ -377,7 +377,7 @@ pub(super) fn dane(
     }
 }
 
-/// The first entry that matches wins, so one that comes after what covers it never does.
+/// The first entry that matches wins, so an entry has no effect after one that covers it.
 pub(super) fn order(peers: &[(Reader<'_>, Peer)]) {
     for (at, (table, peer)) in peers.iter().enumerate() {
         if let Some((first, winner)) = peers[..at]

@@ -4,7 +4,7 @@ use std::{error::Error, fmt, ops::Range};
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
-/// What was found in one file: mistakes, or things that somebody should know.
+/// What was found in one file: mistakes and warnings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostics {
     name: String,
@@ -17,7 +17,7 @@ pub struct Diagnostics {
 pub enum Severity {
     /// The configuration cannot be used.
     Fault,
-    /// It can, but look.
+    /// s2sd can use it, but the operator should look.
     Warning,
 }
 

@@ -59,7 +59,8 @@ pub(super) fn tickets(principals: Said<Vec<String>>, accept: &Reader<'_>) -> Opt
     })
 }
 
-/// A keytab that can be read and has keys. Without the libraries nothing is said of it: they are what is missing.
+/// A keytab that s2sd can read and that has keys. Without the libraries this reports no fault of the keytab: the
+/// libraries are what is missing.
 fn keytab(named: Said<PathBuf>, table: &Reader<'_>) -> Option<PathBuf> {
     let span = named.span.clone();
     let path = named.required(table)?;
@@ -117,7 +118,7 @@ fn keys(named: Said<PathBuf>, table: &Reader<'_>) -> Option<Keys> {
     }
 }
 
-/// One entry: each of the two mechanisms has what it needs, and nothing is there for nothing.
+/// One entry: each of the two mechanisms has what it needs, and no key is without use.
 pub(super) fn check(table: &Reader<'_>, pattern: &Pattern, policy: &Policy) {
     for (method, key) in [
         (Method::Gssapi, "gssapi"),
@@ -189,7 +190,7 @@ fn first_label(domain: &str) -> &str {
     domain.split('.').next().unwrap_or_default()
 }
 
-/// All entries: whoever shows a ticket for a domain served here is one peer.
+/// All entries: a Kerberos 4 ticket for a domain served here proves one peer only.
 pub(super) fn clients(peers: &[(Reader<'_>, Peer)], domains: &[ServedDomain]) {
     let mut all = Keys::default();
     for (at, (table, peer)) in peers.iter().enumerate() {
@@ -238,8 +239,7 @@ fn heard(peer: &Peer) -> Option<&Keys> {
     peer.policy.accept.as_ref()?.kerberos_v4.as_ref()
 }
 
-/// The keys under which a peer shows tickets to domains served here. Those of the other direction may stand in the same
-/// file.
+/// The keys that seal a peer's tickets for domains served here. Keys of the other direction may stand in the same file.
 fn shown<'a>(peer: &'a Peer, domains: &[ServedDomain]) -> Vec<&'a SharedKey> {
     let ours = |key: &&SharedKey| {
         domains

@@ -27,7 +27,7 @@ pub(super) trait Kind {
     /// Reads it, or puts on the list what is wrong with it.
     fn read(&self, value: &Spanned<DeValue<'_>>, at: At<'_>) -> Option<Self::Value>;
 
-    /// What holds where the key is not there and has no default.
+    /// The value if the key is missing and has no default.
     fn absent(&self) -> Option<Self::Value> {
         None
     }
@@ -222,7 +222,7 @@ impl<K: Kind> Kind for List<K> {
     }
 }
 
-/// Would this value do? Nothing is said.
+/// Would this value do? Reports nothing.
 fn takes(kind: &impl Kind, value: &Spanned<DeValue<'_>>, at: At<'_>) -> bool {
     let sink = Sink::new(at.base(), None, true, Keys(&[]));
     kind.read(value, at.with(&sink)).is_some()

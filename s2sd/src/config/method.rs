@@ -40,7 +40,7 @@ pub enum Method {
     Dialback,
 }
 
-/// What the two servers must have agreed on beforehand. It stands in `credentials` and `accept` of a `[[peer]]`.
+/// The secrets that two servers agreed on beforehand. They stand in `credentials` and `accept` of a `[[peer]]`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Agreement {
     /// A password.

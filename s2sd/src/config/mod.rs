@@ -1,8 +1,8 @@
 //! The configuration: what `s2sd.toml` says, checked and complete.
 //!
-//! Whoever holds a [`Config`] need not ask again whether it makes sense: every value is parsed (no text where a
-//! [`Domain`] or a [`Duration`](std::time::Duration) is meant), every default is filled in, and what contradicts
-//! itself was refused. The keys are described in `docs/config.md`.
+//! A [`Config`] makes sense, and its users do not check it again: every value is parsed (no text where a [`Domain`] or
+//! a [`Duration`](std::time::Duration) is meant), every default is filled in, and contradictions were refused.
+//! `docs/config.md` describes the keys.
 
 mod access;
 mod addresses;
@@ -62,23 +62,23 @@ pub(crate) use self::{
 pub struct Config {
     /// Where the daemon keeps what it makes itself.
     pub data_dir: PathBuf,
-    /// Where connections are taken.
+    /// The addresses to listen on.
     pub listen: Listen,
     /// The domains served here.
     pub domains: Vec<ServedDomain>,
-    /// With whom we federate at all: `allow` and `deny` of `[policy]`.
+    /// The domains that may federate: `allow` and `deny` of `[policy]`.
     pub access: Access,
-    /// How a peer is treated that no entry of `peers` is for.
+    /// The rules for a peer that matches no entry of `peers`.
     pub policy: Arc<Policy>,
     /// The exceptions; the first one that matches wins.
     pub peers: Vec<Peer>,
     /// Our side of dialback.
     pub dialback: Dialback,
-    /// Whom we ask for addresses.
+    /// Name servers and DNSSEC.
     pub dns: Dns,
-    /// How much and how long.
+    /// Limits of size, number and time.
     pub limits: Limits,
-    /// What waits for a peer, and how long.
+    /// The queues: how much waits for a peer, and how long.
     pub queue: Queue,
     /// The log.
     pub log: Log,
@@ -103,12 +103,12 @@ impl Default for Config {
     }
 }
 
-/// A configuration, and what somebody should know about it.
+/// A configuration, and the warnings about it.
 #[derive(Clone, Debug)]
 pub struct Loaded {
-    /// It can be used.
+    /// s2sd can use it.
     pub config: Config,
-    /// But look.
+    /// The operator should look at these.
     pub warnings: Diagnostics,
 }
 
@@ -121,7 +121,7 @@ impl Config {
         }
     }
 
-    /// Reads a file for those who look at it and do not run it: with faults, this is as much as could be understood.
+    /// Reads a file to show it, not to run it: with faults, this is as much of it as makes sense.
     pub(crate) fn examine(path: &Path) -> (Option<Self>, Diagnostics) {
         let name = path.display().to_string();
         let text = match fs::read_to_string(path) {
@@ -146,7 +146,7 @@ impl Config {
         }
     }
 
-    /// Whatever is wrong with it.
+    /// All faults and warnings.
     fn read(text: &str, name: &str, base: &Path, public: Option<Exposure>) -> (Self, Diagnostics) {
         let (document, mistakes) = DeTable::parse_recoverable(text);
         let sink = reader::Sink::new(base, public, mistakes.is_empty(), all::KEYS);
@@ -166,18 +166,18 @@ impl Config {
         Arc::clone(peer.map_or(&self.policy, |peer| &peer.policy))
     }
 
-    /// Whether this domain is treated alike by both, so that what went wrong by the one goes wrong by the other.
+    /// Whether this domain has the same rules in both, so that a failure under the one is a failure under the other.
     pub(crate) fn treats_alike(&self, other: &Self, remote: &Domain) -> bool {
         self.admits(remote) == other.admits(remote)
             && self.policy_for(remote).is_like(&other.policy_for(remote))
     }
 
-    /// May this domain federate with us? An IP address may only where a `[[peer]]` is for it: without a name it has no
-    /// DNS, so that whoever says it would send us to it.
+    /// May this domain federate with us? An IP address may only if a `[[peer]]` matches it: no DNS stands between the
+    /// name and the address, so a peer that claims an address could send us to any.
     ///
     /// # Errors
     ///
-    /// It may not, for this reason.
+    /// The reason why it may not.
     pub fn admits(&self, remote: &Domain) -> Result<(), Denied> {
         self.access.admits(remote)?;
         let is_for = |peer: &Peer| peer.pattern == Pattern::Exactly(remote.clone());
@@ -192,8 +192,8 @@ impl Config {
         self.domains.iter().find(|served| served.name == *domain)
     }
 
-    /// The peers that may be meant where a stream does not say `from`: the entries with `accept` for one domain. What
-    /// such a stream may be offered follows from these.
+    /// The peers that a stream without `from` may come from: the entries with `accept` for one domain. What s2sd offers
+    /// on such a stream follows from these.
     pub fn accepting(&self) -> impl Iterator<Item = (&Domain, &Arc<Policy>)> {
         self.peers.iter().filter_map(|peer| match &peer.pattern {
             Pattern::Exactly(domain) if peer.policy.accept.is_some() => {
@@ -217,9 +217,9 @@ impl Config {
 pub struct ServedDomain {
     /// Its name.
     pub name: Domain,
-    /// What it shows in a TLS handshake; none: TLS is not offered for this domain.
+    /// The certificate that we show in a TLS handshake. None: s2sd does not offer TLS for this domain.
     pub certificate: Option<CertificateFiles>,
-    /// Who may attach as this domain; none: only the built-in services answer.
+    /// The component that may attach as this domain. None: only the built-in services answer.
     pub component: Option<ComponentAccount>,
     /// Addresses of the people behind it, as URIs (XEP-0157).
     pub contact: Vec<String>,

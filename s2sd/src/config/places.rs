@@ -1,4 +1,4 @@
-//! Whom and what the configuration names: patterns of domains, and places to connect to.
+//! Patterns of domains, and targets to connect to.
 
 use std::fmt;
 
@@ -33,7 +33,7 @@ impl fmt::Display for Connect {
     }
 }
 
-/// The domains that a `[[peer]]` entry, or a word of `allow` or `deny`, is for.
+/// The domains that a `[[peer]]` entry, or a word of `allow` or `deny`, matches.
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub enum Pattern {
     /// `*`: all there are. Not in a `[[peer]]`.
@@ -58,7 +58,7 @@ impl Pattern {
         }
     }
 
-    /// Does it match whatever `other` matches?
+    /// Does it match all that `other` matches?
     pub(crate) fn covers(&self, other: &Self) -> bool {
         match other {
             Self::Everyone => self == other,

@@ -1,7 +1,7 @@
-//! How a peer is treated: what may count as proof of who it is, and how it is reached.
+//! The rules for a peer: what may prove its domain, and how to reach it.
 //!
-//! `[policy]` holds for everybody, a `[[peer]]` entry for whom its pattern matches. Both end as the same
-//! [`Policy`], complete in itself: whoever applies one need not know where it came from.
+//! `[policy]` holds for all peers, a `[[peer]]` entry for those that its pattern matches. Both end as a complete
+//! [`Policy`], which does not say where it came from.
 
 use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
@@ -109,13 +109,13 @@ table! {
         pub source: Vec<IpAddr> = List(of("address", addresses::own_address)), [] => "chosen by the system";
     }
     and {
-        /// Through whom we connect; none: nobody.
+        /// The proxy for outgoing connections.
         pub proxy: Option<Proxy> = None;
         /// Where to connect instead of asking the DNS; empty: ask the DNS.
         pub connect: Vec<Connect> = Vec::new();
-        /// What we prove ourselves with where something was agreed on with the peer: a password, Kerberos.
+        /// Our credentials for this peer, if we agreed on some: a password, Kerberos.
         pub credentials: Option<PeerCredentials> = None;
-        /// What the peer proves itself with, likewise.
+        /// The credentials we accept from this peer, likewise.
         pub accept: Option<PeerAccept> = None;
         /// The rule's name, for people: `[policy]` or `[[peer]] legacy.example`.
         pub rule: String = "[policy]".to_owned();
@@ -123,7 +123,7 @@ table! {
 }
 
 table! {
-    /// Through whom we connect, which one key says or the other.
+    /// The proxy for outgoing connections, which one of two keys names.
     #[derive(Debug)]
     pub(super) struct ProxyKeys in "policy" {
         /// Proxy for outgoing connections: `"socks5://127.0.0.1:9050"` (RFC 1928), or with a login
@@ -136,7 +136,7 @@ table! {
 }
 
 impl Policy {
-    /// Each key of `[policy]` that a field is for, with its value.
+    /// Each key of `[policy]` that has a field, with its value.
     pub(crate) fn shown(&self) -> Vec<Shown> {
         Table::shown(self)
     }
@@ -157,8 +157,7 @@ impl Policy {
             }
     }
 
-    /// Whether a peer is treated alike by both. What we prove ourselves with is not looked into: where there is any, this
-    /// says no.
+    /// Whether a peer has the same rules in both. Credentials are not compared: if there are any, this is `false`.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
         let Self {
             tls,
@@ -168,13 +167,13 @@ impl Policy {
             verify,
             dane,
             posh,
-            // How many domains of ours share a stream has no part in whether there is one.
+            // How many of our domains share a stream does not decide whether there is one.
             multiplex: _,
             // Which stream carries a stanza has no part in whether there is one.
             bidi: _,
             trust,
             crl,
-            // What the peer may send has no part in whether there is a stream to it.
+            // What the peer may send does not decide whether there is a stream to it.
             max_stanza: _,
             stanzas_per_second: _,
             bytes_per_second: _,
@@ -212,8 +211,8 @@ impl Policy {
         }
     }
 
-    /// May the peer prove itself by this method, which was agreed on, on such a stream, and do we have what it takes to
-    /// see it?
+    /// May the peer prove itself on such a stream by this method, which needs an agreement, and do we have what we need
+    /// to check it?
     pub fn accepts_over(&self, method: Method, tls: bool) -> bool {
         let accepts = |accept: &PeerAccept| accept.does_for(method);
         self.accept.as_ref().is_some_and(accepts) && self.allows_over(method, tls)
@@ -259,7 +258,7 @@ impl From<MinTls> for TlsFloor {
 }
 
 words! {
-    /// What a certificate that is shown and not good means.
+    /// What follows if a peer shows a certificate that is not good.
     pub enum Verify {
         /// It ends the attempt.
         Strict = "strict",
@@ -269,9 +268,9 @@ words! {
 }
 
 words! {
-    /// Whether the DNS has a say about certificates, where DNSSEC proves what it says (RFC 7673).
+    /// Whether TLSA records that DNSSEC proves decide about certificates (RFC 7673).
     pub enum Dane {
-        /// It has not.
+        /// They do not.
         Off = "off",
         /// Where a domain publishes TLSA records, its certificate has to match one.
         Use = "use",
@@ -281,16 +280,16 @@ words! {
 }
 
 words! {
-    /// To which addresses we connect where the DNS leads. What `connect` names is not asked.
+    /// The addresses from the DNS that s2sd connects to. Addresses in `connect` are not limited.
     pub enum Addresses {
-        /// Those that all machines reach.
+        /// Those that are reachable from everywhere.
         Public = "public",
         /// All.
         Any = "any",
     }
 }
 
-/// Whose signature under a certificate is believed.
+/// The authorities whose signature under a certificate counts.
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub enum TrustStore {
     /// The authorities the operating system trusts.
@@ -299,7 +298,7 @@ pub enum TrustStore {
     Files(Vec<PathBuf>),
 }
 
-/// What we prove ourselves with, one thing at least.
+/// Our credentials for a peer, at least one.
 #[derive(Clone, Debug, Default)]
 pub struct PeerCredentials {
     /// For the mechanisms that use a password.
@@ -312,7 +311,7 @@ pub struct PeerCredentials {
     pub kerberos_v4: Option<kerberos_v4::Keys>,
 }
 
-/// Who we say we are where the peer wants a password.
+/// Our account at a peer that wants a password.
 #[derive(Clone, Debug)]
 pub struct Account {
     /// The authentication identity.
@@ -345,18 +344,18 @@ impl PeerCredentials {
     }
 }
 
-/// What the peer proves itself with, one thing at least.
+/// The credentials that we accept from a peer, at least one.
 #[derive(Clone, Debug, Default)]
 pub struct PeerAccept {
     /// For the mechanisms that use a password.
     pub account: Option<KnownAccount>,
     /// For GSSAPI.
     pub gssapi: Option<Tickets>,
-    /// For KERBEROS_V4: whoever has one of these keys is the peer.
+    /// For KERBEROS_V4: one of these keys proves the peer.
     pub kerberos_v4: Option<kerberos_v4::Keys>,
 }
 
-/// Who the peer says it is where we want a password.
+/// The account of a peer that we want a password from.
 #[derive(Clone, Debug)]
 pub struct KnownAccount {
     /// The authentication identity.
@@ -367,7 +366,7 @@ pub struct KnownAccount {
     pub realm: Option<String>,
 }
 
-/// Whose Kerberos tickets are the peer's.
+/// The principals whose Kerberos tickets are the peer's.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Tickets {
     /// What they are judged with.
@@ -391,10 +390,10 @@ impl PeerAccept {
 }
 
 impl Tickets {
-    /// May `principal`, who showed a ticket for our principal `ours`, speak for this domain?
+    /// May `principal`, which showed a ticket for our principal `ours`, speak for this domain?
     pub fn are_of(&self, domain: &Domain, principal: &str, ours: &str) -> bool {
         if self.principals.is_empty() {
-            // Of our own realm only: another one, that ours has keys in common with, may call anybody what it likes.
+            // Only in our own realm: another realm that shares keys with ours may give its principals any name.
             gssapi::is_service_of(principal, ours, "xmpp", domain.ascii())
         } else {
             self.principals.iter().any(|known| known == principal)
@@ -424,10 +423,10 @@ impl Known {
     }
 }
 
-/// One `[[peer]]` entry: for whom, and what.
+/// One `[[peer]]` entry: a pattern and its rules.
 #[derive(Clone, Debug)]
 pub struct Peer {
-    /// Whom the entry is for.
+    /// The domains that the entry is for.
     pub pattern: Pattern,
     /// The rules, completed from `[policy]`.
     pub policy: Arc<Policy>,

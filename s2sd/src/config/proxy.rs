@@ -1,4 +1,4 @@
-//! `proxy`: through whom we connect. `socks5://host:port`, with `user:password@` where it wants to know who asks.
+//! `proxy` for outgoing connections: `socks5://host:port`, with `user:password@` if the proxy requires authentication.
 
 use std::fmt;
 
@@ -15,11 +15,11 @@ pub struct Proxy {
     pub host: String,
     /// The port.
     pub port: u16,
-    /// Who we say we are (RFC 1929); none: nobody.
+    /// Our login (RFC 1929).
     pub login: Option<Login>,
 }
 
-/// Who we are for a proxy. To Tor each is a circuit of its own.
+/// Our login at a proxy. Tor makes a circuit of its own for each.
 #[derive(Clone, Debug)]
 pub struct Login {
     /// At most 255 bytes.

@@ -1,5 +1,5 @@
-//! From the tables of the file to a [`Config`]: what one key says is read by the [tables](super::table); here stands
-//! what several say together.
+//! From the tables of the file to a [`Config`]: the [tables](super::table) read each key, this module reads keys that
+//! belong together.
 
 mod rules;
 
@@ -19,7 +19,7 @@ use super::{
     tables::{ComponentKeys, DialbackKeys, DomainKeys, TopKeys},
 };
 
-/// A secret shorter than this can be guessed, or computed from one handshake or one key that it made.
+/// An attacker can guess a secret shorter than this, or compute it from one handshake or one key.
 const SHORT_SECRET: usize = 16;
 
 /// Reads everything.
@@ -50,7 +50,7 @@ pub(super) fn config(root: &Reader<'_>) -> Config {
     let policy = root.table("policy", "policy");
     let general = policy.map_or(general.clone(), |table| rules::policy(&table, general));
     config.access = policy.as_ref().map(Table::read).unwrap_or_default();
-    // What follows from a mistake is not another one.
+    // A consequence of a mistake is not reported as another one.
     let sound = whole && root.sink.faults() == before;
     if sound {
         check::policy(policy.as_ref(), &general);
@@ -233,7 +233,7 @@ fn account(table: &Reader<'_>, max_stanza: usize) -> Option<ComponentAccount> {
     })
 }
 
-/// A secret that can be guessed.
+/// Warns about a secret that can be guessed.
 fn warn_if_short(secret: &Secret, whose: &str, why: &str, table: &Reader<'_>) {
     let length = secret.as_str().chars().count();
     if length >= SHORT_SECRET {
@@ -269,7 +269,7 @@ fn certificate(keys: &mut DomainKeys, table: &Reader<'_>) -> Option<CertificateF
     })
 }
 
-/// A secret in a configuration that everybody can read is one no more.
+/// Warns about a secret in a configuration that every user of the machine can read.
 fn warn_if_seen(inline: &str, file: &str, span: Range<usize>, table: &Reader<'_>) {
     if let Some(exposure) = table.sink.public {
         let title = format!("`{inline}` stands in a file that can be {exposure}");
@@ -281,7 +281,7 @@ fn warn_if_seen(inline: &str, file: &str, span: Range<usize>, table: &Reader<'_>
     }
 }
 
-/// A secret, written in place or in a file; one of both must be there.
+/// A secret, written in place or in a file; exactly one of the two.
 fn secret(inline: Said<Secret>, file: Said<PathBuf>, table: &Reader<'_>) -> Option<Secret> {
     let (inline_key, file_key) = (inline.key, file.key);
     match inline.or(file, table) {
@@ -298,7 +298,7 @@ fn secret(inline: Said<Secret>, file: Said<PathBuf>, table: &Reader<'_>) -> Opti
     }
 }
 
-/// The bytes of the file that hold secrets, wherever they stand, for hiding them in messages.
+/// The bytes of all secrets in the file, so that messages hide them.
 pub(super) fn secret_spans(value: &DeValue<'_>, spans: &mut Vec<Range<usize>>) {
     match value {
         DeValue::Table(table) => {

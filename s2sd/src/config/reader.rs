@@ -1,7 +1,7 @@
 //! A table of the file, and the list of what is wrong with it.
 //!
-//! Deserialising by `serde` ends with the first mistake, so the parsed document is walked by hand: a [`Reader`] hands
-//! out what is behind a key, and whatever is wrong with it goes on the list while reading continues with the default.
+//! `serde` ends with the first mistake. So we walk the parsed document by hand: a [`Reader`] returns the value of a
+//! key, or puts the fault on the list and continues with the default.
 
 use std::{cell::RefCell, ops::Range, path::Path};
 
@@ -23,9 +23,9 @@ pub(super) struct Sink<'p> {
     list: RefCell<Vec<Diagnostic>>,
     /// Relative names of files are below this directory.
     pub(super) base: &'p Path,
-    /// What everybody may do with the configuration itself, and so with a secret in it.
+    /// What every user of the machine may do with the configuration itself, and so with a secret in it.
     pub(super) public: Option<Exposure>,
-    /// Whether the file has no mistakes of syntax. Else nothing is said about what is missing.
+    /// Whether the file has no mistakes of syntax. If it has, missing keys are not reported.
     pub(super) whole: bool,
     /// What may stand in the tables.
     keys: Keys,
@@ -95,7 +95,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A table that nobody wrote, for the defaults.
+    /// An empty table that is not in the file, for the defaults.
     pub(super) fn bare(path: &'static str, table: &'a DeTable<'a>, sink: &'a Sink<'a>) -> Self {
         let span = (0, 0);
         Self {
@@ -178,8 +178,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The tables of a list, `[[key]]`. Each is looked at when its turn comes, so that what is found in it is found
-    /// between the one before and the one after.
+    /// The tables of a list, `[[key]]`. The iterator reads each in its turn, so that faults are in the order of the
+    /// tables.
     pub(super) fn tables(
         self,
         key: &'static str,

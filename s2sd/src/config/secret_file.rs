@@ -1,4 +1,4 @@
-//! Files with something secret in them: how they are read, and when others could read them too.
+//! Files with secrets: how s2sd reads them, and a warning if other users can read them, too.
 
 use std::{fs, io, ops::Range, path::Path};
 
@@ -41,7 +41,7 @@ pub(super) fn read_secret_lines(
     )
 }
 
-/// A text file with something in it, which is wiped when it was used.
+/// A text file, whose copy in memory is wiped after use.
 pub(super) fn read_text(
     path: &Path,
     span: &Range<usize>,
@@ -58,7 +58,7 @@ pub(super) fn read_text(
     None
 }
 
-/// Says so if a file with something secret in it can be read or changed by everybody.
+/// Warns if every user of the machine can read or change a file with a secret.
 pub(super) fn warn_if_public(path: &Path, span: Option<Range<usize>>, sink: &Sink<'_>) {
     if let Some(exposure) = exposure(path) {
         let title = format!("{} can be {exposure}", path.display());

@@ -43,7 +43,7 @@ table! {
     }
 }
 
-/// The same addresses, whoever chose them.
+/// The same addresses; `unsaid` does not count.
 impl PartialEq for Listen {
     fn eq(&self, other: &Self) -> bool {
         // Without `..`: a new address is to be compared too.
@@ -70,7 +70,7 @@ pub struct Dialback {
 }
 
 table! {
-    /// `[dns]`: whom we ask, and what we believe.
+    /// `[dns]`: name servers and DNSSEC.
     #[derive(Clone, PartialEq, Eq, Debug)]
     pub struct Dns in "dns" {
         /// The name servers, with a port if it is not 53. With an empty list s2sd uses those of the system.
@@ -95,12 +95,12 @@ table! {
 words! {
     /// Whether the answers of the DNS are validated by DNSSEC.
     pub enum Dnssec {
-        /// Nothing is.
+        /// They are not.
         Off = "off",
-        /// An answer that is refuted is none; one that is not signed counts. If the name server does not pass on what is
-        /// needed, it is as if this were off.
+        /// s2sd ignores an answer that its signatures refute; an answer without signatures counts. If the name server
+        /// does not pass signatures on, this is the same as `off`.
         Use = "use",
-        /// An answer that is not proved is none.
+        /// s2sd ignores an answer that is not proved.
         Require = "require",
     }
 }
@@ -254,7 +254,7 @@ words! {
         Off = "off",
         /// We cannot do our job.
         Error = "error",
-        /// Somebody should look.
+        /// The operator should look.
         Warn = "warn",
         /// What happened.
         Info = "info",

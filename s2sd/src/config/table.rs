@@ -99,7 +99,7 @@ pub(super) struct Said<T> {
     pub(super) key: &'static str,
     /// The key and its value.
     pub(super) span: Option<Range<usize>>,
-    /// None also where the value will not do, which is on the list then.
+    /// None also if the value is a fault, which is on the list then.
     pub(super) value: Option<T>,
 }
 

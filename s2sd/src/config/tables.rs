@@ -1,4 +1,4 @@
-//! The tables that are not kept as they are read: a [`Config`](super::Config) is put together from them.
+//! The tables that only serve to read the file: a [`Config`](super::Config) is put together from them.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -122,7 +122,7 @@ pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
         "d" => 86_400_000,
         _ => return None,
     };
-    // A hundred years are for ever, and no sum with the clock overflows.
+    // A hundred years are as good as no limit, and no sum with the clock overflows.
     let most = 100 * 365 * 86_400_000;
     let ms = digits
         .parse::<u64>()

@@ -38,6 +38,7 @@ const CLEAR_CODE: &[&str] = &[
     "s2sd/examples/",
     "s2sd/src/app.rs",
     "s2sd/src/cli/",
+    "s2sd/src/config/",
     "s2sd/src/lib.rs",
     "s2sd/src/logging",
     "s2sd/src/tools/demo/",
@@ -231,7 +232,7 @@ mod tests {
         ];
         check_one("xmpp-stream/src/a.rs", text, &want);
         check_one("xmpp-stream/src/a/tests.rs", text, &[]);
-        check_one("s2sd/src/net/a.rs", text, &[]);
+        check_one("xtask/src/a.rs", text, &[]);
     }
 
     #[test]
