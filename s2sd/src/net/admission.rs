@@ -1,5 +1,5 @@
-//! How many connections there may be: in all, from one network, of one domain; and who has how much of a processor before
-//! anything is proved. The rules are values, [`protocol::admission`](crate::protocol::admission); here they are shared by tasks.
+//! Limits on connections: in all, from one network, of one domain; and on processor time before a peer has proved
+//! anything. The rules are values, [`protocol::admission`](crate::protocol::admission); here tasks share them.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -17,7 +17,7 @@ use crate::network::Network;
 use crate::protocol::admission::{Bounds, Connections, Id, Refusal, Refusals, Refused};
 use crate::protocol::negotiate::Quota;
 
-/// How often refusals are told of.
+/// How often the log reports refusals.
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// The connections of one kind that there are.
@@ -35,7 +35,7 @@ struct State {
     refusals: Refusals,
 }
 
-/// What is known of a stream while it is open.
+/// A stream while it is open.
 #[derive(Debug)]
 struct Stream {
     /// When something came last, in milliseconds since [`ConnectionLimit::began`].
@@ -110,7 +110,7 @@ impl ConnectionLimit {
         self.state().refusals.total()
     }
 
-    /// Tells the log what was refused: the first at once, the others once a minute.
+    /// Reports refusals to the log: the first at once, the others once a minute.
     pub(crate) async fn tell(&self, listener: &'static str, stop: CancellationToken) {
         let telling = async {
             loop {
@@ -164,7 +164,7 @@ impl Admission {
         self.0.stream.heard.store(millis, Ordering::Release);
     }
 
-    /// Nothing is listened to until [`Admission::heard`].
+    /// The stream counts as busy until [`Admission::heard`].
     pub(crate) fn busy(&self) {
         self.0.stream.heard.store(BUSY, Ordering::Release);
     }

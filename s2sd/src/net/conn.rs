@@ -1,10 +1,10 @@
 //! A connection: TCP or TLS under the codec, driven from one task.
 //!
-//! Reading and writing make progress together: a peer that does not read must not keep us from hearing that it closed
-//! the stream. The read buffer is given back while nothing is there to read.
+//! Reading and writing make progress together: a peer that does not read must not keep us from seeing that it closed
+//! the stream. The read buffer is given back while there is nothing to read.
 //!
-//! What a connection holds is paid for from the account of who is at the other end. A connection that may not have more
-//! is not read from, or ends where an element is too large to wait for; see [`Conn::progress`].
+//! The account of the other end pays for what a connection holds. If the account is at its limit, the connection stops
+//! reading, or ends if an element is too large to wait for; see [`Conn::progress`].
 
 use std::io;
 use std::net::SocketAddr;
@@ -29,24 +29,24 @@ use xmpp_stream::{Boundary, Codec, DecodeError, Frame, XmlLimits};
 
 /// How much is read at once.
 const READ: usize = 32 * 1024;
-/// The same of a stranger, of whom there may be many at one time, each with little to say: in clear, and of what TLS makes
-/// something else of.
+/// The same for an unauthenticated peer, in clear, and of what TLS decrypts. There may be many at the same time, each
+/// with little to send.
 const READ_OF_STRANGER: usize = 4 * 1024;
 const TURN_OF_STRANGER: usize = 1024;
-/// A peer that proved nothing gets this long for our last words, once the server stops.
+/// An unauthenticated peer has this long to read our last bytes once the server stops.
 const UNPROVED_CLOSE_TIMEOUT: Duration = Duration::from_millis(250);
-/// So much of what a peer still says is listened to when a stream is over,
+/// How much s2sd reads and discards from a peer after a stream is over,
 pub(crate) const MAX_DISCARD: usize = 16 * 1024 * 1024;
-/// and of what a stranger says.
+/// and from an unauthenticated peer.
 const HEAR_STRANGER_OUT: usize = 1024 * 1024;
-/// From here on nothing more is taken from a queue until the socket took some: the bound of the write buffer, give or
+/// From here on nothing is taken from a queue until the socket has taken some: the bound of the write buffer, give or
 /// take one stanza.
 const ENOUGH_TO_WRITE: usize = 256 * 1024;
-/// What a connection costs on which nothing is said: its task and its codec. So much of what is read is in it, too, so
-/// that a little can be read on every connection, whatever else its owner has.
+/// The cost of an idle connection: its task and its codec. It covers this much of the bytes read, too, so that a little
+/// can be read on every connection, however much else its owner holds.
 const IDLE: usize = 16 * 1024;
 const SMALL: usize = 4 * 1024;
-/// What a TLS session costs besides, and what rustls takes to encrypt before the socket has room for it.
+/// The cost of a TLS session besides, and the bytes that rustls encrypts before the socket has room for them.
 const SESSION: usize = 16 * 1024;
 const ENCRYPTED: usize = RECORD + 1024;
 /// So much TLS is given at a time: what fits one record.
@@ -61,7 +61,7 @@ pub(crate) enum Io {
     Plain(TcpStream),
     /// TLS over TCP.
     Tls(Box<TlsStream<Metered>>),
-    /// Nothing any more: a handshake took the TCP stream, and did not give it back.
+    /// Empty: a handshake took the TCP stream, and did not give it back.
     Taken,
 }
 
@@ -89,7 +89,8 @@ pub(crate) struct Conn {
     begun: Option<Instant>,
     /// Until then nothing is read, for lack of memory.
     later: Option<Pin<Box<Sleep>>>,
-    /// What the peer showed in the TLS handshake, once somebody has looked: what is found out of it is kept with it.
+    /// The peer's chain in the TLS handshake, from the first call that asks for it: the results of its checks stay with
+    /// it.
     shown: Option<PeerChain>,
 }
 
@@ -135,12 +136,12 @@ impl Conn {
         this
     }
 
-    /// Who is at the other end is known now and pays; `false`: it may have no more.
+    /// The other end is known now, and this account pays. `false`: the account is at its limit.
     pub(crate) fn pass_to(&mut self, account: &Account) -> bool {
         self.charge.pass_to(account)
     }
 
-    /// The same for somebody who is let in in any case.
+    /// The same for an account that is always let in.
     pub(crate) fn belongs_to(&mut self, account: &Account) {
         self.charge = account.force(0);
         self.count();
@@ -156,7 +157,7 @@ impl Conn {
         &self.counters
     }
 
-    /// Who pays for the connection.
+    /// The account that pays for the connection.
     pub(crate) fn payer(&self) -> &Account {
         self.charge.account()
     }
@@ -193,7 +194,7 @@ impl Conn {
         frame
     }
 
-    /// The start tag of the element in which reading failed, as far as it came.
+    /// The start tag of the element that could not be read, as far as it came.
     pub(crate) fn broken(&self) -> &[u8] {
         self.codec.broken()
     }
@@ -208,7 +209,7 @@ impl Conn {
         self.begun.is_some()
     }
 
-    /// What came and is not decoded.
+    /// The bytes that came and are not decoded.
     pub(crate) fn unread(&self) -> &[u8] {
         &self.read
     }
@@ -234,13 +235,13 @@ impl Conn {
         self.write.extend_from_slice(bytes);
     }
 
-    /// Whether more should be queued now: always, where nothing is.
+    /// Whether to queue more now: always, if the queue is empty.
     pub(crate) fn has_room(&self) -> bool {
         self.write.is_empty()
             || self.write.len() < ENOUGH_TO_WRITE && self.charge.may_be(self.cost())
     }
 
-    /// Forgets what is queued and the socket has not taken.
+    /// Forgets the queued bytes that the socket has not taken.
     pub(crate) fn discard(&mut self) {
         self.write = BytesMut::new();
     }
@@ -265,11 +266,11 @@ impl Conn {
         self.write.is_empty() && self.encrypted == 0
     }
 
-    /// Writes what is queued, and reads unless `reading` is false (a pause: TCP then slows the peer down). Safe to drop.
+    /// Writes the queued bytes, and reads unless `reading` is false (a pause: TCP then slows the peer down). Safe to
+    /// drop.
     ///
-    /// Where whoever is at the other end may have no more memory, no more is read until it may (a few bytes always
-    /// are); and where so much of one element is there that it would hold that for long, the stream is
-    /// [`Overfull`](Progress::Overfull).
+    /// While the other end's account is at its limit, nothing is read but a few bytes. If so much of one element is
+    /// there that it would hold memory for long, the stream is [`Overfull`](Progress::Overfull).
     pub(crate) async fn progress(&mut self, reading: bool) -> io::Result<Progress> {
         std::future::poll_fn(|cx| self.poll_progress(cx, reading)).await
     }
@@ -278,7 +279,7 @@ impl Conn {
         let taken = self.taken;
         let written = match self.poll_write(cx) {
             Poll::Ready(Ok(wrote)) => wrote,
-            // A peer that broke off may have said why: that says more than that nothing can be written any more.
+            // A peer that broke off may have sent a reason, which says more than the failed write.
             Poll::Ready(Err(error)) => {
                 return Poll::Ready(match self.poll_read(cx, SMALL) {
                     Poll::Ready(Ok(read)) if read > 0 => Ok(Progress::Read),
@@ -286,11 +287,12 @@ impl Conn {
                     Poll::Ready(Ok(_)) | Poll::Pending => Err(error),
                 });
             }
-            // Whoever writes more before the socket has taken all would never hear that some is gone.
+            // Reported before the socket has taken all: a caller that keeps writing would otherwise never learn that
+            // some is gone.
             Poll::Pending => self.taken > taken,
         };
         if !reading {
-            // The time in which the peer is not asked for the rest is not its own.
+            // While we do not read, the peer's time for the rest does not run.
             self.begun = self.begun.map(|_| Instant::now());
         } else if let Poll::Ready(room) = self.poll_room(cx) {
             let Some(room) = room else {
@@ -312,7 +314,7 @@ impl Conn {
         }
     }
 
-    /// Whether nothing was proved on it, as far as its limits say.
+    /// Whether its limits are still those of an unauthenticated peer.
     fn is_strangers(&self) -> bool {
         self.codec.limits().total_bytes.is_some()
     }
@@ -331,7 +333,7 @@ impl Conn {
         IDLE + tls + allocated.saturating_sub(SMALL) + self.write.capacity()
     }
 
-    /// What is there is paid for.
+    /// Charges the account for the bytes that are there.
     fn count(&mut self) {
         let cost = self.cost();
         self.charge.force(cost);
@@ -365,7 +367,7 @@ impl Conn {
         }
     }
 
-    /// The read buffer gets as small as what is in it.
+    /// The read buffer shrinks to the bytes in it.
     fn fit(&mut self) {
         if self.allocated > self.read.len() {
             self.read = BytesMut::from(&self.read[..]);
@@ -374,12 +376,12 @@ impl Conn {
         }
     }
 
-    /// `Ready(true)`: something was written and nothing is left.
+    /// `Ready(true)`: some bytes were written and none are left.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let had = !self.is_flushed();
         loop {
-            // TLS takes what the socket may not: only when that has all of it, it counts as taken. A record of which a part
-            // is missing is worth nothing to the peer, so this is exact where the connection breaks.
+            // TLS takes bytes that the socket has no room for, so they count as taken only once the socket has all of a
+            // record. The peer cannot use a part of a record, so this is exact if the connection breaks.
             if self.encrypted > 0 {
                 ready!(self.io.as_write()?.poll_flush(cx))?;
                 let taken = std::mem::take(&mut self.encrypted);
@@ -454,7 +456,7 @@ impl Conn {
         read
     }
 
-    /// Proof that the peer sent nothing that is still unread, as a TLS upgrade needs (RFC 6120 §5.4.3.3).
+    /// Proof that all bytes from the peer have been read, as a TLS upgrade needs (RFC 6120 §5.4.3.3).
     pub(crate) fn boundary(&mut self) -> Result<Boundary, DecodeError> {
         self.codec.boundary(&self.read)
     }
@@ -478,10 +480,10 @@ impl Conn {
             .map(|_| ())
     }
 
-    /// Says goodbye, and hears the peer out, whatever the end is for: a socket that is closed while bytes come, or are
-    /// unread, is reset, and a reset takes back what the kernel has of our last words, and of the stanzas before them.
+    /// Closes for any reason: writes the rest, and reads until the peer ends. The kernel resets a socket that is closed
+    /// while bytes come or are unread, and a reset discards our last bytes, and the stanzas before them.
     pub(crate) async fn close(&mut self, within: Duration) {
-        // What was not understood will not be.
+        // The bytes that were not decoded will not be.
         self.read = BytesMut::new();
         self.allocated = 0;
         self.count();
@@ -507,12 +509,12 @@ impl Conn {
                 false => Poll::Pending,
             }
         });
-        // Whatever comes of it, the connection is over.
+        // In any case the connection is over.
         let _ = timeout(within, goodbye).await;
     }
 
-    /// The same with a peer that proved nothing, so that it has nothing on the way that could be lost: a stop does not
-    /// wait for it.
+    /// The same with an unauthenticated peer. It has no stanza on the way that could be lost, so a stop does not wait
+    /// for it.
     pub(crate) async fn close_unproved(&mut self, within: Duration, stop: &CancellationToken) {
         let stopping = async {
             stop.cancelled().await;
@@ -524,8 +526,8 @@ impl Conn {
         }
     }
 
-    /// Says goodbye: writes what is queued and ends our direction (TLS `close_notify`, then TCP). That is enough where
-    /// nothing of what was written counts as sent; else see [`Conn::close`].
+    /// Writes the queued bytes and ends our direction (TLS `close_notify`, then TCP). That is enough if none of them
+    /// counts as sent; else see [`Conn::close`].
     pub(crate) async fn shut(&mut self) -> io::Result<()> {
         std::future::poll_fn(|cx| self.poll_shut(cx)).await
     }

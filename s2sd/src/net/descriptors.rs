@@ -1,10 +1,9 @@
-//! The file descriptors that this server may have open, as a budget: who may take how many of them, and who has to do
-//! without first.
+//! The file descriptors of this server as a budget: how many each kind of use may take, and which goes without first.
 //!
-//! Connections are counted, and attempts to make one. A part is kept back for what is not counted: two thirds of it for look-ups,
-//! of which there are no more at one time than it has sockets for; the rest for listeners, files and the admin's questions.
-//! When descriptors run short, questions that unauthenticated peers make us ask are refused first; then no server is accepted any more, and the kernel's backlog holds those that come; our own
-//! stanzas' streams take the last ones.
+//! Connections and attempts to connect are counted. A part is kept back for what is not counted: two thirds of it for
+//! look-ups, whose number its sockets bound; the rest for listeners, files and the admin's questions. When descriptors
+//! run short, s2sd first refuses the questions that unauthenticated peers cause. Then it accepts no server any more,
+//! and the kernel's backlog holds those that come. The streams for our own stanzas take the last ones.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,17 +16,17 @@ use tracing::warn;
 
 use crate::config::Limits;
 
-/// What a question may hold while no server answers: so many addresses of a machine are tried at one time.
+/// What a question may hold while no server answers: s2sd tries so many addresses of a host at the same time.
 const QUESTION: usize = 8;
-/// What a look-up may hold while no name server answers: two are asked at one time, with EDNS and without, each from two
-/// sockets.
+/// What a look-up may hold while no name server answers: it asks two at the same time, with EDNS and without, each from
+/// two sockets.
 pub(crate) const LOOK_UP: usize = 8;
 /// So many source networks have to work together to use up what questions may have.
 const NETWORKS: usize = 4;
 /// An operator hears of a shortage so often.
 const AGAIN: Duration = Duration::from_secs(60);
 
-/// Who takes descriptors.
+/// The kinds of use of descriptors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Share {
     /// Servers that connect to us.
@@ -71,7 +70,7 @@ pub(crate) fn wanted(limits: &Limits) -> usize {
     }
 }
 
-/// How many look-ups there may be at one time, so that their sockets fit into what is kept back for them.
+/// How many look-ups there may be at the same time, so that their sockets fit into what is kept back for them.
 pub(crate) fn look_ups(limits: &Limits) -> usize {
     Budget::new(allowed(limits.descriptors)).look_ups()
 }
@@ -88,7 +87,7 @@ fn allowed(configured: usize) -> usize {
     }
 }
 
-/// How much there is, and who has it.
+/// The descriptors there are, and those that each use holds.
 #[derive(Clone, Copy, Debug)]
 struct Budget {
     kept_back: usize,
@@ -163,7 +162,7 @@ impl From<Exhausted> for io::Error {
     }
 }
 
-/// Whether it is this process, or this machine, that has no descriptors left, and nothing else is wrong.
+/// Whether the only fault is that this process, or this machine, has no descriptors left.
 pub(crate) fn is_exhausted(error: &io::Error) -> bool {
     matches!(
         Errno::from_io_error(error),
@@ -194,7 +193,7 @@ impl Descriptors {
         })
     }
 
-    /// Takes one as soon as there is one for this. Nobody else waits for who waits here.
+    /// Takes one as soon as there is one for this use. The other uses do not wait behind it.
     pub(crate) async fn wait(self: &Arc<Self>, share: Share) -> Permit {
         loop {
             let mut freed = std::pin::pin!(self.freed.notified());
@@ -209,15 +208,15 @@ impl Descriptors {
         }
     }
 
-    /// How many questions may wait at one time so that there are descriptors for each, and of those how many for one source
-    /// network.
+    /// How many questions may wait at the same time so that there are descriptors for each, and how many of those for
+    /// one source network.
     pub(crate) fn questions(&self) -> (usize, usize) {
         let (own, _) = self.lock().bounds(Share::Questions);
         let all = (own / QUESTION).max(1);
         (all, (all / NETWORKS).max(1))
     }
 
-    /// How many servers may be connected to us at one time. One more is accepted to be refused.
+    /// How many servers may be connected at the same time. s2sd accepts one more to refuse it.
     pub(crate) fn servers(&self) -> usize {
         let (own, _) = self.lock().bounds(Share::Servers);
         own.saturating_sub(1).max(1)
@@ -267,7 +266,7 @@ impl Drop for Permit {
     }
 }
 
-/// From what descriptors are taken, and on whose account. The default counts nothing: for commands that are no server.
+/// Counts the descriptors of one use. The default counts nothing: for commands that are not a server.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Account(Option<(Arc<Descriptors>, Share)>);
 

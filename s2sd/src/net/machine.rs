@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Where nothing can be found out.
+/// If nothing can be found out.
 const UNKNOWN: usize = 1 << 30;
 
 /// The memory that there is for this process, in bytes.

@@ -1,8 +1,8 @@
-//! A TCP connection under TLS, and how much is read from it: so much at one time, and not much more than TLS makes of it.
+//! A TCP connection under TLS, with bounds for reading: so much at once, and not much more than TLS makes of it.
 //!
-//! Records that carry nothing, or a byte each, and changes of keys (RFC 8446 §4.6.3) cost a processor more than what is in
-//! them says, and nobody above TLS sees them. rustls ends a connection with many of them in a row; a byte between is enough
-//! for it to begin anew.
+//! Records that carry nothing, or a byte each, and changes of keys (RFC 8446 §4.6.3) cost more processor time than
+//! their content, and the layers above TLS do not see them. rustls ends a connection with many of them in a row; a byte
+//! between them is enough for it to begin anew.
 
 use std::io;
 use std::pin::Pin;
@@ -23,8 +23,7 @@ const A_SECOND: usize = 16 << 10;
 #[derive(Debug)]
 pub(crate) struct Metered {
     tcp: TcpStream,
-    /// How much is read before others have their turn. None: as much as there is, and nothing is counted, while a
-    /// handshake is made.
+    /// How much is read before other tasks have their turn. None, during a handshake: as much as there is, uncounted.
     turn: Option<usize>,
     overhead: Overhead,
     /// How much may be read in all.
@@ -44,7 +43,7 @@ impl Overhead {
         Self { bytes: 0, at: now }
     }
 
-    /// So many bytes came. `false`: too many for what is in them.
+    /// Counts bytes that came. `false`: too many for their content.
     fn came(&mut self, count: usize, now: Instant) -> bool {
         let gone_by = now.saturating_duration_since(self.at);
         let millis = usize::try_from(gone_by.as_millis()).unwrap_or(usize::MAX);
@@ -93,7 +92,7 @@ impl Metered {
         self.overhead.carried(count);
     }
 
-    /// What is under it, for the time after TLS.
+    /// The connection under it, for the time after TLS.
     pub(crate) fn tcp(&mut self) -> &mut TcpStream {
         &mut self.tcp
     }

@@ -1,7 +1,7 @@
 //! A queue of stanzas with a bound in stanzas and in bytes, between the router and a lane or a component link.
 //!
-//! What waits is paid for from the account of who caused it, too. What happens at either bound is the sender's choice: a
-//! lane's is a bounce, a component's is a pause of the stream the stanza came from.
+//! The account of the sender that caused a stanza pays for it, too. At either bound the sender decides: a lane bounces
+//! the stanza, a component link pauses the stream that it came from.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -36,13 +36,13 @@ pub(crate) struct Receiver(Arc<Channel>);
 pub(crate) enum Rejected {
     /// The bound is reached.
     Full(Stanza),
-    /// Who pays may have no more memory at this time.
+    /// The paying account is at its memory limit now.
     Unpaid(Stanza),
     /// The receiver is gone.
     Gone(Stanza),
 }
 
-/// Whom to wake when something came. One task may wait for many, and what it waits for may go over to another task.
+/// The task to wake when a stanza came. One task may wait for many queues, and a queue may pass to another task.
 #[derive(Debug, Default)]
 pub(crate) struct Wake(ArcSwap<Notify>);
 
@@ -87,7 +87,7 @@ pub(crate) fn bounded(bound: Bound) -> (Sender, Receiver) {
     bounded_waking(bound, Arc::default())
 }
 
-/// The same, for a task that has more than this to wait for.
+/// The same, for a task that waits for more than this.
 pub(crate) fn bounded_waking(bound: Bound, came: Arc<Wake>) -> (Sender, Receiver) {
     let shared = Arc::new(Channel {
         waiting: Mutex::default(),
@@ -135,8 +135,8 @@ impl Sender {
         self.0.push(stanza).map_err(Rejected::Gone)
     }
 
-    /// Gives a stanza that is paid for, whatever the bound: who calls this has asked for room. It comes back where the
-    /// receiver is gone.
+    /// Gives a stanza that is paid for, even above the bound: the caller has asked for room. The stanza comes back if
+    /// the receiver is gone.
     pub(crate) fn force(&self, stanza: Stanza) -> Result<(), Stanza> {
         self.0.push(stanza)
     }
@@ -164,7 +164,7 @@ impl Sender {
         }
     }
 
-    /// Whether nothing waits in it or beyond it: all that was sent has left its receiver.
+    /// Whether it is empty and all its stanzas have left the receiver, too.
     pub(crate) fn is_idle(&self) -> bool {
         self.waiting() == 0
     }
@@ -189,7 +189,7 @@ impl Receiver {
         }
     }
 
-    /// What is there, at most `most`.
+    /// Takes the stanzas that are there, at most `most`.
     pub(crate) fn take(&mut self, into: &mut Vec<Stanza>, most: usize) -> usize {
         let mut waiting = self.0.waiting();
         let count = waiting.stanzas.len().min(most);
@@ -203,7 +203,7 @@ impl Receiver {
         self.0.waiting().stanzas.pop_front()
     }
 
-    /// A stanza of this size came another way, and is in the load whatever the bound.
+    /// A stanza of this size came another way; it counts in the load even above the bound.
     pub(crate) fn adopt(&self, size: usize) {
         self.0.load.take(size);
     }
@@ -213,15 +213,15 @@ impl Receiver {
         self.0.load.give(size);
     }
 
-    /// Whether nothing waits.
+    /// Whether it is empty.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.waiting().stanzas.is_empty()
     }
 
-    /// Takes no more; what is there can still be received.
+    /// Takes no more; the stanzas in it can still be received.
     pub(crate) fn close(&mut self) {
         self.0.waiting().is_closed = true;
-        // Who waits for room has to look for another queue.
+        // Tasks that wait for room have to look for another queue.
         self.0.load.room.notify_waiters();
     }
 }
@@ -229,7 +229,7 @@ impl Receiver {
 impl Drop for Receiver {
     fn drop(&mut self) {
         self.close();
-        // What is left is paid for no longer.
+        // The account pays no longer for the stanzas that are left.
         let left = std::mem::take(&mut self.0.waiting().stanzas);
         drop(left);
     }

@@ -1,8 +1,8 @@
-//! What is set on every connection so that the kernel notices a peer that is gone without a word: a machine that lost its
-//! power, a network that lost it; and that it keeps little of what the peer does not take.
+//! Socket options of every connection. By them the kernel notices that a peer vanished (its machine lost power, its
+//! network failed), and keeps little of what the peer does not take.
 //!
-//! Without these a connection on which nothing is said stays for ever, and one on which something waits for the kernel's own
-//! patience, which is a quarter of an hour and more.
+//! Without them an idle connection stays for ever, and one with unsent bytes for the kernel's own patience, which is a
+//! quarter of an hour and more.
 
 use std::io;
 use std::time::Duration;
@@ -18,8 +18,8 @@ const LONGEST: Duration = Duration::from_secs(32_767);
 const SHORTEST: Duration = Duration::from_secs(1);
 /// So many probes are sent, on systems where `TCP_USER_TIMEOUT` does not decide.
 const PROBES: u32 = 4;
-/// The kernel takes so much that it cannot send yet, and counts as taken. What waits here instead is not lost with the
-/// connection. What was sent and is not acknowledged does not count, so a long way is filled as before.
+/// How many unsent bytes the kernel takes, which then count as taken. The others wait here and are not lost with the
+/// connection. Bytes that are sent and not acknowledged do not count, so a long path is filled as before.
 #[cfg(target_os = "linux")]
 const UNSENT: u32 = 64 * 1024;
 
@@ -39,7 +39,7 @@ fn set(tcp: &TcpStream, limits: &Limits) -> io::Result<()> {
         .with_interval(again)
         .with_retries(PROBES);
     socket.set_tcp_keepalive(&probes)?;
-    // For what was sent and not acknowledged, and, where nothing was sent, since something came last.
+    // From the oldest byte that is sent and not acknowledged, or, if there is none, from the last byte received.
     #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(Some(limits.stall.max(SHORTEST)))?;
     #[cfg(target_os = "linux")]

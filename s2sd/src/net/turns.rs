@@ -1,9 +1,9 @@
-//! Turns for what costs a processor something before it is known who asks: TLS handshakes, judging certificates, and steps of
-//! SASL; and for what streams have to say.
+//! Turns for work that costs processor time before the peer is known: TLS handshakes, judging certificates, and steps
+//! of SASL; and for the elements of streams.
 //!
-//! A handshake takes a turn for each of its steps and gives it back while it waits for the peer, so who says nothing
-//! holds no turn. There is one turn less than there are processors, so that something is left for everybody else. Turns
-//! go round among sites, and within a site among its hosts: a thousand handshakes of one network delay another by a few
+//! A handshake takes a turn for each of its steps and gives it back while it waits for the peer, so a silent peer holds
+//! no turn. There is one turn less than there are processors, so that something is left for all other tasks. Turns go
+//! round among sites, and within a site among its hosts: a thousand handshakes of one network delay another by a few
 //! steps, not by a thousand.
 
 use std::future::{Future, poll_fn};
@@ -20,7 +20,7 @@ use crate::protocol::admission::rotation::{Line, Queue, Rotation};
 
 type Waiting = Rotation<Network, Rotation<Network, Line<oneshot::Sender<Turn>>>>;
 
-/// The turns there are, and who waits for one. Bounded by the connections.
+/// The turns, and the tasks that wait for one. Bounded by the connections.
 #[derive(Clone, Debug)]
 pub(crate) struct Turns(Arc<Mutex<State>>);
 
@@ -32,8 +32,8 @@ struct State {
     waiting: Waiting,
 }
 
-/// A runtime with one thread looks for what has come when it has nothing to do, or after 61 tasks. A handshake costs as
-/// much as many of these, so turns step aside more often.
+/// A runtime with one thread polls for I/O when it is idle, or after 61 tasks. A handshake costs as much as many tasks,
+/// so turns step aside more often.
 const ROW: usize = 8;
 
 /// May use a processor until it is dropped.
@@ -41,7 +41,7 @@ const ROW: usize = 8;
 pub(crate) struct Turn(Option<Turns>);
 
 impl Turns {
-    /// So many at one time.
+    /// Turns for so many at the same time.
     pub(crate) fn new(free: usize) -> Self {
         let waiting = Waiting::default();
         Self(Arc::new(Mutex::new(State {
@@ -95,8 +95,8 @@ impl Turns {
         next.await.unwrap_or(Turn(None))
     }
 
-    /// Whether enough turns followed each other for the runtime to look what has come, and for those it has woken to
-    /// queue up here.
+    /// Whether enough turns followed each other to let the runtime poll for I/O, and the tasks that it wakes queue up
+    /// here.
     fn is_long(&self) -> bool {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.row = (state.row + 1) % ROW;
@@ -115,7 +115,7 @@ impl Turns {
                 return output;
             }
             if self.is_long() {
-                // What came for others meanwhile goes first.
+                // Tasks that have become ready meanwhile go first.
                 yield_now().await;
             }
             drop(turn);

@@ -41,6 +41,7 @@ const CLEAR_CODE: &[&str] = &[
     "s2sd/src/config/",
     "s2sd/src/lib.rs",
     "s2sd/src/logging",
+    "s2sd/src/net/",
     "s2sd/src/tools/demo/",
     "xmpp-dialback/examples/",
     "xmpp-dialback/src/",

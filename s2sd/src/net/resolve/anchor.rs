@@ -1,4 +1,4 @@
-//! Whose keys DNSSEC begins with (RFC 4033 §2, "Trust Anchor"): the root's, or those in `dns.trust_anchor`.
+//! The keys that DNSSEC begins with (RFC 4033 §2, "Trust Anchor"): the root's, or those in `dns.trust_anchor`.
 
 use std::{fs, path::Path};
 
@@ -8,7 +8,7 @@ use hickory_resolver::proto::{
     serialize::txt::{ParseError, trust_anchor},
 };
 
-/// Keys that are believed for what they are.
+/// Keys that s2sd believes without a proof.
 pub(super) struct Anchors {
     pub(super) keys: TrustAnchors,
     /// The zones that they are of. Never empty.

@@ -1,9 +1,9 @@
-//! One question to the name servers, one answer, kept for its time and, where that is configured, proved by DNSSEC
-//! (RFC 4035 §5): aliases are followed, and count as far as all of them are proved. Of questions that are the same one is
-//! asked, and few at one time.
+//! One question to the name servers and one answer, which is cached and, if so configured, proved by DNSSEC (RFC 4035
+//! §5). Aliases are followed, and count as far as all of them are proved. Of equal questions s2sd asks one, and few at
+//! the same time.
 //!
-//! Every name is asked for as it is (no search list, no local hosts file). Validation is the library's; what a message
-//! of validated records says is read in `reply.rs`.
+//! s2sd asks for every name as it is (no search list, no local hosts file). The library validates; `reply.rs` reads a
+//! message of validated records.
 
 use std::{
     net::IpAddr,
@@ -32,15 +32,15 @@ use crate::net::resolve::turns::{Running, Turns};
 use crate::peer_text::PeerText;
 use crate::protocol::plan::{ResolveError, Security};
 
-/// A name server that took the signatures away is asked again after this time whether it still does.
+/// If a name server removed the signatures, s2sd checks after this time whether it still does.
 const RECHECK_AFTER: Duration = Duration::from_secs(5 * 60);
 
-/// A look-up for a stranger ends after this time: it holds a turn that another stranger's waits for.
+/// A look-up for an unauthenticated peer ends after this time: it holds a turn that another peer's look-up waits for.
 const UNAUTHENTICATED_TIMEOUT: Duration = Duration::from_secs(5);
-/// The name servers, and what they have said.
+/// The name servers, and their answers.
 pub(super) struct Resolver {
     servers: Servers,
-    /// The same, asked without EDNS.
+    /// The same servers, asked without EDNS.
     plain: Servers,
     options: DnsRequestOptions,
     edns: Edns,
@@ -55,7 +55,7 @@ struct Validation {
     mode: Dnssec,
     plain: Servers,
     servers: DnssecDnsHandle<Servers>,
-    /// The same, and the name servers do not look themselves.
+    /// The same, with name servers that do not validate themselves.
     unchecked: DnssecDnsHandle<Unchecked>,
     zones: Vec<Name>,
     passing: Mutex<Passing>,
@@ -67,7 +67,7 @@ enum Passing {
     Unknown,
     /// They do. Once they did, an answer without it is not one.
     Yes,
-    /// They did not, and are asked again then.
+    /// They did not; s2sd asks them again at this time.
     No(Instant),
 }
 
@@ -79,7 +79,7 @@ impl Resolver {
         turns: Arc<Turns>,
     ) -> Result<Self, String> {
         let (servers, options) = servers::pool(upstream)?;
-        // The library gives one answer to questions that differ in EDNS alone, if they are asked of one pool.
+        // In one pool, the library gives one answer to questions that differ in EDNS alone.
         let (plain, _) = servers::pool(upstream)?;
         let validation = match config.dnssec {
             Dnssec::Off => None,
@@ -128,7 +128,7 @@ impl Resolver {
         let running = self.running.join(name, kind, asker, place);
         let look_up = || async {
             let _turn = self.turns.take(name, asker, place).await;
-            // Somebody else may have asked meanwhile.
+            // Another task may have asked meanwhile.
             let now = Instant::now();
             let known = self.cache().get(name, kind, validated, asker, now);
             if let Some(found) = known {
@@ -150,7 +150,7 @@ impl Resolver {
                 Ok((reply, ttl)) => (Ok(reply), ttl),
                 Err(why) => (Err(why), Duration::MAX),
             };
-            // That we could not ask says nothing of the name.
+            // A question that we could not send says nothing about the name.
             if found != Err(ResolveError::Exhausted) {
                 let now = Instant::now();
                 self.cache().keep(name, kind, &found, ttl, asker, now);
@@ -195,7 +195,7 @@ impl Resolver {
         Ok((DnsReply { records, security }, ttl))
     }
 
-    /// That there was no answer, or that something is not there, is asked anew.
+    /// Forgets failures and negative answers, so that s2sd asks for them anew.
     pub(super) fn forget_failures(&self) {
         self.cache().forget_failures();
     }
@@ -253,7 +253,7 @@ impl Resolver {
                     "{name}: the name server does not know EDNS, without which there is no DNSSEC"
                 ));
             }
-            // Perhaps the name server found out what we would find out.
+            // The name server may have found the fault that we would find.
             Heard::Refused(ResponseCode::ServFail) => {
                 let said = heard(&validation.unchecked, name, kind, options).await;
                 let bogus = match &said {
@@ -317,7 +317,7 @@ impl Validation {
         }
     }
 
-    /// Can the keys be validated with which everything begins? If not, nothing can.
+    /// Can the keys that everything begins with be validated? If not, nothing can.
     async fn look(&self, before: Passing, options: DnsRequestOptions) -> bool {
         let mut silent = false;
         let mut plain = options;
@@ -346,7 +346,7 @@ impl Validation {
                             return true;
                         }
                     }
-                    // It said nothing, so nothing is known of it; the question itself will tell.
+                    // No answer leaves this open; the question itself will tell.
                     Heard::Failed(_) | Heard::Exhausted => silent = true,
                     Heard::Refused(_) => {}
                 },
@@ -422,7 +422,7 @@ impl Validation {
     }
 }
 
-/// SERVFAIL may be of the zone; with anything else it is us whom the name server does not serve.
+/// SERVFAIL may be the zone's fault; any other code means that the name server does not serve us.
 fn refused(name: &Name, code: ResponseCode) -> ResolveError {
     let why = format!("{name}: {code}").into();
     match code {

@@ -1,7 +1,7 @@
-//! Answers of the DNS that are still good: RFC 1035 §7.4, RFC 2308 §5; and for a few seconds, that there was none.
+//! The DNS cache: RFC 1035 §7.4, RFC 2308 §5. It also holds failures, for a few seconds.
 //!
-//! What is kept is bounded in bytes. Whose question brought an answer counts: what unauthenticated peers had us ask is
-//! kept for minutes and has a share of its own, so that it cannot push out what our own streams need.
+//! The cache is bounded in bytes. Answers to questions that unauthenticated peers caused are kept for minutes and have
+//! a share of their own, so that they cannot push out what our own streams need.
 
 use std::{collections::HashMap, mem::size_of, sync::Arc, time::Duration};
 
@@ -11,13 +11,13 @@ use tokio::time::Instant;
 use crate::net::resolve::rdata::Rdata;
 use crate::protocol::plan::{ResolveError, Security};
 
-/// Who repairs a zone should not wait long until we look again.
+/// After the operator of a zone repairs it, s2sd should notice soon.
 const NEGATIVE_TTL: Duration = Duration::from_secs(60);
-/// A record with a TTL of a year is asked for again after a day.
+/// s2sd asks for a record with a TTL of a year again after a day.
 const POSITIVE_TTL: Duration = Duration::from_secs(24 * 60 * 60);
-/// What only unauthenticated peers wanted to know is asked for again after five minutes.
+/// s2sd asks again after five minutes for records that only unauthenticated peers wanted.
 const UNAUTHENTICATED_TTL: Duration = Duration::from_secs(5 * 60);
-/// That there was no answer is told to unauthenticated peers for so long. Our own lanes have pauses of their own between
+/// Unauthenticated peers get a failure from the cache for this long. Our own lanes have pauses of their own between
 /// attempts.
 const FAILURE_TTL: Duration = Duration::from_secs(5);
 /// In bytes, all together.
@@ -25,12 +25,12 @@ const CAPACITY: usize = 8 << 20;
 /// In bytes, of it what only unauthenticated peers wanted to know.
 const UNAUTHENTICATED: usize = 4 << 20;
 
-/// For whom the DNS is asked.
+/// The cause of a question.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Asker {
     /// For ourselves: we have something to send there, or an operator wants to know.
     Us,
-    /// Because a peer that is not authenticated says that it is somebody.
+    /// An unauthenticated peer that names a domain.
     Unauthenticated,
 }
 
@@ -42,14 +42,14 @@ pub(super) struct DnsReply {
     pub(super) security: Security,
 }
 
-/// What came of a look-up.
+/// The result of a look-up.
 pub(super) type Found = Result<DnsReply, ResolveError>;
 
 /// The answers.
 #[derive(Debug, Default)]
 pub(super) struct Cache {
     entries: HashMap<Key, Entry>,
-    /// What they cost.
+    /// Their size.
     bytes: Bytes,
     /// How many there ever were.
     count: u64,
@@ -72,7 +72,7 @@ struct Entry {
     soon: Instant,
     asker: Asker,
     cost: usize,
-    /// Which one it is, in the order in which they came.
+    /// Its number, in the order of arrival.
     number: u64,
 }
 
@@ -95,7 +95,7 @@ impl Bytes {
 }
 
 impl Cache {
-    /// What is known. With `validated`, only what was validated counts.
+    /// The answer in the cache. With `validated`, only a validated one.
     pub(super) fn get(
         &mut self,
         name: &Name,
@@ -168,7 +168,7 @@ impl Cache {
         self.entries.insert(key, entry);
     }
 
-    /// Keeps only what is there.
+    /// Keeps only answers with records.
     pub(super) fn forget_failures(&mut self) {
         let Self { entries, bytes, .. } = self;
         entries.retain(|_, entry| {
@@ -186,8 +186,8 @@ impl Cache {
         }
     }
 
-    /// What is over goes first, then the oldest: unauthenticated peers' answers for theirs, and for us ours only if
-    /// theirs are not enough.
+    /// Removes expired answers first, then the oldest. For an unauthenticated peer it removes only such peers' answers;
+    /// for us it removes ours only if theirs are not enough.
     fn make_room(&mut self, asker: Asker, cost: usize, now: Instant) {
         let fits = |bytes: &Bytes, cost| {
             let all = bytes.ours + bytes.unauthenticated + cost <= CAPACITY;

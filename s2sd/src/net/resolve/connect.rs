@@ -1,4 +1,4 @@
-//! To one place, the way a policy says: to which addresses, from our own ones, and through a proxy.
+//! Connects to one target as the policy says: to which addresses, from our own ones, and through a proxy.
 
 use std::{fmt, io, net::SocketAddr, time::Duration};
 
@@ -29,7 +29,7 @@ pub enum ConnectError {
 
 /// What happened on this machine, or at the proxy.
 impl ConnectError {
-    /// Whether the other server has nothing to do with it: there is no way out, or the proxy does not answer.
+    /// Whether the other server has no part in it: there is no route, or the proxy does not answer.
     pub(crate) fn is_stuck(&self) -> bool {
         matches!(self, Self::Connect(error) if is_stuck(error))
     }
@@ -46,7 +46,7 @@ impl ConnectError {
     }
 }
 
-/// What is not connected to, by `addresses = "public"`.
+/// Addresses that s2sd does not connect to, by `addresses = "public"`.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub struct LeftOut {
     /// Each with the reason.
@@ -93,7 +93,7 @@ impl<'a> AddressRule<'a> {
         }
     }
 
-    /// What is left of these addresses, and what was left out.
+    /// The addresses that are left of these, and those left out.
     pub(crate) fn sort_out(&self, all: Vec<SocketAddr>) -> (Vec<SocketAddr>, Option<LeftOut>) {
         let special = |address: &SocketAddr| match self.is_in_force {
             true => Special::of(address.ip()),
@@ -111,7 +111,7 @@ impl<'a> AddressRule<'a> {
         (left, self.left_out(what))
     }
 
-    /// The same for a machine whose addresses the proxy finds.
+    /// The same for a host whose addresses the proxy finds.
     fn admits(&self, host: &Host) -> Result<(), LeftOut> {
         let special = self.is_in_force.then(|| Special::of_host(host)).flatten();
         let what = special.map(|special| (host.clone(), special));
@@ -194,7 +194,7 @@ fn late() -> ResolveError {
     ResolveError::Unanswered("none in time".into())
 }
 
-/// A failure, with what was not tried.
+/// A failure, with the addresses that were not tried.
 fn also(error: io::Error, left_out: Option<LeftOut>) -> io::Error {
     match left_out {
         // Where something was left out, the DNS has a part in it.
@@ -219,7 +219,7 @@ async fn by_proxy(
         secure: false,
         configured: true,
     };
-    // Up to here nobody but us and the proxy has a part in it.
+    // Up to here only this server and the proxy have a part in it.
     let stuck = |error: io::Error| match is_exhausted(&error) {
         true => error,
         false => Stuck::error(error.to_string()),
@@ -302,7 +302,7 @@ mod tests {
             port: open.local_addr().unwrap().port(),
             ..target("x.example", true)
         };
-        // Nobody listens there on this port.
+        // No listener at this port.
         let zone = Zone::new().aaaa("x.example", Ipv6Addr::LOCALHOST);
         let silent = zone.clone().silent_about("x.example", "A");
         let server = ZoneServer::start("127.0.0.1:0".parse().unwrap(), silent).unwrap();

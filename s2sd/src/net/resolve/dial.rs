@@ -31,19 +31,19 @@ const MAX_ADDRESSES: usize = 8;
 /// So many are named when all fail.
 const NAMED: usize = 3;
 
-/// How many connections may still be tried for one stream, or one question: whose domain it is says in the DNS where to,
-/// and could otherwise have us connect to as many ports as its answers have room for.
+/// How many connections may still be tried for one stream, or one question. Without a bound, the owner of a domain
+/// could make us connect to as many ports as its DNS answers have room for.
 #[derive(Debug)]
 pub struct Attempts {
     left: usize,
     made: usize,
-    /// Because of whom they are made, where it is not for our own, and what it may.
+    /// The peer that causes them, and its limit; none for our own.
     limit: Option<(Arc<Mutex<AttemptLimit>>, Causer)>,
     /// The causer has paid for the next.
     is_paid: bool,
 }
 
-/// So many are made whatever others of the causer's site have used: one for each family.
+/// So many are made even if other causers of the site have used up its limit: one for each family.
 const IN_ANY_CASE: usize = 2;
 
 impl Default for Attempts {
@@ -63,7 +63,7 @@ impl Attempts {
         self.left == 0
     }
 
-    /// Because of somebody else.
+    /// Attempts that a peer causes.
     pub(crate) fn because_of(limit: &Arc<Mutex<AttemptLimit>>, causer: &Causer) -> Self {
         Self {
             limit: Some((Arc::clone(limit), causer.clone())),
@@ -96,7 +96,7 @@ impl Attempts {
         Ok(())
     }
 
-    /// The last one led to what was meant: it does not count as one of the causer's.
+    /// The last one reached its target: it does not count against the causer.
     pub(crate) fn led_somewhere(&self) {
         if let Some((limit, causer)) = &self.limit {
             let mut limit = limit.lock().unwrap_or_else(PoisonError::into_inner);
@@ -128,7 +128,7 @@ impl Attempts {
 }
 
 impl Drop for Attempts {
-    /// What was paid for and not made.
+    /// Gives back an attempt that was paid for and not made.
     fn drop(&mut self) {
         if self.is_paid {
             self.led_somewhere();
@@ -136,15 +136,14 @@ impl Drop for Attempts {
     }
 }
 
-/// Connects to one of `addresses`, the families taking turns, a new attempt every 250 ms or as soon as one
-/// fails; the first connection that stands wins and the other attempts are dropped. `TCP_NODELAY` is set.
-/// At most eight are tried, and as many as `attempts` allows.
+/// Connects to one of `addresses`. The families take turns, and a new attempt begins every 250 ms or as soon as one
+/// fails. The first connection wins; the other attempts are dropped. Sets `TCP_NODELAY`. Tries eight at most, and as
+/// many as `attempts` allows.
 ///
-/// `source` are the addresses of ours to connect from, the first of the right family; if it is empty the system chooses.
-/// Each attempt takes a descriptor from the account.
+/// `source` are our addresses to connect from, the first of the right family; if it is empty, the system chooses. Each
+/// attempt takes a descriptor from the account.
 ///
-/// The error names three addresses with what they said, and counts the others, unless it was this server that had no
-/// descriptor.
+/// The error names three addresses with their failures and counts the others, unless this server had no descriptor.
 pub(crate) async fn dial(
     addresses: &[SocketAddr],
     source: &[IpAddr],
@@ -174,7 +173,7 @@ async fn from(source: &[IpAddr], address: SocketAddr) -> io::Result<TcpStream> {
         SocketAddr::V4(_) => (TcpSocket::new_v4()?, "IPv4"),
         SocketAddr::V6(_) => (TcpSocket::new_v6()?, "IPv6"),
     };
-    // Who says from where means: from nowhere else.
+    // A `source` forbids all other addresses.
     if !source.is_empty() {
         let own = source.iter().find(|own| own.is_ipv4() == address.is_ipv4());
         let own = own.ok_or_else(|| {
@@ -298,7 +297,7 @@ fn all_failed(failures: Vec<(SocketAddr, io::Error)>) -> io::Error {
         // The kind reads better than the error of an operating system with its number.
         let _ = match error.kind() {
             io::ErrorKind::Other => write!(text, "{address}: {error}"),
-            // A neighbour on our own network that does not answer, and a router at the other end, give the same.
+            // A host on our own network that does not answer, and a router at the other end, give the same error.
             io::ErrorKind::HostUnreachable => {
                 write!(
                     text,
@@ -317,7 +316,7 @@ fn all_failed(failures: Vec<(SocketAddr, io::Error)>) -> io::Error {
     }
 }
 
-/// It is this machine that does not get out, whatever is at the other end.
+/// This machine has no way out; the other end has no part in it.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Stuck(String);

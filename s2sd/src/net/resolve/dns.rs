@@ -1,4 +1,4 @@
-//! Asks the DNS for the places of a domain: its SRV records, the addresses of a host, and what they say of its
+//! Asks the DNS for the targets of a domain: its SRV records, the addresses of a host, and the records about its
 //! certificate, each as far as it is proved (RFC 7673 §3).
 
 use std::{
@@ -46,7 +46,7 @@ type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 pub struct Dns {
     source: Arc<Source>,
     asker: Asker,
-    /// Where the stranger is for whom it is asked.
+    /// The address of the unauthenticated peer that causes the questions.
     place: IpAddr,
     account: Account,
 }
@@ -59,7 +59,7 @@ struct Source {
     resolver: ArcSwap<Resolver>,
     /// None: the configuration names them.
     system: Option<Mutex<ResolvConf>>,
-    /// They have changed, and nobody who waits for an answer was told.
+    /// They have changed, and the waiting tasks do not know it yet.
     changed: AtomicBool,
 }
 
@@ -74,8 +74,8 @@ impl std::fmt::Debug for Dns {
 pub struct Addresses {
     /// IPv6 first. Never empty.
     pub all: Vec<SocketAddr>,
-    /// How far they are proved: as the better proved family, since that is enough for whoever asks for TLSA records
-    /// (RFC 7673 §3.2). An address that was no name is no answer of the DNS.
+    /// How far they are proved. The better proved family counts, since that is enough for TLSA records (RFC 7673 §3.2).
+    /// A literal address is not an answer of the DNS.
     pub security: Security,
     /// Both families were answered.
     pub is_complete: bool,
@@ -100,7 +100,7 @@ impl Dns {
         Self::with_look_ups(config, turns::MAX_LOOK_UPS)
     }
 
-    /// The same, with so many look-ups at one time.
+    /// The same, with at most `look_ups` at the same time.
     ///
     /// # Errors
     ///
@@ -129,8 +129,8 @@ impl Dns {
         })
     }
 
-    /// Forgets failures, and looks whether the system has other name servers now: then everything is asked anew. Whether
-    /// it has.
+    /// Forgets failures, and looks whether the system has other name servers now; if so, s2sd asks all anew.
+    /// Returns whether it has.
     pub fn look_again(&self) -> bool {
         self.source.resolver.load().forget_failures();
         self.source.look(true)
@@ -142,7 +142,7 @@ impl Dns {
         self.source.changed.swap(false, Ordering::Relaxed)
     }
 
-    /// The same resolver, asked for somebody else, who is there, and on an account for what its connections take.
+    /// The same resolver for another asker at this address, with the account that pays for its connections.
     #[must_use]
     pub(crate) fn asked_by(&self, asker: Asker, place: IpAddr, account: Account) -> Self {
         Self {
@@ -167,8 +167,8 @@ impl Dns {
         ask::anchors(config).map(|_| ())
     }
 
-    /// The places where `domain` can be reached, in the order in which they are to be tried (RFC 6120 §3.2,
-    /// XEP-0368). Without TLS, `_xmpps-server` is not asked for.
+    /// The targets of `domain`, in the order to try them (RFC 6120 §3.2, XEP-0368). Without TLS, s2sd does not ask for
+    /// `_xmpps-server`.
     ///
     /// # Errors
     ///
@@ -185,10 +185,9 @@ impl Dns {
         plan(domain, xmpp, xmpps, &mut random)
     }
 
-    /// The same, and a late answer does not hold up what is there (RFC 8305 §3): of the two services one that leads
-    /// somewhere is enough a moment later, and where there is no `_xmpp-server` and `_xmpps-server` is not answered the
-    /// domain falls back as with every server without XEP-0368. With the places comes why a service was not answered, if
-    /// one was not.
+    /// The same, but a late answer does not hold up the other one (RFC 8305 §3). If one of the two services leads
+    /// somewhere, a moment later it is enough. If there is no `_xmpp-server` and no answer about `_xmpps-server`, the
+    /// domain falls back as with every server without XEP-0368. Returns also why a service got no answer.
     ///
     /// # Errors
     ///
@@ -207,7 +206,7 @@ impl Dns {
         };
         let leads = |answer: &SrvAnswer| answer.leads_somewhere().then_some(SERVICE_DELAY);
         let is_enough = |answer: &SrvAnswer| match answer {
-            // Where the DNS is signed, who keeps an answer from us would lead us elsewhere.
+            // In a signed zone, an attacker who suppresses an answer would lead us elsewhere.
             SrvAnswer::Absent(Security::Secure) => None,
             SrvAnswer::Absent(_) => Some(ABSENCE_DELAY),
             answer => leads(answer),
@@ -223,8 +222,8 @@ impl Dns {
         Ok((plan(domain, xmpp, xmpps, &mut random)?, unanswered))
     }
 
-    /// Two answers. Each says how long it waits for the other; what is late then is none here, and goes on for who asks
-    /// next, if we ask for ourselves.
+    /// Two answers. Each says how long it waits for the other. A later one counts as none here; if we ask for
+    /// ourselves, its look-up goes on for the next asker.
     async fn both<T: Send + 'static>(
         &self,
         mut first: BoxFuture<T>,
@@ -263,8 +262,8 @@ impl Dns {
         }
     }
 
-    /// The answers of which [`Dns::targets`] makes its list. An address and a `.onion` name have no services, and are
-    /// not asked for.
+    /// The answers that [`Dns::targets`] makes its list from. An address and a `.onion` name have no services, so s2sd
+    /// does not ask for any.
     pub async fn services(&self, domain: &Domain, tls: TlsMode) -> Services {
         if domain.is_ip() || is_onion(domain.ascii()) {
             return Services {
@@ -307,7 +306,7 @@ impl Dns {
         gathered(target.port, [Some(v6), Some(v4)])
     }
 
-    /// The same, and where one family is there the other has 50 ms more (RFC 8305 §3): then they are not complete.
+    /// The same. Once one family is there, the other has 50 ms more (RFC 8305 §3); then the addresses are not complete.
     ///
     /// # Errors
     ///
@@ -330,12 +329,12 @@ impl Dns {
         gathered(target.port, [v6, v4])
     }
 
-    /// The TLSA records of a place (RFC 6698 §3, RFC 7673 §3.3). They are asked for only where all that led to the place
-    /// is proved by DNSSEC, its addresses too; `None` where it is not, and where there are no usable ones.
+    /// The TLSA records of a target (RFC 6698 §3, RFC 7673 §3.3). s2sd asks for them only if DNSSEC proves all that led
+    /// to the target, its addresses too. `None` if it does not, or if there are no usable records.
     ///
     /// # Errors
     ///
-    /// An answer is not proved, or there is none: the place must not be used (RFC 7673 §3.2, §3.4).
+    /// An answer is missing or not proved: s2sd must not use the target (RFC 7673 §3.2, §3.4).
     pub async fn tlsa(&self, target: &Target) -> Result<Option<TlsaSet>, ResolveError> {
         let Host::Name(host) = &target.host else {
             return Ok(None);
@@ -446,7 +445,7 @@ impl Source {
         let Some(system) = &self.system else {
             return false;
         };
-        // Somebody else looks.
+        // Another task looks.
         let Ok(mut system) = system.try_lock() else {
             return false;
         };
@@ -471,7 +470,7 @@ impl Source {
     }
 }
 
-/// RFC 6761 §6.3: `localhost` is this machine, whoever else may say what of it.
+/// RFC 6761 §6.3: `localhost` is this machine, and the DNS cannot change that.
 fn local(name: &Name, kind: RecordType) -> Option<DnsReply> {
     if !name.is_localhost() {
         return None;

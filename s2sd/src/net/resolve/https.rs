@@ -1,10 +1,10 @@
 //! Fetches a small document by HTTPS: RFC 7711 §3 and §10.
 //!
 //! The server's certificate has to be good for the host of the address: signed by an authority that the policy trusts,
-//! for servers, not revoked, with the host's name as dNSName. Connections are made as the policy says for streams, to
-//! public addresses, from our own ones and through a proxy. What is fetched is bounded. Who publishes a document says
-//! where it is, so that nothing is asked for but such documents: redirects lead to `https` on its own port and to a path
-//! of POSH only, and not for ever.
+//! for servers, not revoked, with the host's name as dNSName. Connections follow the policy for streams: to public
+//! addresses, from our own ones and through a proxy. The size is bounded. The publisher of a document chooses where it
+//! is, so s2sd fetches only such documents: redirects lead to `https` on its own port and to a path of POSH only, and
+//! their number is bounded.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -59,13 +59,13 @@ pub(crate) struct Fetch<'a> {
     pub(crate) within: Duration,
     /// Turns for judging what the web server shows,
     pub(crate) judging: &'a Turns,
-    /// which are those of the peer because of which it is asked.
+    /// which are those of the peer that causes the look-up.
     pub(crate) causer: &'a Causer,
-    /// What that may have us connect to, if it is a stranger.
+    /// The limit of an unauthenticated peer on connections that it causes.
     pub(crate) attempt_limit: Option<&'a Arc<Mutex<AttemptLimit>>>,
 }
 
-/// What came, and from where in the end.
+/// The document, and its final address.
 pub(crate) struct Fetched {
     pub(crate) body: Bytes,
     pub(crate) url: String,
@@ -77,11 +77,11 @@ enum HttpsReply {
 }
 
 impl Fetch<'_> {
-    /// Fetches what is at an address, or where that leads.
+    /// Fetches the document at an address, or where a redirect from there leads.
     ///
     /// # Errors
     ///
-    /// Why there is nothing, with the address.
+    /// Why there is none, with the address.
     pub(crate) async fn get(&self, url: &str, attempts: &mut Attempts) -> Result<Fetched, String> {
         let mut url = address(url)?;
         for _ in 0..=REDIRECTS {
@@ -198,7 +198,7 @@ fn address(url: &str) -> Result<Uri, String> {
     }
 }
 
-/// Another port or path could be anything, and its owner may trust who can reach it.
+/// Another port or path could be any service, which may trust all that can reach it.
 fn leads_to_posh(url: &Uri) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
     let name = url.path().strip_prefix(DIRECTORY);

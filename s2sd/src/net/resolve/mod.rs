@@ -1,9 +1,8 @@
 //! From a domain to an open TCP connection: RFC 6120 §3.2 and XEP-0368.
 //!
-//! [`plan`](crate::protocol::plan) decides in which order places are tried and knows no network; [`Dns`] asks; `dial` connects;
-//! `connect` does so as a policy says.
-//! What is absent: the file of local hosts, search lists and anything else that could turn a domain
-//! into another name than the one that was asked for.
+//! [`plan`](crate::protocol::plan) decides the order of the targets and knows no network; [`Dns`] asks; `dial`
+//! connects; `connect` does so as a policy says. Absent: the file of local hosts, search lists and anything else that
+//! could turn the name of a domain into another one.
 
 mod anchor;
 mod ask;

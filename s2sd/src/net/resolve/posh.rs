@@ -1,8 +1,8 @@
-//! What domains publish about certificates by HTTPS (RFC 7711), and for how long that is remembered (§6).
+//! The documents that domains publish about certificates by HTTPS (RFC 7711), and how long s2sd keeps them (§6).
 //!
-//! However many streams to or from one network want to know about a domain, one fetches: it does so in the turns of that
-//! network. What was fetched is for all; what could not be had, or not yet, is for that network alone, since whoever is
-//! there has a hand in how long it takes.
+//! For all streams to or from one network that need the document of a domain, one task fetches it, in the turns of that
+//! network. A fetched document is for all. A failure, or a fetch that goes on, is for that network alone, since a host
+//! there may influence how long it takes.
 
 use std::{
     collections::HashMap,
@@ -25,7 +25,7 @@ use crate::trust::posh::{Document, Fingerprints};
 const ENTRIES: usize = 1024;
 /// How many bytes that may take, all together.
 const CAPACITY: usize = 1 << 20;
-/// Whoever repairs a document should not wait long until we look again.
+/// After the operator repairs a document, s2sd should notice soon.
 const FAILURE: Duration = Duration::from_secs(60);
 
 /// Documents that were fetched.
@@ -37,7 +37,7 @@ pub(crate) struct Posh {
 #[derive(Debug, Default)]
 struct Known {
     entries: HashMap<About, Entry>,
-    /// What they cost.
+    /// Their size.
     bytes: usize,
 }
 
@@ -47,7 +47,7 @@ type About = (Domain, Option<Network>);
 #[derive(Clone, Debug)]
 struct Entry {
     cost: usize,
-    /// By whose authority the web server was believed.
+    /// The authorities that the web server's certificate was judged by.
     roots: Arc<Roots>,
     began: Instant,
     outcome: Arc<OnceCell<Fetching>>,
@@ -59,7 +59,7 @@ struct Fetching {
     until: Instant,
 }
 
-/// The certificates of a domain's servers and where that is written, or why nothing is known.
+/// The certificates of a domain's servers and where they are published, or why none are known.
 pub(crate) type Found = Result<Arc<PoshDocument>, String>;
 
 /// What a domain publishes.
@@ -106,7 +106,7 @@ impl Posh {
         entry.outcome.get_or_init(|| fetched).await.found.clone()
     }
 
-    /// What was fetched, or else what is being fetched or could not be had there; else a new entry.
+    /// The fetched document, or else the fetch or the failure of that network; else a new entry.
     fn entry(&self, domain: &Domain, site: Network, roots: &Arc<Roots>) -> Entry {
         let now = Instant::now();
         let mut known = self.lock();
@@ -130,7 +130,7 @@ impl Posh {
         entry
     }
 
-    /// What came of it: it takes more bytes, and what was fetched is for all.
+    /// Keeps the result: it takes more bytes, and a fetched document is for all.
     fn keep(&self, domain: &Domain, site: Network, entry: &Entry, outcome: &Fetching) {
         let now = Instant::now();
         let mut known = self.lock();
@@ -162,7 +162,8 @@ impl Known {
         self.make_room(&about, now);
     }
 
-    /// Whatever is over goes first, then the oldest of what was not fetched, then of the rest, but not this one.
+    /// Removes expired entries first, then the oldest without a document, then the oldest of the rest, but not this
+    /// one.
     fn make_room(&mut self, but: &About, now: Instant) {
         if self.fits() {
             return;

@@ -1,5 +1,5 @@
-//! What is used of the records of an answer, and no more: a name server may send thousands, and what is kept of them is
-//! what their sender makes us hold.
+//! The parts of an answer's records that s2sd uses, and no more: a name server may send thousands, and its sender
+//! decides what we would hold.
 
 use std::{mem::size_of, net::IpAddr};
 

@@ -29,7 +29,7 @@ fn key(target: &Target) -> (Host, u16, bool) {
 }
 
 impl RecentFailures {
-    /// Nobody answered there.
+    /// No host answered there.
     pub(crate) fn failed(&self, now: Instant, target: &Target, asker: Asker) {
         let mut tables = self.lock();
         let [ours, unauthenticated] = &mut *tables;
@@ -49,7 +49,7 @@ impl RecentFailures {
         table.insert(key, now + LAST);
     }
 
-    /// Somebody did.
+    /// A host did.
     pub(crate) fn answered(&self, target: &Target) {
         let key = key(target);
         self.lock().iter_mut().for_each(|table| {
@@ -62,7 +62,7 @@ impl RecentFailures {
         self.lock().iter_mut().for_each(HashMap::clear);
     }
 
-    /// In the order given, but for those where nobody answered: they come last.
+    /// Keeps the order, but moves the targets that gave no answer to the end.
     pub(crate) fn sort(&self, now: Instant, targets: &mut [Target]) {
         let tables = self.lock();
         targets.sort_by_cached_key(|target| {

@@ -22,8 +22,8 @@ use crate::trust::Day;
 
 /// How many aliases are followed in one message,
 const MAX_ALIASES: usize = 8;
-/// and how many messages are asked for one after the other. A name server that looks names up tells all of them at once;
-/// only what has to be proved by itself is asked for, and a stranger's domain has twenty-four hosts of two families.
+/// and how many messages s2sd asks for one after the other. A recursive name server sends all of them at once; s2sd
+/// asks only for those that need a proof of their own, and a peer's domain has twenty-four hosts of two families.
 pub(super) const MAX_MESSAGES: usize = 4;
 
 /// What a message says.
@@ -39,13 +39,13 @@ pub(super) struct Said {
 pub(super) enum What {
     /// The records that were asked for.
     Records(Vec<Rdata>),
-    /// The name is another one's alias, of which the message says nothing.
+    /// The name is an alias of this one, and the message has no records of it.
     Alias(Name),
     /// There are none.
     Nothing,
 }
 
-/// Nothing that can be relied on.
+/// An answer that s2sd cannot rely on.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Bogus {
     /// The name and the type.
@@ -59,7 +59,7 @@ pub(super) struct Bogus {
 pub(super) enum Flaw {
     /// A signature that should be there is not.
     Unsigned,
-    /// Nothing in it says that there is no such record.
+    /// It has no proof that there is no such record.
     NoProof,
     /// The signature's time is over.
     Expired(Day),
@@ -69,10 +69,10 @@ pub(super) enum Flaw {
     Wrong(Name),
 }
 
-/// What was found of the records in a message that say what there is not.
+/// The result for the records in a message that deny others.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Denial {
-    /// Nobody looked, and nobody looked at the others.
+    /// They were not validated, and neither were the others.
     Unvalidated,
     /// They prove what the message is about, or it needs none.
     Proved,
@@ -94,7 +94,7 @@ pub(super) fn read(
         true => Security::Secure,
         false => Security::Unvalidated,
     };
-    // A record that was made of a wildcard stands only with a proof that there is nothing nearer (RFC 4035 §5.3.4).
+    // A record from a wildcard needs a proof that no nearer name exists (RFC 4035 §5.3.4).
     let nearest = |name: &Name, of: RecordType, security: Security| match denial {
         Denial::Unvalidated | Denial::Proved => Ok(security),
         _ if !expanded(message, name, of) => Ok(security),
@@ -108,7 +108,7 @@ pub(super) fn read(
     let mut current = name.clone();
     let mut aliased = false;
     for _ in 0..=MAX_ALIASES {
-        // Whether there is nothing nearer than a wildcard has been looked at for the name that was asked for only.
+        // The look for a nearer name than a wildcard was for the name in the question only.
         if aliased
             && (expanded(message, &current, kind) || expanded(message, &current, RecordType::CNAME))
         {
@@ -230,8 +230,8 @@ fn expanded(message: &Message, name: &Name, kind: RecordType) -> bool {
         .any(|signature| signature.input().num_labels < name.num_labels())
 }
 
-/// RFC 4035 §5.3.4: of the names between this one and the wildcard's parent the next one to that parent is not there,
-/// so nothing is nearer than the wildcard. The library wants a proof that the wildcard itself is not there.
+/// RFC 4035 §5.3.4: of the names between this one and the wildcard's parent, the next one to that parent does not
+/// exist, so no name is nearer than the wildcard. The library wants a proof that the wildcard itself does not exist.
 fn nothing_nearer(message: &Message, name: &Name, kind: RecordType) -> bool {
     let mut made = signatures(&message.answers, name, kind);
     let (Some(signature), None) = (made.next(), made.next()) else {
@@ -249,7 +249,7 @@ fn nothing_nearer(message: &Message, name: &Name, kind: RecordType) -> bool {
         let (owner, after) = (&record.name, nsec.next_domain_name());
         let wraps = after <= owner;
         let kinds = nsec.type_set();
-        // RFC 6840 §4.1: where another zone begins, or another name takes over, it says nothing of what is below.
+        // RFC 6840 §4.1: at a zone cut or a DNAME, the record denies no name below.
         let elsewhere = kinds.contains(RecordType::DNAME)
             || kinds.contains(RecordType::NS) && !kinds.contains(RecordType::SOA);
         record.proof == Proof::Secure

@@ -1,4 +1,4 @@
-//! The name servers themselves: by which sockets they are asked, whether they know EDNS (RFC 6891), and what came of a
+//! The name servers themselves: the sockets to ask them, whether they know EDNS (RFC 6891), and the outcome of a
 //! question.
 
 use std::{
@@ -34,13 +34,13 @@ use crate::net::descriptors::is_exhausted;
 
 /// So many sockets are opened for one question to one name server, one after the other while there is no answer.
 const SOCKETS: u8 = 2;
-/// A name server that did not know EDNS is asked again after this time whether it does now.
+/// If a name server does not know EDNS, s2sd tries again after this time.
 const WITHOUT_EDNS: Duration = Duration::from_secs(15 * 60);
 
 /// An answer to a question with EDNS is waited for so long, where none ever came.
 pub(super) const EDNS_TIMEOUT: Duration = Duration::from_millis(1500);
 
-/// Name servers, and how they are asked.
+/// Name servers, and the options to ask them with.
 pub(super) fn pool(upstream: &Upstream) -> Result<(Servers, DnsRequestOptions), String> {
     let mut options = ResolverOpts::default();
     options.timeout = upstream.timeout;
@@ -67,8 +67,9 @@ pub(super) fn pool(upstream: &Upstream) -> Result<(Servers, DnsRequestOptions), 
     Ok((servers, asking))
 }
 
-/// All name servers, and each by itself. The library asks two at one time and takes the first answer, also one that says
-/// only that this server could not or would not look: then each is asked in turn, as the C library does.
+/// All name servers, and each by itself. The library asks two at the same time and takes the first answer, even one
+/// that says only that this server could not or would not look. In that case s2sd asks each in turn, as the C library
+/// does.
 #[derive(Clone)]
 pub(super) struct Servers {
     all: RetryDnsHandle<NameServerPool<Sockets>>,
@@ -148,8 +149,8 @@ impl ConnectionProvider for Sockets {
     }
 }
 
-/// RFC 4035 §3.2.2: the CD bit. A name server that validates keeps a bogus answer to itself and says SERVFAIL; with
-/// it, it gives the answer, and we can tell what is wrong with it.
+/// RFC 4035 §3.2.2: the CD bit. Without it, a name server that validates keeps a bogus answer to itself and says
+/// SERVFAIL. With it, we get the answer and can say what is wrong with it.
 #[derive(Clone)]
 pub(super) struct Unchecked(Servers);
 
@@ -183,8 +184,8 @@ enum Known {
 }
 
 impl Edns {
-    /// How long an answer to a question with EDNS is waited for before it is asked without, too. `None`: it is not asked
-    /// with EDNS at all.
+    /// How long s2sd waits for an answer with EDNS before it asks without, too. `None`: it does not ask with EDNS at
+    /// all.
     pub(super) fn wait(&self, now: Instant) -> Option<Duration> {
         match *self.lock() {
             Known::Yes => Some(Duration::MAX),
@@ -198,7 +199,7 @@ impl Edns {
         *self.lock() = Known::Yes;
     }
 
-    /// They answered without it what they would not answer with it.
+    /// They answered only the question without it.
     pub(super) fn is_not_known(&self, now: Instant) {
         let before = std::mem::replace(&mut *self.lock(), Known::No(now + WITHOUT_EDNS));
         if !matches!(before, Known::No(_)) {
@@ -214,9 +215,9 @@ impl Edns {
     }
 }
 
-/// The answer to a question with EDNS; or, if that is refused for its form, or there was none for so long, the one to a
-/// question without, and then `true`. There are servers that refuse without repeating the question, which nobody can tell
-/// from a forgery, and firewalls that let no such question pass.
+/// The answer to a question with EDNS. If the server refuses its form, or does not answer within `wait`, the answer to
+/// a question without EDNS, and then `true`. Some servers refuse without repeating the question, which looks like a
+/// forgery, and some firewalls drop such a question.
 pub(super) async fn with_or_without(
     wait: Duration,
     with: impl Future<Output = Heard>,
@@ -248,7 +249,7 @@ pub(super) async fn with_or_without(
     }
 }
 
-/// What came of a question.
+/// The outcome of a question.
 pub(super) enum Heard {
     /// An answer.
     Message(Box<Message>, Denial),

@@ -1,7 +1,7 @@
-//! Through a SOCKS5 proxy to a place: RFC 1928, with user name and password of RFC 1929.
+//! Connects to a target through a SOCKS5 proxy: RFC 1928, with user name and password of RFC 1929.
 //!
-//! The proxy gets the name as it is and finds the address itself, as Tor wants it. CONNECT only; the address
-//! at which the proxy connects is of no interest.
+//! The proxy gets the name as it is and finds the address itself, as Tor wants it. CONNECT only; the address that the
+//! proxy connects from is ignored.
 
 use std::{
     io,
@@ -27,13 +27,13 @@ const IPV6: u8 = 4;
 ///
 /// # Errors
 ///
-/// What the proxy said, or that it is none.
+/// The proxy's error, or that it is not a SOCKS5 proxy.
 pub(super) async fn connect(
     proxy: &mut (impl AsyncRead + AsyncWrite + Unpin),
     target: &Target,
     login: Option<&Login>,
 ) -> io::Result<()> {
-    // Only what we can do is offered: with a login, a proxy that wants none has to say so.
+    // s2sd offers only what it can do: with a login, a proxy that wants none has to say so.
     let offered: &[u8] = match login {
         Some(_) => &[VERSION, 2, PASSWORD, NO_LOGIN],
         None => &[VERSION, 1, NO_LOGIN],
@@ -64,12 +64,12 @@ pub(super) async fn connect(
     if reply != 0 {
         let why = refusal(reply);
         return Err(match reply {
-            // Its rules, and what it can.
+            // The proxy's rules, and its abilities.
             2 | 7 | 8 => Stuck::error(why),
             _ => io::Error::other(why),
         });
     }
-    // The address from which it connects: not a byte more may be taken, what follows is the other server's.
+    // The address that it connects from. Not a byte more may be taken: the other server's follow.
     let length = match kind {
         IPV4 => Ipv4Addr::BITS / 8,
         IPV6 => Ipv6Addr::BITS / 8,

@@ -1,7 +1,7 @@
-//! Which name servers the system asks: resolv.conf(5), read again when it changes.
+//! The name servers of the system: resolv.conf(5), read again when it changes.
 //!
-//! Of the file only `nameserver`, `timeout` and `attempts` count: every name is asked for as it is, so there is no use for
-//! `search` and `ndots`. A port may follow the address in brackets, as OpenBSD has it: `[127.0.0.1]:5353`.
+//! Only `nameserver`, `timeout` and `attempts` of the file count: s2sd asks for every name as it is, so it has no use
+//! for `search` and `ndots`. A port may follow the address in brackets, as in OpenBSD: `[127.0.0.1]:5353`.
 
 use std::{
     fs::File,
@@ -14,7 +14,7 @@ use std::{
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-/// Whom to ask, and how patiently.
+/// The name servers, and how patiently to ask them.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Upstream {
     pub(super) servers: Vec<SocketAddr>,
@@ -105,10 +105,11 @@ fn server(word: &str) -> Option<SocketAddr> {
 #[derive(Debug)]
 pub(super) struct ResolvConf {
     path: PathBuf,
-    /// What is in force.
+    /// The name servers in force.
     upstream: Upstream,
     looked: Instant,
-    /// How often in a row it was of no use. Who writes it anew may not have been ready the first time: the second is told.
+    /// How often in a row the file was unusable. Its writer may not have been ready the first time, so s2sd reports the
+    /// second.
     useless: u32,
 }
 
@@ -134,7 +135,7 @@ impl ResolvConf {
         now.duration_since(self.looked) >= LOOK
     }
 
-    /// Looks at it. Whom to ask from now on, if that has changed.
+    /// Looks at it. The name servers from now on, if they have changed.
     pub(super) fn look(&mut self, now: Instant) -> Option<&Upstream> {
         self.looked = now;
         match read(&self.path) {

@@ -1,6 +1,7 @@
-//! Who is asked for when: one look-up for all who want to know the same, few at one time, and of those some for ourselves.
+//! The order of look-ups: one for all that ask the same, few at the same time, and some of those for ourselves.
 //!
-//! A look-up without an answer holds its sockets for seconds, and strangers choose which names have no answer.
+//! A look-up without an answer holds its sockets for seconds, and unauthenticated peers choose names that have no
+//! answer.
 
 use std::{
     collections::HashMap,
@@ -18,24 +19,24 @@ use crate::net::turns;
 use crate::network::Network;
 use crate::protocol::budget::registration;
 
-/// Look-ups at one time, where there are descriptors enough.
+/// Look-ups at the same time, if there are enough descriptors.
 pub(super) const MAX_LOOK_UPS: usize = 64;
 
 /// Turns to look something up.
 #[derive(Debug)]
 pub(super) struct Turns {
-    /// For whom they may be: networks in rotation.
+    /// For all askers: networks in rotation.
     all: turns::Turns,
     /// A quarter, beyond these, for ourselves.
     ours: Semaphore,
     our_owners: InUse<String, turns::Turns>,
-    /// For ourselves, of names below the same registered one: an eighth of both.
+    /// For ourselves, for names below the same registered one: an eighth of both.
     one_of_ours: usize,
     owners: InUse<String, turns::Turns>,
-    /// For strangers, of names below the same registered one: an eighth of those for all.
+    /// For unauthenticated peers, for names below the same registered one: an eighth of those for all.
     one_owners: usize,
     sites: InUse<Network, turns::Turns>,
-    /// For strangers of one site, whatever they ask for: a quarter of those for all.
+    /// For unauthenticated peers of one site, for any names: a quarter of those for all.
     one_sites: usize,
 }
 
@@ -54,7 +55,7 @@ enum One<'a> {
 }
 
 impl Turns {
-    /// So many at one time.
+    /// Turns for so many look-ups at the same time.
     pub(super) fn new(look_ups: usize) -> Self {
         let look_ups = look_ups.min(MAX_LOOK_UPS);
         let ours = (look_ups / 4).max(1);
@@ -71,11 +72,12 @@ impl Turns {
         }
     }
 
-    /// Waits until there is one. `place` is where the stranger is.
+    /// Waits until there is one. `place` is the address of the unauthenticated peer.
     pub(super) async fn take(&self, name: &Name, asker: Asker, place: IpAddr) -> Turn<'_> {
         match asker {
             Asker::Us => {
-                // Who owns a name chooses whether it is answered, and may have our components write to many of its own.
+                // The owner of a name chooses whether it is answered, and can make our components write to many of its
+                // names.
                 let turns = || turns::Turns::new(self.one_of_ours);
                 let owner = self.our_owners.get(owner(name), turns);
                 let turn = owner.take(place).await;
@@ -92,7 +94,7 @@ impl Turns {
                 }
             }
             Asker::Unauthenticated => {
-                // First their own: who waits for that keeps nothing that others wait for.
+                // First the site's own: while a peer waits for that, it holds no turn that others wait for.
                 let turns = || turns::Turns::new(self.one_sites);
                 let site = self.sites.get(Network::site(place), turns);
                 let own = site.take(place).await;
@@ -110,7 +112,7 @@ impl Turns {
     }
 }
 
-/// Whose name it is, as far as that can be told.
+/// The registered name that this name is below, as far as we can tell.
 fn owner(name: &Name) -> String {
     let text = name.to_lowercase().to_ascii();
     let text = text.trim_end_matches('.');
@@ -127,11 +129,12 @@ fn owner(name: &Name) -> String {
     }
 }
 
-/// Look-ups that are going on. Whoever's turn it is looks up; if it goes away, the next of those who wait does.
+/// Look-ups that are going on. The task whose turn it is looks up; if it goes away, the next waiting task does.
 #[derive(Debug, Default)]
 pub(super) struct Running(InUse<Question, OnceCell<Found>>);
 
-/// A name, a type, and for whom: ours do not wait behind a stranger's turn, and strangers of one site not behind another's.
+/// A name, a type, and the asker's network: our look-ups do not wait behind an unauthenticated peer's turn, and those
+/// of one site not behind another's.
 pub(super) type Question = (Name, RecordType, Option<Network>);
 
 impl Running {
@@ -151,8 +154,8 @@ impl Running {
         self.0.get(question, OnceCell::new)
     }
 
-    /// What comes of the one that is going on for ourselves. None: there is none, or we no longer want it. A stranger
-    /// does not go on with it, since it has neither our turn nor our time.
+    /// The result of the one that is going on for ourselves. None: there is none, or we no longer want it. An
+    /// unauthenticated peer does not continue it, since it has neither our turn nor our time.
     pub(super) async fn of_ours(&self, name: &Name, kind: RecordType) -> Option<Found> {
         let ours = self.0.find(&(name.to_lowercase(), kind, None))?;
         let given_up = || async { Err(()) };
@@ -160,7 +163,7 @@ impl Running {
     }
 }
 
-/// Values that are there as long as somebody has a share of them.
+/// Values that exist as long as a task has a share of them.
 #[derive(Debug)]
 pub(super) struct InUse<K, V>(Mutex<HashMap<K, Arc<V>>>);
 

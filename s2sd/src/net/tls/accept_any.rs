@@ -1,9 +1,8 @@
-//! A handshake in which any certificate is accepted, and none, in both roles.
+//! A handshake that accepts any certificate, and none, in both roles.
 //!
-//! What remains is the proof of possession: the signature over the handshake is checked, so the peer holds the
-//! key of the certificate it shows. What that certificate is worth is judged afterwards (`trust.rs`),
-//! because a handshake cannot fall back to dialback, and because the receiving side does not yet know
-//! which domain will be asserted.
+//! It still proves possession: it checks the signature over the handshake, so the peer holds the key of the certificate
+//! it shows. s2sd judges the certificate afterwards (`trust.rs`), because a handshake cannot fall back to dialback, and
+//! because the receiving side does not yet know which domain the peer will assert.
 //!
 //! For the same reason only the key is taken out of the certificate here. The library's own check reads all of it, and
 //! refuses what it would not believe either: an X.509 version 1 certificate, or a critical extension that it does not
@@ -26,8 +25,7 @@ use x509_parser::asn1_rs::{Any, Class, FromDer as _};
 #[derive(Debug)]
 pub(super) struct AcceptAny(pub(super) Arc<CryptoProvider>);
 
-/// The key that a certificate is about, whatever else stands in it. Nothing after it is read: a handshake takes
-/// certificates that nobody has bounded yet.
+/// The key of the certificate. Nothing after it is read: a handshake takes certificates of any size.
 fn public_key<'a>(
     certificate: &'a CertificateDer<'_>,
 ) -> Result<SubjectPublicKeyInfoDer<'a>, Error> {

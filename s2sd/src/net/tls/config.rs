@@ -1,8 +1,8 @@
-//! What we show and speak in a handshake: rustls configurations from our own.
+//! rustls configurations from our own: our certificates, versions and options in a handshake.
 //!
-//! Sessions are not resumed, in neither role. A resumed session shows the certificates of an earlier
-//! handshake: one that has been replaced on disk since, or that of another of our domains. Streams
-//! between servers live long, so the handshake that is saved would be cheap.
+//! Sessions are not resumed, in either role. A resumed session shows the certificates of an earlier handshake: one that
+//! has been replaced on disk since, or that of another of our domains. Streams between servers live long, so the saved
+//! handshake would save little.
 
 use std::{
     collections::HashMap,
@@ -40,8 +40,8 @@ use crate::{
 /// XEP-0368 §3 rule 9.
 const ALPN: &[u8] = b"xmpp-server";
 
-/// Our certificates, the roots we trust, and the handshakes made from them. Cheap to ask; what was loaded can be
-/// replaced while connections run ([`Tls::reload`]).
+/// Our certificates, the roots we trust, and the handshakes made from them. Cheap to use; [`Tls::reload`] replaces what
+/// was loaded while connections run.
 #[derive(Debug)]
 pub struct Tls {
     pub(super) provider: Arc<CryptoProvider>,
@@ -73,7 +73,7 @@ impl<T> PerVersion<T> {
     }
 }
 
-/// What came from files at one moment.
+/// The content of all files at one moment.
 #[derive(Debug, Default)]
 pub(super) struct Loaded {
     pub(super) sources: Sources,
@@ -142,7 +142,7 @@ pub struct OwnCertificate {
     pub file: PathBuf,
     /// The end of its time.
     pub not_after: UnixTime,
-    /// What a strict peer will hold against it, whatever authorities it trusts.
+    /// The fault that a strict peer will find in it, independent of its authorities.
     pub fault: Option<BadCertificate>,
 }
 
@@ -169,7 +169,7 @@ impl Tls {
         self.loaded.load().keys.contains_key(domain.ascii())
     }
 
-    /// Whether the certificate that is shown for one of our domains names another one too; nothing, where none is shown.
+    /// Whether the certificate for one of our domains names another one too. `None` if the domain has no certificate.
     pub(crate) fn names(&self, shown_for: &Domain, also: &Domain) -> Option<bool> {
         let loaded = self.loaded.load();
         let key = loaded.keys.get(shown_for.ascii())?;
@@ -190,7 +190,7 @@ impl Tls {
         self.accepting(fallback, floor.into()).0
     }
 
-    /// The same, with the choice of the certificate, for asking afterwards which one was shown.
+    /// The same, with the choice of the certificate, to find out afterwards which one was shown.
     pub fn accepting(
         &self,
         fallback: Option<&Domain>,
@@ -216,7 +216,7 @@ impl Tls {
         self.calling(shows.into(), floor.into(), direct).0
     }
 
-    /// The same, with what will be known of our certificate when the handshake is over.
+    /// The same, with the record of what became of our certificate in the handshake.
     pub fn calling(
         &self,
         shows: Option<&Domain>,
@@ -239,30 +239,30 @@ impl Tls {
         (Arc::new(config), if_asked)
     }
 
-    /// The authorities that a policy trusts. A policy that was not in the configuration trusts nobody.
+    /// The authorities that a policy trusts. A policy that was not in the configuration trusts none.
     pub fn roots(&self, policy: &Policy) -> Arc<Roots> {
         let loaded = self.loaded.load();
         let roots = loaded.roots.get(&trusted(policy));
         roots.cloned().unwrap_or_default()
     }
 
-    /// A client of web servers, which shows nothing of ours. It accepts any certificate: see
+    /// A client of web servers, which shows no certificate of ours. It accepts any certificate: see
     /// [`Roots::vouch_for`](super::Roots::vouch_for), which is bounded where a handshake is not.
     pub(crate) fn web_client(&self, min: MinTls) -> Arc<ClientConfig> {
         let mut config = self.clients.get(min).clone();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        // Nothing is bound to this connection, and old web servers lack the extended master secret.
+        // No proof is bound to this connection, and old web servers lack the extended master secret.
         config.require_ems = false;
         Arc::new(config)
     }
 
-    /// What we show for a domain.
+    /// Our certificate chain for a domain.
     pub fn own_chain(&self, domain: &Domain) -> Option<PeerChain> {
         PeerChain::new(&self.loaded.load().keys.get(domain.ascii())?.cert)
     }
 
-    /// What others will hold against what we show, for each domain in the order of the configuration, and whether its
-    /// certificate is for servers alone. See [`remarks`](crate::trust::strict::remarks).
+    /// The faults that others will find in our certificates, for each domain in the order of the configuration, and
+    /// whether its certificate is for servers alone. See [`remarks`](crate::trust::strict::remarks).
     pub fn remarks(&self, now: UnixTime) -> Vec<(OwnCertificate, Vec<Remark>, bool)> {
         let known = self.all_authorities();
         let loaded = self.loaded.load();

@@ -70,7 +70,7 @@ fn mismatch(files: &CertificateFiles, certified: &CertifiedKey) -> String {
     }
 }
 
-/// Reads the authorities that a policy trusts, and what they took back.
+/// Reads the authorities that a policy trusts, and their revocation lists.
 pub(super) fn trusted(trust: &TrustStore, crl: &[PathBuf]) -> Result<Roots, String> {
     let mut revoked = Revocations::default();
     for path in crl {
@@ -85,7 +85,7 @@ pub(super) fn system() -> Vec<CertificateDer<'static>> {
     rustls_native_certs::load_native_certs().certs
 }
 
-/// Of the system's store, what is unusable is left out.
+/// Unusable certificates of the system's store are left out.
 fn roots(trust: &TrustStore) -> Result<Roots, String> {
     let paths = match trust {
         TrustStore::System => return Ok(Roots::new(system()).0),

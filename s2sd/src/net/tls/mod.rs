@@ -1,8 +1,8 @@
-//! TLS between servers: what we show, what we accept in a handshake, and what it is worth afterwards.
+//! TLS between servers: what we show, what we accept in a handshake, and what it proves afterwards.
 //!
-//! The handshake asks for a certificate and accepts whatever comes; [`judge`](crate::trust::judge) decides later, when the domain
-//! that the peer asserts is known, and what a bad certificate means is the policy's affair. Absent on
-//! purpose: 0-RTT, session resumption (see `config.rs`), OCSP.
+//! The handshake asks for a certificate and accepts any. [`judge`](crate::trust::judge) decides later, when the
+//! asserted domain is known, and the policy says what follows from a bad certificate. Absent on purpose: 0-RTT, session
+//! resumption (see `config.rs`), OCSP.
 
 mod accept_any;
 pub mod binding;

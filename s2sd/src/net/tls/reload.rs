@@ -1,4 +1,4 @@
-//! New certificates for a running daemon: what changed on disk is taken, what is bad on disk is not.
+//! New certificates for a running daemon: it takes changed files, and keeps the old ones if the new are bad.
 
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
@@ -15,8 +15,8 @@ use crate::trust::Roots;
 pub enum Reloaded {
     /// The new one is used from now on.
     Changed(String),
-    /// Other authorities are trusted from now on, or other certificates are taken back: what was judged by the ones from
-    /// before is to be judged again.
+    /// s2sd trusts other authorities from now on, or other certificates are revoked: judgements by the former ones have
+    /// to be made again.
     TrustStore(String),
     /// The new one is bad; the one from before is still used. With the reason.
     Kept(String),
@@ -32,19 +32,19 @@ impl fmt::Display for Reloaded {
 }
 
 impl Tls {
-    /// Reads all files again. Connections keep what they were made with; new handshakes use what is new.
+    /// Reads all files again. Connections keep their certificates; new handshakes use the new ones.
     pub fn reload(&self) -> Vec<Reloaded> {
         let sources = self.loaded.load().sources.clone();
-        // Everything was loaded once, so whatever is bad now has a predecessor.
+        // All was loaded once, so a bad file now has a predecessor.
         self.replace(sources)
             .unwrap_or_else(|faults| faults.into_iter().map(Reloaded::Kept).collect())
     }
 
-    /// Takes over another configuration. A certificate that was in use and is bad now is kept.
+    /// Takes over another configuration. If a certificate in use is bad now, the old one stays.
     ///
     /// # Errors
     ///
-    /// What is new in the configuration cannot be loaded; then everything stays as it was.
+    /// The new parts of the configuration cannot be loaded; then everything stays as it was.
     pub fn reconfigure(&self, config: &Config) -> Result<Vec<Reloaded>, Vec<String>> {
         self.replace(Sources::of(config))
     }
@@ -54,7 +54,7 @@ impl Tls {
         !self.loaded.load().stamps.are_current()
     }
 
-    /// Reloads for ever whenever a file has changed; for tools that renew certificates and signal nobody.
+    /// Reloads for ever whenever a file has changed, for tools that renew certificates and send no signal.
     pub async fn watch(&self, every: Duration, mut tell: impl FnMut(Reloaded)) {
         loop {
             tokio::time::sleep(every).await;
@@ -106,7 +106,7 @@ impl Tls {
     }
 }
 
-/// What is told at the end of a reload.
+/// The report of a reload.
 #[derive(Default)]
 struct News {
     report: Vec<Reloaded>,

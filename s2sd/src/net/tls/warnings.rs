@@ -1,5 +1,5 @@
-//! What somebody should look at before a peer complains: certificates of ours that run out or are bad, lists of
-//! revoked certificates that are out of date.
+//! What the operator should look at before a peer complains: our certificates that expire or are bad, and revocation
+//! lists that are out of date.
 
 use std::{fmt, path::Path};
 
@@ -17,7 +17,7 @@ const DAY: u64 = 86_400;
 pub enum TlsWarning {
     /// Peers that are strict refuse us for it now.
     Now(String),
-    /// Nothing is broken yet.
+    /// It still works.
     Soon(String),
 }
 

@@ -1,4 +1,4 @@
-//! What has to be true of any message of a name server: the body of a property test, and of the fuzz target `dns_answer`.
+//! What holds for any message of a name server: the body of a property test, and of the fuzz target `dns_answer`.
 
 use hickory_resolver::proto::{
     dnssec::Proof,
@@ -38,7 +38,7 @@ const DENIALS: [Denial; 4] = [
 /// What it came to.
 pub type Reached = std::collections::BTreeSet<&'static str>;
 
-/// What is read of any message is what was asked for, and no better proved than its records are.
+/// s2sd reads from a message only what it asked for, and proved no better than the records are.
 pub fn answer(data: &[u8]) -> Reached {
     let mut reached = Reached::new();
     let mut rest = data.iter().copied();
