@@ -7,7 +7,7 @@ use std::io;
 
 use rustls::{AlertDescription as Alert, Error, PeerIncompatible};
 
-/// Whether the peer broke off because it does not like the certificate that it was shown.
+/// Whether the peer broke off because it does not accept our certificate.
 pub(crate) fn refuses_certificate(alert: Alert) -> bool {
     matches!(
         alert,
@@ -22,7 +22,7 @@ pub(crate) fn refuses_certificate(alert: Alert) -> bool {
     )
 }
 
-/// The same of an error of the connection.
+/// The same for an error of the connection.
 pub(crate) fn is_about_certificate(error: &io::Error) -> bool {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
     matches!(inner, Some(Error::AlertReceived(alert)) if refuses_certificate(*alert))

@@ -1,4 +1,4 @@
-//! What is wrong with a certificate that proves nothing, in words.
+//! The fault of a certificate that proves nothing, in words.
 
 use std::fmt;
 
@@ -13,8 +13,8 @@ pub(crate) const MAX_CERTIFICATES: usize = 8;
 /// How large they may be together, in bytes.
 pub(crate) const LARGEST: usize = 16 << 10;
 
-/// What is wrong with a certificate. In words it is told [to](Self::to_it) the operator of the server that showed it, or
-/// [of it](Self::of_it) to others.
+/// The fault of a certificate. There are words [to](Self::to_it) the operator of the server that showed it, and [of
+/// it](Self::of_it) to others.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum BadCertificate {
     /// The time of the certificate, or of one in its chain, is over.
@@ -60,13 +60,13 @@ pub enum BadCertificate {
     },
     /// The domain does not publish which one it is.
     NoTlsa,
-    /// Whether it does cannot be told, so that the certificate is not believed (RFC 7673 §3.1, §3.4).
+    /// A look-up failed, so we do not know whether it does; the certificate is then not good (RFC 7673 §3.1, §3.4).
     Untold(PeerText),
     /// It is bad for one reason, and a document that the domain may publish by HTTPS does not make it good.
     NorPosh {
         /// The reason.
         pkix: Box<BadCertificate>,
-        /// What is with the document.
+        /// What became of the document.
         posh: PeerText,
         /// Whether it was read.
         read: bool,
@@ -76,7 +76,7 @@ pub enum BadCertificate {
         /// How many were shown.
         sent: usize,
     },
-    /// They are larger together than what is looked at.
+    /// Together they are larger than s2sd reads.
     TooLarge {
         /// How large they are together.
         bytes: usize,
@@ -108,14 +108,13 @@ pub enum BadCertificate {
 }
 
 impl BadCertificate {
-    /// Whether something is wrong with the certificate. Else it is not known to be good, since what was asked did not
-    /// answer.
+    /// Whether the certificate has a fault. If not, a look-up failed, so we do not know whether it is good.
     pub fn is_certain(&self) -> bool {
         !matches!(self, Self::Untold(_) | Self::NorPosh { read: false, .. })
     }
 
-    /// For the operator of the server that showed it: "your certificate". It says nothing of what came of look-ups and
-    /// fetches that the server had us do.
+    /// For the operator of the server that showed it: "your certificate". It leaves out the results of look-ups and
+    /// fetches that the server caused.
     pub fn to_it(&self) -> ToldOfCertificate<'_> {
         ToldOfCertificate {
             bad: self,
@@ -132,7 +131,7 @@ impl BadCertificate {
     }
 }
 
-/// What is wrong with a certificate, in words.
+/// The fault of a certificate, in words.
 #[derive(Clone, Copy, Debug)]
 pub struct ToldOfCertificate<'b> {
     bad: &'b BadCertificate,
@@ -275,7 +274,7 @@ impl fmt::Display for ToldOfCertificate<'_> {
     }
 }
 
-/// Whose certificate is out of its time.
+/// The certificate that is expired or not yet valid.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Whose {
     /// The server's own.

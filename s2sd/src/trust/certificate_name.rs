@@ -25,7 +25,7 @@ const SERVICE: &str = "_xmpp-server.";
 /// A name in a certificate that can stand for a server.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum CertificateName {
-    /// DNS-ID: a host name, whose whole left-most label may be `*`.
+    /// DNS-ID: a host name. The whole left-most label may be `*`.
     Dns(String),
     /// SRV-ID: `_xmpp-server.` and a domain. This holds the domain.
     Srv(String),
@@ -51,7 +51,7 @@ impl CertificateName {
         PeerText::quoting(&self.to_string())
     }
 
-    /// The one domain that this name stands for; none for a wildcard and for what is no domain.
+    /// The one domain that this name stands for; none for a wildcard, or if it is not a domain.
     pub fn domain(&self) -> Option<Domain> {
         match self {
             Self::Dns(name) | Self::Srv(name) if !is_host_name(name) => None,
@@ -62,8 +62,8 @@ impl CertificateName {
         }
     }
 
-    /// An xmppAddr may have U-labels, and upper case. Only what is exactly a domain counts: no wildcard, and
-    /// no final dot, which a domain of ours does not have either.
+    /// An xmppAddr may have U-labels, and upper case. It counts only if it is exactly a domain: no wildcard, and no
+    /// final dot, which our domains do not have either.
     fn parsed(&self, address: &str) -> Option<Domain> {
         let plain = !address.contains('*') && !address.ends_with('.') && address.trim() == address;
         plain.then(|| Domain::parse(address).ok()).flatten()
@@ -73,7 +73,7 @@ impl CertificateName {
 /// The kind and the name: `dNSName *.example.org`.
 impl fmt::Display for CertificateName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Whoever had the certificate signed chose these bytes; they end in logs and on terminals.
+        // The owner of the certificate chose these bytes, and they end in logs and on terminals.
         match self {
             Self::Dns(name) => write!(f, "dNSName {}", PeerText::new(name)),
             Self::Srv(name) => write!(f, "SRVName {SERVICE}{}", PeerText::new(name)),
@@ -120,7 +120,7 @@ fn identity(name: &GeneralName<'_>) -> Option<CertificateName> {
         }
         GeneralName::OtherName(kind, value) if *kind == ID_ON_XMPP_ADDR => {
             let address = string(value, Tag::Utf8String)?;
-            // RFC 6120 §13.7.1.3: with a local part it is a user's, and says nothing of a server.
+            // RFC 6120 §13.7.1.3: with a local part it is a user's, and does not name a server.
             (!address.contains(['@', '/'])).then(|| CertificateName::XmppAddr(address.to_owned()))
         }
         _ => None,
@@ -145,8 +145,8 @@ fn equals(domain: &Domain, name: &str) -> bool {
     !domain.is_ip() && domain.ascii().eq_ignore_ascii_case(name)
 }
 
-/// RFC 6120 §13.7.1.2.1, RFC 9525 §7.1: `*` stands for exactly one whole label. Below a top-level domain it
-/// would stand for everybody there, so the rest has two labels at least.
+/// RFC 6120 §13.7.1.2.1, RFC 9525 §7.1: `*` stands for exactly one whole label. Below a top-level domain it would stand
+/// for every registered domain there, so the rest has two labels at least.
 fn is_directly_below(domain: &Domain, parent: &str) -> bool {
     if domain.is_ip() || !is_host_name(parent) || !parent.contains('.') {
         return false;

@@ -1,8 +1,8 @@
-//! The certificates that a peer shows, and what looking at them may cost.
+//! The certificates that a peer shows, and a bound on the work that they may cause.
 //!
-//! webpki searches for a path by names. A peer chooses the names, so a few certificates that all have the same one make
-//! webpki try them in every order. A chain is therefore bounded in number and in size, and each search in [`Work`]: it is
-//! counted beforehand what the search costs at most, and a chain that would cost more is not searched at all.
+//! webpki searches for a path by names. The peer chooses the names, and a few certificates that all have the same one
+//! make webpki try them in every order. So a chain is bounded in number and in size, and each search in [`Work`]: it
+//! counts beforehand what the search costs at most, and refuses a chain that would cost more.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -70,7 +70,7 @@ impl PeerChain {
         })))
     }
 
-    /// Whether what is found out of one is known of the other.
+    /// Whether both share the results of checks.
     #[cfg(test)]
     pub(crate) fn is_one_with(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
@@ -132,7 +132,7 @@ impl PeerChain {
 
     fn shown(&self) -> &[Option<Shown>] {
         self.0.shown.get_or_init(|| {
-            // The peer's own key is the one with which the handshake was signed, read by the same parser.
+            // The peer's own key signed the handshake; the same parser reads it.
             let own = EndEntityCert::try_from(self.leaf()).ok();
             let own = own.map(|own| own.subject_public_key_info());
             let own = own.map(|spki| Shown::new(self.leaf(), spki, None));
@@ -165,7 +165,7 @@ pub(crate) struct Shown {
     pub(crate) marked: Marked,
     /// As an authority: none for the peer's own.
     pub(crate) anchor: Option<TrustAnchor<'static>>,
-    /// What it says of itself as an authority.
+    /// The limits that it has as an authority.
     pub(crate) limits: Option<ChainLimits>,
 }
 
@@ -183,8 +183,7 @@ impl Shown {
     }
 }
 
-/// A certificate and its key, with the hashes by which records of the DNS speak of them: computed once, however many
-/// records there are.
+/// A certificate and its key, with the hashes that DNS records use for them, computed once for any number of records.
 pub(crate) struct Marked {
     pub(crate) certificate: CertificateDer<'static>,
     pub(crate) spki: SubjectPublicKeyInfoDer<'static>,
@@ -279,7 +278,7 @@ impl Default for Work {
 }
 
 impl Work {
-    /// Takes so much of what is left.
+    /// Takes this much of what is left.
     pub(crate) fn spend(&mut self, units: u32) -> Result<(), BadCertificate> {
         match self.0.checked_sub(units) {
             Some(left) => self.0 = left,
@@ -288,8 +287,8 @@ impl Work {
         Ok(())
     }
 
-    /// Takes what webpki needs at most to search this chain for a path to one of the anchors. `lists`: whether it asks
-    /// lists of what was taken back.
+    /// Takes what webpki needs at most to search this chain for a path to one of the anchors. `lists`: whether it
+    /// checks revocation lists.
     pub(crate) fn search(
         &mut self,
         chain: &PeerChain,
@@ -384,7 +383,7 @@ impl Search<'_> {
     }
 }
 
-/// What it costs to check a signature by this key: in RSA the square of its length.
+/// The cost of checking a signature by this key: in RSA the square of its length.
 fn signature(spki: &[u8]) -> u32 {
     let length = u32::try_from(spki.len()).unwrap_or(u32::MAX).min(1 << 14);
     4 + length * length / (1 << 16)

@@ -1,7 +1,7 @@
 //! What TLSA records say about a certificate (DANE): RFC 6698 §2.1 and §4.1, RFC 7671 §4, §5 and §9, RFC 7673 §4.
 //!
-//! Pure: the records are given, and whoever gives them has seen to it that they are proved by DNSSEC. Left out: raw
-//! public keys (RFC 7250), and fetching a certificate that is neither shown nor in the record (RFC 7671 §5.2.2).
+//! Pure: the records are an argument, and the caller has checked that DNSSEC proves them. Left out: raw public keys
+//! (RFC 7250), and fetching a certificate that is neither shown nor in the record (RFC 7671 §5.2.2).
 
 use std::{cmp::Reverse, fmt};
 
@@ -22,7 +22,7 @@ use crate::trust::chain::{ChainLimits, Marked, PeerChain, Shown, Work};
 use crate::trust::pkix::{verified, vouched};
 use crate::trust::roots::Roots;
 
-/// How many records of one name count; whoever owns a zone could otherwise have us search for a long time.
+/// How many records of one name count; otherwise the owner of a zone could make us search for a long time.
 const MAX_RECORDS: usize = 32;
 /// How much of the data is printed.
 const BYTES_SHOWN: usize = 4;
@@ -77,7 +77,7 @@ impl Tlsa {
     /// At most 32 of these records, in an order of their own.
     pub(crate) fn that_count(records: impl IntoIterator<Item = Self>) -> Vec<Self> {
         let mut records: Vec<Self> = records.into_iter().collect();
-        // In which order they came is of no meaning; what is left out must not depend on it.
+        // Their order has no meaning, and must not decide which of them are left out.
         records.sort_by(|a, b| {
             let order = |tlsa: &Self| (Reverse(tlsa.usage), tlsa.selector as u8, tlsa.matching);
             order(a).cmp(&order(b)).then_with(|| a.data.cmp(&b.data))
@@ -87,8 +87,8 @@ impl Tlsa {
         records
     }
 
-    /// Takes a record as it is in the DNS. `None`: one of its numbers is not known, or its data cannot be what it says
-    /// to be; it counts as absent (RFC 6698 §4.1).
+    /// Takes a record as it is in the DNS. `None`: one of its numbers is not known, or its data cannot be of the kind
+    /// that the numbers say; it counts as absent (RFC 6698 §4.1).
     pub fn new(usage: u8, selector: u8, matching: u8, data: Vec<u8>) -> Option<Self> {
         let usage = match usage {
             0 => Usage::PkixTa,
@@ -103,7 +103,7 @@ impl Tlsa {
             _ => return None,
         };
         let (matching, well_formed) = match matching {
-            // What is larger than a chain may be matches no certificate of one.
+            // Data that is larger than a chain may be matches none of its certificates.
             0 => (
                 Matching::Exact,
                 data.len() <= LARGEST && is_der(selector, &data),
@@ -120,8 +120,8 @@ impl Tlsa {
         })
     }
 
-    /// The record that would speak of this certificate; `None` for what is no certificate. To be published, it reads
-    /// `3 1 1` and then all of [`Tlsa::hex`].
+    /// The record for this certificate; `None` if it is not a certificate. To publish it, write `3 1 1` and then all of
+    /// [`Tlsa::hex`].
     pub fn of(
         usage: Usage,
         selector: Selector,
@@ -225,19 +225,19 @@ impl TlsaSet {
 /// What usable records say about a chain.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Matched {
-    /// The certificate is the server's, whatever PKIX says of it: by DANE-EE, or by DANE-TA with a path to the
+    /// The certificate is the server's, and PKIX does not matter: by DANE-EE, or by DANE-TA with a path to the
     /// authority of this record and one of the names.
     Proves(Tlsa),
     /// The certificate is one that PKIX-TA or PKIX-EE allows, and PKIX holds for it and for one of the names.
     Constrains(Tlsa),
 }
 
-/// Which record of the set matches the chain. `None`: it is not the server's certificate, since the set has usable
+/// The record of the set that matches the chain. `None`: it is not the server's certificate, since the set has usable
 /// records and none of them matches.
 ///
-/// `names` are the reference identifiers (RFC 7673 §4): the domain, and the target's name where the SRV answer is
-/// proved. With DANE-EE neither they nor `now` matter (RFC 7671 §5.1). `roots` are for PKIX-TA and PKIX-EE; what they
-/// say is revoked is no authority's of DANE-TA either.
+/// `names` are the reference identifiers (RFC 7673 §4): the domain, and the target's name if the SRV answer is proved.
+/// With DANE-EE neither they nor `now` matter (RFC 7671 §5.1). `roots` are for PKIX-TA and PKIX-EE. A certificate on
+/// their revocation lists is not an authority of DANE-TA either.
 pub fn matches(
     set: &TlsaSet,
     chain: &PeerChain,
@@ -257,8 +257,8 @@ fn named(found: &[CertificateName], names: &[Domain]) -> bool {
 /// What a path to an authority proves, and the record that the authority is from.
 type Vouched<'s> = Option<(Vec<CertificateName>, &'s Tlsa)>;
 
-/// A chain that is held against the records of several servers. What all of them cost together is bounded, and where
-/// they publish the same, paths are searched for once.
+/// A chain that is compared with the records of several servers. Their cost together is bounded, and for equal records
+/// s2sd searches for paths once.
 pub(crate) struct Question<'s> {
     chain: &'s PeerChain,
     roots: &'s Roots,
@@ -419,7 +419,7 @@ impl<'s> Question<'s> {
     }
 }
 
-/// What it costs to make an authority of a record, in units of [`Work`].
+/// The cost of making an authority of a record, in units of [`Work`].
 const AUTHORITY: u32 = 1;
 
 /// An authority that a record of DANE-TA speaks of.
@@ -431,7 +431,7 @@ struct Authority<'s> {
 }
 
 impl<'s> Authority<'s> {
-    /// One whose certificate the server shows.
+    /// An authority whose certificate the server shows.
     fn shown(record: &'s Tlsa, shown: &Shown) -> Option<Self> {
         Some(Self {
             record,
@@ -440,8 +440,8 @@ impl<'s> Authority<'s> {
         })
     }
 
-    /// One that the server does not show, but the record itself: as a certificate, which has to be enough (RFC 7671
-    /// §5.2.2), or as a key, which is then tried as the issuer of what is shown (§5.2.3).
+    /// An authority that is not in the chain, only in the record: as a certificate, which has to be enough (RFC 7671
+    /// §5.2.2), or as a key, which is then tried as the issuer of the shown certificates (§5.2.3).
     fn published(record: &'s Tlsa, chain: &PeerChain) -> Vec<Self> {
         match record.selector {
             Selector::Cert => {
@@ -481,7 +481,7 @@ impl<'s> Authority<'s> {
         }
     }
 
-    /// RFC 7671 §5.2.1: with what its certificate says of itself. PKIX asks nothing of an anchor but its name and key.
+    /// RFC 7671 §5.2.1: with the limits in its certificate. PKIX takes only the name and key of an anchor.
     fn is_at_the_end_of(&self, path: &VerifiedPath<'_>, between: usize, now: UnixTime) -> bool {
         self.anchor == *path.anchor()
             && self

@@ -1,10 +1,10 @@
-//! What was agreed in a handshake, for logs and pages.
+//! The parameters that a handshake agreed on, for logs and pages.
 
 use rustls::{CipherSuite, CommonState, ProtocolVersion};
 
 use super::chain::PeerChain;
 
-/// The version whose keys depend on all that was said in the handshake, whatever was agreed.
+/// The version whose keys always depend on the whole handshake.
 pub const TLS_1_3: &str = "TLS 1.3";
 
 /// What a TLS connection is made of.
@@ -28,7 +28,7 @@ impl std::fmt::Display for TlsFacts {
     }
 }
 
-/// What became of our certificate in a handshake in which we called.
+/// What became of our certificate in a handshake of an outgoing connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct ClientAuth {
     /// The server asked for one (CertificateRequest).
@@ -37,7 +37,7 @@ pub struct ClientAuth {
     pub shown: bool,
 }
 
-/// Describes a connection whose handshake is over.
+/// Describes a connection after its handshake.
 pub fn describe(connection: &CommonState) -> TlsFacts {
     let version = match connection.protocol_version() {
         Some(ProtocolVersion::TLSv1_3) => TLS_1_3,

@@ -1,17 +1,17 @@
-//! Whether a peer's certificate proves its domain: what has to be found out for that, in which order, and the verdict.
+//! Whether a peer's certificate proves its domain: the questions for that, their order, and the verdict.
 //!
-//! An inquiry is a value that is in one [`Step`] at a time. A step says what it needs; who has found it out tells the part
-//! of the step that waits for it, and gets the next step. Nothing is asked twice, and nothing that cannot change the
-//! verdict. The order is:
+//! An inquiry is a value that is in one [`Step`] at a time. A step says what it needs; the driver finds it out, gives
+//! it to the part of the step that waits for it, and gets the next step. No question comes twice, and none that cannot
+//! change the verdict. The order is:
 //!
-//! 1. whose rules hold, if the peer did not say who it is: those for the one domain that the certificate names;
-//! 2. of a peer that connected to us, which servers the domain has, and which TLSA records they publish (RFC 7673 §3; of a
-//!    server that we connect to, both are known by then: [`is_asked_for_tlsa`]);
+//! 1. the rules, if the peer did not give its name: those for the one domain that the certificate names;
+//! 2. for a peer that connected to us, the servers of the domain, and the TLSA records that they publish (RFC 7673 §3;
+//!    for a server that we connect to, both are known by then: [`is_asked_for_tlsa`]);
 //! 3. the certificate itself: DANE, then PKIX (RFC 7673 §4);
-//! 4. what the domain publishes by HTTPS, where no authority vouches for the certificate and nothing else is wrong with it
-//!    (RFC 7711 §6).
+//! 4. the document that the domain publishes by HTTPS, if no authority vouches for the certificate and it has no other
+//!    fault (RFC 7711 §6).
 //!
-//! Pure: time is an argument, and looking at the certificate, which may take a processor some milliseconds, is a step.
+//! Pure: time is an argument, and checking the certificate, which may take some milliseconds of a processor, is a step.
 
 use std::sync::Arc;
 
@@ -50,7 +50,7 @@ impl Rules {
     }
 }
 
-/// Whether the DNS is asked about certificates. Where `connect` stands instead of it, it is not asked for servers.
+/// Whether to ask the DNS about certificates. With `connect`, s2sd does not ask it for servers.
 fn asks_dns(policy: &Policy, dnssec: Dnssec) -> bool {
     dnssec != Dnssec::Off && policy.dane != Dane::Off && policy.connect.is_empty()
 }
@@ -72,7 +72,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// What is known of it, with what it publishes.
+    /// The server, with the records that it publishes.
     pub fn publishes(&self, tlsa: Result<Option<TlsaSet>, String>) -> TargetEvidence {
         let host = match &self.host {
             Host::Name(name) if self.secure => Domain::parse(name).ok(),
@@ -96,57 +96,57 @@ pub enum ShownBy {
     Any,
 }
 
-/// What came of a question.
+/// The answer to a question.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Answer<T> {
-    /// This.
+    /// The value.
     Found(T),
-    /// There is nothing of the kind.
+    /// There is none.
     Absent,
-    /// That cannot be told.
+    /// The look-up failed, for this reason.
     Untold(String),
 }
 
 /// A document that a domain publishes (RFC 7711 §3.1).
 #[derive(Clone, Copy, Debug)]
 pub struct PoshEvidence<'a> {
-    /// What it says.
+    /// Its fingerprints.
     pub fingerprints: &'a Fingerprints,
     /// Where it is.
     pub url: &'a str,
 }
 
-/// What is next.
+/// The next step.
 #[derive(Debug)]
 #[must_use]
 pub enum Step {
-    /// To be told: the rules for this domain.
+    /// The driver has to give the rules for this domain.
     NeedRules(Domain, AwaitsRules),
-    /// To be told: the servers of this domain.
+    /// The driver has to give the servers of this domain.
     NeedServers(Domain, AwaitsServers),
-    /// To be told: what these servers publish, by host and port.
+    /// The driver has to give the records that these servers publish, by host and port.
     NeedTlsa(Vec<Server>, AwaitsTlsa),
-    /// To be looked at, which takes time.
+    /// The driver has to check the certificate, which takes time.
     Look(Look),
-    /// To be told: what this domain publishes by HTTPS.
+    /// The driver has to give the document that this domain publishes by HTTPS.
     NeedPosh(Domain, AwaitsPosh),
-    /// Nothing.
+    /// The inquiry is over.
     Verdict(CertificateVerdict),
 }
 
-/// What was found in the end.
+/// The result of an inquiry.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CertificateVerdict {
     /// The domain that the certificate was judged for; none if it names no single one.
     pub domain: Option<Domain>,
-    /// What it is worth for that.
+    /// What it proves about that.
     pub judgement: Judgement,
     is_sole: bool,
 }
 
 impl CertificateVerdict {
-    /// What counts of it: the judgement, and who the peer is if it had not said that. A name that its own rules do not
-    /// believe is none.
+    /// The part of it that counts: the judgement, and the domain of a peer that had not given its name. A domain whose
+    /// own rules do not accept the certificate does not count.
     pub fn counts(self) -> (Judgement, Option<Domain>) {
         match (self.is_sole, self.judgement.is_certified()) {
             (false, _) => (self.judgement, None),
@@ -156,7 +156,7 @@ impl CertificateVerdict {
     }
 }
 
-/// A certificate, and for what it is judged by which rules.
+/// A certificate, the domain to judge it for, and the rules.
 #[derive(Debug)]
 struct Case {
     chain: PeerChain,
@@ -192,7 +192,7 @@ impl Case {
         Step::Look(Look(Looking::At(self, targets)))
     }
 
-    /// What is not known counts against the certificate (RFC 7673 §3.1, §3.4).
+    /// A failed look-up counts against the certificate (RFC 7673 §3.1, §3.4).
     fn untold(self, why: &str) -> Step {
         self.verdict(Because::Bad(BadCertificate::Untold(why.into())))
     }
@@ -218,8 +218,8 @@ impl Step {
         }
     }
 
-    /// A peer that connected to us has not said who it is: it is the single domain that its certificate names, if these
-    /// authorities vouch for it, and the rules for that domain let it be.
+    /// A peer that connected to us did not give its name. It is the single domain that its certificate names, if these
+    /// authorities vouch for it and the rules for that domain allow it.
     pub fn of_whoever(chain: Option<PeerChain>, roots: Arc<Roots>) -> Self {
         match chain {
             None => Self::nothing(true),
@@ -325,7 +325,7 @@ pub struct AwaitsTlsa {
 }
 
 impl AwaitsTlsa {
-    /// What was found of each server that was to be asked.
+    /// The result for each server that had to be asked.
     pub fn told(self, answers: Vec<(Server, Answer<TlsaSet>)>) -> Step {
         let Self { case, servers } = self;
         let publishes = |server: &Server| {
@@ -342,7 +342,7 @@ impl AwaitsTlsa {
         case.look(targets)
     }
 
-    /// What they publish cannot be told.
+    /// The look-up of their records failed.
     pub fn untold(self, why: &str) -> Step {
         self.case.untold(why)
     }

@@ -1,8 +1,8 @@
 //! Why a peer is believed, or not: one value that the log, the bounce and everything else shows.
 //!
-//! Who vouches for a peer is a matter of degree, so [`TrustLevel`] has an order; what exactly was found is [`Because`]. A
-//! certificate is judged from [`Evidence`] by [`judge`]; what SASL and dialback prove has its place on the same scale.
-//! Pure: the chain, the roots, the time and what the DNS said are arguments.
+//! Trust has degrees, so [`TrustLevel`] has an order; [`Because`] is the exact finding. [`judge`] judges a certificate
+//! from [`Evidence`]; the proofs of SASL and dialback are on the same scale. Pure: the chain, the roots, the time and
+//! the answers of the DNS are arguments.
 
 use std::fmt;
 
@@ -18,24 +18,24 @@ use crate::config::Dane;
 use crate::peer_text::PeerText;
 use crate::trust::pkix;
 
-/// How well it is known that a peer speaks for its domain: by who vouches for it, the best last.
+/// How well it is known that a peer speaks for its domain: the kind of its proof, the best last.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
 pub enum TrustLevel {
     /// A certificate was shown, and it is not one for the domain.
     Contradicted,
-    /// Nobody vouches.
+    /// There is no proof.
     Nothing,
-    /// Whoever answers where the domain's DNS leads (XEP-0220).
+    /// The server that the domain's DNS leads to confirms it (XEP-0220).
     Dialback,
-    /// An authority, for the domain's web server, which vouches for the very certificate (RFC 7711).
+    /// An authority vouches for the domain's web server, and that server for the very certificate (RFC 7711).
     Posh,
-    /// An authority, for the domain.
+    /// An authority vouches for the domain.
     Pkix,
-    /// An authority, for a server that the domain's DNS leads to, as DNSSEC proves (RFC 7673 §4.1).
+    /// An authority vouches for a server that the domain's DNS leads to, as DNSSEC proves (RFC 7673 §4.1).
     Delegated,
-    /// The domain's DNS, for the very key or its authority, as DNSSEC proves (RFC 7673 §4.2).
+    /// The domain's DNS vouches for the very key or its authority, as DNSSEC proves (RFC 7673 §4.2).
     Dane,
-    /// The operators of both sides themselves, who gave each other a password, or share a Kerberos realm.
+    /// The operators of both sides vouch: they gave each other a password, or share a Kerberos realm.
     Agreed,
 }
 
@@ -61,12 +61,12 @@ impl fmt::Display for TrustLevel {
     }
 }
 
-/// What was found.
+/// The exact finding.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Because {
     /// The certificate is bad.
     Bad(BadCertificate),
-    /// There is no TLS, so nothing was shown.
+    /// There is no TLS, so no certificate was shown.
     NoTls,
     /// No certificate was shown.
     NoCertificate,
@@ -115,7 +115,7 @@ impl Because {
     }
 }
 
-/// For everybody but the operator of the other server, whose certificate it is.
+/// For all readers but the operator of the other server, whose certificate it is.
 impl fmt::Display for Because {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -133,7 +133,7 @@ impl fmt::Display for Because {
     }
 }
 
-/// What is known of a peer: how well, and why.
+/// How well a peer is known, and why.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Judgement {
     trust: TrustLevel,
@@ -162,7 +162,7 @@ impl Judgement {
         }
     }
 
-    /// What is wrong with the certificate, if something is.
+    /// The fault of the certificate, if it has one.
     pub fn bad(&self) -> Option<&BadCertificate> {
         match &self.because {
             Because::Bad(bad) => Some(bad),
@@ -171,7 +171,7 @@ impl Judgement {
     }
 }
 
-/// How well the peer is known follows from what was found.
+/// The finding decides how well the peer is known.
 impl From<Because> for Judgement {
     fn from(because: Because) -> Self {
         Self {
@@ -193,30 +193,30 @@ impl fmt::Display for Judgement {
 pub struct TargetEvidence {
     /// Its name, where DNSSEC proves that the domain's SRV records lead to it.
     pub host: Option<Domain>,
-    /// What it publishes about its certificate, if anything. Or why that cannot be told: then it must not be used (RFC
-    /// 7673 §3.4).
+    /// The records that it publishes about its certificate, if any. Or why a look-up failed: then s2sd must not use the
+    /// server (RFC 7673 §3.4).
     pub tlsa: Result<Option<TlsaSet>, String>,
 }
 
 /// Everything that a certificate is judged by.
 #[derive(Clone, Debug)]
 pub struct Evidence<'a> {
-    /// What was shown in the handshake.
+    /// The certificates from the handshake.
     pub chain: Option<&'a PeerChain>,
-    /// Whose signature counts.
+    /// The authorities whose signature counts.
     pub roots: &'a Roots,
     /// The domain to be proved.
     pub domain: &'a Domain,
     /// The time.
     pub now: UnixTime,
-    /// Whether the DNS has a say.
+    /// Whether TLSA records decide.
     pub dane: Dane,
     /// The servers of the domain that may have shown the certificate: the one we connected to, or all there are.
     pub targets: &'a [TargetEvidence],
 }
 
 impl<'a> Evidence<'a> {
-    /// A certificate and the authorities: what PKIX needs, and nothing beyond it.
+    /// A certificate and the authorities: all that PKIX needs, and no more.
     pub fn new(
         chain: Option<&'a PeerChain>,
         roots: &'a Roots,
@@ -234,10 +234,10 @@ impl<'a> Evidence<'a> {
     }
 }
 
-/// Does the certificate prove that the peer is `domain`, as far as that can be told without asking further?
+/// Does the certificate prove that the peer is `domain`, as far as this evidence shows?
 ///
-/// What a signed zone says of a server's certificate comes first, and where it says something else nothing can make up
-/// for it (RFC 7673 §4.2). A certificate that comes to us may be of any of the domain's servers.
+/// The records of a signed zone come first. If they name another certificate, nothing else makes this one good (RFC
+/// 7673 §4.2). If the peer connected to us, its certificate may be that of any of the domain's servers.
 pub fn judge(evidence: &Evidence<'_>) -> Judgement {
     match evidence.chain {
         None => Because::NoCertificate.into(),
@@ -248,9 +248,9 @@ pub fn judge(evidence: &Evidence<'_>) -> Judgement {
     }
 }
 
-/// What a certificate is worth by what is known.
+/// What the evidence shows about a certificate.
 pub(super) enum Weighed {
-    /// Nothing else counts.
+    /// Further evidence cannot change this.
     Settled(Because),
     /// No authority vouches for it, and what the domain publishes by HTTPS may stand for one (RFC 7711 §6, RFC 7712 §5).
     Unvouched(BadCertificate),
@@ -312,7 +312,7 @@ fn by_dane(
     }))
 }
 
-/// First everything that PKIX asks, then the name: the domain's, or a server's that publishes nothing else.
+/// First all that PKIX needs, then the name: the domain's, or that of a server without records of its own.
 fn by_pkix(
     evidence: &Evidence<'_>,
     chain: &PeerChain,

@@ -1,5 +1,5 @@
-//! What a certificate is worth: its names, who vouches for it (PKIX, DANE, POSH), what speaks against it, and the judgement
-//! that follows. What is needed for it (certificates, answers of the DNS, documents, the time) is an argument.
+//! What a certificate proves: its names, the proofs for it (PKIX, DANE, POSH), its faults, and the judgement that
+//! follows. The inputs (certificates, answers of the DNS, documents, the time) are arguments.
 
 pub(crate) mod alert;
 pub mod bad_certificate;

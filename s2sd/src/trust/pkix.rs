@@ -1,10 +1,10 @@
-//! What a certificate proves, and what is wrong with one that proves nothing: RFC 6120 §13.7.2, XEP-0178.
+//! The domains that a certificate proves, and the fault of one that proves none: RFC 6120 §13.7.2, XEP-0178.
 //!
-//! Pure: the chain, the roots and the time are arguments. The handshake accepted any certificate (its
-//! signature shows that the peer holds the key, no more); this decides what it is worth.
+//! Pure: the chain, the roots and the time are arguments. The handshake accepted any certificate (its signature shows
+//! that the peer holds the key, no more); this module decides what it proves.
 //!
-//! The purpose asked for is serverAuth in both directions: since 2026 public authorities issue no certificate
-//! with clientAuth for servers, and a server is a server also where it opens the connection.
+//! The purpose is serverAuth in both directions: since 2026 public authorities issue no certificate with clientAuth for
+//! servers, and a server that opens the connection is still a server.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,7 +25,7 @@ use super::revocation::Revocations;
 use super::roots::Roots;
 use crate::peer_text::PeerText;
 
-/// The domain that the chain proves when nobody asserted one: only if its names stand for exactly one.
+/// The domain that the chain proves if the peer asserted none: only if its names stand for exactly one.
 pub fn sole_identity(chain: Option<&PeerChain>, roots: &Roots, now: UnixTime) -> Option<Domain> {
     let found = verified(chain?, roots, now).ok()?;
     let mut sole = None;
@@ -84,7 +84,7 @@ impl Roots {
     }
 }
 
-/// The identities of a chain that one of the anchors vouches for by a path that is accepted, and what it is accepted as.
+/// The identities of a chain that one of the anchors vouches for by an accepted path, and the value of `accept`.
 pub(crate) fn vouched<T>(
     chain: &PeerChain,
     anchors: &[TrustAnchor<'_>],
@@ -111,16 +111,16 @@ pub(crate) fn vouched<T>(
     let path = path.map_err(|error| bad(error, chain))?;
     let accepted = accepted(&path).map_err(|error| bad(error, chain))?;
     let mut found = identities(chain.leaf())?;
-    // An authority that was only allowed to sign certain DNS names has had that checked for dNSNames. Nothing
-    // checks it for the otherNames, so below such an authority they do not count.
+    // An authority that may sign only certain DNS names: the library has checked that for dNSNames, but not for the
+    // otherNames. So otherNames do not count below such an authority.
     if is_constrained(&path) {
         found.retain(|identity| matches!(identity, CertificateName::Dns(_)));
     }
     Ok((found, accepted))
 }
 
-/// What can be said of a certificate without its chain: time and purpose. This is all for a peer's own
-/// certificate that somebody put among the roots, most often a self-signed one; and all we know of our own.
+/// Checks that need no chain: time and purpose. There are no others for a peer's own certificate among the roots, most
+/// often a self-signed one, and for our own certificates.
 pub(crate) fn judge_alone(
     certificate: &CertificateDer<'_>,
     now: UnixTime,
@@ -147,7 +147,7 @@ pub(crate) fn judge_alone(
     }
 }
 
-/// The same, and that it is on no list of what was taken back.
+/// The same, and that it is on no revocation list.
 pub(crate) fn judge_for_itself(
     certificate: &CertificateDer<'_>,
     roots: &Roots,
@@ -179,7 +179,7 @@ fn is_constrained(path: &VerifiedPath<'_>) -> bool {
                     .extensions()
                     .iter()
                     .any(|extension| extension.oid == OID_X509_EXT_NAME_CONSTRAINTS),
-                // What we cannot read, we do not take for unconstrained.
+                // If we cannot read it, we do not take it for unconstrained.
                 Err(_) => true,
             }
         })
@@ -213,7 +213,7 @@ pub(crate) fn bad(error: webpki::Error, chain: &PeerChain) -> BadCertificate {
         },
         E::RequiredEkuNotFoundContext(_) | E::EmptyEkuExtension => BadCertificate::WrongPurpose,
         E::CertRevoked => BadCertificate::Revoked,
-        // The list is ours, and so is the fault; yet nobody can say that the certificate still counts.
+        // The list is ours, and so is the fault. Still, without it we do not know whether the certificate is good.
         E::InvalidCrlSignatureForPublicKey
         | E::IssuerNotCrlSigner
         | E::UnsupportedCrlSignatureAlgorithmContext(_)
@@ -241,7 +241,7 @@ pub(crate) fn bad(error: webpki::Error, chain: &PeerChain) -> BadCertificate {
         | E::MalformedDnsIdentifier
         | E::SignatureAlgorithmMismatch
         | E::TrailingData(_) => BadCertificate::Malformed,
-        // The enum of the library grows; its texts are short and say nothing of us.
+        // The library's enum grows; its texts are short and say nothing about us.
         error => BadCertificate::Other(error.to_string().into()),
     }
 }

@@ -1,7 +1,7 @@
-//! What a web server publishes about certificates (POSH): RFC 7711 §3 and §6.
+//! The document that a web server publishes about certificates (POSH): RFC 7711 §3 and §6.
 //!
-//! Pure: the document was fetched, and whoever did so saw to it that it came from the domain. Known are SHA-256 and
-//! SHA-512; other hash functions are passed over.
+//! Pure: the caller has fetched the document, and checked that it came from the domain. Known are SHA-256 and SHA-512;
+//! fingerprints by other hash functions are ignored.
 
 use std::{fmt, time::Duration};
 
@@ -25,7 +25,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// What was fetched.
+/// A fetched document.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Document {
     /// RFC 7711 §3.1: the certificates themselves.
@@ -62,10 +62,10 @@ pub enum Useless {
     /// It is neither kind, or both.
     #[error("the document has to have \"fingerprints\" or \"url\", and has neither or both")]
     Neither,
-    /// What it has is not what RFC 7711 says.
+    /// It is not what RFC 7711 defines.
     #[error("\"{0}\" in the document is not what it has to be")]
     Malformed(&'static str),
-    /// Nothing in it can be compared with a certificate.
+    /// It has no fingerprint that we can compare with a certificate.
     #[error("no fingerprint in the document is one of SHA-256 or SHA-512")]
     NoFingerprint,
     /// It says that it does not hold (any more): RFC 7711 §3.1, §3.2.
@@ -177,7 +177,7 @@ impl Fingerprints {
         self.lifetime
     }
 
-    /// The same, reached by a reference that holds so long (RFC 7711 §6: the lower of the two).
+    /// The same, by a reference that is good for this long (RFC 7711 §6: the lower of the two).
     #[must_use]
     pub fn within(self, lifetime: Duration) -> Self {
         let lifetime = self.lifetime.min(lifetime);

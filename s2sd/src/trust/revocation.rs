@@ -1,8 +1,8 @@
-//! Which certificates their issuers have taken back: certificate revocation lists from files (RFC 5280 §5).
+//! Certificates that their issuers revoked: certificate revocation lists from files (RFC 5280 §5).
 //!
-//! A list counts for the certificates of the authority that signed it, the server's own and those above it; of
-//! authorities without a list nothing is asked. One that is past its nextUpdate still counts for what it lists, and
-//! is warned of. Absent: fetching lists, delta and indirect lists, OCSP.
+//! A list counts for the certificates of the authority that signed it, the server's own and those above it.
+//! Certificates of an authority without a list are not checked. A list that is past its nextUpdate still counts, and
+//! s2sd warns about it. Absent: fetching lists, delta and indirect lists, OCSP.
 
 use std::{
     fmt,
@@ -46,7 +46,7 @@ impl fmt::Debug for Revocations {
 }
 
 impl Revocations {
-    /// Reads what is in a file: lists in PEM, or one in DER, as authorities publish it.
+    /// Reads a file: lists in PEM, or one in DER, as authorities publish it.
     pub(crate) fn read(file: &Path, text: &[u8]) -> Result<Self, String> {
         const SEQUENCE: u8 = 0x30;
         let found: Result<Vec<_>, _> = match text.first() {
@@ -65,7 +65,7 @@ impl Revocations {
     /// Takes over the lists of another file.
     pub(crate) fn extend(&mut self, more: Self) {
         self.0.extend(more.0);
-        // Of two lists of an authority the newer one counts: the first that is found is asked.
+        // Of two lists of an authority the newer one counts: the search takes the first.
         self.0.sort_by_key(|list| std::cmp::Reverse(list.from));
     }
 
@@ -74,7 +74,7 @@ impl Revocations {
         self.0.is_empty()
     }
 
-    /// The files with a list whose time is over, and when that was.
+    /// The files with an expired list, and when it expired.
     pub(crate) fn stale(&self, now: UnixTime) -> impl Iterator<Item = (&Path, UnixTime)> {
         let over = move |list: &List| list.until.filter(|until| *until < now);
         self.0
@@ -82,17 +82,17 @@ impl Revocations {
             .filter_map(move |list| Some((list.file.as_path(), over(list)?)))
     }
 
-    /// Whether the certificate itself is on a list. For one that is believed for itself, whose chain nobody looks at.
+    /// Whether the certificate itself is on a list. For one that is trusted by itself, without its chain.
     pub(crate) fn has(&self, certificate: &EndEntityCert<'_>) -> bool {
         let issued = |list: &&List| list.list.issuer() == certificate.issuer();
         self.0
             .iter()
             .find(issued)
-            // A list that cannot be read has been refused; were there one, it would not speak for anybody.
+            // Unreadable lists were refused at loading. If one were left, the certificate would count as revoked.
             .is_some_and(|list| !matches!(list.list.find_serial(certificate.serial()), Ok(None)))
     }
 
-    /// Calls `verify` with what it needs to ask the lists.
+    /// Calls `verify` with the lists as webpki takes them.
     pub(crate) fn asked<T>(&self, verify: impl FnOnce(Option<RevocationOptions<'_>>) -> T) -> T {
         let lists: Vec<&CertRevocationList<'_>> = self.0.iter().map(|list| &list.list).collect();
         let options = RevocationOptionsBuilder::new(&lists).ok().map(|builder| {

@@ -1,4 +1,4 @@
-//! Who is trusted to vouch for certificates, and what was taken back of theirs.
+//! The trusted authorities, and the certificates that they revoked.
 
 use std::{collections::HashSet, fmt, sync::Arc};
 
@@ -15,7 +15,7 @@ pub struct Roots {
     /// The same as certificates, in the same order.
     certificates: Vec<Marked>,
     revoked: Revocations,
-    /// Which value this is: what was found by it is remembered by it.
+    /// The identity of this value: results remember it.
     token: Arc<()>,
 }
 
@@ -40,7 +40,7 @@ impl Roots {
         (roots, refused)
     }
 
-    /// The same, of whose certificates these were taken back.
+    /// The same, without the certificates that these lists revoke.
     #[must_use]
     pub fn without(self, revoked: Revocations) -> Self {
         Self {
@@ -66,7 +66,7 @@ impl Roots {
         all.any(|known| known.certificate == *certificate)
     }
 
-    /// The lists of what was taken back.
+    /// The revocation lists.
     pub(crate) fn revoked(&self) -> &Revocations {
         &self.revoked
     }
@@ -81,7 +81,7 @@ impl Roots {
         self.certificates.len()
     }
 
-    /// Is nobody trusted?
+    /// Is it empty? Then nothing is trusted.
     pub fn is_empty(&self) -> bool {
         self.certificates.is_empty()
     }

@@ -23,9 +23,9 @@ use crate::trust::roots::Roots;
 /// Something that others will hold against it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Remark {
-    /// Whoever is strict refuses us for it; else some do, or it cannot be known from here.
+    /// Every strict peer refuses us for it. If `false`, some peers do, or we cannot know from here.
     pub refused: bool,
-    /// What was found, and what was meant.
+    /// The fault, and what it should be.
     pub found: String,
     /// What there is to do.
     pub change: String,
@@ -63,7 +63,7 @@ pub fn remarks(
         .flat_map(|(at, one)| [weak_key(at, one), weak_signature(at, one)])
         .flatten()
         .collect();
-    // What is wrong with it by itself is told already, and with the keys and signatures more exactly.
+    // Its own faults are reported already, and those of keys and signatures more exactly.
     if at_fault.is_empty() && judge_alone(leaf, now).is_ok() {
         remarks.extend(vouched(chain, &parsed, &path, known, now));
     }
@@ -92,7 +92,7 @@ fn path(chain: &[X509Certificate<'_>]) -> Vec<usize> {
     let mut path = vec![0];
     let mut last = chain.first();
     while let Some(one) = last.filter(|one| !is_self_issued(one)) {
-        // Of several of the same name the next one is meant.
+        // Of several with the same name it is the next one.
         let next = path.last().map_or(0, |last| last + 1);
         let all = (next..chain.len()).chain(0..next);
         let mut left = all.filter(|at| !path.contains(at));
@@ -139,7 +139,7 @@ fn order(chain: &[X509Certificate<'_>], path: &[usize]) -> Option<Remark> {
     }
     let mut others = (0..chain.len()).filter(|at| !path.contains(at));
     let other = others.next()?;
-    // What is left over where one is missing is told with that.
+    // A spare certificate beside a missing one is reported with that.
     let whole = path
         .last()
         .is_some_and(|&last| is_self_issued(&chain[last]));
@@ -162,7 +162,7 @@ fn vouched(
     known: &Roots,
     now: UnixTime,
 ) -> Option<Remark> {
-    // Where none is known at all, that none knows it says nothing.
+    // If we know no authority, it means nothing that none of them vouches.
     if known.anchors().is_empty() {
         return None;
     }
@@ -170,7 +170,7 @@ fn vouched(
     let last = parsed.get(*path.last()?)?;
     let issuer = name(last.issuer());
     let (refused, found, change) = match bad {
-        // Told above.
+        // Reported above.
         BadCertificate::TooMany { .. } | BadCertificate::TooLarge { .. } => return None,
         BadCertificate::SelfSigned => (false, "it is signed by its own key, and no authority vouches for it".to_owned(), SELF_SIGNED.to_owned()),
         BadCertificate::UnknownIssuer { .. } if path.len() == 1 && is_self_issued(last) => (
@@ -244,7 +244,7 @@ fn is_usual_curve(key: &SubjectPublicKeyInfo<'_>) -> bool {
     curve.is_some_and(|curve| usual.contains(&curve))
 }
 
-/// A root's own signature is looked at by nobody.
+/// The signature of a root is not checked by any server.
 fn weak_signature(at: usize, certificate: &X509Certificate<'_>) -> Option<Remark> {
     let hash = match certificate
         .signature_algorithm
@@ -281,7 +281,7 @@ fn weak(at: usize, what: &str) -> Remark {
     }
 }
 
-/// A name that counts, but of a kind that not everybody looks for.
+/// A name that counts, but of a kind that some servers do not look for.
 fn kind_of_name(leaf: &CertificateDer<'_>, domain: &Domain) -> Option<Remark> {
     let names = identities(leaf).ok()?;
     let mut named = names.iter().filter(|name| name.names(domain)).peekable();

@@ -43,6 +43,7 @@ const CLEAR_CODE: &[&str] = &[
     "s2sd/src/logging",
     "s2sd/src/net/",
     "s2sd/src/tools/demo/",
+    "s2sd/src/trust/",
     "xmpp-dialback/examples/",
     "xmpp-dialback/src/",
     "xmpp-sasl/examples/",
