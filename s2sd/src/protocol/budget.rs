@@ -1,12 +1,13 @@
-//! How much there is of something in all, and how much of it each owner may have: bytes of memory, places for lanes.
+//! A total, and how much of it each owner may have: bytes of memory, places for lanes.
 //!
-//! An owner may have a share of what is free, and the less is free, the smaller the share: `share * free * free / total`.
-//! So one owner alone gets much, many get less each, and however many fill what they may have, one after the other, about
-//! a part in so many stays free for who comes next. (Dynamic thresholds, Choudhury and Hahne 1998, whose share stays the
-//! same: there each owner leaves a fixed part of what the one before it left, which is soon nothing.)
+//! An owner may have a share of what is free, and the less is free, the smaller the share: `share * free * free /
+//! total`. So one owner alone gets much and many get less each. However many owners fill their shares, one after the
+//! other, about a fixed part of the total stays free for the next. (Compare dynamic thresholds, Choudhury and Hahne
+//! 1998, with a constant share: there each owner leaves a fixed part of what the one before it left, which is soon
+//! nothing.)
 //!
-//! An owner is what an attacker cannot have many of: the domains of one registration are one owner, and so are the
-//! addresses of one network.
+//! An attacker cannot have many owners: the domains of one registration are one owner, and so are the addresses of one
+//! network.
 //!
 //! Pure: counts that are shared, no clock and no waiting.
 
@@ -19,7 +20,7 @@ use xmpp_stream::Domain;
 
 use crate::network::Network;
 
-/// A part of what is free.
+/// A part of the free amount.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Share(pub(crate) usize, pub(crate) usize);
 
@@ -37,14 +38,14 @@ impl Share {
     }
 }
 
-/// Who has something.
+/// An owner of a share.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Owner {
-    /// Remote domains, by what was registered.
+    /// Remote domains, by their registered name.
     Peer(Box<str>),
     /// The component of a served domain.
     Component(Domain),
-    /// Who has proved nothing yet, by the network it comes from.
+    /// Unauthenticated peers, by the network they come from.
     Network(Network),
 }
 
@@ -54,7 +55,7 @@ impl Owner {
         Self::Peer(registration(domain).into())
     }
 
-    /// Who connects from there.
+    /// A peer at this address.
     pub(crate) fn at(address: IpAddr) -> Self {
         Self::Network(Network::site(address))
     }
@@ -116,7 +117,7 @@ impl Budget {
         }))
     }
 
-    /// There is another amount in all now. What was taken stays taken.
+    /// Changes the total. Charges stay.
     pub(crate) fn set_total(&self, total: usize) {
         self.0.total.store(total, Ordering::Relaxed);
     }
@@ -131,7 +132,7 @@ impl Budget {
         self.0.used.load(Ordering::Acquire)
     }
 
-    /// The account of an owner; all that are open for one owner at one time are the same.
+    /// The account of an owner; all open accounts of one owner are the same.
     pub(crate) fn account(&self, owner: Owner) -> Account {
         let mut nodes = self.0.nodes.lock().unwrap_or_else(PoisonError::into_inner);
         let share = match &owner {
@@ -166,7 +167,7 @@ impl Nodes {
 }
 
 impl Account {
-    /// Whose it is.
+    /// Its owner.
     pub(crate) fn owner(&self) -> &Owner {
         &self.node.owner
     }
@@ -183,12 +184,13 @@ impl Account {
         let Some(left) = total.saturating_sub(taken).checked_sub(more) else {
             return false;
         };
-        // As it would be then, but for the last one, which somebody may have.
+        // As it would be then, without the last one, which any owner may have.
         let most = self.node.share.of(left + 1, total);
         self.used().saturating_add(more) <= most
     }
 
-    /// Takes something, if the owner may have it. Of two that take at one time both may get what one should.
+    /// Takes an amount, if the owner may have it. Two tasks that take at the same time may both succeed where one
+    /// should.
     pub(crate) fn take(&self, amount: usize) -> Option<Charge> {
         self.has_room(amount).then(|| self.force(amount))
     }
@@ -202,7 +204,7 @@ impl Account {
         }
     }
 
-    /// Whether both are the same owner's.
+    /// Whether both have the same owner.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.node, &other.node)
     }
@@ -219,7 +221,7 @@ impl Account {
 }
 
 impl Charge {
-    /// Whose it is.
+    /// The account that it is charged to.
     pub(crate) fn account(&self) -> &Account {
         &self.account
     }
@@ -229,7 +231,7 @@ impl Charge {
         amount <= self.amount || self.account.has_room(amount - self.amount)
     }
 
-    /// Makes it more or less. `false`: the owner may not have so much more, and nothing changed.
+    /// Makes it more or less. `false`: the owner may not have so much more, and it stays as it was.
     pub(crate) fn resize(&mut self, amount: usize) -> bool {
         let may = self.may_be(amount);
         if may {
@@ -238,7 +240,7 @@ impl Charge {
         may
     }
 
-    /// The same for what is there already.
+    /// Sets it to what is there already, without a check.
     pub(crate) fn force(&mut self, amount: usize) {
         if amount > self.amount {
             self.account.add(amount - self.amount);
@@ -270,8 +272,8 @@ const BELOW: [&str; 11] = [
     "ac", "co", "com", "edu", "gob", "gov", "ne", "net", "nom", "or", "org",
 ];
 
-/// What somebody had to register for this domain, as far as it can be told from the name: the last two labels, or three
-/// as in `example.co.uk`. An address is registered as it is.
+/// The name that was registered for this domain, as far as the name tells: the last two labels, or three as in
+/// `example.co.uk`. An address is its own registration.
 pub(crate) fn registration(domain: &Domain) -> &str {
     let name = domain.ascii();
     if domain.is_ip() {

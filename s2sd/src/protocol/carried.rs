@@ -1,5 +1,6 @@
-//! What an outgoing stream carried lately, so that an error which answers it on the same stream reaches the sender, in our
-//! own words: XEP-0220 §2.3 has the other direction prove itself, so what comes by this one is never delivered.
+//! The stanzas that an outgoing stream carried lately. If an error answers one on the same stream, the sender gets it
+//! in our own words: by XEP-0220 §2.3 the other direction needs its own proof, so what comes on this one is never
+//! delivered.
 //!
 //! Pure.
 
@@ -13,9 +14,9 @@ use xmpp_stream::{Element, StanzaKind, Writer, is_answerable};
 /// How many stanzas back an error may reach.
 const REMEMBERED: usize = 1024;
 
-/// The ids that this stream carried lately, with their addresses: as hashes, since hardly any is asked for again. A stanza
-/// without an id is known by its addresses alone: of several between the same two, an error without an id answers one, and
-/// their sender could not tell them apart either.
+/// The ids that this stream carried lately, with their addresses: as hashes, since hardly any is looked up again. A
+/// stanza without an id is known by its addresses alone: of several between the same two, an error without an id
+/// answers one, and their sender could not tell them apart either.
 #[derive(Debug, Default)]
 pub(crate) struct Carried {
     hashes: VecDeque<u64>,

@@ -1,4 +1,4 @@
-//! What a connection carries, counted: atomics of its own, so that counting waits for nobody.
+//! Counters of a connection: atomics of its own, so that counting never waits.
 //!
 //! Pure: the time is an argument.
 
@@ -17,12 +17,12 @@ pub(crate) struct Counters {
     active: AtomicU64,
 }
 
-/// The counters at one time, or the sum of those of several streams.
+/// The counters at one moment, or the sum of those of several streams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Traffic {
     /// Stanzas that came.
     pub(crate) stanzas_in: u64,
-    /// Stanzas of which the socket took the last byte.
+    /// Stanzas whose last byte the socket took.
     pub(crate) stanzas_out: u64,
     /// Bytes that came, without those of TLS itself.
     pub(crate) bytes_in: u64,

@@ -1,14 +1,14 @@
-//! Of what was handed to the kernel, how much may not have arrived when a connection breaks.
+//! How many stanzas that the kernel took may not have arrived when a connection breaks.
 //!
-//! Pure: the time is an argument. The kernel does not say what the other side acknowledged. It gives a connection up when
-//! something was not acknowledged for `limits.stall`; it looks at that when it sends again, which it does after twice the
-//! time of before. Whatever it took twice as long ago has arrived at the other machine. (At the other server, nobody can
-//! tell without XEP-0198.)
+//! Pure: the time is an argument. The kernel does not say which bytes the other side acknowledged. It gives a
+//! connection up if bytes were not acknowledged for `limits.stall`; it checks that when it retransmits, which it does
+//! after twice the time of before. So all that it took twice as long ago has arrived at the other machine. (Without
+//! XEP-0198 there is no way to know whether it arrived at the other server.)
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// So many parts of the time are told apart.
+/// The time is counted in so many parts.
 const PARTS: u32 = 32;
 
 /// Until we hear of it.

@@ -1,8 +1,8 @@
-//! The way from one served domain to one remote domain, as a value: what waits, whether there is a stream, when to try
-//! again, what to give up.
+//! The queue from one served domain to one remote domain, as a value: its stanzas, whether there is a stream, when to
+//! try again, when to give up.
 //!
-//! Order holds because there is one queue and only its head leaves. Whoever drives it opens streams, keeps time and
-//! gives the random numbers for the back-off's jitter.
+//! Order holds because there is one queue and only its head leaves. The driver opens streams, keeps time and gives the
+//! random numbers for the back-off's jitter.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -32,7 +32,7 @@ pub struct Lane {
     state: State,
     waiting: VecDeque<Waiting>,
     failures: u32,
-    /// Since when the peer, whenever it was asked, said that it does not want the pair.
+    /// Since when every answer of the peer was that it does not want the pair.
     refused: Option<Instant>,
 }
 
@@ -41,7 +41,7 @@ pub struct Lane {
 pub struct Waiting {
     /// The stanza.
     pub stanza: Stanza,
-    /// When it was accepted: its age counts from here, whatever happened since.
+    /// When it was accepted. Its age counts from here in any case.
     since: Instant,
     /// How often the peer ended a stream while it was being written, and how.
     strikes: u8,
@@ -50,7 +50,7 @@ pub struct Waiting {
 /// How a stream ended that had written a part of a stanza.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Broke {
-    /// Nobody knows by whom.
+    /// The connection broke; we do not know at which end.
     Off,
     /// The other server closed it, or the connection.
     Closed,
@@ -58,14 +58,14 @@ pub enum Broke {
 
 #[derive(Debug)]
 enum State {
-    /// No stream, and nobody asked for one. After a failure the lane is kept until then, lest the next stanza start
-    /// the back-off anew.
+    /// No stream, and no stanza that needs one. After a failure the lane stays until then, so that the next stanza does
+    /// not start the back-off anew.
     Idle { forget: Option<Instant> },
     /// A stream is being made. The last failure, should time run out meanwhile.
     Connecting(Option<Cause>),
     /// There is a stream.
     Up { since: Instant },
-    /// The last attempt failed. Where that is `lasting`, nothing waits for the next.
+    /// The last attempt failed. If it is `lasting`, no stanza waits for the next.
     Resting {
         until: Instant,
         cause: Cause,
@@ -89,11 +89,11 @@ pub enum LaneEvent {
         /// A random number, for jitter.
         random: u32,
     },
-    /// The stream ended. What it had not written comes back, oldest first.
+    /// The stream ended. The stanzas that it had not written come back, oldest first.
     Ended {
         /// Why.
         cause: Cause,
-        /// What the socket had not taken all of.
+        /// The stanzas that the socket had not taken whole.
         unwritten: Vec<Waiting>,
         /// If it had taken a part of the first of these.
         begun: Option<Broke>,
@@ -104,8 +104,8 @@ pub enum LaneEvent {
     Tick,
     /// The remote domain connected to us: it is alive.
     PeerAlive,
-    /// Something changed, or somebody mended something: what failed before counts no more. An attempt that is being made
-    /// is to be made anew.
+    /// The configuration or the network changed, or the operator mended a fault: former failures no longer count. If an
+    /// attempt is going on, the driver has to make it anew.
     Retry,
     /// Time is up: give everything back.
     GiveUp(Cause),
@@ -243,7 +243,7 @@ impl Lane {
         }
     }
 
-    /// Whether the lane can be forgotten: nothing waits, there is no stream, and no failure to remember.
+    /// Whether to forget the lane: no stanza, no stream, and no failure to remember.
     pub fn is_done(&self) -> bool {
         self.waiting.is_empty() && matches!(self.state, State::Idle { forget: None })
     }
@@ -313,9 +313,9 @@ impl Lane {
         }
     }
 
-    /// Whether the pair cannot be, so that waiting is pointless. What says nothing of the pair, or comes from a peer with
-    /// which the pair worked and which may be starting up, is believed when it is said again, by a server that was there
-    /// whenever it was asked meanwhile.
+    /// Whether the pair cannot work, so that waiting is pointless. Some causes say nothing about the pair, or come from
+    /// a peer that may be starting up and with which the pair worked. These count only when they come again, from a
+    /// server that answered every attempt meanwhile.
     fn is_lasting(&mut self, now: Instant, cause: &Cause, worked: bool) -> bool {
         if !cause.is_permanent() {
             self.refused = None;
@@ -419,7 +419,7 @@ impl Lane {
     }
 }
 
-/// A queue in which nothing waits keeps no room for what once did, but for a few.
+/// An empty queue keeps no room for former stanzas, but for a few.
 pub(crate) fn release<T>(queue: &mut VecDeque<T>) {
     const FEW: usize = 32;
     if queue.is_empty() && queue.capacity() > FEW {

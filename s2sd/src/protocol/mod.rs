@@ -1,4 +1,4 @@
-//! What is decided about streams and stanzas: values without tasks, clocks, files and sockets.
+//! Decisions about streams and stanzas: values without tasks, clocks, files and sockets.
 
 pub(crate) mod admission;
 pub(crate) mod budget;

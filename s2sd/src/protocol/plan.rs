@@ -1,4 +1,4 @@
-//! Which places are tried for a domain, and in which order: RFC 6120 §3.2, RFC 2782, XEP-0368.
+//! The targets to try for a domain, and their order: RFC 6120 §3.2, RFC 2782, XEP-0368.
 //!
 //! Pure: the answers of the DNS and the random numbers are arguments.
 
@@ -17,8 +17,8 @@ use crate::peer_text::PeerText;
 /// The port registered as `xmpp-server` (RFC 6120 §14.7), for domains without SRV records.
 pub const DEFAULT_PORT: u16 = 5269;
 
-/// How many places are tried for one domain. A DNS message has room for more than a thousand SRV
-/// records, and whoever owns a domain could otherwise send us to as many addresses.
+/// How many targets s2sd tries for one domain. A DNS message has room for more than a thousand SRV records, and the
+/// owner of a domain could otherwise send us to as many addresses.
 pub const MAX_TARGETS: usize = 24;
 
 /// Is it a name of Tor's onion services? The DNS is never asked for one (RFC 7686 §2).
@@ -37,8 +37,8 @@ pub struct Target {
     pub port: u16,
     /// TLS from the first byte (XEP-0368) instead of STARTTLS.
     pub direct_tls: bool,
-    /// The answer that led here is proved by DNSSEC: the SRV records, or that there are none. What the configuration
-    /// says is proved by nothing.
+    /// DNSSEC proves the answer that led here: the SRV records, or that there are none. For a target from the
+    /// configuration there is no such proof.
     pub secure: bool,
     /// The configuration says so (`connect`), and not the DNS or a peer: any address will do.
     pub configured: bool,
@@ -54,8 +54,8 @@ impl Target {
     }
 }
 
-/// Where a server says to go instead (RFC 6120 §4.9.3.19): `host.example`, `host.example:5269`, `192.0.2.7:5269`,
-/// `[2001:db8::7]:5269`. `None`: it is nothing of the kind, or no name of a machine.
+/// The host that a server redirects to (RFC 6120 §4.9.3.19): `host.example`, `host.example:5269`, `192.0.2.7:5269`,
+/// `[2001:db8::7]:5269`. `None`: it has no such form, or is not the name of a host.
 pub fn other_host(text: &str) -> Option<(Host, Option<u16>)> {
     let text = text.trim();
     let (host, port) = match text.strip_prefix('[') {
@@ -117,10 +117,11 @@ pub enum ResolveError {
     /// The name does not exist or has no address.
     #[error("its name does not exist in the DNS or has no address")]
     NotFound,
-    /// Its SRV records lead to what is no name of a machine, such as an address (RFC 2782) or `localhost`: the first.
+    /// Its SRV records lead to a target that is not a host name, such as an address (RFC 2782) or `localhost`: the
+    /// first.
     #[error("its SRV records lead to {0}, which is no name of a machine")]
     NoHost(PeerText),
-    /// It is an onion service, of which the DNS knows nothing (RFC 7686).
+    /// It is an onion service, which is not in the DNS (RFC 7686).
     #[error("a .onion name is reached through Tor only, and no `proxy` is configured for it")]
     Onion,
     /// The DNS gave no answer; another time it may.
@@ -129,14 +130,14 @@ pub enum ResolveError {
     /// The name server that we ask did not even say that, or does not answer us. It may be anybody's fault, as a rule ours.
     #[error("our name server gives no answer: {0}")]
     Unanswered(PeerText),
-    /// An answer is not what its zone has signed (RFC 4033 §5, "Bogus"): somebody changed it on the way, or the zone is
-    /// not signed as it says. The name, and what is wrong with it.
+    /// An answer does not match its zone's signatures (RFC 4033 §5, "Bogus"): it was changed on the way, or the zone is
+    /// not signed as it says. The name, and the fault.
     #[error("its DNS answers are not what its DNSSEC signatures vouch for: {0}")]
     Bogus(PeerText),
     /// An answer is not signed, and `dns.dnssec` requires that. The name.
     #[error("its DNS answers are not signed by DNSSEC ({0}), and `dns.dnssec` requires that here")]
     Unsigned(PeerText),
-    /// Nobody was asked: this server has no descriptors left for it.
+    /// There was no question: this server has no descriptors left for it.
     #[error("this server has no file descriptors left for a look-up")]
     Exhausted,
 }
@@ -154,7 +155,7 @@ impl ResolveError {
         }
     }
 
-    /// Is this what the DNS says, as opposed to the DNS saying nothing?
+    /// Is this an answer of the DNS, as opposed to no answer?
     pub fn is_permanent(&self) -> bool {
         match self {
             Self::NoService
@@ -185,8 +186,8 @@ impl Srv {
         self.target.is_empty() || self.target == "."
     }
 
-    /// RFC 2782: the target is a domain name with address records. Where an address stands, its octets are labels of a
-    /// name that is not there; a resolver that took them for an address would go wherever a stranger likes.
+    /// RFC 2782: the target is a domain name with address records. An address there is a name that does not exist, with
+    /// its octets as labels; a resolver that takes it for an address would connect wherever the domain's owner likes.
     fn is_host(&self) -> bool {
         Special::of_name(&self.target).is_none()
     }
@@ -197,10 +198,10 @@ impl Srv {
     }
 }
 
-/// How far an answer of the DNS can be relied on (RFC 4033 §5). What is "Bogus" or "Indeterminate" there is no answer.
+/// How far an answer of the DNS can be relied on (RFC 4033 §5). "Bogus" and "Indeterminate" ones count as no answer.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
 pub enum Security {
-    /// Nobody here looked: `dns.dnssec` is off, or the name server takes the signatures away.
+    /// This server did not validate it: `dns.dnssec` is off, or the name server removes the signatures.
     Unvalidated,
     /// Its zone is proved to be without signatures.
     Insecure,
@@ -209,8 +210,8 @@ pub enum Security {
 }
 
 impl Security {
-    /// Of the answers for the two families of addresses: RFC 7673 §3.2 has TLSA records asked for if one of them is
-    /// secure, and not if none is. What is then believed rests on the TLSA records; without them anybody would do.
+    /// For the answers about the two families of addresses: by RFC 7673 §3.2 s2sd asks for TLSA records if one of them
+    /// is secure, and not if none is. Trust then rests on the TLSA records, not on the addresses.
     pub fn or(self, other: Self) -> Self {
         self.max(other)
     }
@@ -227,10 +228,10 @@ impl fmt::Display for Security {
     }
 }
 
-/// What the DNS said to one SRV question.
+/// The answer of the DNS to one SRV question.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum SrvAnswer {
-    /// Nobody asked: what it leads to would not be used.
+    /// s2sd did not ask: it would not use the answer.
     NotAsked,
     /// There is no such record.
     Absent(Security),
@@ -252,7 +253,7 @@ impl SrvAnswer {
     }
 }
 
-/// An answer with RFC 2782's `.` told apart from records that can be used.
+/// An answer with RFC 2782's `.`, apart from usable records.
 enum Service {
     Absent {
         secure: bool,
@@ -290,17 +291,17 @@ impl From<SrvAnswer> for Service {
     }
 }
 
-/// Orders the places where `domain` can be reached.
+/// Orders the targets of `domain`.
 ///
-/// `xmpp` and `xmpps` are the answers for `_xmpp-server._tcp` and `_xmpps-server._tcp`; their records are
-/// ordered as if they were one set (XEP-0368 §3 rule 1). Only if there is neither is the domain itself
-/// tried on port 5269 (RFC 6120 §3.2.2); a `.` forbids that too (XEP-0368 §5). A question without
-/// an answer counts as "unknown": it is never taken for "there is none" where that would decide,
-/// except that a domain with no `_xmpp-server` falls back although `_xmpps-server` is unknown, as every server
-/// without XEP-0368 would. A signed domain does not: there, whoever keeps an answer from us would lead us elsewhere.
+/// `xmpp` and `xmpps` are the answers for `_xmpp-server._tcp` and `_xmpps-server._tcp`; their records are ordered as if
+/// they were one set (XEP-0368 §3 rule 1). Only if there is neither does s2sd try the domain itself on port 5269 (RFC
+/// 6120 §3.2.2); a `.` forbids that too (XEP-0368 §5). A question without an answer counts as "unknown": where it
+/// decides, it is never taken for "there is none". There is one exception: a domain with no `_xmpp-server` falls back
+/// although `_xmpps-server` is unknown, as every server without XEP-0368 would. A signed domain does not: there, an
+/// attacker who suppresses an answer would lead us elsewhere.
 ///
-/// An answer that DNSSEC refutes ends it, whatever the other says (RFC 7673 §3.1); so does a question that we could not
-/// ask.
+/// An answer that DNSSEC refutes ends it, and the other one does not matter (RFC 7673 §3.1); so does a question that we
+/// could not ask.
 ///
 /// `random(n)` returns a number from 0 to `n`, both included.
 ///

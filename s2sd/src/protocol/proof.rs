@@ -37,7 +37,7 @@ impl fmt::Display for DomainPair {
     }
 }
 
-/// A pair that was proved on the stream it is used on. There is no public constructor: whoever holds one, holds proof. Each
+/// A pair that was proved on the stream it is used on. There is no public constructor: a value is the proof. Each
 /// stanza of the pair carries it, so a copy is one count more.
 #[derive(Clone, Debug)]
 pub struct Authorized(Arc<Proof>);
@@ -63,7 +63,7 @@ impl Authorized {
         &self.0.pair
     }
 
-    /// By what whoever opened the stream proved itself.
+    /// The method that proved the initiator of the stream.
     pub fn method(&self) -> Method {
         self.0.method
     }

@@ -1,5 +1,5 @@
-//! What a served domain answers by itself while no component is attached to it: XEP-0199 ping, XEP-0030
-//! discovery with the contact addresses of XEP-0157, XEP-0092 version, XEP-0202 time. Everything else is
+//! The answers of a served domain itself while no component is attached to it: XEP-0199 ping, XEP-0030 discovery with
+//! the contact addresses of XEP-0157, XEP-0092 version, XEP-0202 time. It answers everything else with
 //! `service-unavailable`. Functions of their arguments; they send nothing.
 
 use std::time::SystemTime;
@@ -39,7 +39,7 @@ pub fn answer(stanza: &Element, contacts: &[String], now: SystemTime) -> Option<
     }
 }
 
-/// Answers what s2sd knows of a served domain whose component is away. `None`: only the component could answer.
+/// Answers for a served domain whose component is away. `None`: only the component could answer.
 ///
 /// The arguments are those of [`answer`].
 pub fn answer_for_absent(stanza: &Element, contacts: &[String], now: SystemTime) -> Option<Writer> {
@@ -81,7 +81,7 @@ fn get(iq: &Element, contacts: &[String], now: SystemTime) -> Option<Writer> {
     }
 }
 
-/// What the result to this query holds, perhaps nothing. `None`: it is not answered here.
+/// The content of the result for this query, perhaps none. `None`: the query has no answer here.
 fn known(query: &Tree, contacts: &[String], now: SystemTime) -> Option<Option<Writer>> {
     match (query.namespace.as_str(), query.name.as_str()) {
         (ns::PING, "ping") => Some(None),
@@ -142,7 +142,7 @@ fn info(contacts: &[String]) -> Writer {
         .xmlns(ns::DATA_FORMS)
         .attr("type", "result")
         .child(form_type);
-    // One list of addresses is configured: whoever runs the domain answers for all three.
+    // One list of addresses is configured, and it stands for all three roles.
     for role in ["abuse-addresses", "admin-addresses", "security-addresses"] {
         let field = Writer::new("field").attr("var", role);
         form = form.child(contacts.iter().fold(field, |field, contact| {

@@ -1,8 +1,8 @@
-//! Which addresses are not public: the special-purpose addresses of IANA's registries (RFC 6890) and what has an IPv4 one
-//! of those in it, and what was never given to anybody.
+//! Addresses that are not public: the special-purpose addresses of IANA's registries (RFC 6890), those with such an
+//! IPv4 address in them, and those that were never allocated.
 //!
-//! Pure. A domain's DNS is its owner's word: without this rule everybody could have us connect to machines that only we
-//! reach. Left out: networks of ours with public addresses, which no registry knows.
+//! Pure. The owner of a domain chooses what its DNS says: without this rule every owner could make us connect to
+//! machines that only we reach. Left out: our own networks with public addresses, which no registry knows.
 
 use std::{
     fmt,
@@ -69,8 +69,8 @@ impl Special {
         }
     }
 
-    /// The same for a machine: of a name only what every resolver has to know (RFC 6761 §6.3), or might take for an
-    /// address.
+    /// The same for a host. Of a name it knows only those that every resolver has to know (RFC 6761 §6.3), or might
+    /// take for an address.
     pub fn of_host(host: &Host) -> Option<Self> {
         match host {
             Host::Address(address) => Self::of(*address),
@@ -139,7 +139,7 @@ impl Special {
             [0xfe80..=0xfebf, ..] => Self::LinkLocal,
             [0xfec0..=0xfeff, ..] => Self::Private,
             [0xff00..=0xffff, ..] => Self::Multicast,
-            // NAT64 of a network of its own, what is thrown away, and all that was never given out.
+            // NAT64 of a private network, the discard prefix, and all that was never allocated.
             _ => Self::Reserved,
         })
     }

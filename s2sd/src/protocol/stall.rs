@@ -1,10 +1,10 @@
-//! A peer that keeps a connection open and reads nothing: what is queued for it moves no more.
+//! A peer that keeps a connection open and reads nothing: the bytes queued for it stay.
 //!
 //! Pure: the clock and the counts are arguments.
 
 use std::time::{Duration, Instant};
 
-/// Since when nothing has moved, and how much had moved by then. Nothing where nothing is queued.
+/// Since when no byte has moved, and how many had moved by then. None if there are no queued bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Stall(Option<(Instant, u64)>);
 
@@ -26,7 +26,7 @@ impl Stall {
         self.0.map(|(since, _)| since + limit)
     }
 
-    /// Whether that time has come, and still nothing moved.
+    /// Whether that time has come, and still no byte moved.
     pub(crate) fn is_over(&self, now: Instant, written: u64, limit: Duration) -> bool {
         self.0
             .is_some_and(|(since, then)| then == written && now >= since + limit)

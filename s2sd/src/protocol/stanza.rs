@@ -18,7 +18,7 @@ use crate::protocol::proof::{Attached, Authorized};
 use crate::protocol::receipts::Unsettled;
 use crate::protocol::time::date_time;
 
-/// By whose authority a stanza is sent.
+/// The authority that a stanza is sent by.
 #[derive(Clone, Debug)]
 pub enum Origin {
     /// A remote server that proved its domain on the stream.
@@ -31,7 +31,7 @@ pub enum Origin {
 
 /// An element that is a stanza with addresses its sender may use, spelt as RFC 7622 prepares them.
 ///
-/// Where it waits, it holds what it costs on the account of who caused it.
+/// While it waits, it holds its cost on the account of its cause.
 #[derive(Debug)]
 pub struct Stanza {
     element: Element,
@@ -78,13 +78,13 @@ impl Refused {
     }
 }
 
-/// What the sender of a stanza with a malformed address is told (RFC 6120 §8.3.3.8).
+/// The error for the sender of a stanza with a malformed address (RFC 6120 §8.3.3.8).
 pub(crate) fn jid_malformed() -> StanzaError {
     StanzaError::new(ErrorType::Modify, StanzaCondition::JidMalformed)
         .with_text("`to` or `from` is no address")
 }
 
-/// What the sender of a stanza in the content namespace of another kind of stream is told (RFC 6120 §4.8.3).
+/// The error for the sender of a stanza in the content namespace of another kind of stream (RFC 6120 §4.8.3).
 pub(crate) fn wrong_namespace() -> StanzaError {
     StanzaError::new(ErrorType::Modify, StanzaCondition::BadRequest)
         .with_text("the stanza is not in the namespace jabber:server")
@@ -110,14 +110,14 @@ impl Stanza {
         }
     }
 
-    /// What stands for a stanza of the pair with a malformed address, so that it can be answered: nothing in it, and the
-    /// domain alone in place of what is no address.
+    /// Stands for a stanza of the pair with a malformed address, so that it can be answered: without content, and with
+    /// the domain alone for an address that is malformed.
     pub(crate) fn answerable(element: &Element, authorized: &Authorized) -> Option<Self> {
         Self::standing_for(element, element.stanza_kind()?, authorized)
     }
 
-    /// What stands for an element that would be a stanza of the pair in the namespace of this stream, and is in that of
-    /// another kind of stream (RFC 6120 §4.8.2, XEP-0114 §3), where an error may answer it.
+    /// Stands for an element that would be a stanza of the pair in the namespace of this stream, but is in that of
+    /// another kind of stream (RFC 6120 §4.8.2, XEP-0114 §3), if an error may answer it.
     pub(crate) fn foreign(element: &Element, authorized: &Authorized) -> Option<Self> {
         let kind = element.kind_anywhere()?;
         let pair = authorized.pair();
@@ -218,7 +218,7 @@ impl Stanza {
         }
     }
 
-    /// What an answer to it takes of memory at least while it waits: it has the same addresses and the same id.
+    /// The least memory that an answer to it takes while it waits: it has the same addresses and the same id.
     pub(crate) fn least_answer(&self) -> usize {
         let element = &self.element;
         let values = [element.from(), element.to(), element.id()];
@@ -278,32 +278,32 @@ impl Stanza {
         self.size
     }
 
-    /// What it takes of memory while it waits.
+    /// The memory that it takes while it waits.
     pub(crate) fn cost(&self) -> usize {
         self.element.bytes().len() + OVERHEAD
     }
 
-    /// The same as it waits: paid for by this account, if it is not yet. It comes back where there is no memory for it.
+    /// The same as it waits: this account pays for it, unless another does. It comes back if there is no memory for it.
     pub(crate) fn kept_by(self, payer: &Account) -> Result<Self, Self> {
         if self.charge.is_some() {
             return Ok(self);
         }
         match payer.take(self.cost()) {
-            // A stanza is a piece of the buffer it was read into and keeps all of that alive: copied out, it costs what is
-            // paid for it.
+            // A stanza is a piece of the buffer that it was read into and keeps all of that alive. Copied out, it costs as
+            // much as it is charged for.
             Some(charge) => Ok(self.compact().paid_by(charge)),
             None => Err(self),
         }
     }
 
-    /// The same, paid for as long as there is this stanza, whatever was paid before.
+    /// The same, charged to this account as long as the stanza lives, in place of any charge before.
     pub(crate) fn paid_by(self, mut charge: Charge) -> Self {
         charge.force(self.cost());
         let charge = Some(charge);
         Self { charge, ..self }
     }
 
-    /// What was paid for it, for the answer that takes its place.
+    /// Its charge, for the answer that takes its place.
     pub(crate) fn take_charge(&mut self) -> Option<Charge> {
         self.charge.take()
     }
@@ -348,7 +348,7 @@ fn named(element: &Element, remote: &Domain, local: &Domain) -> Result<Spelt, Re
     }
     match spelt(local, &target, Refused::WrongTo) {
         Ok(to) => Ok(Spelt { from: from?, to }),
-        // Whatever server it was meant for, it came here; who it is for cannot be told.
+        // It may have been meant for another server, but it came here, and it has no addressee.
         Err(Refused::WrongTo) if Domain::parse(split_jid(&target).1).is_err() => {
             Err(Refused::Malformed)
         }

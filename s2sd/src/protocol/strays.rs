@@ -1,5 +1,5 @@
-//! What comes on a stream and has no place there: stanzas in a direction that nothing proved, and elements of which this
-//! server knows nothing. A neighbour's extension costs no other sender's stanza; too much of it ends the stream.
+//! Elements that have no place on a stream: stanzas in a direction without a proof, and elements that this server does
+//! not know. A peer's extension costs no other sender's stanza; too many of them end the stream.
 //!
 //! Pure: the clock is an argument.
 
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 /// The time over which strays are counted.
 const MINUTE: Duration = Duration::from_secs(60);
-/// So many elements that mean nothing are put up with in a minute.
+/// How many unknown elements s2sd tolerates in a minute.
 const MAX_PER_MINUTE: u32 = 10;
 
 /// How many strays came.
@@ -21,16 +21,16 @@ pub(crate) struct Strays {
 /// What to do about one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stray {
-    /// Say that it came, and how many before it were passed over in silence.
+    /// Log that it came, and how many before it were not logged.
     Say(u32),
-    /// Nothing.
+    /// Ignore it.
     PassOver,
     /// End the stream.
     TooMany,
 }
 
 impl Strays {
-    /// One came: a stanza, or something that means nothing.
+    /// One came: a stanza, or an unknown element.
     pub(crate) fn note(&mut self, now: Instant, is_stanza: bool) -> Stray {
         let is_new = |since| now.duration_since(since) >= MINUTE;
         if self.since.is_none_or(is_new) {

@@ -1,9 +1,9 @@
-//! Which of the stanzas that the socket took whole is to blame for a stream error, where that can be said.
+//! The stanza that is to blame for a stream error, of those that the socket took whole, if we can tell.
 //!
-//! Pure: the clock is an argument. A peer reads in order. Where it ends the stream because of what it read, whatever comes
-//! after that is not read: the stanza that went last is the one, or was lost with it, and its sender can be told so. Where
-//! it says that there is too much of something, it means the one stanza that is larger than everybody takes (RFC 6120
-//! §13.12), if there was one. Of any other nobody can say without XEP-0198 whether it arrived.
+//! Pure: the clock is an argument. A peer reads in order. If it ends the stream because of what it read, it does not
+//! read what comes after that: the last stanza is the one, or was lost with it, and its sender can learn so. If the
+//! peer says that something is too large, it means the one stanza that is larger than all servers accept (RFC 6120
+//! §13.12), if there was one. Of any other stanza, without XEP-0198 there is no way to know whether it arrived.
 
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,7 @@ pub(crate) struct Suspects {
 #[derive(Debug)]
 struct Suspect {
     taken: Instant,
-    /// `None`: nobody would be told.
+    /// `None`: it has no sender to inform.
     stub: Option<Bytes>,
 }
 
@@ -40,8 +40,8 @@ impl Suspect {
 }
 
 impl Suspects {
-    /// The socket took this stanza whole, and others perhaps after it. To be called for each large one, and for the last of
-    /// those that were taken at one time.
+    /// The socket took this stanza whole, and perhaps others after it. To be called for each large one, and for the
+    /// last of those that it took at once.
     pub(crate) fn took(&mut self, now: Instant, stanza: &Element) {
         let suspect = || Suspect {
             taken: now,

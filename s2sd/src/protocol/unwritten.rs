@@ -1,5 +1,5 @@
-//! What is in a connection's write buffer and was not taken whole by the socket: whose it is until then, and what may be lost
-//! after that. The same for streams to other servers and for components.
+//! The stanzas in a connection's write buffer that the socket has not taken whole: their owner until then, and how many
+//! may be lost after that. The same for streams to other servers and for components.
 //!
 //! Pure: the time and the counts are arguments.
 
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::fate::Fate;
 use super::lane::{pop_front_if, release};
 
-/// Stanzas in the order in which they were written, each with where in the stream its bytes begin and end.
+/// Stanzas in the order of writing, each with the range of its bytes in the stream.
 #[derive(Debug)]
 pub(crate) struct Unwritten<T> {
     items: VecDeque<(Range<u64>, T)>,
@@ -59,7 +59,7 @@ impl<T> Unwritten<T> {
         first.is_some_and(|(bytes, _)| bytes.start < written)
     }
 
-    /// Of what was settled, how much may not have arrived when the connection breaks now.
+    /// How many settled stanzas may not have arrived if the connection breaks now.
     pub(crate) fn unknown(&mut self, now: Instant, patience: Duration) -> u64 {
         self.fate.unknown(now, patience)
     }
@@ -76,7 +76,7 @@ impl<T> Unwritten<T> {
         self.items.iter_mut().map(|(_, item)| item)
     }
 
-    /// What is left, oldest first.
+    /// The stanzas that are left, oldest first.
     pub(crate) fn take(&mut self) -> impl ExactSizeIterator<Item = T> + use<T> {
         std::mem::take(&mut self.items)
             .into_iter()

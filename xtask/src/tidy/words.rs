@@ -30,8 +30,8 @@ const UNCLEAR: [(&str, &str); 15] = [
     ("whomever", "say who"),
 ];
 
-/// The documents that still have them, or that others wrote. All others are without.
-const UNCLEAR_STILL: &[&str] = &["advisories/crates/"];
+/// The documents that others wrote, and the parts of [`CLEAR_CODE`] that still have them. All other documents are without.
+const UNCLEAR_STILL: &[&str] = &["advisories/crates/", "s2sd/src/protocol/negotiate"];
 
 /// The code without them in comments and texts, tests apart. The list grows until it is all of it.
 const CLEAR_CODE: &[&str] = &[
@@ -42,6 +42,7 @@ const CLEAR_CODE: &[&str] = &[
     "s2sd/src/lib.rs",
     "s2sd/src/logging",
     "s2sd/src/net/",
+    "s2sd/src/protocol/",
     "s2sd/src/tools/demo/",
     "s2sd/src/trust/",
     "xmpp-dialback/examples/",
@@ -57,7 +58,8 @@ fn is_clear(path: &str) -> bool {
 }
 
 fn is_clear_code(path: &str) -> bool {
-    CLEAR_CODE.iter().any(|clear| path.starts_with(clear)) && !path.contains("/tests")
+    let is_listed = CLEAR_CODE.iter().any(|clear| path.starts_with(clear));
+    is_listed && is_clear(path) && !path.contains("/tests")
 }
 
 pub(super) fn check(tree: &Tree) -> Vec<Fault> {

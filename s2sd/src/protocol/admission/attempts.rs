@@ -1,9 +1,9 @@
-//! How many connections to elsewhere somebody has us try: a key of 65 bytes leads to sixteen addresses that its sender
+//! How many outgoing connections a peer may cause: a key of 65 bytes leads to sixteen addresses that its sender
 //! chooses, and there may be a thousand connections with ten keys each.
 //!
-//! Each connection has sixteen, and more with time; so has each registered domain that is answered. What leads to a stream
-//! is given back, so that whoever means other servers goes on at once, however many of them there are. All connections of
-//! one site have a bound together.
+//! Each connection has sixteen, and more with time; so has each registered domain that we answer. A connection that
+//! leads to a stream is given back, so that a peer with real servers goes on at once, for any number of them. All
+//! connections of one site have a bound together.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -13,17 +13,17 @@ use std::time::{Duration, Instant};
 use crate::network::Network;
 use crate::protocol::budget::Owner;
 
-/// Because of whom we connect, where it is not for our own.
+/// The cause of a connection that is not for our own stanzas.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Causer {
-    /// A connection, by the other end's address, on which keys or certificates came.
+    /// A connection, by the other end's address, that brought keys or certificates.
     Connection(SocketAddr),
-    /// A registered domain that had us answer.
+    /// A registered domain that we answer.
     Answered(Owner),
 }
 
 impl Causer {
-    /// Where it is. Who is answered has no place of its own: all of those wait together.
+    /// Its address. Answered domains have none of their own: all of those wait together.
     pub(crate) fn address(&self) -> IpAddr {
         match self {
             Self::Connection(address) => address.ip(),
@@ -49,7 +49,7 @@ const OF_A_SITE: Rate = Rate {
     at_once: 64,
     each: Duration::from_millis(250),
 };
-/// So many of each are told apart.
+/// The number of each kind that is counted apart.
 const MAX_TOLD_APART: usize = 1024;
 
 /// What each causer and each site has used.
@@ -65,7 +65,7 @@ impl AttemptLimit {
         self.causers.take(OF_ONE, causer, now)
     }
 
-    /// One led to what was meant, or was not made: it does not count.
+    /// One reached its target, or was not made: it does not count.
     pub(crate) fn give_back(&mut self, causer: &Causer) {
         if let Some(paid) = self.causers.0.get_mut(causer)
             && let Some(before) = paid.checked_sub(OF_ONE.each)

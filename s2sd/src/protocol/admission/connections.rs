@@ -1,5 +1,5 @@
-//! Who may have how many connections, as a value: counted by where they come from until they are authenticated, then by
-//! domain too. RFC 6120 §13.12 and XEP-0205 ask for such limits.
+//! Limits on connections, as a value: they count by origin until they are authenticated, then by domain too. RFC 6120
+//! §13.12 and XEP-0205 ask for such limits.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -13,7 +13,7 @@ use super::refusals::Refusal;
 use crate::config::Limits;
 use crate::network::Network;
 
-/// Of the places of servers, this part is kept for networks whose domains authenticated lately.
+/// This part of the servers' places is kept for networks whose domains authenticated lately.
 const RESERVED: usize = 8;
 /// A site may have this many times what a host may have.
 const HOSTS_PER_SITE: usize = 4;
@@ -37,7 +37,7 @@ pub(crate) struct Bounds {
     pub(crate) site: usize,
     /// Authenticated, of one domain.
     pub(crate) domain: usize,
-    /// A stream on which nothing came for so long gives way to a new one of its domain.
+    /// A stream that was silent for so long gives way to a new one of its domain.
     pub(crate) silence: Duration,
 }
 
@@ -138,8 +138,8 @@ impl Connections {
         Ok(id)
     }
 
-    /// A domain is about to be proved on it: is there a place for one more stream of the domain? It may take the place of
-    /// another stream, whose name is given back and which is to be closed.
+    /// A domain is about to be proved on it: is there a place for one more stream of the domain? It may take the place
+    /// of another stream; the caller gets its name and has to close it.
     pub(crate) fn authenticate(
         &mut self,
         id: Id,
@@ -192,7 +192,7 @@ impl Connections {
         }
     }
 
-    /// What was proved on it is forgotten: it counts as it did in the beginning, if there is room for that.
+    /// Forgets the proofs on it: it counts as in the beginning, if there is room for that.
     pub(crate) fn forget(&mut self, id: Id, bounds: &Bounds) -> Result<(), Refusal> {
         let Some(open) = self.open.get(&id).filter(|open| open.authenticated) else {
             return Ok(());

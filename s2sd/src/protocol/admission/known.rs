@@ -10,7 +10,7 @@ const LATELY: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// How many networks are remembered.
 const MAX_NETWORKS: usize = 4096;
 
-/// What is remembered.
+/// The networks, and when one of their domains authenticated last.
 #[derive(Debug, Default)]
 pub(crate) struct Known(HashMap<Network, Instant>);
 

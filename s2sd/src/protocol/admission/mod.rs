@@ -1,5 +1,5 @@
-//! How many connections there may be: in all, from one network, of one domain; how many we make because a stranger asks;
-//! who has how much of a processor before anything is proved.
+//! Limits on connections: in all, from one network, of one domain; on those that we make because of unauthenticated
+//! peers; and on processor time before a peer has proved anything.
 
 mod attempts;
 mod connections;

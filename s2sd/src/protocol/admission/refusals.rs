@@ -1,4 +1,4 @@
-//! What was refused and why: counted, so that the log has one line for many.
+//! Refusals and their reasons, counted, so that the log has one line for many.
 
 use std::fmt;
 
@@ -72,7 +72,7 @@ impl fmt::Display for Refused {
     }
 }
 
-/// What was refused so far, and what of it nobody was told of yet.
+/// The refusals so far, and how many of them the log has reported.
 #[derive(Debug, Default)]
 pub(crate) struct Refusals {
     total: Refused,

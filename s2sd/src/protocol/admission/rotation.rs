@@ -1,4 +1,4 @@
-//! Queues that are served in turn: whoever has many waiting gets as many turns as whoever has one.
+//! Queues that are served in turn: one with many waiting gets as many turns as one with a single entry.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
@@ -14,11 +14,11 @@ pub(crate) trait Queue: Default {
     fn push(&mut self, position: Self::Position, item: Self::Item);
     /// The next.
     fn pop(&mut self) -> Option<Self::Item>;
-    /// Whether nothing waits.
+    /// Whether it is empty.
     fn is_empty(&self) -> bool;
 }
 
-/// In the order in which they came.
+/// In the order of arrival.
 #[derive(Debug)]
 pub(crate) struct Line<T>(VecDeque<T>);
 
@@ -45,7 +45,7 @@ impl<T> Queue for Line<T> {
     }
 }
 
-/// Queues by key, one turn each. A queue in which nothing waits is not kept.
+/// Queues by key, one turn each. An empty queue is not kept.
 #[derive(Debug)]
 pub(crate) struct Rotation<K, Q> {
     order: VecDeque<K>,

@@ -38,8 +38,7 @@ impl Failed {
 }
 
 impl Throttle {
-    /// When an attempt may be looked at. Those that come at the same time wait one after the other. `None`: not before
-    /// `until`.
+    /// When an attempt may be checked. Attempts at the same time wait one after the other. `None`: not before `until`.
     pub(crate) fn attempt(
         &mut self,
         from: IpAddr,

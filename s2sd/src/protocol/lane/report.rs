@@ -8,7 +8,7 @@ const fn minutes(minutes: u64) -> Duration {
     Duration::from_secs(60 * minutes)
 }
 
-/// The ages that are told apart: each number is for what is younger than this, and older than the one before.
+/// The bounds of the age classes: each counts stanzas that are younger than this, and older than the one before.
 pub const AGES: [Duration; 7] = [
     Duration::from_secs(10),
     minutes(1),
@@ -19,7 +19,7 @@ pub const AGES: [Duration; 7] = [
     minutes(24 * 60),
 ];
 
-/// A lane at one time.
+/// A lane at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LaneReport {
     /// `up`: it has a stream. `connecting`. `waiting`: for the next attempt. `refused`: the pair cannot be, and what comes
@@ -36,7 +36,7 @@ pub struct LaneReport {
 }
 
 impl Lane {
-    /// What is in it, and in the stream that writes these.
+    /// Reports the stanzas in it, and in the stream that writes these.
     pub fn report<'a>(
         &'a self,
         now: Instant,

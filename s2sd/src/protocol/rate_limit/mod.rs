@@ -1,7 +1,7 @@
 //! Rate limiting per peer (GCRA), as a value: every stanza and byte takes from a bucket, and time fills it again.
 //!
-//! A second's worth may come at once; a peer that sent more waits until the bucket has refilled. Nothing is refused: the
-//! driver stops reading, and TCP slows the peer down.
+//! The stanzas of one second may come at once; a peer that sent more waits until the bucket has refilled. Nothing is
+//! refused: the driver stops reading, and TCP slows the peer down.
 
 mod peers;
 
@@ -31,7 +31,7 @@ impl PeerBuckets {
         })
     }
 
-    /// Takes the limits of a newer policy. What was sent under the old ones stays owed.
+    /// Takes the limits of a newer policy. Debts under the old ones stay.
     pub(crate) fn adjust(&mut self, newer: &Self) {
         self.stanzas.per_second = newer.stanzas.per_second;
         self.bytes.per_second = newer.bytes.per_second;
@@ -52,7 +52,7 @@ impl PeerBuckets {
         self.stanzas.pause(now).max(self.bytes.pause(now))
     }
 
-    /// Nothing is owed: both buckets are full, as if new.
+    /// There is no debt: both buckets are full, as if new.
     pub(crate) fn is_full(&self, now: Instant) -> bool {
         self.stanzas.saved_up <= now && self.bytes.saved_up <= now
     }
@@ -81,7 +81,8 @@ impl Bucket {
             Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
         });
         let from = self.saved_up.max(now);
-        // Centuries that the clock cannot count come to nothing; the limits of a stanza keep us from there.
+        // A debt of centuries, which the clock cannot count, is dropped; the limits of a stanza keep it from getting
+        // there.
         self.saved_up = from.checked_add(cost).unwrap_or(from);
     }
 

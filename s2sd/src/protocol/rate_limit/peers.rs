@@ -1,5 +1,5 @@
-//! The buckets of each domain, for all its streams: more streams are not more speed, and a new stream does
-//! not begin with nothing owed.
+//! The buckets of each domain, for all its streams: more streams are not more speed, and a new stream inherits the
+//! debt.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -69,7 +69,7 @@ impl StreamBuckets {
         !self.0.is_empty()
     }
 
-    /// Bytes came. Nobody knows for whom, so they count for every domain of the stream.
+    /// Bytes came. We do not know for which domain, so they count for every domain of the stream.
     pub(crate) fn bytes(&self, count: u64, now: Instant) {
         for (_, buckets) in &self.0 {
             buckets.with(|buckets| buckets.bytes(count, now));
