@@ -40,6 +40,22 @@ fn message(from: &str, to: &str, id: usize) -> String {
     format!("<message from='u@{from}' to='x@{to}' id='{id}'><body>{body}</body></message>")
 }
 
+/// Two networks, and a daemon in the near one. `None`: we may not make them here.
+async fn start(daemon: Daemon) -> Option<(Networks, World)> {
+    let networks = Networks::new().unwrap()?;
+    networks.enter().unwrap();
+    let mut world = World::new().unwrap();
+    world.start(daemon).await.unwrap();
+    Some((networks, world))
+}
+
+/// A component in the near network, on the daemon that serves `daemon`.
+async fn near_component(world: &World, daemon: &str, domain: &str) -> ComponentClient {
+    let listener = world.daemon(daemon).unwrap().components[0];
+    let wire = component::attach(listener, domain, SECRET, TIMEOUT).await;
+    ComponentClient::over(wire.unwrap(), domain.to_owned(), Behaviour::Quiet)
+}
+
 /// A neighbour in the far network.
 fn far_peer(networks: &Networks, world: &mut World, domain: &str) -> FakePeer {
     let listener = networks.listen().unwrap();
@@ -68,8 +84,21 @@ async fn line(log: &Log, parts: &[&str]) -> String {
     log.line(parts)
 }
 
-/// How many the log says may not have arrived.
-fn unknown(line: &str) -> usize {
+/// Sends all but the first three messages to the vanished end: how many the log says may not have arrived.
+async fn unknown(
+    log: &Log,
+    here: &mut ComponentClient,
+    (from, to): (&str, &str),
+    about: &str,
+) -> usize {
+    let lost = Instant::now();
+    for id in 4..=MESSAGES {
+        here.send(message(from, to, id)).await.unwrap();
+    }
+    let line = line(log, &["WARN", about, "the connection broke", "unknown="]).await;
+    let took = lost.elapsed();
+    println!("noticed after {took:?}: {line}");
+    assert!(took >= Duration::from_secs(1), "{took:?}");
     let (_, rest) = line.split_once("unknown=").unwrap();
     let number = rest.split(' ').next().unwrap();
     number.parse().unwrap()
@@ -86,39 +115,18 @@ async fn what_a_vanished_peer_did_not_take_arrives_by_the_next_stream_and_the_re
         (Loss::OnTheWay, "way.test"),
         (Loss::OfTheMachine, "off.test"),
     ] {
-        let Some(networks) = Networks::new().unwrap() else {
+        let Some((networks, mut world)) = start(daemon(domain)).await else {
             return;
         };
-        networks.enter().unwrap();
-        let mut world = World::new().unwrap();
-        world.start(daemon(domain)).await.unwrap();
         let far = format!("far-{domain}");
         let mut there = far_peer(&networks, &mut world, &far);
-        let listener = world.daemon(domain).unwrap().components[0];
-        let wire = component::attach(listener, domain, SECRET, TIMEOUT)
-            .await
-            .unwrap();
-        let mut here = ComponentClient::over(wire, domain.to_owned(), Behaviour::Quiet);
+        let mut here = near_component(&world, domain, domain).await;
         for id in 1..=3 {
             here.send(message(domain, &far, id)).await.unwrap();
             there.next().await.unwrap();
         }
         networks.lose(loss).unwrap();
-        let lost = Instant::now();
-        for id in 4..=MESSAGES {
-            here.send(message(domain, &far, id)).await.unwrap();
-        }
-        let warned = line(&log, &["WARN", &far, "the connection broke", "unknown="]).await;
-        let unknown = unknown(&warned);
-        println!(
-            "{loss:?}: noticed after {:?}, {unknown} of unknown fate",
-            lost.elapsed()
-        );
-        assert!(
-            lost.elapsed() >= Duration::from_secs(1),
-            "{:?}",
-            lost.elapsed()
-        );
+        let unknown = unknown(&log, &mut here, (domain, &far), &far).await;
         networks.join().unwrap();
         // What the kernel had taken is lost, and counted, but for what is still on the way when that is there again. What it had
         // not taken comes, all of it and in order.
@@ -156,45 +164,20 @@ async fn what_a_vanished_component_did_not_take_goes_back_and_the_rest_is_counte
         (Loss::OnTheWay, "part.test"),
         (Loss::OfTheMachine, "cord.test"),
     ] {
-        let Some(networks) = Networks::new().unwrap() else {
+        let near = format!("near-{domain}");
+        let Some((networks, world)) = start(daemon(domain).and(&near)).await else {
             return;
         };
-        networks.enter().unwrap();
-        let mut world = World::new().unwrap();
-        let near = format!("near-{domain}");
-        world.start(daemon(domain).and(&near)).await.unwrap();
         let mut far = far_component(&networks, &world, domain).await;
-        let listener = world.daemon(domain).unwrap().components[0];
-        let wire = component::attach(listener, &near, SECRET, TIMEOUT)
-            .await
-            .unwrap();
-        let mut here = ComponentClient::over(wire, near.clone(), Behaviour::Quiet);
+        let mut here = near_component(&world, domain, &near).await;
         let any = |_: &xmpp_stream::Element| true;
         for number in 1..=3 {
             here.send(message(&near, domain, number)).await.unwrap();
             far.expect("what was sent", TIMEOUT, any).await.unwrap();
         }
         networks.lose(loss).unwrap();
-        let lost = Instant::now();
-        for number in 4..=MESSAGES {
-            here.send(message(&near, domain, number)).await.unwrap();
-        }
         let domain_is = format!("domain={domain}");
-        let warned = line(
-            &log,
-            &["WARN", &domain_is, "the connection broke", "unknown="],
-        )
-        .await;
-        let unknown = unknown(&warned);
-        println!(
-            "{loss:?}: noticed after {:?}, {unknown} of unknown fate",
-            lost.elapsed()
-        );
-        assert!(
-            lost.elapsed() >= Duration::from_secs(1),
-            "{:?}",
-            lost.elapsed()
-        );
+        let unknown = unknown(&log, &mut here, (&near, domain), &domain_is).await;
         let first = id(&here.expect("what comes back", NOTICED, any).await.unwrap());
         for expected in first + 1..=MESSAGES {
             let back = here.expect("what comes back", TIMEOUT, any).await.unwrap();
@@ -223,12 +206,9 @@ async fn what_a_vanished_component_did_not_take_goes_back_and_the_rest_is_counte
 #[tokio::test]
 async fn who_vanishes_while_nothing_is_said_is_noticed_on_every_kind_of_connection() {
     let log = log::log();
-    let Some(networks) = Networks::new().unwrap() else {
+    let Some((networks, mut world)) = start(daemon("quiet.test")).await else {
         return;
     };
-    networks.enter().unwrap();
-    let mut world = World::new().unwrap();
-    world.start(daemon("quiet.test")).await.unwrap();
     let mut there = far_peer(&networks, &mut world, "silent.test");
     let mut here = far_component(&networks, &world, "quiet.test").await;
     // An outgoing stream, and an incoming one.
@@ -257,13 +237,10 @@ async fn who_vanishes_while_nothing_is_said_is_noticed_on_every_kind_of_connecti
 #[tokio::test]
 async fn no_route_is_this_machines_affair_and_an_unreachable_host_may_be_anybodys() {
     let log = log::log();
-    let Some(networks) = Networks::new().unwrap() else {
+    let daemon = Daemon::serving("route.test").at(NEAR).without_tls();
+    let Some((_networks, mut world)) = start(daemon).await else {
         return;
     };
-    networks.enter().unwrap();
-    let mut world = World::new().unwrap();
-    let daemon = Daemon::serving("route.test").at(NEAR).without_tls();
-    world.start(daemon).await.unwrap();
     let mut here = world.component("route.test").await.unwrap();
     for (domain, address, cause, text) in [
         // The networks have no way out: RFC 5737 is elsewhere.

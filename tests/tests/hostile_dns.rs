@@ -19,14 +19,15 @@ use std::{
 use s2sd::tools::demo::ca::Leaf;
 use s2sd_tests::{
     authoritative::Says,
+    component_client::ComponentClient,
     peer::{Peer, dialback_request},
     tls::TlsIdentity,
     wire::Event,
-    world::{Daemon, TIMEOUT, World},
+    world::{Daemon, RawServer, TIMEOUT, World},
 };
 use tokio::{
     net::TcpListener,
-    sync::{Mutex, MutexGuard},
+    sync::{Mutex, MutexGuard, broadcast::Receiver},
     time::timeout,
 };
 use xmpp_stream::{Condition, ns};
@@ -75,14 +76,18 @@ async fn nobody_from(world: &World, source: Ipv4Addr) -> Peer {
     peer.with_timeout(TIMEOUT * 6)
 }
 
+async fn shows_key(peer: &mut Peer, domain: &str) {
+    let request = dialback_request(domain, "here.test", "key");
+    peer.send(request).await.unwrap();
+}
+
 /// Shows keys for these domains, one stream for each 8, and waits for all answers: their texts.
 async fn shows_keys(world: &World, domains: &[String]) -> Vec<String> {
     let mut heard = Vec::new();
     for domains in domains.chunks(8) {
         let mut peer = nobody(world).await;
         for domain in domains {
-            let request = dialback_request(domain, "here.test", "key");
-            peer.send(request).await.unwrap();
+            shows_key(&mut peer, domain).await;
         }
         for _ in domains {
             match peer.next().await.unwrap() {
@@ -180,8 +185,7 @@ async fn the_keys_of_one_connection_make_sixteen_connections_and_one_with_each_s
     let with_time = usize::try_from(began.elapsed().as_secs()).unwrap();
     assert!(count <= 2 * (16 + with_time + 1), "{count}");
     let mut peer = nobody_from(&world, Ipv4Addr::new(127, 3, 0, 1)).await;
-    let request = dialback_request("d99.many.test", "here.test", "key");
-    peer.send(request).await.unwrap();
+    shows_key(&mut peer, "d99.many.test").await;
     peer.expect(ns::DIALBACK, "result").await.unwrap();
     assert_eq!(knocks.load(Ordering::Relaxed) - count, 16);
 }
@@ -238,11 +242,31 @@ async fn a_flood_of_addresses_that_refuse_makes_few_connections_and_one_short_li
 
 const GRACE: Duration = Duration::from_millis(200);
 
+async fn send(here: &mut ComponentClient, to: &str) {
+    let message = format!("<message from='{}' to='x@{to}' id='1'/>", here.address());
+    here.send(message).await.unwrap();
+}
+
+/// A message to this domain makes a stream to its server.
+async fn reaches(server: &RawServer, here: &mut ComponentClient, domain: &str) -> Peer {
+    send(here, domain).await;
+    server.accept().await.unwrap()
+}
+
+/// The most descriptors that are open until three seconds after `began`.
+async fn most_descriptors(watch: &mut Receiver<String>, began: Instant) -> usize {
+    let mut most = 0;
+    while began.elapsed() < Duration::from_secs(3) {
+        most = most.max(descriptors());
+        let _ = timeout(GRACE, watch.recv()).await;
+    }
+    most
+}
+
 /// What comes back to a component for a message to this domain: the condition and the text.
 async fn comes_back(world: &World, to: &str) -> (String, String) {
     let mut here = world.component("here.test").await.unwrap();
-    let message = format!("<message from='{}' to='x@{to}' id='1'/>", here.address());
-    here.send(message).await.unwrap();
+    send(&mut here, to).await;
     let error = here.expect("the error", TIMEOUT, |_| true).await.unwrap();
     let tree = error.tree();
     let error = tree.elements().find(|child| child.name == "error").unwrap();
@@ -348,21 +372,19 @@ async fn name_servers_that_say_nothing_hold_few_sockets_and_delay_nobody_else() 
     let _alone = alone().await;
     let mut world = here("").await;
     world.change_zone(|zone| zone.silent("*.evil.test"));
-    let _own = world.listen("own.test").await.unwrap();
+    let own = world.listen("own.test").await.unwrap();
     let mut streams = Vec::new();
     let mut watch = world.dns().watch();
     for n in 0..20 {
         let mut peer = nobody_from(&world, Ipv4Addr::new(127, 7, 7, 7)).await;
         for domain in many(n * 20, 20) {
-            let request = dialback_request(&domain, "here.test", "key");
-            peer.send(request).await.unwrap();
+            shows_key(&mut peer, &domain).await;
         }
         streams.push(peer);
     }
     let before = descriptors();
     // The first look-ups are under way.
     while !watch.recv().await.unwrap().contains("evil.test") {}
-    let mut most = 0;
     let began = Instant::now();
     // The fake peer's own domain is found, for a stranger and for us.
     let other = world.authoritative("other.test", Says::Valid, None).await;
@@ -370,20 +392,22 @@ async fn name_servers_that_say_nothing_hold_few_sockets_and_delay_nobody_else() 
     assert!(heard[0].contains("type='valid'"), "{}", heard[0]);
     assert_eq!(other.unwrap().asked().len(), 1);
     let mut here = world.component("here.test").await.unwrap();
-    let message = format!(
-        "<message from='{}' to='x@own.test' id='1'/>",
-        here.address()
-    );
-    here.send(message).await.unwrap();
-    _own.accept().await.unwrap();
+    let _own = reaches(&own, &mut here, "own.test").await;
     println!("found in {:?}", began.elapsed());
-    while began.elapsed() < Duration::from_secs(3) {
-        most = most.max(descriptors());
-        let _ = timeout(GRACE, watch.recv()).await;
-    }
+    let most = most_descriptors(&mut watch, began).await;
     println!("400 keys, silent name servers: {before} descriptors, then {most}");
     // 64 keys are looked at, with two look-ups for each, each with two sockets: 256.
     assert!(most < before + 60, "{before}, {most}");
+}
+
+/// A key for `other.test` on a stream of its own.
+async fn is_verified_soon(world: &World) {
+    let began = Instant::now();
+    let heard = shows_keys(world, &["other.test".to_owned()]).await;
+    let took = began.elapsed();
+    println!("verified in {took:?}: {heard:?}");
+    assert!(heard[0].contains("type='valid'"), "{}", heard[0]);
+    assert!(took < Duration::from_secs(4), "{took:?}");
 }
 
 /// 128 keys of as many owners from one network: 256 look-ups without an answer, 12 at one time, each of five seconds.
@@ -400,21 +424,15 @@ async fn look_ups_for_one_network_delay_none_for_another() {
         let mut peer = nobody_from(&world, Ipv4Addr::new(127, 7, 7, 1 + n % 2)).await;
         for key in 0..4 {
             let from = format!("d.evil{}.test", u32::from(n) * 4 + key);
-            let request = dialback_request(&from, "here.test", "key");
-            peer.send(request).await.unwrap();
+            shows_key(&mut peer, &from).await;
         }
         streams.push(peer);
     }
     for _ in 0..12 {
         while !watch.recv().await.unwrap().contains("evil") {}
     }
-    let began = Instant::now();
-    let heard = shows_keys(&world, &["other.test".to_owned()]).await;
-    let took = began.elapsed();
-    println!("verified in {took:?}");
-    assert!(heard[0].contains("type='valid'"), "{}", heard[0]);
+    is_verified_soon(&world).await;
     assert_eq!(other.unwrap().asked().len(), 1);
-    assert!(took < Duration::from_secs(4), "{took:?}");
 }
 
 /// 60 keys of as many owners from one address, and then four of a domain that is another's: what these make us look up
@@ -437,8 +455,7 @@ async fn who_waits_for_its_own_look_ups_takes_nobody_elses_keys_along() {
             _ => evil.by_ref().take(4).collect(),
         };
         for from in keys {
-            let request = dialback_request(&from, "here.test", "key");
-            peer.send(request).await.unwrap();
+            shows_key(&mut peer, &from).await;
         }
         // What is answered at once comes after what was said before.
         let question = "<db:verify from='x.test' to='here.test' id='1'>key</db:verify>";
@@ -448,13 +465,8 @@ async fn who_waits_for_its_own_look_ups_takes_nobody_elses_keys_along() {
         streams.push(peer);
     }
     while !watch.recv().await.unwrap().contains("evil") {}
-    let began = Instant::now();
-    let heard = shows_keys(&world, &["other.test".to_owned()]).await;
-    let took = began.elapsed();
-    println!("verified in {took:?}: {heard:?}");
-    assert!(heard[0].contains("type='valid'"), "{}", heard[0]);
+    is_verified_soon(&world).await;
     assert!(other.is_ok());
-    assert!(took < Duration::from_secs(4), "{took:?}");
 }
 
 /// Of 256 descriptors 64 are kept back, two thirds of them for look-ups: 5 at one time, of which one is ours.
@@ -481,22 +493,11 @@ async fn where_there_are_few_descriptors_there_are_few_look_ups_at_one_time() {
     }
     let before = descriptors();
     for (peer, from) in &mut streams {
-        let request = dialback_request(from, "here.test", "key");
-        peer.send(request).await.unwrap();
+        shows_key(peer, from).await;
     }
     while !watch.recv().await.unwrap().contains("evil") {}
-    let message = format!(
-        "<message from='{}' to='x@own.test' id='1'/>",
-        here.address()
-    );
-    here.send(message).await.unwrap();
-    let _own = own.accept().await.unwrap();
-    let began = Instant::now();
-    let mut most = 0;
-    while began.elapsed() < Duration::from_secs(3) {
-        most = most.max(descriptors());
-        let _ = timeout(GRACE, watch.recv()).await;
-    }
+    let _own = reaches(&own, &mut here, "own.test").await;
+    let most = most_descriptors(&mut watch, Instant::now()).await;
     println!("24 look-ups without an answer: {before} descriptors, then {most}");
     // Two look-ups for each key, with four sockets each for one name server: 96.
     assert!(most < before + 40, "{before}, {most}");
@@ -519,12 +520,7 @@ async fn that_a_name_server_did_not_answer_is_remembered_for_the_next_stranger()
     // For ourselves we look again: the zone is in order now.
     let raw = world.listen("evil.test").await.unwrap();
     let mut here = world.component("here.test").await.unwrap();
-    let message = format!(
-        "<message from='{}' to='x@evil.test' id='1'/>",
-        here.address()
-    );
-    here.send(message).await.unwrap();
-    raw.accept().await.unwrap();
+    reaches(&raw, &mut here, "evil.test").await;
 }
 
 /// Two registered domains with a certificate for all of their names, whose name servers say nothing: we answer sixteen
@@ -563,9 +559,7 @@ async fn answers_to_names_that_no_name_server_knows_delay_no_stanza_of_ours() {
     }
     while !watch.recv().await.unwrap().contains("evil2") {}
     let began = Instant::now();
-    let message = "<message from='u@here.test' to='v@own.test'/>";
-    component.send(message).await.unwrap();
-    own.accept().await.unwrap();
+    reaches(&own, &mut component, "own.test").await;
     let took = began.elapsed();
     println!("connected after {took:?}");
     assert!(took < Duration::from_secs(4), "{took:?}");
@@ -588,9 +582,7 @@ async fn stanzas_to_many_names_of_silent_owners_delay_no_stanza_to_another() {
     }
     while !watch.recv().await.unwrap().contains("evil2") {}
     let began = Instant::now();
-    let message = "<message from='u@here.test' to='v@own.test'/>";
-    component.send(message).await.unwrap();
-    own.accept().await.unwrap();
+    reaches(&own, &mut component, "own.test").await;
     let took = began.elapsed();
     println!("connected after {took:?}");
     assert!(took < Duration::from_secs(4), "{took:?}");

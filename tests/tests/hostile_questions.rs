@@ -15,6 +15,7 @@ use std::{
 use s2sd_tests::{
     attack_setup::{self, message},
     authoritative::Says,
+    background_traffic::BackgroundTraffic,
     component_client::ComponentClient,
     fake_peer::FakePeer,
     peer::{Peer, dialback_request},
@@ -121,6 +122,24 @@ async fn next(connections: &mut mpsc::UnboundedReceiver<Peer>) -> Peer {
     timeout(TIMEOUT, connections.recv()).await.unwrap().unwrap()
 }
 
+/// The same, after its answer to our header.
+async fn next_stream(connections: &mut mpsc::UnboundedReceiver<Peer>) -> Peer {
+    let mut there = next(connections).await;
+    there.answer_open("there", &dialback()).await.unwrap();
+    there
+}
+
+/// A daemon that waits for long, attacked.
+async fn patient() -> (World, BackgroundTraffic, ComponentClient) {
+    let daemon = attack_setup::daemon().policy(POLICY).tables(PATIENT);
+    attack_setup::start(daemon).await.unwrap()
+}
+
+async fn show_key(peer: &mut Peer, from: &str, to: &str, key: &str) {
+    let key = dialback_request(from, to, key);
+    peer.send(key).await.unwrap();
+}
+
 /// A number of the daemon's `/metrics`.
 async fn metric(world: &World, name: &str) -> usize {
     let listener = world.daemon("here.test").unwrap().admin[0];
@@ -159,13 +178,10 @@ async fn thirty_keys_for_one_domain_make_one_connection() {
     let mut peers = Vec::new();
     for _ in 0..30 {
         let mut peer = attack_setup::open(&world).await.unwrap();
-        peer.send(dialback_request("evil.test", "here.test", "key"))
-            .await
-            .unwrap();
+        show_key(&mut peer, "evil.test", "here.test", "key").await;
         peers.push(peer);
     }
-    let mut there = next(&mut connections).await;
-    there.answer_open("there", &dialback()).await.unwrap();
+    let mut there = next_stream(&mut connections).await;
     let mut questions = Vec::new();
     for _ in 0..30 {
         questions.push(question(&mut there).await);
@@ -200,13 +216,10 @@ async fn each_answer_on_a_shared_stream_is_for_its_own_key_in_any_order() {
         ("other", "two.test"),
     ] {
         let mut peer = attack_setup::open(&world).await.unwrap();
-        peer.send(dialback_request("evil.test", to, key))
-            .await
-            .unwrap();
+        show_key(&mut peer, "evil.test", to, key).await;
         peers.insert(key, peer);
     }
-    let mut there = next(&mut connections).await;
-    there.answer_open("there", &dialback()).await.unwrap();
+    let mut there = next_stream(&mut connections).await;
     let mut questions = Vec::new();
     for _ in 0..peers.len() {
         questions.push(question(&mut there).await);
@@ -233,8 +246,7 @@ async fn each_answer_on_a_shared_stream_is_for_its_own_key_in_any_order() {
 
 #[tokio::test]
 async fn a_stream_that_ends_fails_every_key_that_waits_on_it_at_once() {
-    let daemon = attack_setup::daemon().policy(POLICY).tables(PATIENT);
-    let (mut world, background_traffic, _component) = attack_setup::start(daemon).await.unwrap();
+    let (mut world, background_traffic, _component) = patient().await;
     let (mut connections, _) = everybody(world.listen("evil.test").await.unwrap());
     let invalid_id = "<stream:error><invalid-id xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>\
                       </stream:error></stream:stream>";
@@ -243,13 +255,10 @@ async fn a_stream_that_ends_fails_every_key_that_waits_on_it_at_once() {
         let mut peers = Vec::new();
         for _ in 0..5 {
             let mut peer = attack_setup::open(&world).await.unwrap();
-            peer.send(dialback_request("evil.test", "here.test", "key"))
-                .await
-                .unwrap();
+            show_key(&mut peer, "evil.test", "here.test", "key").await;
             peers.push(peer);
         }
-        let mut there = next(&mut connections).await;
-        there.answer_open("there", &dialback()).await.unwrap();
+        let mut there = next_stream(&mut connections).await;
         for _ in 0..5 {
             question(&mut there).await;
         }
@@ -270,19 +279,15 @@ async fn a_stream_that_ends_fails_every_key_that_waits_on_it_at_once() {
 /// XEP-0220 §2.1.2: the answer to a key whose stream is gone is dropped silently.
 #[tokio::test]
 async fn who_leaves_does_not_disturb_who_waits_on_the_same_stream() {
-    let daemon = attack_setup::daemon().policy(POLICY).tables(PATIENT);
-    let (mut world, background_traffic, _component) = attack_setup::start(daemon).await.unwrap();
+    let (mut world, background_traffic, _component) = patient().await;
     let (mut connections, count) = everybody(world.listen("evil.test").await.unwrap());
     let mut peers = Vec::new();
     for key in ["gone", "stays"] {
         let mut peer = attack_setup::open(&world).await.unwrap();
-        peer.send(dialback_request("evil.test", "here.test", key))
-            .await
-            .unwrap();
+        show_key(&mut peer, "evil.test", "here.test", key).await;
         peers.push(peer);
     }
-    let mut there = next(&mut connections).await;
-    there.answer_open("there", &dialback()).await.unwrap();
+    let mut there = next_stream(&mut connections).await;
     let questions = [question(&mut there).await, question(&mut there).await];
     drop(peers.remove(0));
     until("the question of a stream that is gone stays", async || {
@@ -300,15 +305,11 @@ async fn who_leaves_does_not_disturb_who_waits_on_the_same_stream() {
 
 #[tokio::test]
 async fn a_question_ends_while_its_stream_says_its_last_words() {
-    let daemon = attack_setup::daemon().policy(POLICY).tables(PATIENT);
-    let (mut world, background_traffic, _component) = attack_setup::start(daemon).await.unwrap();
+    let (mut world, background_traffic, _component) = patient().await;
     let (mut connections, _) = everybody(world.listen("evil.test").await.unwrap());
     let mut peer = attack_setup::open(&world).await.unwrap();
-    peer.send(dialback_request("evil.test", "here.test", "key"))
-        .await
-        .unwrap();
-    let mut there = next(&mut connections).await;
-    there.answer_open("there", &dialback()).await.unwrap();
+    show_key(&mut peer, "evil.test", "here.test", "key").await;
+    let mut there = next_stream(&mut connections).await;
     question(&mut there).await;
     let began = Instant::now();
     peer.send(message("evil.test", "forged")).await.unwrap();
@@ -327,8 +328,7 @@ async fn a_question_ends_while_its_stream_says_its_last_words() {
 
 #[tokio::test]
 async fn a_stream_that_proved_nothing_has_four_keys_under_way_and_goes_on() {
-    let daemon = attack_setup::daemon().policy(POLICY).tables(PATIENT);
-    let (mut world, background_traffic, mut component) = attack_setup::start(daemon).await.unwrap();
+    let (mut world, background_traffic, mut component) = patient().await;
     let mut silent = Vec::new();
     for number in 0..10 {
         let server = world.listen(&format!("d{number}.test")).await.unwrap();
@@ -345,8 +345,7 @@ async fn a_stream_that_proved_nothing_has_four_keys_under_way_and_goes_on() {
         assert_eq!(told.text, "this server is busy; try again later");
     }
     // It was no failure: one more than are forgiven would have ended the stream. One of the four proves itself,
-    let mut there = next(&mut silent[2].0).await;
-    there.answer_open("there", &dialback()).await.unwrap();
+    let mut there = next_stream(&mut silent[2].0).await;
     let asked = question(&mut there).await;
     answer(&mut there, asked, Verdict::Valid).await;
     assert_eq!(result(&mut peer).await.kind, "valid");
@@ -360,8 +359,7 @@ async fn a_stream_that_proved_nothing_has_four_keys_under_way_and_goes_on() {
     }
     let mut asked = Vec::new();
     for (connections, _) in &mut silent[4..10] {
-        let mut there = next(connections).await;
-        there.answer_open("there", &dialback()).await.unwrap();
+        let mut there = next_stream(connections).await;
         question(&mut there).await;
         asked.push(there);
     }
@@ -440,9 +438,7 @@ async fn a_server_that_is_not_reached_is_not_tried_again_for_each_key() {
     }));
     for _ in 0..20 {
         let mut peer = attack_setup::open(&world).await.unwrap();
-        peer.send(dialback_request("evil.test", "here.test", "key"))
-            .await
-            .unwrap();
+        show_key(&mut peer, "evil.test", "here.test", "key").await;
         assert_eq!(result(&mut peer).await.condition, "remote-server-timeout");
     }
     // One, and one more for each five seconds that this took.
@@ -450,9 +446,7 @@ async fn a_server_that_is_not_reached_is_not_tried_again_for_each_key() {
     // It might be that it does not like this domain of ours, so for another it is asked.
     let before = count.load(Ordering::Acquire);
     let mut peer = attack_setup::open(&world).await.unwrap();
-    peer.send(dialback_request("evil.test", "two.test", "key"))
-        .await
-        .unwrap();
+    show_key(&mut peer, "evil.test", "two.test", "key").await;
     assert_eq!(result(&mut peer).await.condition, "remote-server-timeout");
     assert_eq!(count.load(Ordering::Acquire), before + 1);
     background_traffic.was_well().await.unwrap();
@@ -460,8 +454,7 @@ async fn a_server_that_is_not_reached_is_not_tried_again_for_each_key() {
 
 #[tokio::test]
 async fn a_key_that_is_longer_than_any_is_not_sent_to_anybody() {
-    let daemon = attack_setup::daemon().policy(POLICY).tables(PATIENT);
-    let (mut world, background_traffic, _component) = attack_setup::start(daemon).await.unwrap();
+    let (mut world, background_traffic, _component) = patient().await;
     let evil = world
         .authoritative("evil.test", Says::Valid, None)
         .await
@@ -469,9 +462,7 @@ async fn a_key_that_is_longer_than_any_is_not_sent_to_anybody() {
     let mut peer = attack_setup::open(&world).await.unwrap();
     for (length, kind, condition) in [(1025, "error", "not-acceptable"), (1024, "valid", "")] {
         let key = "k".repeat(length);
-        peer.send(dialback_request("evil.test", "here.test", &key))
-            .await
-            .unwrap();
+        show_key(&mut peer, "evil.test", "here.test", &key).await;
         let told = result(&mut peer).await;
         assert_eq!(
             (told.kind.as_str(), told.condition.as_str()),
@@ -691,9 +682,7 @@ async fn a_stranger_hears_a_condition_and_one_sentence_of_what_its_key_made_us_d
             peer.open(domain, "here.test").await.unwrap();
             peer.starttls("here.test", None).await.unwrap();
             peer.open(domain, "here.test").await.unwrap();
-            peer.send(dialback_request(domain, "here.test", "key"))
-                .await
-                .unwrap();
+            show_key(&mut peer, domain, "here.test", "key").await;
             let told = result(&mut peer).await;
             let said = (told.condition.as_str(), told.text.as_str());
             assert_eq!(said, (condition, text), "{domain}");

@@ -12,6 +12,9 @@ use s2sd_tests::{
 use xmpp_stream::{Condition, DialbackFeature, Element, Features, StanzaKind, ns};
 
 const SOON_AGAIN: &str = "[queue]\nbackoff = { first = '20ms', max = '100ms' }\ngive_up = '60s'\n";
+/// For a stanza larger than the buffers of both sockets: what they took is gone, and would not be sent again.
+const HUGE: &str =
+    "[limits]\nmax_stanza = '64MiB'\n[queue]\nbytes = '128MiB'\nbackoff = { first = '20ms' }\n";
 const VALID: &str = "<db:result from='b.test' to='here.test' type='valid'/>";
 
 async fn here() -> (World, RawServer, ComponentClient) {
@@ -28,7 +31,12 @@ async fn here_with(tables: &str) -> (World, RawServer, ComponentClient) {
 }
 
 fn message(id: &str) -> String {
-    format!("<message from='u@here.test' to='v@b.test' id='{id}'><body>{id}</body></message>")
+    sized(id, 1)
+}
+
+fn sized(id: &str, bytes: usize) -> String {
+    let body = "x".repeat(bytes);
+    format!("<message from='u@here.test' to='v@b.test' id='{id}'><body>{body}</body></message>")
 }
 
 /// The other server's side of a stream, proved.
@@ -38,7 +46,15 @@ async fn stream(server: &RawServer) -> Peer {
     peer
 }
 
-/// The same up to our key.
+/// A message opens a stream, by which it arrives.
+async fn opened(server: &RawServer, component: &mut ComponentClient, id: &str) -> Peer {
+    component.send(message(id)).await.unwrap();
+    let mut peer = stream(server).await;
+    arrives(&mut peer, id).await;
+    peer
+}
+
+/// A stream of the other server up to our key.
 async fn key(server: &RawServer) -> Peer {
     let mut peer = server.accept().await.unwrap().with_timeout(TIMEOUT);
     let features = Features::new().with_dialback(DialbackFeature::with_errors());
@@ -46,6 +62,26 @@ async fn key(server: &RawServer) -> Peer {
     peer.expect(ns::DIALBACK, "result").await.unwrap();
     peer
 }
+
+/// Says this at once, in answer to our header.
+async fn answers(server: &RawServer, text: &str) -> Peer {
+    let mut peer = server.accept().await.unwrap();
+    peer.expect_header().await.unwrap();
+    peer.send(text).await.unwrap();
+    peer
+}
+
+const HOST_UNKNOWN: &str = "<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' \
+                            from='b.test' id='1' version='1.0'><stream:error>\
+                            <host-unknown xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>";
+/// The last one only makes sense to itself.
+const NONSENSE: [&str; 3] = [
+    "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n\r\n",
+    "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' from='b.test' id='1' \
+     version='1.0'>",
+    "<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' from='b.test' id='1' \
+     version='1.0'><wait xmlns='urn:x'/>",
+];
 
 async fn arrives(peer: &mut Peer, id: &str) {
     let got = peer.expect_stanza(StanzaKind::Message).await.unwrap();
@@ -55,6 +91,27 @@ async fn arrives(peer: &mut Peer, id: &str) {
 async fn comes_back(component: &mut ComponentClient, id: &str) -> Element {
     let is_it = |stanza: &Element| stanza.id().as_deref() == Some(id);
     component.expect("a bounce", TIMEOUT, is_it).await.unwrap()
+}
+
+fn stream_error(condition: &str) -> String {
+    format!(
+        "<stream:error><{condition} xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>"
+    )
+}
+
+async fn send_three(component: &mut ComponentClient) {
+    for id in ["1", "2", "3"] {
+        component.send(message(id)).await.unwrap();
+    }
+}
+
+/// By the next stream, and none comes back.
+async fn three_arrive(server: &RawServer, component: &mut ComponentClient) {
+    let mut peer = stream(server).await;
+    for id in ["1", "2", "3"] {
+        arrives(&mut peer, id).await;
+    }
+    nothing_came_back(component).await;
 }
 
 /// What comes first is a message to the component itself, so nothing came before it.
@@ -81,9 +138,7 @@ fn cause(bounce: &Element) -> String {
 #[tokio::test]
 async fn an_error_in_the_wrong_direction_is_told_in_our_words_and_the_stream_goes_on() {
     let (_world, server, mut component) = here().await;
-    component.send(message("0")).await.unwrap();
-    let mut peer = stream(&server).await;
-    arrives(&mut peer, "0").await;
+    let mut peer = opened(&server, &mut component, "0").await;
     for id in 1..40 {
         component.send(message(&id.to_string())).await.unwrap();
         arrives(&mut peer, &id.to_string()).await;
@@ -113,9 +168,7 @@ async fn an_error_in_the_wrong_direction_is_told_in_our_words_and_the_stream_goe
 async fn elements_that_mean_nothing_are_passed_over_and_a_flood_of_them_ends_the_stream_for_the_next()
  {
     let (_world, server, mut component) = here().await;
-    component.send(message("0")).await.unwrap();
-    let mut peer = stream(&server).await;
-    arrives(&mut peer, "0").await;
+    let mut peer = opened(&server, &mut component, "0").await;
     for _ in 0..5 {
         peer.send("<r xmlns='urn:xmpp:sm:3'/>").await.unwrap();
     }
@@ -126,9 +179,7 @@ async fn elements_that_mean_nothing_are_passed_over_and_a_flood_of_them_ends_the
     }
     let error = peer.expect_stream_error().await.unwrap();
     assert_eq!(error.condition, Condition::PolicyViolation);
-    component.send(message("2")).await.unwrap();
-    let mut peer = stream(&server).await;
-    arrives(&mut peer, "2").await;
+    let _peer = opened(&server, &mut component, "2").await;
 }
 
 /// However it ends: nothing of what waits comes back, and nothing arrives twice or out of order. (What was sent last comes
@@ -147,17 +198,10 @@ async fn whatever_ends_a_stream_bounces_nothing() {
     .enumerate()
     {
         let (first, second) = (format!("{number}a"), format!("{number}b"));
-        component.send(message(&first)).await.unwrap();
-        let mut peer = stream(&server).await;
-        arrives(&mut peer, &first).await;
-        let error = format!(
-            "<stream:error><{condition} xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>"
-        );
-        peer.send(error).await.unwrap();
+        let mut peer = opened(&server, &mut component, &first).await;
+        peer.send(stream_error(condition)).await.unwrap();
         peer.expect_end().await.unwrap();
-        component.send(message(&second)).await.unwrap();
-        let mut peer = stream(&server).await;
-        arrives(&mut peer, &second).await;
+        let mut peer = opened(&server, &mut component, &second).await;
         peer.send("</stream:stream>").await.unwrap();
         peer.expect_end().await.unwrap();
     }
@@ -168,89 +212,47 @@ async fn whatever_ends_a_stream_bounces_nothing() {
 #[tokio::test]
 async fn a_server_that_comes_back_and_does_not_know_its_domain_yet_is_waited_for() {
     let (_world, server, mut component) = here().await;
-    component.send(message("0")).await.unwrap();
-    let mut peer = stream(&server).await;
-    arrives(&mut peer, "0").await;
-    drop(peer);
-    for id in ["1", "2", "3"] {
-        component.send(message(id)).await.unwrap();
-    }
+    drop(opened(&server, &mut component, "0").await);
+    send_three(&mut component).await;
     for _ in 0..3 {
-        let mut peer = server.accept().await.unwrap();
-        peer.expect_header().await.unwrap();
-        peer.send(
-            "<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' from='b.test' \
-             id='1' version='1.0'><stream:error>\
-             <host-unknown xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>",
-        )
-        .await
-        .unwrap();
+        answers(&server, HOST_UNKNOWN).await;
     }
     let mut peer = key(&server).await;
     let error = "<db:result from='b.test' to='here.test' type='error'><error type='cancel'>\
                  <item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></db:result>";
     peer.send(error).await.unwrap();
-    let mut peer = stream(&server).await;
-    for id in ["1", "2", "3"] {
-        arrives(&mut peer, id).await;
-    }
-    nothing_came_back(&mut component).await;
+    three_arrive(&server, &mut component).await;
 }
 
 /// It was there a moment ago, and what stands before it says so, or it says something that only makes sense to itself.
 #[tokio::test]
 async fn a_server_that_comes_back_and_talks_nonsense_for_a_moment_is_waited_for() {
     let (_world, server, mut component) = here().await;
-    component.send(message("0")).await.unwrap();
-    let mut peer = stream(&server).await;
-    arrives(&mut peer, "0").await;
-    drop(peer);
-    for id in ["1", "2", "3"] {
-        component.send(message(id)).await.unwrap();
+    drop(opened(&server, &mut component, "0").await);
+    send_three(&mut component).await;
+    for nonsense in NONSENSE {
+        answers(&server, nonsense)
+            .await
+            .expect_stream_error()
+            .await
+            .unwrap();
     }
-    for nonsense in [
-        "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n\r\n",
-        "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' from='b.test' id='1' \
-         version='1.0'>",
-        "<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' from='b.test' id='1' \
-         version='1.0'><wait xmlns='urn:x'/>",
-    ] {
-        let mut peer = server.accept().await.unwrap();
-        peer.expect_header().await.unwrap();
-        peer.send(nonsense).await.unwrap();
-        peer.expect_stream_error().await.unwrap();
-    }
-    let mut peer = stream(&server).await;
-    for id in ["1", "2", "3"] {
-        arrives(&mut peer, id).await;
-    }
-    nothing_came_back(&mut component).await;
+    three_arrive(&server, &mut component).await;
 }
 
 /// A stanza that is larger than the other server takes, which does not say so.
 #[tokio::test]
 async fn a_stanza_over_which_the_stream_ends_each_time_is_not_sent_for_ever() {
-    // Larger than the buffers of both sockets: what they took is gone, and would not be sent again.
-    let more =
-        "[limits]\nmax_stanza = '64MiB'\n[queue]\nbytes = '128MiB'\nbackoff = { first = '20ms' }\n";
-    let (_world, server, mut component) = here_with(more).await;
-    component.send(message("0")).await.unwrap();
-    let mut peer = stream(&server).await;
-    arrives(&mut peer, "0").await;
-    let huge = "x".repeat(32 << 20);
-    let huge = format!(
-        "<message from='u@here.test' to='v@b.test' id='huge'><body>{huge}</body></message>"
-    );
-    component.send(huge).await.unwrap();
+    let (_world, server, mut component) = here_with(HUGE).await;
+    let mut peer = opened(&server, &mut component, "0").await;
+    component.send(sized("huge", 32 << 20)).await.unwrap();
     component.send(message("1")).await.unwrap();
-    let refusal = "<stream:error><policy-violation xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>\
-                   </stream:stream>";
     for _ in 0..2 {
         // It does not read to the end. Meanwhile the daemon has begun to write.
         for _ in 0..20 {
             nothing_came_back(&mut component).await;
         }
-        peer.send(refusal).await.unwrap();
+        peer.send(stream_error("policy-violation")).await.unwrap();
         let next = stream(&server).await;
         drop(std::mem::replace(&mut peer, next));
     }
@@ -259,34 +261,26 @@ async fn a_stanza_over_which_the_stream_ends_each_time_is_not_sent_for_ever() {
     arrives(&mut peer, "1").await;
 }
 
-const NOT_WELL_FORMED: &str = "<stream:error><not-well-formed xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>\
-                               </stream:error></stream:stream>";
-
 /// A peer reads in order: what went last before it could not read on was not read, whichever it was.
 #[tokio::test]
 async fn who_sent_what_the_other_server_could_not_read_hears_it_although_the_socket_took_it() {
     let (_world, server, mut component) = here().await;
-    component.send(message("0")).await.unwrap();
-    let mut peer = stream(&server).await;
-    arrives(&mut peer, "0").await;
+    let mut peer = opened(&server, &mut component, "0").await;
     component.send(message("bad")).await.unwrap();
     arrives(&mut peer, "bad").await;
-    peer.send(NOT_WELL_FORMED).await.unwrap();
+    peer.send(stream_error("not-well-formed")).await.unwrap();
     peer.expect_end().await.unwrap();
     let bounce = comes_back(&mut component, "bad").await;
     assert_eq!(cause(&bounce), "stanza-refused");
     assert_eq!(bounce.from().as_deref(), Some("v@b.test"));
-    component.send(message("1")).await.unwrap();
-    let mut peer = stream(&server).await;
-    arrives(&mut peer, "1").await;
+    let mut peer = opened(&server, &mut component, "1").await;
     // It answered, and ends the stream all the same: that is told once.
     component.send(message("2")).await.unwrap();
     arrives(&mut peer, "2").await;
     let error =
         "<message xmlns='jabber:server' type='error' from='v@b.test' to='u@here.test' id='2'/>";
-    peer.send(format!("{error}{NOT_WELL_FORMED}"))
-        .await
-        .unwrap();
+    let end = stream_error("not-well-formed");
+    peer.send(format!("{error}{end}")).await.unwrap();
     peer.expect_end().await.unwrap();
     comes_back(&mut component, "2").await;
     nothing_came_back(&mut component).await;
@@ -295,20 +289,12 @@ async fn who_sent_what_the_other_server_could_not_read_hears_it_although_the_soc
 #[tokio::test]
 async fn who_sent_what_is_too_large_for_the_other_server_hears_it_although_the_socket_took_it() {
     let (_world, server, mut component) = here().await;
-    component.send(message("0")).await.unwrap();
-    let mut peer = stream(&server).await;
-    arrives(&mut peer, "0").await;
-    let large = "x".repeat(20_000);
-    let large = format!(
-        "<message from='u@here.test' to='v@b.test' id='large'><body>{large}</body></message>"
-    );
-    component.send(large).await.unwrap();
+    let mut peer = opened(&server, &mut component, "0").await;
+    component.send(sized("large", 20_000)).await.unwrap();
     component.send(message("1")).await.unwrap();
     arrives(&mut peer, "large").await;
     arrives(&mut peer, "1").await;
-    let refusal = "<stream:error><policy-violation xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>\
-                   </stream:stream>";
-    peer.send(refusal).await.unwrap();
+    peer.send(stream_error("policy-violation")).await.unwrap();
     peer.expect_end().await.unwrap();
     let bounce = comes_back(&mut component, "large").await;
     assert_eq!(cause(&bounce), "stanza-refused");
@@ -318,17 +304,9 @@ async fn who_sent_what_is_too_large_for_the_other_server_hears_it_although_the_s
 /// A stanza in which the other server closes the connection, without a word.
 #[tokio::test]
 async fn a_stanza_over_which_the_connection_is_closed_each_time_is_not_sent_for_ever() {
-    let more =
-        "[limits]\nmax_stanza = '64MiB'\n[queue]\nbytes = '128MiB'\nbackoff = { first = '20ms' }\n";
-    let (_world, server, mut component) = here_with(more).await;
-    component.send(message("0")).await.unwrap();
-    let mut peer = stream(&server).await;
-    arrives(&mut peer, "0").await;
-    let huge = "x".repeat(32 << 20);
-    let huge = format!(
-        "<message from='u@here.test' to='v@b.test' id='huge'><body>{huge}</body></message>"
-    );
-    component.send(huge).await.unwrap();
+    let (_world, server, mut component) = here_with(HUGE).await;
+    let mut peer = opened(&server, &mut component, "0").await;
+    component.send(sized("huge", 32 << 20)).await.unwrap();
     component.send(message("1")).await.unwrap();
     for _ in 0..3 {
         // It does not read to the end. Meanwhile the daemon has begun to write.
@@ -348,15 +326,12 @@ async fn a_stanza_over_which_the_connection_is_closed_each_time_is_not_sent_for_
 async fn a_server_that_was_never_there_and_talks_nonsense_at_first_is_waited_for() {
     let (_world, server, mut component) = here().await;
     component.send(message("1")).await.unwrap();
-    for nonsense in [
-        "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n\r\n",
-        "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' from='b.test' id='1' \
-         version='1.0'>",
-    ] {
-        let mut peer = server.accept().await.unwrap();
-        peer.expect_header().await.unwrap();
-        peer.send(nonsense).await.unwrap();
-        peer.expect_stream_error().await.unwrap();
+    for nonsense in &NONSENSE[..2] {
+        answers(&server, nonsense)
+            .await
+            .expect_stream_error()
+            .await
+            .unwrap();
     }
     let mut peer = stream(&server).await;
     arrives(&mut peer, "1").await;
@@ -368,22 +343,12 @@ async fn a_server_that_was_never_there_and_talks_nonsense_at_first_is_waited_for
 async fn a_server_whose_stream_ended_idly_and_that_then_starts_up_is_waited_for() {
     let tables = "[limits]\nidle = '1s'\n[queue]\nbackoff = { first = '20ms', max = '100ms' }\n";
     let (_world, server, mut component) = here_with(tables).await;
-    component.send(message("0")).await.unwrap();
-    let mut peer = stream(&server).await;
-    arrives(&mut peer, "0").await;
+    let mut peer = opened(&server, &mut component, "0").await;
     peer.expect_end().await.unwrap();
     drop(peer);
     component.send(message("1")).await.unwrap();
     for _ in 0..2 {
-        let mut peer = server.accept().await.unwrap();
-        peer.expect_header().await.unwrap();
-        peer.send(
-            "<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' from='b.test' \
-             id='1' version='1.0'><stream:error>\
-             <host-unknown xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>",
-        )
-        .await
-        .unwrap();
+        answers(&server, HOST_UNKNOWN).await;
     }
     let mut peer = stream(&server).await;
     arrives(&mut peer, "1").await;
@@ -445,15 +410,10 @@ async fn arrives_at(component: &mut ComponentClient, id: usize) {
 async fn what_was_sent_before_the_other_server_said_nonsense_arrives_and_the_rest_after_it() {
     const COUNT: usize = 100;
     let (_world, server, mut component) = here().await;
-    component.send(message("first")).await.unwrap();
-    let mut peer = stream(&server).await;
-    arrives(&mut peer, "first").await;
-    let body = "long ".repeat(20_000);
+    let mut peer = opened(&server, &mut component, "first").await;
     for id in 0..COUNT {
-        let text = format!(
-            "<message from='u@here.test' to='v@b.test' id='{id}'><body>{body}</body></message>"
-        );
-        component.send(text).await.unwrap();
+        let long = sized(&id.to_string(), 100_000);
+        component.send(long).await.unwrap();
     }
     // All of them are on their way when this is there.
     nothing_came_back(&mut component).await;

@@ -149,28 +149,32 @@ impl Special {
 mod tests {
     use super::*;
 
-    /// The last before a range, its first, its last, the first after it.
+    /// Of each range: the last address before it, its first, its last, and the first after it.
     #[track_caller]
-    fn range(before: &str, first: &str, last: &str, after: &str, kind: Special) {
+    fn ranges(all: &[(&str, &str, &str, &str, Special)]) {
         let of = |text: &str| Special::of(text.parse().unwrap());
-        for within in [first, last] {
-            assert_eq!(of(within), Some(kind), "{within}");
-        }
-        for beyond in [before, after] {
-            assert_ne!(of(beyond), Some(kind), "{beyond}");
+        for &(before, first, last, after, kind) in all {
+            for within in [first, last] {
+                assert_eq!(of(within), Some(kind), "{within}");
+            }
+            for beyond in [before, after] {
+                assert_ne!(of(beyond), Some(kind), "{beyond}");
+            }
         }
     }
 
     #[track_caller]
-    fn public(text: &str) {
-        assert_eq!(Special::of(text.parse().unwrap()), None, "{text}");
+    fn public(texts: &str) {
+        for text in texts.split(' ') {
+            assert_eq!(Special::of(text.parse().unwrap()), None, "{text}");
+        }
     }
 
     #[test]
     fn each_range_of_ipv4_ends_where_it_ends() {
         use Special::*;
         #[rustfmt::skip]
-        let all = [
+        ranges(&[
             ("255.255.255.255", "0.0.0.0", "0.255.255.255", "1.0.0.0", Unspecified),
             ("9.255.255.255", "10.0.0.0", "10.255.255.255", "11.0.0.0", Private),
             ("100.63.255.255", "100.64.0.0", "100.127.255.255", "100.128.0.0", Shared),
@@ -187,46 +191,20 @@ mod tests {
             ("223.255.255.255", "224.0.0.0", "239.255.255.255", "240.0.0.0", Multicast),
             ("239.255.255.255", "240.0.0.0", "255.255.255.254", "255.255.255.255", Reserved),
             ("255.255.255.254", "255.255.255.255", "255.255.255.255", "0.0.0.0", Broadcast),
-        ];
-        for (before, first, last, after, kind) in all {
-            range(before, first, last, after, kind);
-        }
-        for text in [
-            "1.0.0.0",
-            "9.255.255.255",
-            "11.0.0.0",
-            "100.63.255.255",
-            "100.128.0.0",
-            "126.255.255.255",
-            "128.0.0.0",
-            "169.253.255.255",
-            "169.255.0.0",
-            "172.15.255.255",
-            "172.32.0.0",
-            "191.255.255.255",
-            "192.0.1.0",
-            "192.0.3.0",
-            "192.88.98.255",
-            "192.88.100.0",
-            "192.167.255.255",
-            "192.169.0.0",
-            "198.17.255.255",
-            "198.20.0.0",
-            "198.51.99.255",
-            "198.51.101.0",
-            "203.0.112.255",
-            "203.0.114.0",
-            "223.255.255.255",
-        ] {
-            public(text);
-        }
+        ]);
+        public(
+            "1.0.0.0 9.255.255.255 11.0.0.0 100.63.255.255 100.128.0.0 126.255.255.255 128.0.0.0 169.253.255.255 \
+             169.255.0.0 172.15.255.255 172.32.0.0 191.255.255.255 192.0.1.0 192.0.3.0 192.88.98.255 192.88.100.0 \
+             192.167.255.255 192.169.0.0 198.17.255.255 198.20.0.0 198.51.99.255 198.51.101.0 203.0.112.255 \
+             203.0.114.0 223.255.255.255",
+        );
     }
 
     #[test]
     fn each_range_of_ipv6_ends_where_it_ends() {
         use Special::*;
         #[rustfmt::skip]
-        let all = [
+        ranges(&[
             ("ffff::", "::", "::", "::1", Unspecified),
             ("::", "::1", "::1", "::2", Loopback),
             ("::ffff:9.255.255.255", "::ffff:10.0.0.0", "::ffff:10.255.255.255", "::ffff:11.0.0.0", Private),
@@ -244,25 +222,11 @@ mod tests {
             ("febf:ffff::", "fec0::", "feff:ffff::", "ff00::", Private),
             ("feff:ffff::", "ff00::", "ffff:ffff::", "::", Multicast),
             ("::", "100::", "1fff:ffff::", "2000::", Reserved),
-        ];
-        for (before, first, last, after, kind) in all {
-            range(before, first, last, after, kind);
-        }
-        for text in [
-            "2000::",
-            "2001:200::",
-            "2001:db7:ffff::",
-            "2001:db9::",
-            "2a00:1450:4001::1",
-            "3ffe:ffff::",
-            "3fff:1000::",
-            "3fff:ffff::",
-            "::ffff:11.0.0.0",
-            "64:ff9b::11.0.0.0",
-            "2002:b00::",
-        ] {
-            public(text);
-        }
+        ]);
+        public(
+            "2000:: 2001:200:: 2001:db7:ffff:: 2001:db9:: 2a00:1450:4001::1 3ffe:ffff:: 3fff:1000:: 3fff:ffff:: \
+             ::ffff:11.0.0.0 64:ff9b::11.0.0.0 2002:b00::",
+        );
     }
 
     #[test]

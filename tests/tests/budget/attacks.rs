@@ -16,7 +16,7 @@ use xmpp_stream::{Features, ns};
 use crate::{
     Budget, HERE, Row,
     chain::chain,
-    stage::{Elsewhere, Stage, hear, many},
+    stage::{Elsewhere, Stage, hear},
 };
 
 pub(crate) type Doing<'a> = Pin<Box<dyn Future<Output = anyhow::Result<()>> + 'a>>;
@@ -242,15 +242,13 @@ fn long_chain(stage: &mut Stage) -> Doing<'_> {
     Box::pin(async {
         let issued = chain("evil.test", 6, 7, 64_000);
         let attacker = stage.attacker().showing(TlsIdentity::from(&issued));
-        many(2, |nth| {
-            let attacker = attacker.clone();
-            async move {
+        attacker
+            .many(2, |attacker, nth| async move {
                 let mut peer = attacker.tls("evil.test", nth, true).await?;
                 peer.send_header(Some("evil.test"), HERE).await?;
                 hear(&mut peer, 2, TIMEOUT).await
-            }
-        })
-        .await;
+            })
+            .await;
         Ok(())
     })
 }
@@ -259,18 +257,16 @@ fn chain_for_each_key(stage: &mut Stage) -> Doing<'_> {
     Box::pin(async {
         let issued = chain("evil.test", 4, 6, 32_000);
         let attacker = stage.attacker().showing(TlsIdentity::from(&issued));
-        many(1, |nth| {
-            let attacker = attacker.clone();
-            async move {
+        attacker
+            .many(1, |attacker, nth| async move {
                 let mut peer = attacker.tls("evil.test", nth, true).await?;
                 peer.send_header(None, HERE).await?;
                 for nth in 0..9 {
                     peer.send(key(&format!("k{nth}.evil.test"))).await?;
                 }
                 hear(&mut peer, 10, TIMEOUT).await
-            }
-        })
-        .await;
+            })
+            .await;
         Ok(())
     })
 }
@@ -283,21 +279,21 @@ pub(crate) async fn keys(
     above: &str,
     wait: Duration,
 ) {
-    let attacker = stage.attacker();
-    many(connections, |nth| {
-        let (attacker, above) = (attacker.clone(), above.to_owned());
-        async move {
-            let mut peer = attacker.tls("evil.test", nth, false).await?;
-            peer.open("evil.test", HERE).await?;
-            for key in 0..each {
-                peer.send(self::key(&format!("k{nth}-{key}.{above}")))
-                    .await?;
+    stage
+        .attacker()
+        .many(connections, |attacker, nth| {
+            let above = above.to_owned();
+            async move {
+                let mut peer = attacker.tls("evil.test", nth, false).await?;
+                peer.open("evil.test", HERE).await?;
+                for key in 0..each {
+                    peer.send(self::key(&format!("k{nth}-{key}.{above}")))
+                        .await?;
+                }
+                hear(&mut peer, each, wait).await
             }
-            hear(&mut peer, each, wait).await?;
-            Ok(peer)
-        }
-    })
-    .await;
+        })
+        .await;
 }
 
 fn answers_kept(stage: &mut Stage) -> Doing<'_> {
@@ -409,10 +405,9 @@ fn pings(stage: &mut Stage) -> Doing<'_> {
             .listens((Ipv4Addr::LOCALHOST, 0), Elsewhere::Silent)
             .await?;
         stage.lead_all("evil.test", silent);
-        let attacker = stage.attacker();
-        let held: Vec<Peer> = many(8, |nth| {
-            let attacker = attacker.clone();
-            async move {
+        let held: Vec<Peer> = stage
+            .attacker()
+            .many(8, |attacker, nth| async move {
                 let mut peer = attacker.proved(&format!("p{nth}.evil.test"), nth).await?;
                 for key in 0..30 {
                     peer.send(self::key(&format!("p{nth}-{key}.evil.test")))
@@ -427,9 +422,8 @@ fn pings(stage: &mut Stage) -> Doing<'_> {
                     peer.send(ping).await?;
                 }
                 Ok(peer)
-            }
-        })
-        .await;
+            })
+            .await;
         sleep(Duration::from_secs(2)).await;
         drop(held);
         Ok(())
@@ -466,10 +460,9 @@ fn unread(stage: &mut Stage) -> Doing<'_> {
                 }
             });
         }
-        let attacker = stage.attacker();
-        let held = many(DOMAINS, |nth| {
-            let attacker = attacker.clone();
-            async move {
+        let held = stage
+            .attacker()
+            .many(DOMAINS, |attacker, nth| async move {
                 let from = format!("u{nth}.evil.test");
                 let mut peer = attacker.proved(&from, nth).await?;
                 let message = format!(
@@ -480,9 +473,8 @@ fn unread(stage: &mut Stage) -> Doing<'_> {
                     peer.send(message.repeat(10)).await?;
                 }
                 Ok(peer)
-            }
-        })
-        .await;
+            })
+            .await;
         sleep(Duration::from_secs(1)).await;
         drop(held);
         Ok(())
@@ -491,10 +483,9 @@ fn unread(stage: &mut Stage) -> Doing<'_> {
 
 fn half_sent(stage: &mut Stage) -> Doing<'_> {
     Box::pin(async {
-        let attacker = stage.attacker();
-        let held = many(40, |nth| {
-            let attacker = attacker.clone();
-            async move {
+        let held = stage
+            .attacker()
+            .many(40, |attacker, nth| async move {
                 let from = format!("h{nth}.evil.test");
                 let mut peer = attacker.proved(&from, nth).await?;
                 let half = format!(
@@ -503,9 +494,8 @@ fn half_sent(stage: &mut Stage) -> Doing<'_> {
                 );
                 peer.send(half).await?;
                 Ok(peer)
-            }
-        })
-        .await;
+            })
+            .await;
         sleep(Duration::from_secs(2)).await;
         drop(held);
         Ok(())
@@ -514,12 +504,12 @@ fn half_sent(stage: &mut Stage) -> Doing<'_> {
 
 fn one_domain(stage: &mut Stage) -> Doing<'_> {
     Box::pin(async {
-        let attacker = stage.attacker();
-        let held = many(100, |nth| {
-            let attacker = attacker.clone();
-            async move { attacker.proved("evil.test", nth).await }
-        })
-        .await;
+        let held = stage
+            .attacker()
+            .many(100, |attacker, nth| async move {
+                attacker.proved("evil.test", nth).await
+            })
+            .await;
         sleep(Duration::from_secs(1)).await;
         drop(held);
         Ok(())
@@ -528,12 +518,12 @@ fn one_domain(stage: &mut Stage) -> Doing<'_> {
 
 fn crowd(stage: &mut Stage) -> Doing<'_> {
     Box::pin(async {
-        let attacker = stage.attacker();
-        let held = many(500, |nth| {
-            let attacker = attacker.clone();
-            async move { attacker.open("evil.test", nth).await }
-        })
-        .await;
+        let held = stage
+            .attacker()
+            .many(500, |attacker, nth| async move {
+                attacker.open("evil.test", nth).await
+            })
+            .await;
         sleep(Duration::from_secs(2)).await;
         drop(held);
         Ok(())
@@ -542,28 +532,23 @@ fn crowd(stage: &mut Stage) -> Doing<'_> {
 
 fn come_and_go(stage: &mut Stage) -> Doing<'_> {
     Box::pin(async {
-        let attacker = stage.attacker();
-        many(500, |nth| {
-            let attacker = attacker.clone();
-            async move {
+        stage
+            .attacker()
+            .many(500, |attacker, nth| async move {
                 let mut peer = attacker.connect(nth).await?;
                 if nth % 2 == 0 {
                     peer.send("<stream:stream a='").await?;
                 }
                 Ok(())
-            }
-        })
-        .await;
+            })
+            .await;
         Ok(())
     })
 }
 
 fn texts(stage: &mut Stage) -> Doing<'_> {
     Box::pin(async {
-        let attacker = stage.attacker();
-        many(50, |nth| {
-            let attacker = attacker.clone();
-            async move {
+        stage.attacker().many(50, |attacker, nth| async move {
                 let mut peer = attacker.open("evil.test", nth).await?;
                 let forged = "x\n2026-01-01T00:00:00.000000Z  INFO incoming stream authenticated";
                 let error = format!(
@@ -574,7 +559,6 @@ fn texts(stage: &mut Stage) -> Doing<'_> {
                 );
                 peer.send(error).await?;
                 hear(&mut peer, 3, TIMEOUT).await
-            }
         })
         .await;
         Ok(())
@@ -590,10 +574,9 @@ fn prefixes(stage: &mut Stage) -> Doing<'_> {
             node: None,
         };
         let component = ComponentClient::attach(&here, Behaviour::Quiet, TIMEOUT).await?;
-        let attacker = stage.attacker();
-        let held = many(10, |nth| {
-            let attacker = attacker.clone();
-            async move {
+        let held = stage
+            .attacker()
+            .many(10, |attacker, nth| async move {
                 let from = format!("x{nth}.evil.test");
                 let mut peer = attacker.succeeded(&from, nth).await?;
                 let header = header_text(&initial_header(Some(&from), HERE));
@@ -609,9 +592,8 @@ fn prefixes(stage: &mut Stage) -> Doing<'_> {
                     peer.send(message).await?;
                 }
                 Ok(peer)
-            }
-        })
-        .await;
+            })
+            .await;
         sleep(Duration::from_secs(3)).await;
         drop((held, component));
         Ok(())
@@ -620,12 +602,12 @@ fn prefixes(stage: &mut Stage) -> Doing<'_> {
 
 fn handshakes(stage: &mut Stage) -> Doing<'_> {
     Box::pin(async {
-        let attacker = stage.attacker();
-        many(150, |nth| {
-            let attacker = attacker.clone();
-            async move { attacker.tls("evil.test", nth, true).await.map(drop) }
-        })
-        .await;
+        stage
+            .attacker()
+            .many(150, |attacker, nth| async move {
+                attacker.tls("evil.test", nth, true).await.map(drop)
+            })
+            .await;
         Ok(())
     })
 }

@@ -210,30 +210,30 @@ impl Attacker {
         peer.open(from, HERE).await?;
         Ok(peer)
     }
-}
 
-/// Many at once, a few at a time; those that were refused are left out.
-pub(crate) async fn many<T, F>(count: usize, one: impl Fn(usize) -> F) -> Vec<T>
-where
-    T: Send + 'static,
-    F: Future<Output = anyhow::Result<T>> + Send + 'static,
-{
-    const AT_ONCE: usize = 32;
-    let (mut all, mut coming) = (Vec::new(), JoinSet::new());
-    for n in 0..count {
-        coming.spawn(one(n));
-        if coming.len() == AT_ONCE
-            && let Some(Ok(Ok(done))) = coming.join_next().await
-        {
-            all.push(done);
+    /// Many at once, a few at a time; those that were refused are left out.
+    pub(crate) async fn many<T, F>(&self, count: usize, one: impl Fn(Self, usize) -> F) -> Vec<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = anyhow::Result<T>> + Send + 'static,
+    {
+        const AT_ONCE: usize = 32;
+        let (mut all, mut coming) = (Vec::new(), JoinSet::new());
+        for n in 0..count {
+            coming.spawn(one(self.clone(), n));
+            if coming.len() == AT_ONCE
+                && let Some(Ok(Ok(done))) = coming.join_next().await
+            {
+                all.push(done);
+            }
         }
-    }
-    while let Some(ended) = coming.join_next().await {
-        if let Ok(Ok(done)) = ended {
-            all.push(done);
+        while let Some(ended) = coming.join_next().await {
+            if let Ok(Ok(done)) = ended {
+                all.push(done);
+            }
         }
+        all
     }
-    all
 }
 
 /// Reads until the stream ends, or for so long, and says how many elements came.

@@ -11,7 +11,7 @@ use tokio::{
 use crate::{
     Budget, HERE, Row,
     attacks::{Doing, USUAL, as_it_is, keys},
-    stage::{Stage, hear, many, source},
+    stage::{Stage, hear, source},
 };
 
 pub(crate) const ROWS: &[Row] = &[
@@ -73,10 +73,9 @@ pub(crate) const ROWS: &[Row] = &[
 
 fn changes_of_keys(stage: &mut Stage) -> Doing<'_> {
     Box::pin(async {
-        let attacker = stage.attacker();
-        let ready = many(4, |nth| {
-            let attacker = attacker.clone();
-            async move {
+        let ready = stage
+            .attacker()
+            .many(4, |attacker, nth| async move {
                 let tcp = records::connect(source(nth), attacker.at()).await?;
                 spawn_blocking(move || {
                     let mut peer = Encrypted::open(tcp, "evil.test", HERE, None)?;
@@ -84,9 +83,8 @@ fn changes_of_keys(stage: &mut Stage) -> Doing<'_> {
                     Ok((peer, changes))
                 })
                 .await?
-            }
-        })
-        .await;
+            })
+            .await;
         let mut held = Vec::new();
         for (mut peer, changes) in ready {
             held.push(spawn_blocking(move || {
@@ -104,10 +102,9 @@ fn changes_of_keys(stage: &mut Stage) -> Doing<'_> {
 
 fn after_the_end(stage: &mut Stage) -> Doing<'_> {
     Box::pin(async {
-        let attacker = stage.attacker();
-        many(20, |nth| {
-            let attacker = attacker.clone();
-            async move {
+        stage
+            .attacker()
+            .many(20, |attacker, nth| async move {
                 let mut peer = attacker.connect(nth).await?;
                 peer.send("<?xml version='1.0'?><x>").await?;
                 let much = "x".repeat(1 << 20);
@@ -117,19 +114,15 @@ fn after_the_end(stage: &mut Stage) -> Doing<'_> {
                     }
                 }
                 Ok(())
-            }
-        })
-        .await;
+            })
+            .await;
         Ok(())
     })
 }
 
 fn full_elements(stage: &mut Stage) -> Doing<'_> {
     Box::pin(async {
-        let attacker = stage.attacker();
-        many(20, |nth| {
-            let attacker = attacker.clone();
-            async move {
+        stage.attacker().many(20, |attacker, nth| async move {
                 let mut peer = attacker.tls("evil.test", nth, false).await?;
                 peer.open("evil.test", HERE).await?;
                 let attributes: String =
@@ -144,7 +137,6 @@ fn full_elements(stage: &mut Stage) -> Doing<'_> {
                 }
                 let _ = hear(&mut peer, 7, Duration::from_millis(500)).await;
                 Ok(())
-            }
         })
         .await;
         Ok(())
@@ -153,10 +145,7 @@ fn full_elements(stage: &mut Stage) -> Doing<'_> {
 
 fn stream_errors(stage: &mut Stage) -> Doing<'_> {
     Box::pin(async {
-        let attacker = stage.attacker();
-        many(50, |nth| {
-            let attacker = attacker.clone();
-            async move {
+        stage.attacker().many(50, |attacker, nth| async move {
                 let mut peer = attacker.open("evil.test", nth).await?;
                 let error = "<stream:error><undefined-condition xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>";
                 for _ in 0..16 {
@@ -165,7 +154,6 @@ fn stream_errors(stage: &mut Stage) -> Doing<'_> {
                     }
                 }
                 hear(&mut peer, 2, Duration::from_millis(500)).await
-            }
         })
         .await;
         Ok(())
@@ -193,16 +181,14 @@ fn aliases(stage: &mut Stage) -> Doing<'_> {
 /// A hundred streams of domains below one that ask what this server is, each as often as fits into one read.
 fn many_questions(stage: &mut Stage) -> Doing<'_> {
     Box::pin(async {
-        let attacker = stage.attacker();
-        let peers = many(100, |nth| {
-            let attacker = attacker.clone();
-            async move {
+        let peers = stage
+            .attacker()
+            .many(100, |attacker, nth| async move {
                 let from = format!("q{}.evil.test", nth / 10);
                 let peer = attacker.proved(&from, nth).await?;
                 Ok((from, peer))
-            }
-        })
-        .await;
+            })
+            .await;
         let mut asking = JoinSet::new();
         for (from, mut peer) in peers {
             let question = format!(

@@ -3,22 +3,19 @@
 
 use std::{collections::BTreeSet, time::Instant};
 
-use bytes::BytesMut;
 use s2sd::protocol::negotiate::{Inbound, InboundEffect, InboundEvent, Transport};
-use tokio_util::codec::Decoder as _;
 use xmpp_dialback::{DialbackError, ErrorCondition, Pair, Verdict};
-use xmpp_stream::{Codec, ContentNamespace, Domain};
+use xmpp_stream::Domain;
 
 use super::{
     Bytes, Reached,
-    rules::{Counting, HERE, PEERS, PolicyCase, domain, judged, rules, secured},
+    rules::{Counting, HERE, PEERS, PolicyCase, Reader, domain, judged, rules, secured},
 };
 
 struct Driver<'r> {
     rule: &'r PolicyCase,
     machine: Option<Box<Inbound>>,
-    codec: Codec,
-    unread: BytesMut,
+    reader: Reader,
     is_tls: bool,
     shown: bool,
     heard_header: bool,
@@ -52,15 +49,13 @@ pub(crate) fn body(data: &[u8]) -> Reached {
         false => Transport::Plain,
     };
     let snapshot = std::sync::Arc::clone(&rule.snapshot);
-    let codec = Codec::new(snapshot.limits_before_authentication())
-        .with_content_namespace(ContentNamespace::Server);
+    let reader = Reader::new(&snapshot);
     let machine =
         Inbound::new(snapshot, Box::new(Counting(1)), transport, Instant::now()).with_bidi();
     let mut driver = Driver {
         rule,
         machine: Some(machine),
-        codec,
-        unread: BytesMut::new(),
+        reader,
         is_tls,
         shown,
         heard_header: false,
@@ -157,13 +152,11 @@ impl Driver<'_> {
     }
 
     fn hears(&mut self, text: &[u8]) {
-        self.unread.extend_from_slice(text);
-        while self.machine.is_some() {
-            match self.codec.decode(&mut self.unread) {
-                Ok(None) => break,
-                Ok(Some(frame)) => self.event(InboundEvent::Frame(frame)),
-                Err(error) => self.event(InboundEvent::Malformed(error)),
-            }
+        self.reader.hears(text);
+        while self.machine.is_some()
+            && let Some(read) = self.reader.next()
+        {
+            self.event(read.map_or_else(InboundEvent::Malformed, InboundEvent::Frame));
         }
     }
 
@@ -253,22 +246,21 @@ impl Driver<'_> {
                     let good = whose.is_some_and(|domain| self.is_certified(&domain));
                     then.push(InboundEvent::Judged(judged(asked, good, first)));
                 }
-                InboundEffect::StartTls { .. } => match self.codec.boundary(&self.unread) {
-                    Err(error) => then.push(InboundEvent::Malformed(error)),
-                    Ok(_) => {
-                        let limits = self.rule.snapshot.limits_before_authentication();
-                        self.codec =
-                            Codec::new(limits).with_content_namespace(ContentNamespace::Server);
-                        self.is_tls = true;
-                        self.heard_header = false;
-                        self.asked_for_both = false;
-                        self.asked.clear();
-                        self.vouched.clear();
-                        self.proved.clear();
-                        self.reached.insert("tls");
-                        then.push(InboundEvent::TlsReady(secured(self.shown)));
+                InboundEffect::StartTls { .. } => {
+                    match self.reader.start_tls(&self.rule.snapshot) {
+                        Err(error) => then.push(InboundEvent::Malformed(error)),
+                        Ok(()) => {
+                            self.is_tls = true;
+                            self.heard_header = false;
+                            self.asked_for_both = false;
+                            self.asked.clear();
+                            self.vouched.clear();
+                            self.proved.clear();
+                            self.reached.insert("tls");
+                            then.push(InboundEvent::TlsReady(secured(self.shown)));
+                        }
                     }
-                },
+                }
                 InboundEffect::Ask(_, question) => {
                     self.reached.insert("asked");
                     self.asked.push(question.pair);
@@ -284,10 +276,9 @@ impl Driver<'_> {
                 InboundEffect::Restart(limits) => {
                     self.restarting = true;
                     self.heard_header = false;
-                    self.codec.restart();
-                    self.codec.set_limits(limits);
+                    self.reader.restart(limits);
                 }
-                InboundEffect::SetLimits(limits) => self.codec.set_limits(limits),
+                InboundEffect::SetLimits(limits) => self.reader.set_limits(limits),
                 _ => {}
             }
         }

@@ -3,24 +3,21 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
-use bytes::BytesMut;
 use s2sd::protocol::negotiate::{
     Call, DomainPair, Outbound, OutboundEffect, OutboundEvent, Purpose, Transport,
 };
-use tokio_util::codec::Decoder as _;
 use xmpp_dialback::{Key, Pair, Question, Verdict};
-use xmpp_stream::{Codec, ContentNamespace, Domain};
+use xmpp_stream::Domain;
 
 use super::{
     Bytes, Reached,
-    rules::{Counting, HERE, PEERS, PolicyCase, domain, judged, rules, secured},
+    rules::{Counting, HERE, PEERS, PolicyCase, Reader, domain, judged, rules, secured},
 };
 
 struct Driver<'r> {
     rule: &'r PolicyCase,
     machine: Option<Box<Outbound>>,
-    codec: Codec,
-    unread: BytesMut,
+    reader: Reader,
     is_tls: bool,
     good: bool,
     asks: bool,
@@ -65,12 +62,10 @@ pub(crate) fn body(data: &[u8]) -> Reached {
         excluded: Vec::new(),
         encrypt: false,
     };
-    let limits = rule.snapshot.limits_before_authentication();
     let mut driver = Driver {
         rule,
         machine: None,
-        codec: Codec::new(limits).with_content_namespace(ContentNamespace::Server),
-        unread: BytesMut::new(),
+        reader: Reader::new(&rule.snapshot),
         is_tls,
         good,
         asks,
@@ -200,13 +195,11 @@ impl Driver<'_> {
     }
 
     fn hears(&mut self, text: &[u8]) {
-        self.unread.extend_from_slice(text);
-        while self.machine.is_some() {
-            match self.codec.decode(&mut self.unread) {
-                Ok(None) => break,
-                Ok(Some(frame)) => self.event(OutboundEvent::Frame(frame)),
-                Err(error) => self.event(OutboundEvent::Malformed(error)),
-            }
+        self.reader.hears(text);
+        while self.machine.is_some()
+            && let Some(read) = self.reader.next()
+        {
+            self.event(read.map_or_else(OutboundEvent::Malformed, OutboundEvent::Frame));
         }
     }
 
@@ -298,12 +291,9 @@ impl Driver<'_> {
                     let good = self.good && asked == domain(PEERS[0]);
                     then.push(OutboundEvent::Judged(judged(Some(asked), good, None)));
                 }
-                OutboundEffect::StartTls => match self.codec.boundary(&self.unread) {
+                OutboundEffect::StartTls => match self.reader.start_tls(&self.rule.snapshot) {
                     Err(error) => then.push(OutboundEvent::Malformed(error)),
-                    Ok(_) => {
-                        let limits = self.rule.snapshot.limits_before_authentication();
-                        self.codec =
-                            Codec::new(limits).with_content_namespace(ContentNamespace::Server);
+                    Ok(()) => {
                         self.is_tls = true;
                         (self.heard_header, self.said_starttls) = (false, false);
                         (self.said_key, self.said_auth) = (false, false);
@@ -318,10 +308,9 @@ impl Driver<'_> {
                 }
                 OutboundEffect::Restart(limits) => {
                     self.heard_header = false;
-                    self.codec.restart();
-                    self.codec.set_limits(limits);
+                    self.reader.restart(limits);
                 }
-                OutboundEffect::SetLimits(limits) => self.codec.set_limits(limits),
+                OutboundEffect::SetLimits(limits) => self.reader.set_limits(limits),
                 _ => {}
             }
         }

@@ -5,12 +5,14 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
+use bytes::BytesMut;
 use s2sd::config::Config;
 use s2sd::protocol::negotiate::{Judged, Secured, Snapshot};
 use s2sd::trust::{BadCertificate, Because, Judgement, TlsFacts};
+use tokio_util::codec::Decoder as _;
 use xmpp_dialback::Secret;
 use xmpp_sasl::{ChannelBindings, Random};
-use xmpp_stream::Domain;
+use xmpp_stream::{Codec, ContentNamespace, DecodeError, Domain, Frame, XmlLimits};
 
 /// The domain served here.
 pub(super) const HERE: &str = "here.test";
@@ -56,6 +58,46 @@ pub(super) fn rules() -> &'static [PolicyCase] {
         }
         rules
     })
+}
+
+/// The bytes of the peer, as a stream.
+pub(super) struct Reader {
+    codec: Codec,
+    unread: BytesMut,
+}
+
+impl Reader {
+    pub(super) fn new(snapshot: &Snapshot) -> Self {
+        let codec = Codec::new(snapshot.limits_before_authentication());
+        Self {
+            codec: codec.with_content_namespace(ContentNamespace::Server),
+            unread: BytesMut::new(),
+        }
+    }
+
+    pub(super) fn hears(&mut self, text: &[u8]) {
+        self.unread.extend_from_slice(text);
+    }
+
+    pub(super) fn next(&mut self) -> Option<Result<Frame, DecodeError>> {
+        self.codec.decode(&mut self.unread).transpose()
+    }
+
+    /// A new stream over TLS, if the one before ends here.
+    pub(super) fn start_tls(&mut self, snapshot: &Snapshot) -> Result<(), DecodeError> {
+        self.codec.boundary(&self.unread)?;
+        *self = Self::new(snapshot);
+        Ok(())
+    }
+
+    pub(super) fn restart(&mut self, limits: XmlLimits) {
+        self.codec.restart();
+        self.codec.set_limits(limits);
+    }
+
+    pub(super) fn set_limits(&mut self, limits: XmlLimits) {
+        self.codec.set_limits(limits);
+    }
 }
 
 pub(super) struct Counting(pub(super) u8);

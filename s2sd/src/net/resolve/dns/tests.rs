@@ -9,10 +9,15 @@ use crate::net::descriptors::LOOK_UP;
 use crate::tools::demo::zone::{Zone, ZoneServer};
 
 fn ask(zone: Zone) -> (ZoneServer, Dns) {
+    ask_with(zone, Dnssec::Off)
+}
+
+fn ask_with(zone: Zone, dnssec: Dnssec) -> (ZoneServer, Dns) {
     let server = ZoneServer::start("127.0.0.1:0".parse().unwrap(), zone).unwrap();
     let servers = vec![server.addr()];
     let config = config::Dns {
         servers,
+        dnssec,
         ..config::Dns::default()
     };
     let dns = Dns::new(&config).unwrap();
@@ -306,13 +311,7 @@ async fn a_name_server_without_edns_is_asked_again_without_it_and_then_at_once()
             .srv("_xmpp-server._tcp.a.example", 0, 0, 5269, "x.a.example")
             .srv("_xmpp-server._tcp.b.example", 0, 0, 5269, "x.b.example")
             .without_edns(code, true);
-        let server = ZoneServer::start("127.0.0.1:0".parse().unwrap(), zone).unwrap();
-        let config = config::Dns {
-            servers: vec![server.addr()],
-            dnssec,
-            ..config::Dns::default()
-        };
-        let dns = Dns::new(&config).unwrap();
+        let (server, dns) = ask_with(zone, dnssec);
         let found = targets(&dns, "a.example", TlsMode::Disabled).await;
         if dnssec == Dnssec::Require {
             let Err(ResolveError::Unanswered(why)) = found else {
@@ -337,13 +336,7 @@ async fn a_name_server_without_edns_that_does_not_repeat_the_question_is_underst
         let zone = Zone::new()
             .srv("_xmpp-server._tcp.a.example", 0, 0, 5269, "x.a.example")
             .without_edns(ResponseCode::FormErr, false);
-        let server = ZoneServer::start("127.0.0.1:0".parse().unwrap(), zone).unwrap();
-        let config = config::Dns {
-            servers: vec![server.addr()],
-            dnssec,
-            ..config::Dns::default()
-        };
-        let dns = Dns::new(&config).unwrap();
+        let (_server, dns) = ask_with(zone, dnssec);
         let found = targets(&dns, "a.example", TlsMode::Disabled).await;
         assert_eq!(found, texts(&["x.a.example:5269"]));
     }
