@@ -1,8 +1,7 @@
-//! Finds out what an [inquiry](crate::trust::inquiry) about a peer's certificate needs to know: it decides what is asked, and
-//! in which order.
+//! Answers the questions of an [inquiry](crate::trust::inquiry) about a peer's certificate, which decides their order.
 //!
-//! What is asked about a peer that connects to us is bounded in number (its SRV records, and addresses and TLSA records of
-//! at most 24 servers) and in time, and nobody else waits for it.
+//! The questions about a peer that connects to us are bounded in number (its SRV records, and addresses and TLSA
+//! records of at most 24 servers) and in time, and no other peer waits for them.
 
 use std::net::SocketAddr;
 
@@ -26,15 +25,16 @@ use crate::trust::{PeerChain, TargetEvidence, TlsaSet};
 /// Which server it is that showed the certificate.
 #[derive(Clone, Debug)]
 pub(crate) enum Direction {
-    /// The one we connected to, for ourselves or not; none if the DNS proves nothing about it.
+    /// The one that we connected to, for ourselves or not; none if the DNS proves nothing about it.
     Outgoing(Option<TargetEvidence>, Asker),
     /// One that connected to us: any of the domain's.
     Incoming,
 }
 
 impl Shared {
-    /// Judges the certificate a peer showed, for one domain or for whatever single domain it names. What has to be asked
-    /// takes no longer than `limits.dialback`; what has to be computed waits for a turn. `source` is where the connection leads: a proxy, where one stands in between.
+    /// Judges the certificate of a peer, for one domain or for the single domain that it names. The questions take no
+    /// longer than `limits.dialback`; work for a processor waits for a turn. `source` is the address that the
+    /// connection leads to: that of the proxy, if there is one.
     pub(crate) async fn judge(
         &self,
         chain: Option<PeerChain>,
@@ -43,7 +43,7 @@ impl Shared {
         source: SocketAddr,
     ) -> Judged {
         let snapshot = self.snapshot();
-        // Whoever calls chooses what is looked up.
+        // A peer that connects to us chooses what we look up.
         let (shown_by, asker) = match direction {
             Direction::Outgoing(target, asker) => (ShownBy::Target(target), asker),
             Direction::Incoming => (ShownBy::Any, Asker::Unauthenticated),
@@ -60,7 +60,7 @@ impl Shared {
                 let rules = fetching.rules(domain);
                 Step::of_domain(chain, domain.clone(), rules, shown_by)
             }
-            // Whom it names is looked up by the general rules, and judged by its own.
+            // The general rules find the domain that it names, and the rules for that domain judge it.
             None => Step::of_whoever(chain, self.tls.roots(&snapshot.config.policy)),
         };
         let verdict = fetching.answer_all(begun).await;
@@ -78,7 +78,7 @@ impl Shared {
     }
 }
 
-/// What it takes to answer the questions of an inquiry.
+/// All that it takes to answer the questions of an inquiry.
 struct Fetching<'a> {
     shared: &'a Shared,
     snapshot: &'a Snapshot,
@@ -172,7 +172,7 @@ pub(crate) async fn target_evidence(
         return Ok(None);
     }
     let tlsa = match dns.tlsa(target).await {
-        // Whoever connects will see what that means; a proxy may know the name.
+        // The attempt to connect will show what that means; a proxy may know the name.
         Err(why) if why.is_absence() => None,
         answer => answer?,
     };
@@ -195,7 +195,7 @@ fn answer<T>(answer: Result<T, ResolveError>) -> Answer<T> {
     }
 }
 
-/// For the peer, too: what is wrong with its zone is its own, and what happened on our way to our name server is not.
+/// For the peer, too: it may know the faults of its own zone, but not those on our way to our name server.
 fn told(why: &ResolveError) -> String {
     match why {
         ResolveError::Failed(what) | ResolveError::Unanswered(what) => {

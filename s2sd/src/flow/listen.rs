@@ -61,8 +61,8 @@ pub(crate) fn socket(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Binds an address that may be one which nobody wrote: without IPv6 the default is `0.0.0.0`, and then `true` comes with it.
-/// What an operator wrote is bound or is an error.
+/// Binds an address. `unsaid`: it is the default, not the operator's. Without IPv6 that becomes `0.0.0.0`, and then
+/// `true` comes with it. An address of the operator is bound or is an error.
 pub(crate) fn bind_or_default<T>(
     address: SocketAddr,
     unsaid: bool,
@@ -160,7 +160,7 @@ fn admit(
         }
         ListenerKind::Components => Bounds::components(limits),
     };
-    // Who is refused is counted there.
+    // The limit counts the refusal.
     let Ok(admission) = connection_limit.admit(peer.ip(), bounds) else {
         return;
     };

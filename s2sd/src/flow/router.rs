@@ -1,6 +1,6 @@
-//! Where stanzas cross: from whoever proved what it may say, to a component, a built-in service, or a lane.
+//! Where stanzas cross: from a proved sender to a component, a built-in service, or a lane.
 //!
-//! Nothing waits here. What has no room comes back with whom to wait for, and who holds it decides.
+//! No stanza waits here. One without room comes back with what to wait for, and its holder decides.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -64,7 +64,7 @@ pub(crate) struct Undelivered {
 pub(crate) enum Wait {
     /// Room in this queue.
     Queue(Sender),
-    /// Memory, of which its sender has too much already.
+    /// Memory: its sender is at its limit.
     Memory,
 }
 
@@ -114,8 +114,8 @@ impl Router {
         &self.tally
     }
 
-    /// Takes a stanza on its way. Only a component for which it has to wait gives it back; everything else ends here:
-    /// queued, answered, or bounced. What then waits, the stanza or its answer, is on the account of who caused it.
+    /// Takes a stanza on its way. It comes back only if it has to wait for a component; in all other cases it ends
+    /// here: queued, answered, or bounced. The account of its cause pays for what then waits, the stanza or its answer.
     pub(crate) fn deliver(
         self: &Arc<Self>,
         stanza: Stanza,
@@ -176,7 +176,7 @@ impl Router {
             self.answer_for_absent(&stanza, &served.contact, payer);
             return Ok(());
         }
-        // Presence has no answer here, nor has what is one (RFC 6120 §8.3.1, §10.5.3.1).
+        // Presence has no answer here, nor have answers (RFC 6120 §8.3.1, §10.5.3.1).
         let is_question =
             stanza.stanza_kind() != StanzaKind::Presence && is_answerable(stanza.element());
         if is_question && self.has_room_for_answer(&stanza, payer) {
@@ -206,7 +206,7 @@ impl Router {
             self.bounce(&stanza, &Returned::ComponentAbsent.stanza_error(), payer);
             return;
         }
-        // At once, and without a lane: nobody is looked up, nobody is connected to.
+        // At once, and without a lane: no look-up, no connection.
         if let Err(denied) = self.shared.snapshot.load().admits(stanza.target()) {
             let cause = Cause::denied(stanza.target(), &denied);
             self.bounce(&stanza, &cause.stanza_error(), payer);
@@ -238,8 +238,8 @@ impl Router {
         (self.open_lane)(self, task);
     }
 
-    /// Answers a stanza with an error, once: errors and results have no answer (RFC 6120 §8.3.1), and an answer that
-    /// has no room is dropped, not bounced. Who caused the stanza pays for the answer, too.
+    /// Answers a stanza with an error, once: errors and results have no answer (RFC 6120 §8.3.1), and an answer without
+    /// room is dropped, not bounced. The cause of the stanza pays for the answer, too.
     pub(crate) fn bounce(self: &Arc<Self>, stanza: &Stanza, error: &StanzaError, payer: &Account) {
         if !self.has_room_for_answer(stanza, payer) {
             return;
@@ -250,8 +250,8 @@ impl Router {
         }
     }
 
-    /// Whether an answer to this stanza may be made now. Who has us answer and takes no answer does not have us write what
-    /// is dropped: that is counted here, as is what has no answer.
+    /// Whether an answer to this stanza may be made now. A peer that causes answers and takes none does not make us
+    /// write what we would drop: that is counted here, as are stanzas that have no answer.
     fn has_room_for_answer(self: &Arc<Self>, stanza: &Stanza, payer: &Account) -> bool {
         if !is_answerable(stanza.element()) {
             self.unanswered(stanza);
@@ -271,8 +271,8 @@ impl Router {
         has_room
     }
 
-    /// Sends back a stanza that waited. What was paid for it pays for the answer, so that there is one. Where the component
-    /// that sent it has no room for more, it comes back with what to wait for.
+    /// Sends back a stanza that waited. Its charge pays for the answer, so there always is one. If the component that
+    /// sent it has no room for more, it comes back with what to wait for.
     pub(crate) fn give_back(
         self: &Arc<Self>,
         mut stanza: Stanza,
@@ -300,7 +300,7 @@ impl Router {
                 None => Some(reply),
             };
             if let Some(reply) = left {
-                // Nothing of our own comes back.
+                // Our own stanzas never come back.
                 let _ = self.deliver(reply, &Origin::Own, &payer);
             }
         }
@@ -353,17 +353,17 @@ impl Router {
             true => reply.paid_by(payer.force(0)),
             false => reply,
         };
-        // Nothing of our own comes back.
+        // Our own stanzas never come back.
         let _ = self.deliver(reply, &Origin::Own, payer);
     }
 
-    /// Something changed, or somebody mended something: what failed on the way to a domain, or to all, counts no more, and
-    /// what waits is tried at once. The pairs that had failed.
+    /// The configuration or the network changed, or an operator mended a fault: former failures on the way to a domain,
+    /// or to all, no longer count, and waiting stanzas are tried at once. Returns the pairs that had failed.
     pub(crate) fn retry(&self, remote: Option<&Domain>) -> Vec<DomainPair> {
         self.retry_where(|domain| remote.is_none_or(|remote| domain == remote))
     }
 
-    /// The same on the way to all of these.
+    /// The same for all of these domains.
     pub(crate) fn retry_where(&self, is_meant: impl Fn(&Domain) -> bool) -> Vec<DomainPair> {
         let shared = self.shared();
         shared.dns.look_again();
@@ -372,16 +372,16 @@ impl Router {
         self.lanes.retry(is_meant)
     }
 
-    /// The remote domain of a pair proved itself to us: whoever waits to try it again need not wait.
+    /// The remote domain of a pair proved itself to us: a lane that waits to try it again need not wait.
     pub(crate) fn peer_alive(&self, pair: &DomainPair) {
         self.lanes.peer_alive(pair);
     }
 
-    /// What was on its way to a component that is there no more goes back.
+    /// Gives back a stanza that was on its way to a component that is gone.
     pub(crate) fn component_left(self: &Arc<Self>, stanza: Stanza) {
         if let Err(undelivered) = self.give_back(stanza, &Returned::ComponentAbsent.stanza_error())
         {
-            // It was another component's, which has to be told now or never.
+            // Another component sent it, and has to get the answer now or never.
             self.not_returned(&undelivered.stanza);
         }
     }

@@ -1,8 +1,8 @@
-//! The registry of streams: what each stream of this server is, and how to reach its driver.
+//! The registry of streams: the facts about each stream of this server, and how to reach its driver.
 //!
-//! A driver registers its stream and holds the [`Entry`]; dropping that takes the stream off the list. Counters are atomics
-//! of the stream. Its facts change a few times in its life and have a lock of their own. Readers get copies, so that no
-//! stream waits for them. What has ended stays in the totals.
+//! A driver registers its stream and holds the [`Entry`]; dropping that takes the stream off the list. Counters are
+//! atomics of the stream. Its facts change a few times in its life and have a lock of their own. Readers get copies, so
+//! that no stream waits for them. The counts of ended streams stay in the totals.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -45,11 +45,11 @@ pub(crate) struct Totals {
     pub(crate) authenticated: BTreeMap<(StreamKind, &'static str, &'static str), u64>,
     /// How many ended before that, by kind and cause.
     pub(crate) failed: BTreeMap<(StreamKind, &'static str), u64>,
-    /// How many ended after that, by kind, by whom, and cause.
+    /// How many ended after that, by kind, by side, and by cause.
     pub(crate) ended: BTreeMap<(StreamKind, &'static str, &'static str), u64>,
 }
 
-/// Who opened a stream, and to whom.
+/// The two ends of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum StreamKind {
     /// Another server opened it.
@@ -64,7 +64,7 @@ impl StreamKind {
     /// All of them.
     pub(crate) const ALL: [Self; 3] = [Self::Incoming, Self::Outgoing, Self::Component];
 
-    /// What is at the other end.
+    /// The kind of the other end.
     pub(crate) fn other_end(self) -> OtherEnd {
         match self {
             Self::Incoming | Self::Outgoing => OtherEnd::Server,
@@ -85,7 +85,7 @@ impl StreamKind {
 /// How far a stream is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum StreamState {
-    /// Nothing is proved on it.
+    /// No pair is proved.
     Negotiating,
     /// A pair is proved.
     Open,
@@ -119,12 +119,12 @@ pub(crate) struct Proof {
     pub(crate) because: String,
 }
 
-/// A stream at one time.
+/// A stream at one moment.
 #[derive(Clone, Debug)]
 pub(crate) struct Facts {
     /// Its number in this registry.
     pub(crate) id: u64,
-    /// Who opened it.
+    /// Its kind.
     pub(crate) kind: StreamKind,
     /// How far it is.
     pub(crate) state: StreamState,
@@ -134,15 +134,15 @@ pub(crate) struct Facts {
     pub(crate) since: Instant,
     /// When bytes last came or went.
     pub(crate) active: Instant,
-    /// For which pair this server opened it.
+    /// The pair that this server opened it for.
     pub(crate) wanted: Option<DomainPair>,
-    /// What is proved on it.
+    /// The pairs that are proved on it.
     pub(crate) proofs: Vec<Proof>,
     /// The lanes that send by it.
     pub(crate) lanes: Vec<DomainPair>,
     /// How it is encrypted.
     pub(crate) tls: Option<TlsFacts>,
-    /// What it carried.
+    /// Its counters.
     pub(crate) traffic: Traffic,
 }
 
@@ -214,7 +214,7 @@ impl Sessions {
         Entry(Arc::new(registered))
     }
 
-    /// All streams that there are, in the order in which they began.
+    /// All streams, in the order in which they began.
     pub(crate) fn streams(&self) -> Vec<Facts> {
         let streams: Vec<Arc<Stream>> = self.lock().streams.values().cloned().collect();
         streams.iter().map(|stream| stream.facts()).collect()
@@ -256,7 +256,7 @@ impl Entry {
         self.0.stream.changing().wanted = Some(pair.clone());
     }
 
-    /// This is its connection now. What was proved over another one, before TLS, is forgotten.
+    /// This is its connection now. Proofs on another one, before TLS, are forgotten.
     pub(crate) fn carried_by(&self, conn: &mut Conn) {
         conn.count_with(Arc::clone(&self.0.stream.counters));
         let tls = conn.tls().map(|tls| trust::describe(tls.get_ref().1));
@@ -309,27 +309,27 @@ impl Entry {
         self.0.stream.changing().lanes.push(pair.clone());
     }
 
-    /// Questions about dialback keys may be asked on it, and nothing else.
+    /// It takes questions about dialback keys, and nothing else.
     pub(crate) fn asks(&self) {
         self.0.stream.changing().state = StreamState::Open;
     }
 
-    /// We have said that it ends, and the other end has not.
+    /// We have sent our end tag, and the other end has not.
     pub(crate) fn closing(&self) {
         self.0.stream.changing().state = StreamState::Closing;
     }
 
-    /// It ends, or came to nothing.
+    /// It ends, or was never made.
     pub(crate) fn ended(&self, closed: &Closed) {
         self.0.count_end(closed.by, closed.cause.name());
     }
 
-    /// It came to nothing, for this cause.
+    /// It was not made, for this cause.
     pub(crate) fn failed(&self, cause: &Cause) {
         self.0.count_end(By::World, cause.name());
     }
 
-    /// Ends when somebody wants this stream closed; keeps nothing but that.
+    /// Completes when an operator wants this stream closed; keeps nothing else of it.
     pub(crate) fn closed_by_an_operator(self) -> impl Future<Output = ()> + Send {
         self.0.stream.close.clone().cancelled_owned()
     }

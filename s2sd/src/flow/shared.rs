@@ -37,25 +37,25 @@ pub(crate) struct Shared {
     pub(crate) snapshot: ArcSwap<Snapshot>,
     /// Certificates and trust anchors.
     pub(crate) tls: Tls,
-    /// The resolver, on nobody's account.
+    /// The resolver, without an account.
     pub(crate) dns: Dns,
-    /// Where nobody answered lately.
+    /// Targets that gave no answer lately.
     pub(crate) recent_failures: RecentFailures,
-    /// How many descriptors there may be, and for whom.
+    /// The file descriptors, and how many each kind of use may have.
     pub(crate) descriptors: Arc<Descriptors>,
-    /// How many connections strangers may have us try.
+    /// How many connections unauthenticated peers may cause.
     pub(crate) attempt_limit: Arc<Mutex<AttemptLimit>>,
-    /// What domains publish about certificates on the web.
+    /// The documents that domains publish about certificates on the web.
     pub(crate) posh: Posh,
     /// How fast peers may send.
     pub(crate) rate_limiter: RateLimiter,
-    /// The memory for what waits and what is half read.
+    /// The memory for all that waits and all that is half read.
     pub(crate) memory: Budget,
-    /// Turns for what takes long to compute: whoever waits for one makes nobody else wait.
+    /// Turns for work that takes a processor long. Work that waits for one holds nothing that other work needs.
     pub(crate) computing: Turns,
-    /// Turns for what waits for a KDC, which are no processor's: one that does not answer delays no password.
+    /// Turns for waiting for a KDC, which takes no processor: a KDC that does not answer delays no password.
     pub(crate) waiting: Turns,
-    /// Turns for what was read of incoming streams, a few elements in each.
+    /// Turns for the elements read from incoming streams, a few in each.
     pub(crate) hearing: Turns,
     /// Turns for the handshakes of peers that connect to us.
     pub(crate) handshakes: Turns,
@@ -69,14 +69,14 @@ pub(crate) struct Shared {
     pub(crate) throttle: Mutex<Throttle>,
     /// Turns for judging certificates, which takes as long as a peer makes it take.
     pub(crate) judging: Turns,
-    /// Told when the rules were replaced, or what certificates are judged by: who is not admitted any more loses its
-    /// streams, and a certificate on which one rests is judged again.
+    /// Signals new rules, or new certificates to judge by: a domain that is no longer admitted loses its streams, and a
+    /// certificate that a stream rests on is judged again.
     pub(crate) reloads: watch::Sender<()>,
     /// Cancelled when the server begins to drain.
     pub(crate) stop: CancellationToken,
     /// Since when it drains.
     pub(crate) stopped_at: OnceLock<Instant>,
-    /// Cancelled when the time is over in which lanes still send: what is left goes back to components.
+    /// Cancelled when the time to send is over: the lanes give the rest back to the components.
     pub(crate) last_call: CancellationToken,
     /// Cancelled when components are to go, the last of all.
     pub(crate) stop_components: CancellationToken,
@@ -133,7 +133,8 @@ impl Shared {
         }
     }
 
-    /// What is known of a connection's TLS session. `floor` is what its handshake was made with, `own` is how we chose our certificate, where we are the server.
+    /// The facts about a connection's TLS session. `floor` is what its handshake was made with; `own` is how we chose
+    /// our certificate, if we are the server.
     pub(crate) fn secured(conn: &Conn, floor: TlsFloor, own: Option<&ByName>) -> Option<Secured> {
         conn.tls().map(|tls| {
             let (_, session) = tls.get_ref();
@@ -171,7 +172,7 @@ impl Shared {
         Some(turn.compute(work).await)
     }
 
-    /// From whose account the memory for this domain's streams, and what waits for or because of it, is paid.
+    /// The account that pays for the memory of this domain's streams, and for all that waits for or because of it.
     pub(crate) fn payer(&self, remote: &Domain) -> Account {
         self.memory.account(Owner::peer(remote))
     }
@@ -196,8 +197,8 @@ impl Shared {
         self.reloads.send_replace(());
     }
 
-    /// The resolver for somebody: what unauthenticated peers make us connect to is refused before our own, and they take
-    /// turns by their networks.
+    /// The resolver for an asker. Connections that unauthenticated peers cause are refused before our own, and those
+    /// peers take turns by their networks.
     pub(crate) fn dns_for(&self, asker: Asker, source: Option<IpAddr>) -> Dns {
         let share = match asker {
             Asker::Us => descriptors::Share::Lanes,
@@ -234,7 +235,7 @@ fn channel_bindings(tls: &TlsStream<Metered>, ems: bool, own: Option<&ByName>) -
     binding::channel_bindings(exported.ok().filter(|_| ems), shown)
 }
 
-/// What part of the free memory one registered domain, or a network before it is known who is there, may have.
+/// The part of the free memory that one registered domain may have, or one network of unauthenticated peers.
 const PEERS: Share = Share(1, 2);
 /// The same for one of our own components.
 const COMPONENTS: Share = Share(1, 1);
@@ -245,5 +246,5 @@ fn memory(config: &Config) -> usize {
     config.limits.memory.unwrap_or_else(quarter)
 }
 
-/// How many threads may wait for a KDC at one time.
+/// How many threads may wait for a KDC at the same time.
 const WAITING: usize = 64;

@@ -1,4 +1,4 @@
-//! What became of stanzas, counted, and what had to be dropped, said: at WARN, with domain and number.
+//! Counts the fate of stanzas, and logs those that were dropped: at WARN, with domain and number.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Sub;
@@ -13,11 +13,11 @@ use xmpp_stream::{Domain, StanzaError};
 use crate::closed::cause_elements;
 use crate::flow::sessions::{Sessions, StreamKind};
 
-/// The first that are dropped are said so long after.
+/// The first dropped stanzas are logged so long after,
 pub(crate) const FIRST_REPORT_AFTER: Duration = Duration::from_secs(1);
-/// And so long after what comes later.
+/// and later ones so long after the line before.
 pub(crate) const REPORT_EVERY: Duration = Duration::from_secs(60);
-/// So many domains are told apart.
+/// The number of domains that are counted apart.
 const MAX_DOMAINS: usize = 16;
 
 /// The counts since the start.
@@ -32,7 +32,7 @@ pub(crate) struct Tally {
     lost: Mutex<Lost>,
 }
 
-/// What was given up and answered, by cause.
+/// The stanzas that were given up and answered, by cause.
 #[derive(Debug)]
 struct Bounced {
     /// The elements that name a cause in an error.
@@ -49,16 +49,16 @@ impl Default for Bounced {
     }
 }
 
-/// What was dropped and not said yet, by the domain that it was for.
+/// The dropped stanzas that are not logged yet, by the domain that they were for.
 #[derive(Debug, Default)]
 struct Lost {
     domains: HashMap<Domain, u64>,
     others: u64,
-    /// Somebody says it in time.
+    /// A task will log them in time.
     is_told: bool,
 }
 
-/// The counts at one time, or between two.
+/// The counts at one moment, or between two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Counts {
     /// Taken by the sockets of streams to other servers.
@@ -69,7 +69,7 @@ pub(crate) struct Counts {
     pub(crate) bounced: u64,
     /// Given up, and not answered: errors and results never are.
     pub(crate) unanswerable: u64,
-    /// Answers and bounces of ours for which there was no room.
+    /// Answers and bounces of ours that had no room.
     pub(crate) dropped: u64,
     /// Sent by components after our end tag, while this server stopped.
     pub(crate) too_late: u64,
@@ -78,7 +78,7 @@ pub(crate) struct Counts {
 }
 
 impl Tally {
-    /// One was given up, and its sender is told this.
+    /// One was given up, and its sender gets this error.
     pub(crate) fn bounced(&self, error: &StanzaError) {
         let application = error.application.as_ref();
         let known = application.and_then(|element| self.bounced.names.get(element));
@@ -91,12 +91,12 @@ impl Tally {
         lock(&self.bounced.counts).clone()
     }
 
-    /// An attempt to make a stream to another server came to nothing.
+    /// An attempt to make a stream to another server failed.
     pub(crate) fn attempt_failed(&self, cause: &'static str) {
         *lock(&self.attempts_failed).entry(cause).or_default() += 1;
     }
 
-    /// How many came to nothing, by cause.
+    /// How many attempts failed, by cause.
     pub(crate) fn attempts_failed(&self) -> BTreeMap<&'static str, u64> {
         lock(&self.attempts_failed).clone()
     }
@@ -106,18 +106,18 @@ impl Tally {
         self.unknown_fate.fetch_add(stanzas, Ordering::Relaxed);
     }
 
-    /// One was given up that nobody is told of.
+    /// One was given up, and its sender gets no error.
     pub(crate) fn unanswerable(&self) {
         self.unanswerable.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// One came from a component when nothing could become of it any more.
+    /// One came from a component too late to go anywhere.
     pub(crate) fn too_late(&self) {
         self.too_late.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// What was for this domain is dropped. `true`: the caller has to see to it that [`Tally::tell`] is called, after
-    /// [`FIRST_REPORT_AFTER`], and then every [`REPORT_EVERY`] until it says that there was nothing.
+    /// A stanza for this domain is dropped. `true`: the caller has to call [`Tally::tell`], after
+    /// [`FIRST_REPORT_AFTER`], and then every [`REPORT_EVERY`] until it returns `false`.
     pub(crate) fn dropped(&self, domain: &Domain) -> bool {
         self.dropped.fetch_add(1, Ordering::Relaxed);
         let mut lost = self.lost();
@@ -132,7 +132,7 @@ impl Tally {
         !std::mem::replace(&mut lost.is_told, true)
     }
 
-    /// Says what was dropped since the last time. `false`: nothing was, and the next that is begins anew.
+    /// Logs what was dropped since the last time. `false`: there was nothing, and the next one begins anew.
     pub(crate) fn tell(&self) -> bool {
         let mut lost = self.lost();
         let domains = std::mem::take(&mut lost.domains);

@@ -1,9 +1,10 @@
-//! The lanes that there are, and who gets one when there are as many as there may be.
+//! The lanes, and which of them go when there are as many as there may be.
 //!
-//! A lane is opened for a stanza to a domain that has none. Those of our components may take most of the places, one
-//! component not all of them. Our own answers and bounces, which anybody can cause, take part of the other half: a lane
-//! is opened for one as long as half of the places are free, and whoever causes them has a share of that half, of sixteen at most. When there
-//! is no place, a lane with nothing but our own answers goes, or else the one that has been at rest for longest.
+//! A lane is opened for a stanza to a domain that has none. The lanes of our components may take most of the places,
+//! those of one component not all. Any peer can cause our own answers and bounces, so these take part of the other
+//! half: a lane is opened for one as long as half of the places are free, and its cause has a share of that half,
+//! sixteen at most. When there is no place, a lane with nothing but our own answers goes, or else the one that has been
+//! at rest for longest.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -106,14 +107,14 @@ struct Handle {
     _memory: Charge,
 }
 
-/// The first lane of a task, which whoever asked for it starts.
+/// The first lane of a task. The caller that wanted it starts the task.
 #[derive(Debug)]
 pub(crate) struct NewTask {
     pub(crate) lane: Box<QueuedLane>,
     pub(crate) joining: Arc<Joining>,
 }
 
-/// What a lane's task is told from outside.
+/// Signals from outside to a lane's task.
 #[derive(Debug)]
 pub(crate) struct Signs {
     alive: AtomicBool,
@@ -172,7 +173,7 @@ impl Signs {
         self.failing.store(failing, Ordering::Relaxed);
     }
 
-    /// Whether nothing but our own answers and bounces ever went this way.
+    /// Whether only our own answers and bounces ever went this way.
     pub(crate) fn only_answers(&self) -> bool {
         self.only_answers.load(Ordering::Relaxed)
     }
@@ -183,7 +184,7 @@ impl Signs {
     }
 }
 
-/// Who causes our own answers may have so much of the places for them,
+/// The cause of our own answers may have so much of the places for them,
 const CAUSING: Share = Share(1, 2);
 /// and no more than so many, since each is a connection to where they say.
 const EACH: usize = 16;
@@ -191,7 +192,7 @@ const EACH: usize = 16;
 const COMPONENTS: Share = Share(16, 1);
 /// and never more than this part, also where others are at rest.
 const MAX_SHARE: Share = Share(4, 5);
-/// A lane that was given nothing for so long is at rest, if nothing waits in it.
+/// A lane without a new stanza for so long is at rest, if none waits in it.
 const REST: Duration = Duration::from_secs(1);
 /// A lane costs its task, besides what waits and the connection.
 const MEMORY: usize = 4 * 1024;
@@ -219,8 +220,8 @@ impl Lanes {
         }
     }
 
-    /// Queues a stanza for a pair, waking or making its lane. `own`: it is an answer of ours that `payer` caused. What has
-    /// no room comes back, with what is full.
+    /// Queues a stanza for a pair, and wakes or makes its lane. `own`: it is an answer of ours that `payer` caused. A
+    /// stanza without room comes back, with what is full.
     pub(crate) fn send(
         &self,
         snapshot: &Snapshot,
@@ -270,7 +271,7 @@ impl Lanes {
             Err(Rejected::Full(stanza) | Rejected::Gone(stanza)) => return Err((stanza, FULL)),
         }
         let signs = Arc::new(Signs::new(Arc::clone(&wake), own, now));
-        // Others choose where our own answers go, and what is done for others has no patience with them.
+        // A peer chooses where our own answers go, so their lanes do not share a stream with the lanes of others.
         let shares = !own && snapshot.policy(&pair.remote).multiplex;
         let most = snapshot.config.limits.pairs_per_stream;
         let task = busy.tasks.get(&pair.remote);
@@ -309,8 +310,8 @@ impl Lanes {
         Ok(new)
     }
 
-    /// Whether an answer of ours, which costs so much while it waits, has room in the lane of the pair, or in a new one, as
-    /// far as it can be told without making either.
+    /// Whether an answer of ours, which costs so much while it waits, has room in the lane of the pair, or in a new
+    /// one, as far as we can know without making either.
     pub(crate) fn has_room(&self, pair: &DomainPair, cost: usize, payer: &Account) -> bool {
         let busy = self.lock();
         match busy.lanes.get(pair) {
@@ -357,7 +358,7 @@ impl Lanes {
         ends
     }
 
-    /// Forgets a lane whose task wants to end, unless something came in meanwhile.
+    /// Forgets a lane whose task wants to end, unless a stanza came meanwhile.
     pub(crate) fn forget(
         &self,
         pair: &DomainPair,
@@ -503,7 +504,7 @@ impl Busy {
             let rests = handle.sender.is_idle() && handle.used + REST <= now;
             let only_answers = handle.signs.only_answers();
             let can = (rests || only_answers) && may_go(handle);
-            // One without a stream costs nobody anything.
+            // A lane without a stream costs least.
             let up = handle.signs.up.load(Ordering::Relaxed);
             can.then_some((!only_answers, !rests, up, handle.used))
         };

@@ -20,7 +20,7 @@ pub(crate) struct QueuedLane {
     pub(crate) queue: Receiver,
     pub(crate) signs: Arc<Signs>,
     pub(crate) lane: Lane,
-    /// Since when the peer is asked whether this pair may use the open stream, too.
+    /// Since when the peer has been asked to let this pair use the open stream, too.
     pub(crate) asked: Option<Instant>,
     /// Since when it waits for the stream that is made for another pair.
     pub(crate) waits: Option<Instant>,
@@ -32,7 +32,7 @@ pub(crate) struct QueuedLane {
     pub(crate) waits_for_room: bool,
 }
 
-/// A stanza that is given up, and what its sender is told.
+/// A stanza that is given up, and the error for its sender.
 #[derive(Debug)]
 pub(crate) struct Returning {
     pub(crate) stanza: Stanza,
@@ -60,7 +60,7 @@ impl QueuedLane {
         }
     }
 
-    /// One event for the lane. What it gives up is returned; whether it wants a stream, it says itself.
+    /// One event for the lane. Returns the stanzas that it gives up; the lane itself says whether it wants a stream.
     pub(crate) fn handle(&mut self, event: LaneEvent) {
         let mut effects = Vec::new();
         self.lane.handle(Instant::now(), event, &mut effects);
@@ -95,7 +95,7 @@ impl QueuedLane {
         self.queue.settled(size);
     }
 
-    /// Whether there is nothing to do for it.
+    /// Whether there is no more work for it.
     pub(crate) fn is_over(&self) -> bool {
         self.lane.is_done() && self.returning.is_empty()
     }

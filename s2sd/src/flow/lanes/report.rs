@@ -1,5 +1,5 @@
-//! The lanes as an operator sees them. Each lane's task is asked, and answers when it has time; nothing waits for the answer
-//! but the page. What the metrics need of every lane are numbers that its task leaves there.
+//! The lanes as an operator sees them. A page asks each lane's task, which answers when it has time; only the page
+//! waits for it. For the metrics, each task leaves its numbers here.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -30,24 +30,24 @@ pub(crate) struct LanesLoad {
     pub(crate) oldest: Option<Duration>,
 }
 
-/// A lane at one time.
+/// A lane at one moment.
 #[derive(Clone, Debug)]
 pub(crate) struct LaneFacts {
-    /// For which pair.
+    /// Its pair.
     pub(crate) pair: DomainPair,
     /// How many stanzas wait, or are being written,
     pub(crate) stanzas: usize,
     /// and their bytes.
     pub(crate) bytes: usize,
-    /// What its task says; nothing, where that is busy.
+    /// The report of its task; none if that is busy.
     pub(crate) report: Option<LaneReport>,
 }
 
-/// Who wants to know something of a lane, and what its task leaves there unasked.
+/// Requests for a report of a lane, and the numbers that its task leaves without a request.
 #[derive(Debug)]
 pub(super) struct Asked {
     began: Instant,
-    /// Milliseconds from the beginning; [`NOTHING`] where nothing waits.
+    /// Milliseconds from the beginning; [`NOTHING`] if no stanza waits.
     oldest: AtomicU64,
     askers: Mutex<Vec<oneshot::Sender<LaneReport>>>,
 }
@@ -92,7 +92,7 @@ impl Signs {
         self.asked.oldest.store(millis, Ordering::Relaxed);
     }
 
-    /// Here it is, for all who asked; if nobody did, it is not made.
+    /// Makes the report for all who asked. Without a request it makes none.
     pub(crate) fn report(&self, report: impl FnOnce() -> LaneReport) {
         let askers = &self.asked.askers;
         let askers = std::mem::take(&mut *askers.lock().unwrap_or_else(PoisonError::into_inner));
@@ -101,7 +101,7 @@ impl Signs {
         }
         let report = report();
         for asker in askers {
-            // Who asked may be gone.
+            // The page may be gone.
             let _ = asker.send(report.clone());
         }
     }

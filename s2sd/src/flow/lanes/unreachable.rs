@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use xmpp_stream::Domain;
 
-/// So often all attempts of which there was no line are summed up. A domain has no two lines with one reason within it either.
+/// How often the log sums up all attempts without a line of their own. Within it, a domain has no two lines with one
+/// reason.
 pub(super) const SUMMARY: Duration = Duration::from_secs(60);
 /// A domain without an attempt for so long is forgotten: more than the longest pause by default.
 const FORGET: Duration = Duration::from_secs(10 * 60);
-/// So many domains are told apart.
+/// The number of domains that are counted apart.
 const MAX_DOMAINS: usize = 4096;
 
 /// Those that there were attempts to reach.
@@ -33,7 +34,7 @@ struct Known {
 }
 
 impl Known {
-    /// Whether this is a change of reason that was not told just now.
+    /// Whether this is a new reason, without a line of its own lately.
     fn says(&mut self, now: Instant, cause: &'static str) -> bool {
         self.last = now;
         self.said
@@ -47,12 +48,12 @@ impl Known {
     }
 }
 
-/// What is to be said of an attempt that failed.
+/// What the log has to say about a failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Failed {
     /// It is the first, or has another reason than the one before.
     pub(super) says: bool,
-    /// The caller has to see to it that [`Unreachable::sum`] is called every [`SUMMARY`] until there is nothing to sum up.
+    /// The caller has to call [`Unreachable::sum`] every [`SUMMARY`], until there is nothing to sum up.
     pub(super) begins: bool,
 }
 
@@ -92,7 +93,7 @@ impl Unreachable {
         self.known.remove(domain);
     }
 
-    /// What there was since the last time. `None`: nothing is remembered, and the next failure begins anew.
+    /// The attempts since the last time. `None`: it remembers none, and the next failure begins anew.
     pub(super) fn sum(&mut self, now: Instant) -> Option<Sum> {
         self.known
             .retain(|_, known| now.duration_since(known.last) < FORGET);

@@ -1,7 +1,7 @@
-//! Which pairs of domains had a stream within hours: a peer that refuses one of these may just be starting up.
+//! The pairs of domains that had a stream within hours: a peer that refuses one of these may just be starting up.
 //!
-//! Pure: the clock is an argument. Hashes in two generations, of which the older is forgotten: a pair is remembered for
-//! three hours at least and six at most, unless thousands of others come after it.
+//! Pure: the clock is an argument. Hashes in two generations, and it forgets the older: it remembers a pair for three
+//! hours at least and six at most, unless thousands of others come after it.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher as _, RandomState};

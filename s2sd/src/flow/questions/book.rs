@@ -1,7 +1,7 @@
-//! Which questions wait for which authoritative server, how many there may be, and which servers could not be reached
-//! a moment ago.
+//! The questions that wait for each authoritative server, how many there may be, and the servers that could not be
+//! reached a moment ago.
 //!
-//! Pure: who wants to know is a type of the caller's, and the time is an argument.
+//! Pure: the asker is a type of the caller's, and the time is an argument.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -12,7 +12,8 @@ use xmpp_stream::Domain;
 
 use crate::network::Network;
 
-/// For so long it is remembered that a server could not be reached: a moment, since whoever repairs it should not wait.
+/// How long a server that could not be reached is remembered: a moment, so that an operator who repairs it need not
+/// wait.
 const REMEMBERED: Duration = Duration::from_secs(5);
 /// So many servers that could not be reached are remembered.
 const MOST_REMEMBERED: usize = 1024;
@@ -28,13 +29,13 @@ pub(super) struct Bounds {
     pub(super) network: usize,
 }
 
-/// From where a key came: what one party has, as a rule, and what it can easily have.
+/// The networks that a key came from: one that a single party has, as a rule, and one that it can easily have.
 fn networks(address: IpAddr) -> [Network; 2] {
     [Network::host(address), Network::site(address)]
 }
 
-/// A server, and from which site the keys came about which it is asked. What one site makes us look up may wait behind
-/// much else of that site; nobody else's key goes along.
+/// A server, and the site that the keys to ask about came from. The questions that one site causes may wait behind many
+/// others of that site, but not the keys of another site.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Authority {
     pub(super) remote: Domain,
@@ -49,10 +50,11 @@ impl Authority {
     }
 }
 
-/// What waits, and what is known. `Q` is a question that waits, with who wants to know; `S` is for whoever asks a server.
+/// The waiting questions, and the failures. `Q` is a waiting question with its asker; `S` belongs to the task that asks
+/// a server.
 #[derive(Debug)]
 pub(super) struct Book<Q, S> {
-    /// The servers that are being asked, and what is to be asked there next.
+    /// The servers that tasks are asking, and the next questions for them.
     servers: HashMap<Authority, Server<Q, S>>,
     /// Questions that are not answered: in all, and by where the key came from.
     pending: usize,
@@ -80,7 +82,7 @@ impl<Q, S> Default for Book<Q, S> {
 /// What becomes of a question.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Entered<S> {
-    /// It waits, and somebody has to begin to ask this server.
+    /// It waits, and the caller has to begin to ask this server.
     First(S),
     /// It waits with others for a server that is being asked.
     Joined(S),
@@ -153,8 +155,7 @@ impl<Q, S: Clone + Default> Book<Q, S> {
         Some(question)
     }
 
-    /// The question that waits longest, and as which of our domains to ask. Forgets those that nobody wants answered
-    /// any more.
+    /// The question that waits longest, and our domain to ask as. Forgets those without an asker.
     pub(super) fn first(
         &mut self,
         authority: &Authority,
@@ -166,7 +167,7 @@ impl<Q, S: Clone + Default> Book<Q, S> {
         Some((local.clone(), question))
     }
 
-    /// The same; where nothing waits, nobody asks this server any more.
+    /// The same. If no question waits, the task for this server ends.
     pub(super) fn first_or_end(
         &mut self,
         authority: &Authority,
@@ -191,7 +192,7 @@ impl<Q, S: Clone + Default> Book<Q, S> {
         taken.into_iter().map(|(_, question)| question).collect()
     }
 
-    /// The server could not be reached: by nobody, or not as this domain of ours.
+    /// The server could not be reached: as any of our domains, or as this one.
     pub(super) fn remember(
         &mut self,
         now: Instant,
@@ -208,7 +209,7 @@ impl<Q, S: Clone + Default> Book<Q, S> {
         self.failures.forget(is_meant);
     }
 
-    /// Nobody asks this server any more, whatever waits.
+    /// The task for this server ends. Returns the questions that wait.
     pub(super) fn end(&mut self, authority: &Authority) -> Vec<Q> {
         let server = self.servers.remove(authority);
         let waiting = server.into_iter().flat_map(|server| server.waiting);

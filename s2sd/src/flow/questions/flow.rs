@@ -1,8 +1,8 @@
-//! Asks one authoritative server, as long as there is something to ask: the task of [`Questions`](super::Questions) for
-//! a domain.
+//! Asks one authoritative server, as long as there are questions: the task of [`Questions`](super::Questions) for a
+//! domain.
 //!
-//! A server that could not be reached is remembered for a moment. What happens after the first question is not: whoever
-//! sent the key could have a hand in it.
+//! s2sd remembers for a moment that a server could not be reached. It does not remember failures after the first
+//! question: the sender of the key could have a part in them.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -23,10 +23,10 @@ use crate::net::conn::Conn;
 use crate::protocol::admission::Causer;
 use crate::protocol::negotiate::{DomainPair, Outbound, OutboundEffect, OutboundEvent, Purpose};
 
-/// So many questions are asked on one stream: another s2sd takes 32 elements before authentication.
+/// How many questions s2sd asks on one stream: another s2sd takes 32 elements before authentication.
 const PER_STREAM: usize = 30;
 
-/// Asks until nothing is left.
+/// Asks until no question is left.
 pub(super) async fn run(questions: Arc<Questions>, authority: Authority, changed: Arc<Notify>) {
     let mut flow = Flow {
         questions,
@@ -45,11 +45,11 @@ struct Flow {
     questions: Arc<Questions>,
     authority: Authority,
     changed: Arc<Notify>,
-    /// Whoever comes now begins anew.
+    /// A question that comes now begins anew.
     over: bool,
 }
 
-/// Should the task break off, nobody waits for it in vain.
+/// If the task breaks off, no asker waits in vain.
 impl Drop for Flow {
     fn drop(&mut self) {
         if !self.over {
@@ -59,7 +59,7 @@ impl Drop for Flow {
 }
 
 impl Flow {
-    /// As which of our domains to ask, and from where that key came. None: nothing waits, and this task is over.
+    /// Our domain to ask as, and the origin of that key. None: no question waits, and this task is over.
     fn as_whom(&mut self) -> Option<(Domain, SocketAddr)> {
         let mut book = self.questions.lock();
         let first = book.first_or_end(&self.authority, Waiting::is_wanted);
@@ -78,7 +78,7 @@ impl Flow {
         }
     }
 
-    /// A stream, unless everybody left or it failed; then everybody knows it.
+    /// A stream. None if all askers left, or if it failed, in which case all of them learn it.
     async fn connect(&self, local: Domain, source: SocketAddr) -> Option<Box<QuestionStream>> {
         let shared = &self.questions.shared;
         let snapshot = shared.snapshot();
@@ -97,7 +97,7 @@ impl Flow {
         let (cause, of_all) = match outcome {
             Ok(Ok(Connected::QuestionStream(asking))) => return Some(asking),
             Ok(Ok(Connected::Ready(_))) => (Cause::Finished, false),
-            // Before there is a stream nothing was said in the name of any domain of ours.
+            // Before there is a stream, none of our domains was named to the server.
             Ok(Err(cause)) => {
                 let of_all = !cause.is_of_a_connection();
                 (cause, of_all)
@@ -128,7 +128,7 @@ impl Flow {
         }
     }
 
-    /// Strangers make this happen as often as they like: so many of these are logged in a second.
+    /// Unauthenticated peers can cause any number of these, so the log has only so many in a second.
     fn log(&self, what: &str, waiting: usize, cause: &Cause) {
         info!(
             unproved = Empty,
@@ -138,7 +138,7 @@ impl Flow {
         );
     }
 
-    /// Asks what waits, and what comes, until nothing does or the stream ends.
+    /// Asks the waiting questions, and those that come, until there are none or the stream ends.
     async fn ask(&self, asking: QuestionStream) {
         let within = self.questions.shared.snapshot.load().config.limits.dialback;
         let QuestionStream {
@@ -166,7 +166,7 @@ impl Flow {
         }
         stream.fail(&closed);
         entry.ended(&closed);
-        // Who waits for the next stream does not wait until this one's peer reads.
+        // Askers that wait for the next stream do not wait until this one's peer reads.
         let mut conn = stream.conn;
         tokio::spawn(async move {
             let _ = timeout(CLOSE_TIMEOUT, conn.shut()).await;
@@ -245,7 +245,7 @@ impl Stream<'_> {
                 OutboundEffect::Send(bytes) => self.conn.send(&bytes),
                 OutboundEffect::Answered(pair, stream_id, verdict) => {
                     debug!(%pair, ?verdict, "the authoritative server answered");
-                    // XEP-0220 §2.1.2: dropped silently where nobody waits for it any more.
+                    // XEP-0220 §2.1.2: without an asker, it is dropped silently.
                     if let Some((waiting, _)) = self.asked.remove(&(pair, stream_id)) {
                         waiting.tell(Ok(verdict));
                     }
@@ -274,7 +274,7 @@ impl Stream<'_> {
         step
     }
 
-    /// What was not answered in time has failed; others may still be.
+    /// Questions without an answer in time have failed; others may still get one.
     fn give_up(&mut self) {
         let now = Instant::now();
         let late = self.asked.extract_if(|_, (_, until)| *until <= now);

@@ -1,8 +1,9 @@
-//! Questions to authoritative servers about dialback keys (XEP-0220 §2.1.2): those for one server share a stream,
-//! whoever in one network wants to know.
+//! Questions to authoritative servers about dialback keys (XEP-0220 §2.1.2): those for one server share a stream, for
+//! all askers of one network.
 //!
-//! A task for each server connects once, asks what waits, and what comes while the stream is open, and closes it when
-//! nothing is left. Nobody waits here for a stranger: a question that there is no room for is refused at once.
+//! A task for each server connects once, asks the waiting questions and those that come while the stream is open, and
+//! closes it when none are left. An unauthenticated peer makes no other wait: without room, a question is refused at
+//! once.
 
 mod book;
 mod flow;
@@ -25,18 +26,18 @@ use crate::protocol::negotiate::DomainPair;
 #[derive(Debug)]
 pub(crate) struct Questions {
     shared: Arc<Shared>,
-    /// The task of a server is told when something waits that did not, or somebody does not want to know any more.
+    /// The task of a server gets a signal when a question comes, or when an asker leaves.
     book: Mutex<Book<Waiting, Arc<Notify>>>,
 }
 
-/// What came of a question: a verdict, or that it was not asked, since this server has no room.
+/// The outcome of a question: a verdict, or that it was not asked, since this server has no room.
 pub(crate) type QuestionOutcome = Result<Verdict, NoRoom>;
 
 /// There is no room for a question.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NoRoom;
 
-/// A question, and who wants to know.
+/// A question, and its asker.
 #[derive(Debug)]
 struct Waiting {
     /// Where the key came from.
@@ -50,14 +51,14 @@ impl Waiting {
         !self.tell.is_closed()
     }
 
-    /// Perhaps nobody wants to know any more.
+    /// The asker may have left.
     fn tell(self, answer: QuestionOutcome) {
         let _ = self.tell.send(answer);
     }
 }
 
 /// Asks the authoritative server of the pair's remote domain whether a dialback key is its own. The key came from this
-/// address. Whoever does not wait for the answer any more drops this.
+/// address. A caller that no longer waits for the answer drops this.
 pub(crate) async fn ask(
     questions: &Arc<Questions>,
     from: SocketAddr,
@@ -152,7 +153,7 @@ impl Questions {
         self.lock().pending()
     }
 
-    /// The servers of these domains are asked again, also where they could not be a moment ago.
+    /// Asks the servers of these domains again, even if they could not be reached a moment ago.
     pub(crate) fn forget_failures(&self, is_meant: impl Fn(&Domain) -> bool) {
         self.lock().forget_failures(is_meant);
     }
