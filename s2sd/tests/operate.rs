@@ -7,18 +7,26 @@ mod program;
 
 use std::{
     fs,
-    io::{BufRead as _, Read as _, Write as _},
+    io::{BufRead as _, ErrorKind, Read as _, Write as _},
     net::{SocketAddr, TcpListener},
+    os::unix::{
+        fs::PermissionsExt as _,
+        process::{CommandExt as _, ExitStatusExt as _},
+    },
     path::{Path, PathBuf},
-    process::Command,
-    sync::mpsc::{Receiver, channel},
+    process::{Command, ExitStatus, Stdio},
+    sync::mpsc::{Receiver, RecvTimeoutError, channel},
     thread,
     time::Instant,
 };
 
+use rustix::process::{Pid, Signal, geteuid, kill_process};
 use xmpp_stream::Writer;
 
 use self::program::{Running, SECRET, TIMEOUT, component, hear};
+
+/// A user without rights, on most systems.
+const NOBODY: u32 = 65534;
 
 /// A server that takes each connection and closes it; whoever holds the other end hears of each.
 fn closes_all() -> (SocketAddr, Receiver<()>) {
@@ -46,6 +54,10 @@ fn configuration([b, c]: [SocketAddr; 2]) -> String {
          [[peer]]\ndomain = 'b.example'\nconnect = ['{b}']\naddresses = 'any'\n\
          [[peer]]\ndomain = 'c.example'\nconnect = ['{c}']\naddresses = 'any'\n"
     )
+}
+
+fn mode(file: &Path, mode: u32) {
+    fs::set_permissions(file, fs::Permissions::from_mode(mode)).unwrap();
 }
 
 /// What a command with these arguments prints and complains of, and how it ends.
@@ -95,8 +107,7 @@ fn start(name: &str, peers: [SocketAddr; 2]) -> (PathBuf, Running, SocketAddr) {
     let directory = program::directory(name);
     fs::write(directory.join("s2sd.toml"), configuration(peers)).unwrap();
     // It has a secret.
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-    fs::set_permissions(directory.join("s2sd.toml"), mode).unwrap();
+    mode(&directory.join("s2sd.toml"), 0o600);
     let (daemon, mut log) = program::start(&directory);
     let (mut components, mut serves) = (None, false);
     while !serves {
@@ -232,6 +243,115 @@ fn an_operator_sees_streams_and_lanes_closes_one_and_reloads() {
     );
     // The file has a fault now, and the daemon is well.
     well(&directory, &["status"]);
+}
+
+/// A command that goes on with `--watch`, and the pages that it prints.
+struct Watching {
+    command: Running,
+    pages: Receiver<String>,
+}
+
+impl Watching {
+    fn start(directory: &Path, command: &str) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_s2sd"))
+            .current_dir(directory)
+            .args([command, "--watch"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (sender, pages) = channel();
+        let mut stdout = child.stdout.take().unwrap();
+        // Ends, and closes its end, as soon as there is no receiver.
+        thread::spawn(move || {
+            let mut page = [0; 4096];
+            while let Ok(count @ 1..) = stdout.read(&mut page) {
+                let text = String::from_utf8_lossy(&page[..count]).into_owned();
+                if sender.send(text).is_err() {
+                    return;
+                }
+            }
+        });
+        let command = Running(child);
+        Self { command, pages }
+    }
+
+    fn shows(&self, part: &str) {
+        while !self.pages.recv_timeout(TIMEOUT).unwrap().contains(part) {}
+    }
+
+    fn ended(mut self) -> (ExitStatus, String) {
+        drop(self.pages);
+        let mut errors = String::new();
+        let mut stderr = self.command.0.stderr.take().unwrap();
+        stderr.read_to_string(&mut errors).unwrap();
+        (self.command.0.wait().unwrap(), errors)
+    }
+}
+
+#[test]
+fn a_command_that_watches_shows_each_change_until_a_signal_or_the_end_of_its_reader_or_the_daemon()
+{
+    let (b, _comes_to_b) = closes_all();
+    let (c, _comes_to_c) = closes_all();
+    let (directory, daemon, components) = start("watch", [b, c]);
+    let [status, streams, lanes] =
+        ["status", "streams", "lanes"].map(|command| Watching::start(&directory, command));
+    status.shows(" 0 components");
+    streams.shows("no streams");
+    lanes.shows("no lanes");
+
+    let mut tcp = component(components);
+    let message = Writer::new("message")
+        .attr("from", "x@a.example")
+        .attr("to", "b.example");
+    tcp.write_all(&message.finish()).unwrap();
+    status.shows(" 1 component");
+    streams.shows("comp  a.example");
+    lanes.shows("a.example  b.example  waiting");
+
+    let pid = Pid::from_child(&status.command.0);
+    kill_process(pid, Signal::INT).unwrap();
+    let (ended, errors) = status.ended();
+    assert_eq!(ended.signal(), Some(Signal::INT.as_raw()));
+    assert_eq!(errors, "");
+    let (ended, errors) = streams.ended();
+    assert_eq!((ended.code(), errors.as_str()), (Some(0), ""));
+    drop(daemon);
+    while lanes.pages.recv_timeout(TIMEOUT) != Err(RecvTimeoutError::Disconnected) {}
+    let (ended, errors) = lanes.ended();
+    assert_eq!(ended.code(), Some(1), "{errors}");
+    assert!(errors.starts_with("s2sd lanes: s2sd does not "), "{errors}");
+}
+
+/// Root may use every socket, so a test that root runs asks as another user.
+#[test]
+fn who_may_not_use_the_socket_reads_who_may() {
+    let (b, _comes_to_b) = closes_all();
+    let (c, _comes_to_c) = closes_all();
+    let (directory, _daemon, _) = start("permission", [b, c]);
+    fs::write(directory.join("readable.toml"), "data_dir = 'data'\n").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_s2sd"));
+    command
+        .current_dir(&directory)
+        .args(["status", "-c", "readable.toml"]);
+    if geteuid().is_root() {
+        command.uid(NOBODY).gid(NOBODY);
+    } else {
+        mode(&directory.join("data/s2sd.sock"), 0);
+    }
+    let output = match command.output() {
+        Err(error) if geteuid().is_root() && error.kind() == ErrorKind::PermissionDenied => {
+            println!("not run: no other user reaches the program");
+            return;
+        }
+        output => output.unwrap(),
+    };
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        String::from_utf8(output.stderr).unwrap(),
+        "s2sd status: you may not use data/s2sd.sock: only root and the user who runs s2sd may. Try it with sudo\n"
+    );
 }
 
 #[test]
