@@ -1,9 +1,9 @@
-//! Answers programs that watch this server, and takes an operator's orders: HTTP with `/metrics` and JSON below `/api/`, on the
-//! socket in `data_dir`, and on `admin` of `[listen]` where that is configured.
+//! Answers monitoring programs, and takes an operator's orders: HTTP with `/metrics` and JSON below `/api/`, on the
+//! socket in `data_dir`, and on `admin` of `[listen]` if that is configured.
 //!
-//! On this machine only: the socket's mode admits its user alone, and TCP, which cannot tell who asks, only loopback, to which the
-//! configuration sees. A browser on this machine that was led here under another name (DNS rebinding) is turned away by that
-//! name (RFC 9110 §7.2, §15.5.20).
+//! On this machine only. The socket's mode admits only its user. TCP has no authentication, so it listens on loopback
+//! only, which the configuration ensures. A browser on this machine that a page led here under another name (DNS
+//! rebinding) is refused by that name (RFC 9110 §7.2, §15.5.20).
 
 mod api;
 mod metrics;
@@ -38,7 +38,7 @@ pub use self::reload::{ReloadOutcome, ReloadRequest, ReloadRequests};
 pub(crate) use self::socket::{NoSocket, SOCKET, SocketFile, bind};
 use crate::flow::router::Router;
 
-/// How many may ask at one time; who comes then waits.
+/// How many requests may be open at the same time; further ones wait.
 const AT_ONCE: usize = 16;
 /// For one question and its answer.
 const WITHIN: Duration = Duration::from_secs(10);
@@ -93,7 +93,7 @@ impl Admin {
         })
     }
 
-    /// Orders to load the configuration again come by this from now on. Only the first who asks gets them.
+    /// Returns the requests to load the configuration again from now on. Only the first caller gets them.
     pub(crate) fn reload_requests(&self) -> ReloadRequests {
         let (reloads, requests) = reload::channel();
         let _ = self.reloads.set(reloads);
@@ -133,7 +133,7 @@ impl Admin {
         }
     }
 
-    /// `anybody`: who asks may be a browser that a page told to.
+    /// `anybody`: the client may be a browser that obeys a page.
     async fn talk_over(&self, io: impl AsyncRead + AsyncWrite + Unpin, anybody: bool) {
         let answer = service_fn(async |request: Request<Incoming>| {
             let answer = match is_meant(request.uri(), request.headers()) {

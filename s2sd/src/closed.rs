@@ -1,10 +1,10 @@
-//! Why a stream ended, and by whom: one value from which the log line, the metric, the probe and the bounce are derived.
+//! Why a stream ended, and which side ended it: one value for the log line, the metric, the probe and the bounce.
 //!
-//! What follows from each cause is one table, [row](row.rs): its name, how long it lasts, how far the attempt got, what the
-//! sender of a stanza hears. What it is in words, of a server or of a component, is [text](text.rs). Conditions of bounces
-//! follow RFC 6120 §8.3.3 and §10.4: `remote-server-not-found` when the domain has no server, `remote-server-timeout` for
-//! whatever fails after that, `policy-violation` for what we deny ourselves, `resource-constraint` where it is this server
-//! that is full.
+//! One table, [row](row.rs), has what follows from each cause: its name, how long it lasts, how far the attempt got,
+//! the bounce for the sender of a stanza. [text](text.rs) has its words, for a server and for a component. Conditions
+//! of bounces follow RFC 6120 §8.3.3 and §10.4: `remote-server-not-found` if the domain has no server,
+//! `remote-server-timeout` for all failures after that, `policy-violation` for what we deny ourselves,
+//! `resource-constraint` if this server is full.
 
 mod returned;
 mod row;
@@ -29,13 +29,13 @@ pub const CAUSE_NAMESPACE: &str = "urn:s2sd:cause:0";
 /// A stream's end.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Closed {
-    /// Who ended it.
+    /// The side that ended it.
     pub by: By,
     /// Why.
     pub cause: Cause,
 }
 
-/// Who ended a stream.
+/// The side that ended a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum By {
     /// This server.
@@ -46,7 +46,7 @@ pub enum By {
     World,
 }
 
-/// What is at the other end of a stream.
+/// The other end of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OtherEnd {
     /// Another server.
@@ -55,14 +55,14 @@ pub enum OtherEnd {
     Component,
 }
 
-/// Why a stream ended, or never came to be. Whatever a stranger may have a say in is a [`PeerText`].
+/// Why a stream ended, or was never made. Text that a peer may have chosen is a [`PeerText`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Cause {
     /// The domain has no address records at all.
     NoSuchHost(PeerText),
     /// SRV says "." (RFC 2782): the domain offers no server-to-server service.
     NoService,
-    /// Whatever the DNS says, there is no way from here to there.
+    /// There is no route from here, whatever the DNS says.
     NoWay(PeerText),
     /// The look-up itself failed.
     Dns(PeerText),
@@ -80,7 +80,7 @@ pub enum Cause {
     Descriptors,
     /// The TLS handshake failed.
     Tls(PeerText),
-    /// There was no TLS handshake: the domain is no name for it, and no server said anything.
+    /// There was no TLS handshake: the domain is not a name for it, and no server answered.
     NoNameForTls,
     /// The peer broke off TLS because of the certificate that we showed.
     CertificateRefused(PeerText),
@@ -90,7 +90,7 @@ pub enum Cause {
     TlsNotOffered,
     /// The peer's certificate is not one for the domain.
     Certificate(PeerText),
-    /// Whoever could tell whether the peer's certificate is good does not answer.
+    /// The DNS or the web server that could say whether the peer's certificate is good does not answer.
     CertificateUntold(PeerText),
     /// Nothing the peer offers is something we may use.
     NoMechanism {
@@ -108,12 +108,12 @@ pub enum Cause {
     Mechanism {
         /// The SASL mechanism in use.
         mechanism: &'static str,
-        /// What was wrong with it.
+        /// The fault.
         what: PeerText,
     },
     /// There is no Kerberos ticket to show.
     Kerberos(PeerText),
-    /// Server dialback proved nothing, and what had been refused before it was tried.
+    /// Server dialback proved nothing, and the refusal before it.
     Dialback(Unproved, Option<Box<Cause>>),
     /// The peer failed too often to authenticate.
     TooManyFailures,
@@ -123,13 +123,13 @@ pub enum Cause {
     StreamError(PeerError),
     /// The other side ended the stream over one stanza: with this, or by closing the connection, each time it was sent.
     StanzaRefused(Option<PeerError>),
-    /// The other side broke the protocol, and was told so.
+    /// The other side broke the protocol, and got this stream error.
     Protocol(Condition, PeerText),
     /// Something took longer than it may.
     Timeout(&'static str),
-    /// This server has no more memory for whoever it is.
+    /// The account of the other end is at its memory limit.
     Memory,
-    /// Nothing was said for a long time.
+    /// No byte came or went for a long time.
     Idle,
     /// This server is going down.
     Shutdown,
@@ -141,35 +141,35 @@ pub enum Cause {
     Operator,
 }
 
-/// What came of server dialback.
+/// The outcome of server dialback.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unproved {
-    /// Whoever speaks for the sender's domain does not know our key.
+    /// The authoritative server of the sender's domain does not know our key.
     Invalid,
     /// The other side answered with an error.
     Error {
         /// The condition.
         condition: ErrorCondition,
-        /// What it said besides.
+        /// Its text.
         said: Option<PeerText>,
     },
     /// It could not be tried, or not for the other side.
     Other(PeerText),
 }
 
-/// A stream error as the other side said it.
+/// A stream error of the other side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerError {
     /// The condition.
     pub condition: Condition,
-    /// What it said besides.
+    /// Its text.
     pub said: Option<PeerText>,
 }
 
 /// How a stream error speaks of a stanza.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Blame {
-    /// Of what was read last: whatever came after it was not read.
+    /// About the last bytes read: those after them were not read.
     Content(PeerError),
     /// Of how much it is, or of something else.
     Size(PeerError),
@@ -197,7 +197,7 @@ impl Cause {
         self.row().name
     }
 
-    /// Whether trying again soon is pointless: someone has to change something first.
+    /// Whether trying again soon is pointless: an operator has to change something first.
     pub fn is_permanent(&self) -> bool {
         self.row().lasts > Lasts::Passes
     }
@@ -249,12 +249,12 @@ impl Cause {
         self.reach() > Self::Descriptors.reach()
     }
 
-    /// Whether the DNS said that there is nothing.
+    /// Whether the DNS said that there is none.
     pub(crate) fn is_absence(&self) -> bool {
         matches!(self, Self::NoSuchHost(_) | Self::NoService)
     }
 
-    /// Whether nobody answered at the place, or nobody that went on: another place may be better.
+    /// Whether no host answered at the target, or none that went on: another target may be better.
     pub(crate) fn is_of_the_place(&self) -> bool {
         matches!(self, Self::Connect(_) | Self::Timeout(_) | Self::Lost(_))
     }
@@ -277,7 +277,7 @@ impl Cause {
             .with_application(cause_element(name))
     }
 
-    /// What a peer hears whose dialback key could not be asked about (XEP-0220 §2.5).
+    /// The error for a peer whose dialback key we could not ask about (XEP-0220 §2.5).
     pub fn dialback_error(&self) -> DialbackError {
         self.row().answer.error()
     }

@@ -1,7 +1,8 @@
 //! `/metrics`: the state of this server as numbers, in the text format of OpenMetrics, which Prometheus reads.
 //!
-//! [`METRICS`] lists all of them; `cargo xtask tidy` holds it against `docs/metrics.md`. Every label has few values: kinds of
-//! streams, names of causes, methods, our own domains, and never what a peer chose. All is read when somebody asks.
+//! [`METRICS`] lists all of them; `cargo xtask tidy` holds it against `docs/metrics.md`. Every label has few values:
+//! kinds of streams, names of causes, methods, our own domains, and never a peer's words. All are read when a request
+//! comes.
 
 use std::collections::BTreeMap;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -81,7 +82,7 @@ const METRICS: &[Metric] = &[
 /// Numbers by the values of their labels.
 type Samples = BTreeMap<Vec<String>, u64>;
 
-/// What was read.
+/// The values.
 #[derive(Debug, Default)]
 struct Read(BTreeMap<&'static str, Samples>);
 

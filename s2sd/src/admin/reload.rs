@@ -1,11 +1,11 @@
-//! The order to load the configuration again, on its way to whoever knows the file.
+//! The order to load the configuration again, on its way to the task that knows the file.
 
 use tokio::sync::{mpsc, oneshot};
 
 /// A reload said what changed, or why nothing did, line by line.
 pub type ReloadOutcome = Result<Vec<String>, Vec<String>>;
 
-/// Those who may be told.
+/// Sends the orders.
 #[derive(Debug)]
 pub(super) struct Reloads(mpsc::Sender<ReloadRequest>);
 
@@ -17,7 +17,7 @@ pub struct ReloadRequests(mpsc::Receiver<ReloadRequest>);
 #[derive(Debug)]
 pub struct ReloadRequest(oneshot::Sender<ReloadOutcome>);
 
-/// A way for orders. Whoever has more than one to give waits.
+/// A channel for orders. A second order waits until the first is taken.
 pub(super) fn channel() -> (Reloads, ReloadRequests) {
     let (sender, receiver) = mpsc::channel(1);
     (Reloads(sender), ReloadRequests(receiver))
@@ -42,7 +42,7 @@ impl ReloadRequests {
 impl ReloadRequest {
     /// What became of it.
     pub fn answer(self, outcome: ReloadOutcome) {
-        // Who gave it may be gone.
+        // Its sender may be gone.
         let _ = self.0.send(outcome);
     }
 }

@@ -1,4 +1,4 @@
-//! The socket in `data_dir` by which commands reach the daemon: only its own user and root may use it.
+//! The socket in `data_dir` that the commands use: only its own user and root may use it.
 
 use std::fs::{self, Metadata, Permissions};
 use std::io;
@@ -46,7 +46,7 @@ pub(crate) fn bind(data_dir: &Path) -> Result<(UnixListener, SocketFile), NoSock
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     socket.bind(&SockAddr::unix(&path)?)?;
-    // Until it listens, nothing connects: there is no moment in which others might.
+    // No client connects before it listens, so there is no moment in which other users might.
     fs::set_permissions(&path, Permissions::from_mode(0o600))?;
     let file = SocketFile {
         made: inode(&fs::symlink_metadata(&path)?),

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use crate::config::{Config, Peer, ServedDomain};
 
-/// Each change that is in force now. Certificates are told of by what loads them.
+/// Each change that is in force now. The loader of certificates reports those itself.
 pub(crate) fn changes(old: &Config, new: &Config) -> Vec<String> {
     let mut changes = Vec::new();
     let mut changed = |what: &dyn Display| changes.push(format!("{what} has changed"));

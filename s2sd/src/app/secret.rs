@@ -25,7 +25,7 @@ pub(crate) fn dialback_secret(config: &Config) -> Result<Option<Secret>, StartEr
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(no_secret(&path, error)),
     };
-    // What we wrote ourselves is whole or not there; what is short was cut off by a full disk or a hand.
+    // A secret that we wrote is whole or not there; a short one was cut off by a full disk or by hand.
     if text.trim().len() < LEAST_SECRET {
         let found = match text.trim().len() {
             0 => "it is empty".to_owned(),

@@ -18,7 +18,7 @@ pub enum Returned {
         /// How many the peer takes.
         most: u64,
     },
-    /// The peer answered it with an error, by a way that proves nothing: what it said is not repeated.
+    /// The peer answered it with an error on a stream without a proof: its text is not repeated.
     Refused,
 }
 

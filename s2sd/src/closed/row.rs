@@ -21,11 +21,12 @@ pub(super) struct Row {
 pub(super) enum Lasts {
     /// The next attempt may go well.
     Passes,
-    /// Someone has to change something first. It says nothing of the pair: a server that breaks the protocol is as good as
-    /// one that is not there.
+    /// An operator has to change something first. It says nothing about the pair: a server that breaks the protocol is
+    /// the same as none.
     Mended,
-    /// The same, and it says that the pair cannot be. A server that has just started, and does not know all of its domains
-    /// yet, says this too; or what stands in front of it meanwhile, which may not speak XMPP, or have another certificate.
+    /// The same, and it says that the pair cannot work. A server that has just started, and does not know all of its
+    /// domains yet, says this too. So does a proxy in front of it, which may not speak XMPP, or have another
+    /// certificate.
     Started,
     /// The pair cannot be: no such domain, or policy.
     Stays,
@@ -50,17 +51,17 @@ pub enum Reach {
     Proof,
 }
 
-/// What a peer hears whose dialback key could not be asked about (XEP-0220 §2.5): the condition and one fixed sentence.
-/// The peer chose where we went, so what happened there, and in our DNS, is not for it to know.
+/// The error for a peer whose dialback key we could not ask about (XEP-0220 §2.5): the condition and one fixed
+/// sentence. The peer chose the target, so it must not learn what happened there, and in our DNS.
 pub(super) enum KeyAnswer {
     NotFound,
     NoConnection,
-    /// A look-up without an answer among them: of a domain of which nothing is known it is not said that it is not there.
+    /// Also for a look-up without an answer: we do not say that an unknown domain does not exist.
     NoAnswer,
     Busy,
 }
 
-/// What a peer hears for whose key there is no room at this time.
+/// For a peer whose key has no room now.
 pub(crate) const BUSY: &str = "this server is busy; try again later";
 
 impl KeyAnswer {
@@ -111,8 +112,8 @@ use StanzaCondition::{
     PolicyViolation, RemoteServerNotFound, RemoteServerTimeout, ResourceConstraint,
 };
 
-// Conditions of bounces: RFC 6120 §8.3.3 and §10.4. `remote-server-not-found` only where the DNS said so: that it said
-// nothing says nothing of the domain.
+// Conditions of bounces: RFC 6120 §8.3.3 and §10.4. `remote-server-not-found` only if the DNS said so: no answer says
+// nothing about the domain.
 table! {
     // cause                         name                   how long it lasts    how far    the sender hears      the peer hears
     Self::NoSuchHost(_)           => "no-such-host",        Stays,               LookedUp,  RemoteServerNotFound, NotFound;
@@ -183,7 +184,8 @@ fn sasl(failure: Failure) -> Lasts {
     }
 }
 
-/// XEP-0220 §2.5: what waits is returned to its senders. Only what is temporary by its own words is tried again.
+/// XEP-0220 §2.5: waiting stanzas go back to their senders. s2sd tries again only after an error that is temporary by
+/// its own words.
 fn answered(unproved: &Unproved) -> Lasts {
     match unproved {
         Unproved::Invalid => Started,

@@ -47,7 +47,7 @@ impl Cause {
     }
 }
 
-/// As it is told where the other end is a server.
+/// The words if the other end is a server.
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.told_of(OtherEnd::Server).fmt(f)
