@@ -193,14 +193,13 @@ impl Stanza {
         })
     }
 
-    /// The same, for which its sender is told when it is settled: when there is this stanza no more.
+    /// The same. Its sender gets a receipt when it is settled: when this stanza is dropped.
     pub(crate) fn with_receipt(self, receipt: Unsettled) -> Self {
         let _receipt = Some(Box::new(receipt));
         Self { _receipt, ..self }
     }
 
-    /// The same, with the time when we accepted it (XEP-0203 §2), where it is delivered to one of our domains. An IQ has no
-    /// place for it.
+    /// The same, with the time when we accepted it (XEP-0203 §2), for one of our domains. An IQ has no place for it.
     pub(crate) fn delayed(self, accepted: SystemTime) -> Self {
         if self.is_delayed || self.kind == StanzaKind::Iq {
             return self;
