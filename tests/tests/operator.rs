@@ -14,6 +14,7 @@ use s2sd::{
 use s2sd_tests::{
     checks::{self, Other, Plan},
     component_client::ComponentClient,
+    fake_peer::believing,
     world::{Daemon, TIMEOUT, World},
 };
 use serde_json::Value;
@@ -22,6 +23,7 @@ use tokio::{
     net::UnixStream,
     time::timeout,
 };
+use xmpp_stream::{DialbackFeature, Features, StanzaKind, ns};
 
 /// The socket of the daemon that serves this domain.
 fn socket(world: &World, domain: &str) -> PathBuf {
@@ -94,10 +96,16 @@ fn streams<'a>(said: &'a Value, direction: &str) -> Vec<&'a Value> {
 
 /// Two daemons with their components.
 async fn pair() -> (World, ComponentClient, ComponentClient) {
+    pair_with("").await
+}
+
+/// The same, with this in their policies.
+async fn pair_with(policy: &str) -> (World, ComponentClient, ComponentClient) {
     let mut world = World::new().unwrap();
     for domain in ["a.test", "b.test"] {
+        let policy = format!("auth = ['external']\n{policy}");
         world
-            .start(Daemon::serving(domain).policy("auth = ['external']"))
+            .start(Daemon::serving(domain).policy(&policy))
             .await
             .unwrap();
     }
@@ -125,7 +133,8 @@ async fn arrive(b: &mut ComponentClient, ids: std::ops::Range<usize>) {
 
 #[tokio::test]
 async fn each_stream_is_listed_with_its_proof_and_all_numbers_match_what_happened() {
-    let (world, mut a, mut b) = pair().await;
+    // A stream of each kind.
+    let (world, mut a, mut b) = pair_with("bidi = false").await;
     checks::run(&mut a, Other::ComponentClient(&mut b), &Plan::default()).await;
 
     let said = ask(&world, "a.test", "GET /api/streams").await;
@@ -396,4 +405,48 @@ async fn no_page_gives_orders_and_no_method_is_taken_for_another() {
         let want = format!("HTTP/1.1 {status} ");
         assert!(answer.starts_with(&want), "{request}: {answer}");
     }
+}
+
+#[tokio::test]
+async fn all_that_a_lane_shows_comes_back_when_the_server_stops() {
+    const ALL: usize = 150;
+    let mut world = World::new().unwrap();
+    let daemon = Daemon::serving("a.test").without_tls();
+    let tables = "[limits]\ndrain = '8s'\n[queue]\nbytes = '64MiB'\n";
+    world.start(daemon.tables(tables)).await.unwrap();
+    let server = world.listen("b.test").await.unwrap();
+    let mut component = world.component("a.test").await.unwrap();
+    let body = "x".repeat(100_000);
+    for id in 0..ALL {
+        let message =
+            format!("<message from='a.test' to='b.test' id='{id}'><body>{body}</body></message>");
+        component.send(message).await.unwrap();
+    }
+    let mut unread = server.accept().await.unwrap();
+    let features = Features::new().with_dialback(DialbackFeature::with_errors());
+    unread.answer_open("there", &features).await.unwrap();
+    let key = unread.expect(ns::DIALBACK, "result").await.unwrap();
+    let valid = believing(&key).unwrap();
+    unread.send(valid.to_bytes()).await.unwrap();
+    unread.expect_stanza(StanzaKind::Message).await.unwrap();
+    // It reads no more, so that some stay in the buffer of the stream: until nothing moves any more.
+    let (mut waiting, mut same) = (0, 0);
+    while same < 50 {
+        let said = ask(&world, "a.test", "GET /api/lanes").await;
+        let now = said["lanes"][0]["waiting"].as_u64().unwrap();
+        same = if now == waiting { same + 1 } else { 0 };
+        waiting = now;
+    }
+    assert!(waiting > 10, "the sockets hold all of it");
+    let back = async {
+        let mut back = 0;
+        while let Ok(bounce) = component.expect("a bounce", TIMEOUT, |_| true).await {
+            assert_eq!(bounce.type_attr().as_deref(), Some("error"), "{bounce:?}");
+            back += 1;
+        }
+        back
+    };
+    let (stopped, back) = tokio::join!(world.stop("a.test"), back);
+    stopped.unwrap();
+    assert_eq!(back, waiting);
 }

@@ -160,6 +160,7 @@ fn stream(stream: &Facts) -> Value {
         "pairs": stream.proofs.iter().map(proof).collect::<Vec<_>>(),
         "lanes": stream.lanes.iter().map(pair).collect::<Vec<_>>(),
         "tls": tls,
+        "bidi": stream.bidi,
         "peer": stream.peer.to_string(),
         "age_seconds": since(stream.since),
         "silent_seconds": since(stream.active),

@@ -3,7 +3,6 @@
 //! Waits only to the right: a component whose queue is full pauses the stream its stanzas come from, so that TCP slows
 //! the sending server down; questions to authoritative servers are tasks of its own that end with it.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,30 +10,29 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout_at};
-use tokio_rustls::TlsAcceptor;
 use tracing::{Instrument, debug, field::Empty, info, info_span, trace, warn};
 use xmpp_sasl::Failure;
-use xmpp_stream::{Codec, ContentNamespace, Domain, Frame};
+use xmpp_stream::Frame;
 
 use crate::closed::{By, Cause, Closed, OtherEnd};
-use crate::config::TlsFloor;
 use crate::flow::evidence::Direction;
 use crate::flow::questions::{self, NoRoom};
 use crate::flow::receiving::{Freed, HEARING, Hearing, Receiving};
 use crate::flow::router::Router;
+use crate::flow::sending::{Carrying, Wanted};
 use crate::flow::sessions::{Entry, StreamKind};
-use crate::flow::shared::{OsRandom, Shared};
+use crate::flow::shared::OsRandom;
 use crate::net::admission::Admission;
-use crate::net::conn::{self, Conn, Io, Progress};
-use crate::net::metered::Metered;
-use crate::protocol::budget::{Charge, Owner};
-use crate::protocol::negotiate::{
-    Inbound, InboundEffect, InboundEvent, Secured, Snapshot, Transport,
-};
-use crate::trust;
+use crate::net::conn::{Conn, Progress};
+use crate::protocol::budget::Owner;
+use crate::protocol::negotiate::{Inbound, InboundEffect, InboundEvent, Snapshot};
 
 /// A connection that sends nothing of its own any more gets this long to take our last words.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+mod accepting;
+
+use accepting::accept;
 
 struct Driver {
     router: Arc<Router>,
@@ -46,6 +44,8 @@ struct Driver {
     questions: JoinSet<InboundEvent>,
     admission: Admission,
     receiving: Receiving,
+    /// Our own stanzas on it, where it carries both directions.
+    carrying: Option<Box<Carrying>>,
     effects: Vec<InboundEffect>,
     /// When it was accepted: the time for negotiation counts from here, handshakes included.
     began: Instant,
@@ -58,6 +58,31 @@ struct Driver {
     is_ending: bool,
     /// Then not any longer.
     heard_out: Option<Instant>,
+}
+
+/// What the driver is to keep to.
+struct Asks {
+    /// When it is to say that time is over.
+    deadline: Option<Instant>,
+    /// Whether anything is heard.
+    listens: bool,
+    /// After this time without a word of ours a space is said.
+    keepalive: Duration,
+}
+
+/// What may happen to a stream.
+enum Happened {
+    /// Something for what decides.
+    Came(InboundEvent),
+    /// There may be bytes to decode.
+    Read,
+    /// The lanes that send by it want something.
+    Lanes(Wanted),
+    KeepAlive,
+    /// The peer reads nothing of what we send.
+    Stalled,
+    /// Lanes wait no longer for the end of the stream.
+    HandsBack,
 }
 
 /// Serves the stream until it ends.
@@ -86,6 +111,7 @@ pub(crate) async fn serve(
                     conn,
                     admission: admission.clone(),
                     receiving,
+                    carrying: None,
                     effects: Vec::new(),
                     began,
                     heard: began,
@@ -95,7 +121,8 @@ pub(crate) async fn serve(
                     snapshot: Arc::clone(&snapshot),
                 };
                 let inbound = Inbound::new(snapshot, Box::new(OsRandom), transport, began)
-                    .with_quota(Box::new(admission));
+                    .with_quota(Box::new(admission))
+                    .with_bidi();
                 driver.run(inbound).await;
             }
             Err(closed) => {
@@ -108,138 +135,114 @@ pub(crate) async fn serve(
     .await;
 }
 
-async fn accept(
-    router: &Router,
-    snapshot: &Snapshot,
-    tcp: TcpStream,
-    peer: SocketAddr,
-    direct_tls: bool,
-    began: Instant,
-) -> Result<(Conn, Transport), Closed> {
-    let _ = tcp.set_nodelay(true);
-    let charge = admit(router.shared(), peer)?;
-    let codec = Codec::new(snapshot.limits_before_authentication())
-        .with_content_namespace(ContentNamespace::Server);
-    if !direct_tls {
-        let conn = Conn::new(Io::Plain(tcp), peer, codec, charge);
-        return Ok((conn, Transport::Plain));
-    }
-    let deadline = began + snapshot.config.limits.negotiation;
-    let (conn, secured) = handshake(
-        router.shared(),
-        (tcp, peer),
-        codec,
-        charge,
-        // Who it is, is not said yet.
-        (None, snapshot.config.policy.tls_floor()),
-        deadline,
-    )
-    .await?;
-    Ok((conn, secured.map_or(Transport::Plain, Transport::Tls)))
-}
-
-/// Until it is known who it is, a connection is on the account of the network that it comes from.
-fn admit(shared: &Shared, peer: SocketAddr) -> Result<Charge, Closed> {
-    let network = shared.memory.account(Owner::at(peer.ip()));
-    conn::admit(&network).ok_or(Closed {
-        by: By::Us,
-        cause: Cause::Memory,
-    })
-}
-
-async fn handshake(
-    shared: &Shared,
-    (tcp, peer): (TcpStream, SocketAddr),
-    codec: Codec,
-    charge: Charge,
-    (fallback, floor): (Option<&Domain>, TlsFloor),
-    deadline: Instant,
-) -> Result<(Conn, Option<Secured>), Closed> {
-    let (config, own) = shared.tls.accepting(fallback, floor);
-    let accepting = async {
-        // Who says nothing waits for no turn.
-        tcp.readable().await?;
-        let accepting = TlsAcceptor::from(config).accept(Metered::new(tcp));
-        shared.handshakes.drive(peer.ip(), accepting).await
-    };
-    let in_time = timeout_at(deadline.into(), accepting);
-    let Some(tls) = shared.stop.run_until_cancelled(in_time).await else {
-        return Err(Closed {
-            by: By::Us,
-            cause: Cause::Shutdown,
-        });
-    };
-    match tls {
-        Ok(Ok(tls)) => {
-            let conn = Conn::new(Io::Tls(Box::new(tls.into())), peer, codec, charge);
-            let secured = Shared::secured(&conn, floor, Some(&own));
-            Ok((conn, secured))
-        }
-        Ok(Err(error)) => Err(Closed {
-            by: By::World,
-            cause: Cause::Tls(trust::in_words(&error).into()),
-        }),
-        Err(_) => Err(Closed {
-            by: By::Us,
-            cause: Cause::Timeout("TLS handshake"),
-        }),
-    }
-}
-
 impl Driver {
     async fn run(mut self, mut inbound: Box<Inbound>) {
-        let closed = loop {
-            let listens = inbound.listens();
-            let event = match self.next_event(inbound.deadline(), listens).await {
-                Some(event) => event,
-                None => {
-                    // Bytes were read: every whole frame in them, one after the other.
-                    match self.frames(inbound).await {
-                        Ok(next) => inbound = next,
-                        Err(closed) => break closed,
+        let (closed, hears) = loop {
+            if let Some(carrying) = &mut self.carrying {
+                carrying.write(&mut self.conn, inbound.peer_max_stanza());
+            }
+            let asks = Asks {
+                deadline: inbound.deadline(),
+                listens: inbound.listens(),
+                keepalive: inbound.keepalive(),
+            };
+            let next = match self.next(asks).await {
+                Happened::Came(event) => self.event(inbound, event).await,
+                // Every whole frame, one after the other.
+                Happened::Read => self.frames(inbound).await,
+                Happened::Lanes(wanted) => {
+                    if let Some(carrying) = &mut self.carrying {
+                        carrying.attend(wanted, &self.entry);
                     }
                     continue;
                 }
+                Happened::KeepAlive => {
+                    if let Some(carrying) = &mut self.carrying {
+                        carrying.writing.keep_alive(&mut self.conn);
+                    }
+                    continue;
+                }
+                Happened::HandsBack => {
+                    self.hand_back(&Closed {
+                        by: By::Us,
+                        cause: Cause::Shutdown,
+                    });
+                    continue;
+                }
+                Happened::Stalled => {
+                    let cause = Cause::Timeout("the other server reads nothing");
+                    break (Closed { by: By::Us, cause }, false);
+                }
             };
-            match self.event(inbound, event).await {
+            match next {
                 Ok(next) => inbound = next,
-                Err(closed) => break closed,
+                Err(closed) => break (closed, true),
             }
         };
         self.entry.ended(&closed);
         // Nobody waits for an answer any more, and what questions hold is given back.
         self.questions = JoinSet::new();
-        let payer = self.conn.payer().clone();
-        self.receiving.finish(None, &payer).await;
         // What the machine said last is still to be written. A stop waits for those that may have stanzas on the way.
         match self.proved {
+            // Who reads nothing hears no last words either.
+            true if !hears => {}
             true => self.conn.close(CLOSE_TIMEOUT).await,
             false => {
                 let stop = &self.router.shared().stop;
                 self.conn.close_unproved(CLOSE_TIMEOUT, stop).await;
             }
         }
+        // Only now: what the socket took must not be overtaken by what goes on elsewhere.
+        self.hand_back(&closed);
         report(&closed, self.proved);
+        let payer = self.conn.payer().clone();
+        self.receiving.finish(None, &payer).await;
     }
 
-    /// `None`: there are bytes to decode.
-    async fn next_event(
-        &mut self,
-        deadline: Option<Instant>,
-        listens: bool,
-    ) -> Option<InboundEvent> {
+    /// No stanzas of ours are written any more: the lanes go on elsewhere.
+    fn hand_back(&mut self, closed: &Closed) {
+        if let Some(carrying) = self.carrying.take() {
+            let stall = self.snapshot.config.limits.stall;
+            carrying.ended(&self.conn, closed, stall);
+        }
+    }
+
+    /// We have said our last word: lanes get no new stream here, and those that there are leave as soon as the peer has
+    /// said its own.
+    fn ends(&mut self) {
+        self.is_ending = true;
+        self.entry.closing();
+        self.heard = Instant::now();
+        self.heard_out = Some(self.heard + self.snapshot.config.limits.drain);
+        if let Some(carrying) = &mut self.carrying {
+            carrying.ends();
+        }
+    }
+
+    async fn next(&mut self, asks: Asks) -> Happened {
+        let Asks {
+            deadline,
+            listens,
+            keepalive,
+        } = asks;
         let limits = &self.snapshot.config.limits;
         // Who is not listened to is not idle.
         let idle = match self.is_ending {
             true => CLOSE_TIMEOUT,
             false => limits.idle,
         };
-        let heard = self
-            .receiving
-            .held()
-            .map_or(self.heard, |held| held.max(self.heard));
+        // What we send on it counts, too.
+        let used = self.carrying.as_ref().map(|carrying| carrying.writing.used);
+        let used = used.filter(|_| !self.is_ending);
+        let heard = used.into_iter().chain(self.receiving.held());
+        let heard = heard.fold(self.heard, Instant::max);
         let idle = heard + idle;
-        let reading = listens && self.receiving.reads() && self.conn.has_room();
+        // A peer that does not read our answers is not heard until it does: the bound of the write buffer.
+        let has_room = match &self.carrying {
+            Some(carrying) => carrying.writing.may_read(&self.conn),
+            None => self.conn.has_room(),
+        };
+        let reading = listens && self.receiving.reads() && has_room;
         let received = self.conn.received();
         let end = match (self.is_ending, self.heard_out) {
             _ if self.receiving.is_waiting() => None,
@@ -249,35 +252,65 @@ impl Driver {
         let late = self.conn.whole_until(limits.stanza_time);
         let is_late = late.is_some_and(|late| end.is_none_or(|end| late < end));
         let until = late.into_iter().chain(end).min();
+        let (keepalive, stalled, hands_back) = match &mut self.carrying {
+            Some(carrying) => {
+                let writing = &mut carrying.writing;
+                (
+                    (!self.is_ending).then(|| writing.quiet_since + keepalive),
+                    writing.stalled_at(&self.conn, limits.stall),
+                    // While the server stops, lanes have little time for another stream.
+                    (self.is_ending
+                        && self.conn.is_flushed()
+                        && self.router.shared().stop.is_cancelled())
+                    .then(|| self.heard + CLOSE_TIMEOUT.min(limits.drain / 8)),
+                )
+            }
+            None => (None, None, None),
+        };
         tokio::select! {
-            // A peer that does not read our answers is not heard until it does: the bound of the write buffer.
-            progress = self.conn.progress(reading) => match progress {
-                Ok(Progress::Read) => { self.receiving.read(self.conn.received() - received); None }
-                Ok(Progress::Written) => None,
-                Ok(Progress::Overfull) => Some(InboundEvent::Overfull),
-                Ok(Progress::End) => Some(InboundEvent::Lost("the peer closed the connection".to_owned())),
-                Err(error) => Some(InboundEvent::Lost(error.to_string())),
-            },
-            Some(Ok(answer)) = self.questions.join_next() => Some(answer),
+            progress = self.conn.progress(reading) => self.on_progress(progress, received),
+            Some(Ok(answer)) = self.questions.join_next() => Happened::Came(answer),
+            wanted = wanted(&mut self.carrying) => Happened::Lanes(wanted),
             // What was read already, then more.
-            freed = self.receiving.freed(), if listens => { self.on_freed(freed); None }
+            freed = self.receiving.freed(), if listens => { self.on_freed(freed); Happened::Read }
             () = over(until) => {
-                Some(match deadline {
+                Happened::Came(match deadline {
                     _ if is_late => InboundEvent::Late,
                     _ if self.is_ending => InboundEvent::Shutdown,
                     Some(_) => InboundEvent::Tick,
                     None => InboundEvent::Idle,
                 })
             }
-            () = self.admission.replaced(), if !self.is_ending => Some(InboundEvent::Replaced),
-            () = self.entry.close_wanted(), if !self.is_ending => Some(InboundEvent::CloseWanted),
-            Ok(()) = self.reloads.changed() => Some(InboundEvent::Reloaded(self.router.shared().snapshot())),
+            () = over(keepalive) => Happened::KeepAlive,
+            () = over(stalled) => Happened::Stalled,
+            () = over(hands_back) => Happened::HandsBack,
+            () = self.admission.replaced(), if !self.is_ending => Happened::Came(InboundEvent::Replaced),
+            () = self.entry.close_wanted(), if !self.is_ending => Happened::Came(InboundEvent::CloseWanted),
+            Ok(()) = self.reloads.changed() => Happened::Came(InboundEvent::Reloaded(self.router.shared().snapshot())),
             () = self.router.shared().stop.cancelled(), if !self.is_ending => {
                 self.receiving.hurry();
-                Some(InboundEvent::Shutdown)
+                Happened::Came(InboundEvent::Shutdown)
             }
-            () = self.router.shared().until_drained(HEARING), if self.is_ending => Some(InboundEvent::Shutdown),
+            () = self.router.shared().until_drained(HEARING), if self.is_ending => Happened::Came(InboundEvent::Shutdown),
         }
+    }
+
+    fn on_progress(&mut self, progress: std::io::Result<Progress>, before: u64) -> Happened {
+        if let Some(carrying) = &mut self.carrying {
+            carrying.settle(&self.conn, self.snapshot.config.limits.stall);
+            carrying.writing.note(&progress);
+        }
+        let event = match progress {
+            Ok(Progress::Read) => {
+                self.receiving.read(self.conn.received() - before);
+                return Happened::Read;
+            }
+            Ok(Progress::Written) => return Happened::Read,
+            Ok(Progress::Overfull) => InboundEvent::Overfull,
+            Ok(Progress::End) => InboundEvent::Lost("the peer closed the connection".to_owned()),
+            Err(error) => InboundEvent::Lost(error.to_string()),
+        };
+        Happened::Came(event)
     }
 
     /// What held the stream up does so no more, or something else does.
@@ -363,10 +396,7 @@ impl Driver {
                 }
             }
             if !self.is_ending && result.as_ref().is_ok_and(|inbound| inbound.is_ending()) {
-                self.is_ending = true;
-                self.entry.closing();
-                self.heard = Instant::now();
-                self.heard_out = Some(self.heard + self.snapshot.config.limits.drain);
+                self.ends();
             }
             match (result, answers.is_empty()) {
                 (Ok(next), false) => result = next.handle(answers.remove(0), &mut effects),
@@ -462,6 +492,9 @@ impl Driver {
             }
             InboundEffect::Restart(limits) => {
                 self.questions = JoinSet::new();
+                if let Some(carrying) = &mut self.carrying {
+                    carrying.pause();
+                }
                 self.conn.restart(limits);
                 Ok(None)
             }
@@ -494,7 +527,23 @@ impl Driver {
                 self.router.peer_alive(authorized.pair());
                 Ok(None)
             }
+            InboundEffect::InverseProved(authorized) => {
+                self.entry.carries_both();
+                let router = &self.router;
+                let carrying =
+                    (self.carrying).get_or_insert_with(|| Box::new(Carrying::new(router)));
+                carrying.carries(authorized.pair());
+                debug!(
+                    local = %authorized.pair().local,
+                    remote = %authorized.pair().remote,
+                    "the stream carries both directions"
+                );
+                Ok(None)
+            }
             InboundEffect::Deliver(stanza, authorized) => {
+                if let Some(carrying) = &mut self.carrying {
+                    carrying.writing.came(&stanza);
+                }
                 self.receiving.deliver(stanza, authorized, &self.conn);
                 self.busy();
                 Ok(None)
@@ -508,52 +557,15 @@ impl Driver {
                 let too_many = self.receiving.stray(&what, is_stanza);
                 Ok(too_many.then_some(InboundEvent::TooManyStrays))
             }
-            // Not on a stream without bidi.
-            InboundEffect::InverseProved(_) => Ok(None),
         }
     }
+}
 
-    async fn start_tls(
-        &mut self,
-        proceed: &[u8],
-        chosen: (Option<&Domain>, TlsFloor),
-    ) -> Result<InboundEvent, Closed> {
-        let broken = |error: std::io::Error| Closed {
-            by: By::World,
-            cause: Cause::Lost(error.to_string().into()),
-        };
-        let clean = match self.conn.boundary() {
-            Ok(clean) => clean,
-            Err(error) => return Ok(InboundEvent::Malformed(error)),
-        };
-        self.receiving.forget();
-        // What was asked in clear is forgotten with it; its answer must not be taken for one to a later question.
-        self.questions = JoinSet::new();
-        self.conn.send(proceed);
-        let deadline = self.began + self.snapshot.config.limits.negotiation;
-        // Whoever takes none of it may have let us say more than a little before, once something was proved in clear.
-        let flushed = timeout_at(deadline.into(), self.conn.flush());
-        let shared = self.router.shared();
-        let Some(flushed) = shared.stop.run_until_cancelled(flushed).await else {
-            return Ok(InboundEvent::Shutdown);
-        };
-        flushed
-            .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
-            .map_err(broken)?;
-        let Some(tcp) = self.conn.take_tcp(clean) else {
-            return Ok(InboundEvent::TlsFailed("TLS within TLS".to_owned()));
-        };
-        let charge = admit(self.router.shared(), tcp.1)?;
-        let codec = Codec::new(self.snapshot.limits_before_authentication())
-            .with_content_namespace(ContentNamespace::Server);
-        let (conn, secured) =
-            handshake(self.router.shared(), tcp, codec, charge, chosen, deadline).await?;
-        self.conn = conn;
-        self.entry.carried_by(&mut self.conn);
-        Ok(match secured {
-            Some(secured) => InboundEvent::TlsReady(secured),
-            None => InboundEvent::TlsFailed("no session".to_owned()),
-        })
+/// What lanes want that send by the stream.
+async fn wanted(carrying: &mut Option<Box<Carrying>>) -> Wanted {
+    match carrying {
+        Some(carrying) => carrying.sending.wanted().await,
+        None => std::future::pending().await,
     }
 }
 

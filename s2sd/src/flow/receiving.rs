@@ -88,7 +88,9 @@ impl Receiving {
         let rate_limiter = &self.router.shared().rate_limiter;
         self.buckets
             .add(rate_limiter, remote, &policy, Instant::now());
-        self.remotes.push(remote.clone());
+        if !self.remotes.contains(remote) {
+            self.remotes.push(remote.clone());
+        }
     }
 
     /// What was proved is forgotten.
@@ -204,24 +206,27 @@ impl Receiving {
 
     /// Waits until something is to be done about what holds the stream up, if something does. Safe to drop.
     pub(crate) async fn freed(&self) -> Freed {
-        if let Some(waiting) = &self.waiting {
-            let shared = self.router.shared();
-            return tokio::select! {
-                biased;
-                cause = denied(shared, &waiting.remote, &self.remotes) => Freed::Never(cause),
-                () = shared.until_drained(HEARING) => Freed::Never(Cause::Shutdown),
-                () = until(waiting.until) => {
-                    Freed::Never(Cause::Timeout("the component does not read"))
-                }
-                () = waiting.wait_for.room() => Freed::Room,
-            };
-        }
-        match self.held {
-            Some(held) => {
+        match (&self.waiting, self.held) {
+            // It is large, and as a rule nothing waits.
+            (Some(waiting), _) => Box::pin(self.room(waiting)).await,
+            (None, Some(held)) => {
                 until(held).await;
                 Freed::Time
             }
-            None => std::future::pending().await,
+            (None, None) => std::future::pending().await,
+        }
+    }
+
+    async fn room(&self, waiting: &Waiting) -> Freed {
+        let shared = self.router.shared();
+        tokio::select! {
+            biased;
+            cause = denied(shared, &waiting.remote, &self.remotes) => Freed::Never(cause),
+            () = shared.until_drained(HEARING) => Freed::Never(Cause::Shutdown),
+            () = until(waiting.until) => {
+                Freed::Never(Cause::Timeout("the component does not read"))
+            }
+            () = waiting.wait_for.room() => Freed::Room,
         }
     }
 

@@ -142,6 +142,8 @@ pub(crate) struct Facts {
     pub(crate) lanes: Vec<DomainPair>,
     /// How it is encrypted.
     pub(crate) tls: Option<TlsFacts>,
+    /// Whether it carries stanzas in both directions.
+    pub(crate) bidi: bool,
     /// Its counters.
     pub(crate) traffic: Traffic,
 }
@@ -171,6 +173,7 @@ struct Changing {
     proofs: Vec<Proof>,
     lanes: Vec<DomainPair>,
     tls: Option<TlsFacts>,
+    bidi: bool,
     /// Whether the totals have its end.
     is_counted: bool,
 }
@@ -202,6 +205,7 @@ impl Sessions {
                 proofs: Vec::new(),
                 lanes: Vec::new(),
                 tls: None,
+                bidi: false,
                 is_counted: false,
             }),
             close: CancellationToken::new(),
@@ -309,6 +313,11 @@ impl Entry {
         self.0.stream.changing().lanes.push(pair.clone());
     }
 
+    /// It carries stanzas in both directions (XEP-0288).
+    pub(crate) fn carries_both(&self) {
+        self.0.stream.changing().bidi = true;
+    }
+
     /// It takes questions about dialback keys, and nothing else.
     pub(crate) fn asks(&self) {
         self.0.stream.changing().state = StreamState::Open;
@@ -389,6 +398,7 @@ impl Stream {
             proofs: changing.proofs.clone(),
             lanes: changing.lanes.clone(),
             tls: changing.tls.clone(),
+            bidi: changing.bidi,
             traffic: self.counters.traffic(),
         }
     }

@@ -155,7 +155,11 @@ impl Tally {
     pub(crate) fn counts(&self, sessions: &Sessions) -> Counts {
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Counts {
-            to_peers: sessions.traffic(StreamKind::Outgoing).stanzas_out,
+            // By streams that they opened, too, where these carry both directions.
+            to_peers: [StreamKind::Outgoing, StreamKind::Incoming]
+                .map(|kind| sessions.traffic(kind).stanzas_out)
+                .iter()
+                .sum(),
             to_components: sessions.traffic(StreamKind::Component).stanzas_out,
             bounced: lock(&self.bounced.counts).values().sum(),
             unanswerable: count(&self.unanswerable),

@@ -41,7 +41,7 @@ pub(crate) const MAX_DISCARD: usize = 16 * 1024 * 1024;
 const HEAR_STRANGER_OUT: usize = 1024 * 1024;
 /// From here on nothing is taken from a queue until the socket has taken some: the bound of the write buffer, give or
 /// take one stanza.
-const ENOUGH_TO_WRITE: usize = 256 * 1024;
+pub(crate) const ENOUGH_TO_WRITE: usize = 256 * 1024;
 /// The cost of an idle connection: its task and its codec. It covers this much of the bytes read, too, so that a little
 /// can be read on every connection, however much else its owner holds.
 const IDLE: usize = 16 * 1024;

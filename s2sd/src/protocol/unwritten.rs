@@ -14,6 +14,8 @@ use super::lane::{pop_front_if, release};
 #[derive(Debug)]
 pub(crate) struct Unwritten<T> {
     items: VecDeque<(Range<u64>, T)>,
+    /// How many bytes they are.
+    bytes: u64,
     /// What the kernel took, and may not have delivered.
     fate: Fate,
 }
@@ -22,6 +24,7 @@ impl<T> Default for Unwritten<T> {
     fn default() -> Self {
         Self {
             items: VecDeque::new(),
+            bytes: 0,
             fate: Fate::default(),
         }
     }
@@ -30,6 +33,7 @@ impl<T> Default for Unwritten<T> {
 impl<T> Unwritten<T> {
     /// It is in the buffer, at these bytes of the stream.
     pub(crate) fn push(&mut self, bytes: Range<u64>, item: T) {
+        self.bytes += bytes.end - bytes.start;
         self.items.push_back((bytes, item));
     }
 
@@ -44,8 +48,9 @@ impl<T> Unwritten<T> {
     ) -> u64 {
         let is_taken = |(bytes, _): &(Range<u64>, T)| bytes.end <= written;
         let mut count = 0;
-        while let Some((_, item)) = pop_front_if(&mut self.items, is_taken) {
+        while let Some((bytes, item)) = pop_front_if(&mut self.items, is_taken) {
             count += 1;
+            self.bytes -= bytes.end - bytes.start;
             settled(item, !self.items.front().is_some_and(is_taken));
         }
         self.fate.took(now, count, patience);
@@ -64,6 +69,11 @@ impl<T> Unwritten<T> {
         self.fate.unknown(now, patience)
     }
 
+    /// How many bytes are left, those of which the socket took a part counted whole.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     pub(crate) fn first(&self) -> Option<&T> {
         self.items.front().map(|(_, item)| item)
     }
@@ -78,6 +88,7 @@ impl<T> Unwritten<T> {
 
     /// The stanzas that are left, oldest first.
     pub(crate) fn take(&mut self) -> impl ExactSizeIterator<Item = T> + use<T> {
+        self.bytes = 0;
         std::mem::take(&mut self.items)
             .into_iter()
             .map(|(_, item)| item)
@@ -108,11 +119,12 @@ mod tests {
         assert_eq!(settle(&mut unwritten, 19), 0);
         assert_eq!(settle(&mut unwritten, 35), 2);
         assert_eq!(settle(&mut unwritten, 35), 0);
+        assert_eq!(unwritten.bytes(), 10);
         assert_eq!(settled, [('a', false), ('b', true)]);
         assert!(unwritten.is_begun(35));
         assert_eq!(unwritten.unknown(now, STALL_TIMEOUT), 2);
         assert_eq!(unwritten.unknown(now + 3 * STALL_TIMEOUT, STALL_TIMEOUT), 0);
         assert_eq!(unwritten.take().collect::<String>(), "c");
-        assert_eq!(unwritten.take().len(), 0);
+        assert_eq!((unwritten.take().len(), unwritten.bytes()), (0, 0));
     }
 }

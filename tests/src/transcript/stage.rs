@@ -139,6 +139,8 @@ impl Stage {
                 ("auth", "[\"external\", \"dialback\"]"),
                 ("trust", "[\"ca.pem\"]"),
                 ("addresses", "\"any\""),
+                // Conversations of one direction: a scene says so where it is about both.
+                ("bidi", "false"),
             ],
         );
         let scheme = match (self.role, self.depth) {

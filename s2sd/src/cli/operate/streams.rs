@@ -55,13 +55,17 @@ fn row(stream: &Value) -> Vec<String> {
         Some("outgoing") => "out",
         _ => "comp",
     };
+    let bidi = match stream["bidi"].as_bool() {
+        Some(true) => " bidi",
+        Some(false) | None => "",
+    };
     let tls = match stream["tls"]["version"].as_str() {
         Some(version) => version.trim_start_matches("TLS ").to_owned(),
         None => "-".to_owned(),
     };
     vec![
         count(&stream["id"]).to_string(),
-        direction.to_owned(),
+        format!("{direction}{bidi}"),
         format!("{}{more}", pair(first)),
         method,
         tls,
@@ -92,7 +96,7 @@ mod tests {
             { "id": 1, "direction": "component", "state": "open", "wanted": null, "tls": null,
               "pairs": [{ "local": "a.example", "remote": null, "method": "handshake" }],
               "peer": "127.0.0.1:40000", "age_seconds": 3600, "stanzas": { "received": 5, "sent": 12 } },
-            { "id": 12, "direction": "incoming", "state": "open", "wanted": null,
+            { "id": 12, "direction": "incoming", "state": "open", "wanted": null, "bidi": true,
               "tls": { "version": "TLS 1.3" },
               "pairs": [{ "local": "a.example", "remote": "b.example", "method": "EXTERNAL" },
                         { "local": "c.example", "remote": "b.example", "method": "dialback" }],
@@ -107,8 +111,9 @@ mod tests {
     fn a_stream_is_a_line_with_what_was_proved() {
         let text = text(&said(), None, None);
         let lines: Vec<&str> = text.lines().collect();
-        assert!(lines[0].starts_with("ID  DIR   PAIR "), "{text}");
-        assert!(lines[1].starts_with(" 1  comp  a.example  "), "{text}");
+        assert!(lines[0].starts_with("ID  DIR      PAIR "), "{text}");
+        assert!(lines[1].starts_with(" 1  comp     a.example  "), "{text}");
+        assert!(lines[2].starts_with("12  in bidi  "), "{text}");
         assert!(lines[2].contains("a.example b.example +1"), "{text}");
         assert!(lines[2].contains("  EXTERNAL       1.3  "), "{text}");
         assert!(lines[3].contains("(negotiating)"), "{text}");

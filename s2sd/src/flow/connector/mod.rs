@@ -60,6 +60,8 @@ pub(crate) struct Ready {
     pub(crate) entry: Entry,
     pub(crate) outbound: Box<Outbound>,
     pub(crate) authorized: Authorized,
+    /// Its other direction, where the stream carries both.
+    pub(crate) inverse: Option<Authorized>,
     /// What the DNS proved about the server.
     pub(crate) target_evidence: Option<TargetEvidence>,
     /// For its descriptor.
@@ -475,7 +477,8 @@ impl Attempt<'_> {
             transport,
             Instant::now(),
             &mut effects,
-        );
+        )
+        .with_bidi();
         let mut excluded = outbound.excluded().to_vec();
         // Other places have their share, too.
         let (word, end) = (self.share.word(Instant::now()), self.share.end());
@@ -483,6 +486,7 @@ impl Attempt<'_> {
         let mut step: Result<Box<Outbound>, Closed>;
         loop {
             let mut outcome = None;
+            let mut inverse = None;
             let mut answer = None;
             for effect in effects.drain(..) {
                 match effect {
@@ -523,14 +527,13 @@ impl Attempt<'_> {
                     OutboundEffect::Established(authorized) => {
                         outcome = Some(Opened::For(authorized))
                     }
+                    OutboundEffect::InverseProved(authorized) => inverse = Some(authorized),
                     OutboundEffect::MayAsk => outcome = Some(Opened::ToAsk),
-                    // Nothing of this before a pair is added, or a question asked.
+                    // Nothing of this before a pair is added, a question asked, or the stream open.
                     OutboundEffect::PairRefused(..)
                     | OutboundEffect::Stray { .. }
                     | OutboundEffect::NotAsked(_)
-                    | OutboundEffect::Answered(..) => {}
-                    // Nor of this, on a stream without bidi.
-                    OutboundEffect::InverseProved(_)
+                    | OutboundEffect::Answered(..)
                     | OutboundEffect::Deliver(..)
                     | OutboundEffect::Bounce(..) => {}
                 }
@@ -544,6 +547,7 @@ impl Attempt<'_> {
                         entry: entry.clone(),
                         outbound,
                         authorized,
+                        inverse,
                         target_evidence,
                         permit,
                     })));

@@ -16,6 +16,7 @@ use tokio::time::sleep;
 use tracing::{debug, warn};
 use xmpp_stream::Domain;
 
+mod carriers;
 mod queued;
 mod report;
 mod unreachable;
@@ -45,6 +46,8 @@ struct Busy {
     lanes: HashMap<DomainPair, Handle>,
     /// For each remote domain, the task that takes further lanes to it, so that they share its stream.
     tasks: HashMap<Domain, Arc<Joining>>,
+    /// Streams that the other server opened and that take our stanzas, too: where the lanes of these pairs go.
+    carriers: HashMap<DomainPair, Arc<Joining>>,
     /// All places.
     places: Budget,
     /// Those that our own answers may open.
@@ -66,14 +69,16 @@ pub(crate) struct Joining {
 }
 
 impl Joining {
-    /// For the first lane of a task.
-    pub(crate) fn new() -> Arc<Self> {
-        let this = Self::default();
+    /// For a task, and this is the first of its lanes.
+    pub(crate) fn with(lane: &mut QueuedLane) -> Arc<Self> {
+        let this = Arc::new(Self::default());
         this.count.store(1, Ordering::Relaxed);
-        Arc::new(this)
+        lane.goes_to(Arc::clone(&this.notify));
+        this
     }
 
-    fn give(&self, lane: Box<QueuedLane>) {
+    fn give(&self, mut lane: Box<QueuedLane>) {
+        lane.goes_to(Arc::clone(&self.notify));
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         lanes.push_back(lane);
         self.count.fetch_add(1, Ordering::Relaxed);
@@ -163,11 +168,6 @@ impl Signs {
         self.let_go.load(Ordering::Acquire)
     }
 
-    /// Another task has the lane now, which this wakes.
-    pub(crate) fn goes_to(&self, notify: Arc<Notify>) {
-        self.wake.goes_to(notify);
-    }
-
     /// Whether it does not get through at this time.
     pub(crate) fn is_failing(&self, failing: bool) {
         self.failing.store(failing, Ordering::Relaxed);
@@ -211,6 +211,7 @@ impl Lanes {
             busy: Mutex::new(Busy {
                 lanes: HashMap::new(),
                 tasks: HashMap::new(),
+                carriers: HashMap::new(),
                 places: Budget::new(most, CAUSING, COMPONENTS),
                 answers: Budget::new(most.div_ceil(2), CAUSING, CAUSING),
                 none_idle: [None; 2],
@@ -271,33 +272,13 @@ impl Lanes {
             Err(Rejected::Full(stanza) | Rejected::Gone(stanza)) => return Err((stanza, FULL)),
         }
         let signs = Arc::new(Signs::new(Arc::clone(&wake), own, now));
-        // A peer chooses where our own answers go, so their lanes do not share a stream with the lanes of others.
-        let shares = !own && snapshot.policy(&pair.remote).multiplex;
-        let most = snapshot.config.limits.pairs_per_stream;
-        let task = busy.tasks.get(&pair.remote);
-        let task = task.filter(|task| shares && task.count.load(Ordering::Relaxed) < most);
-        let joining = task.cloned().unwrap_or_else(Joining::new);
-        wake.goes_to(Arc::clone(&joining.notify));
         let backoff = Backoff {
             give_up: limits.give_up,
             first: limits.backoff.first,
             max: limits.backoff.max,
         };
         let lane = QueuedLane::new(pair.clone(), receiver, Arc::clone(&signs), backoff);
-        let lane = Box::new(lane);
-        let new = match task {
-            Some(task) => {
-                task.give(lane);
-                None
-            }
-            None => {
-                if shares {
-                    let joining = Arc::clone(&joining);
-                    busy.tasks.insert(pair.remote.clone(), joining);
-                }
-                Some(NewTask { lane, joining })
-            }
-        };
+        let new = busy.assign(snapshot, Box::new(lane));
         let handle = Handle {
             sender,
             signs,

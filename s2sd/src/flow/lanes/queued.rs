@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio::sync::Notify;
 use xmpp_stream::StanzaError;
 
 use super::Signs;
@@ -87,6 +88,13 @@ impl QueuedLane {
             self.asked = None;
             self.waits = None;
         }
+    }
+
+    /// It goes to another task, which begins anew.
+    pub(super) fn goes_to(&mut self, notify: Arc<Notify>) {
+        (self.asked, self.waits) = (None, None);
+        self.waits_for_room = false;
+        self.signs.wake.goes_to(notify);
     }
 
     /// The socket took one of this size whole.

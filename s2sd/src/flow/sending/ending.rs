@@ -88,7 +88,8 @@ impl Sending {
                 continue;
             };
             lane.leaving = 0;
-            if lane.lane.is_up() {
+            // What was given up while some of it was being written has that come back, too.
+            if lane.lane.is_up() || !unwritten.is_empty() {
                 let event = LaneEvent::Ended {
                     cause: cause.clone(),
                     unwritten,

@@ -12,11 +12,15 @@ pub(crate) struct TaskLanes {
 }
 
 impl TaskLanes {
-    pub(crate) fn add(&mut self, lane: Box<QueuedLane>) {
-        match self.places.iter_mut().find(|place| place.is_none()) {
-            Some(place) => *place = Some(lane),
+    /// Its place.
+    pub(crate) fn add(&mut self, lane: Box<QueuedLane>) -> usize {
+        let free = self.places.iter().position(Option::is_none);
+        let place = free.unwrap_or(self.places.len());
+        match self.places.get_mut(place) {
+            Some(free) => *free = Some(lane),
             None => self.places.push(Some(lane)),
         }
+        place
     }
 
     pub(crate) fn take(&mut self, place: usize) -> Option<Box<QueuedLane>> {

@@ -1,7 +1,8 @@
 //! The sending half of a stream: the lanes that a task serves, and what of them is in the buffer of its connection.
 //!
 //! Who has a connection and knows what the peer takes can send with it: the task that makes streams for its lanes
-//! ([`flow::stream`](crate::flow::stream)).
+//! ([`flow::stream`](crate::flow::stream)), and the task of a stream that the other server opened and that carries both
+//! directions ([`Carrying`]).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,11 +18,13 @@ use crate::net::conn::Conn;
 use crate::protocol::lane::LaneEvent;
 use crate::protocol::suspects;
 
+mod carrying;
 mod ending;
 mod giving_back;
 mod lanes;
 mod writing;
 
+pub(crate) use carrying::Carrying;
 pub(crate) use lanes::TaskLanes;
 use writing::Leaving;
 pub(crate) use writing::Writing;
@@ -233,11 +236,19 @@ impl Sending {
             return;
         };
         debug!(local = %lane.pair.local, "this pair has a stream of its own");
-        (lane.asked, lane.waits) = (None, None);
-        lane.waits_for_room = false;
-        let joining = Joining::new();
-        lane.signs.goes_to(Arc::clone(&joining.notify));
+        let joining = Joining::with(&mut lane);
         self.router.open_lane(NewTask { lane, joining });
+    }
+
+    /// The lane goes where it can go on: to a stream of the other server's, or to a task that makes one.
+    pub(crate) fn goes_on(&mut self, place: usize) {
+        let Some(lane) = self.remove(place) else {
+            return;
+        };
+        let snapshot = self.router.shared().snapshot();
+        if let Some(task) = self.router.lanes().goes_on(&snapshot, lane) {
+            self.router.open_lane(task);
+        }
     }
 
     /// Lets go of the lanes for which there is nothing to do, and says whether none is left.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use xmpp_stream::{ContentNamespace, Context, Element};
 
-use crate::net::conn::{Conn, Progress};
+use crate::net::conn::{Conn, ENOUGH_TO_WRITE, Progress};
 use crate::protocol::carried::Carried;
 use crate::protocol::lane::Waiting;
 use crate::protocol::stall::Stall;
@@ -97,6 +97,20 @@ impl Writing {
                 ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof
             ),
         };
+    }
+
+    /// The peer sent a stanza on this stream. An error answers what it answers.
+    pub(crate) fn came(&mut self, stanza: &Stanza) {
+        self.used = Instant::now();
+        // What was answered is blamed for nothing.
+        self.carried.answered(stanza.element());
+    }
+
+    /// Whether more should be read of a stream that carries both directions. What waits for the peer to read it holds that up
+    /// if it is answers of ours to what it sent, and not if it is stanzas: else both servers could wait for each other.
+    pub(crate) fn may_read(&self, conn: &Conn) -> bool {
+        let waiting = conn.queued() - conn.written();
+        waiting.saturating_sub(self.unwritten.bytes()) < ENOUGH_TO_WRITE as u64
     }
 
     /// Whether an error answers what this stream carried: what stands for that, to be bounced.

@@ -1,36 +1,43 @@
 //! The end of an open outgoing stream.
 
+use std::time::Duration;
+
 use tracing::{field::Empty, info};
 
 use super::{LaneTask, Open, Stream};
 use crate::closed::{By, Cause, Closed, OtherEnd};
-use crate::flow::connector::CLOSE_TIMEOUT;
 
 impl LaneTask {
     pub(super) async fn on_closed(&mut self, mut open: Box<Open>, closed: Closed) {
         open.entry.ended(&closed);
         // Until the peer has read its way to the end: what the socket took counts as sent, and the next stream must not
-        // overtake it. While the server stops, nobody is waited for longer than there is time.
+        // overtake it. While the server stops, nobody is waited for so long that what it did not take has no time to go back.
         let within = match self.is_last_call {
-            true => CLOSE_TIMEOUT.min(self.snapshot.config.limits.drain / 8),
-            false => CLOSE_TIMEOUT,
+            // It had its time already.
+            true if open.heard_out.is_some() => self.silence() / 2,
+            true | false => self.silence(),
         };
         open.conn.close(within).await;
+        let payer = open.conn.payer().clone();
+        open.receiving.finish(Some(within), &payer).await;
         self.over(*open, &closed);
     }
 
     /// Whoever reads nothing hears no last words either. What it has not taken goes on by another stream, or bounces in
     /// its time.
-    pub(super) fn on_stalled(&mut self) {
+    pub(super) async fn on_stalled(&mut self) {
         let limit = self.snapshot.config.limits.stall;
         let stalled =
             |stream: &mut Stream| stream.open.writing.is_stalled(&stream.open.conn, limit);
-        if let Some(stream) = self.stream.take_if(stalled) {
+        if let Some(mut stream) = self.stream.take_if(stalled) {
             let closed = Closed {
                 by: By::Us,
                 cause: Cause::Timeout("the other server reads nothing"),
             };
             stream.open.entry.ended(&closed);
+            let payer = stream.open.conn.payer().clone();
+            let at_once = Some(Duration::ZERO);
+            stream.open.receiving.finish(at_once, &payer).await;
             self.over(*stream.open, &closed);
         }
     }
@@ -56,6 +63,10 @@ impl LaneTask {
             if lane.is_some_and(|lane| lane.asked.take().is_some()) && closed.by != By::Us {
                 self.sending.goes_alone(place);
             }
+        }
+        if self.is_last_call {
+            // What the stream had not written came back.
+            self.give_up();
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -15,8 +15,9 @@ use tracing::{Instrument, debug, field::Empty, info, info_span, trace};
 use xmpp_stream::{Domain, Element};
 
 use crate::closed::{Cause, Returned};
-use crate::flow::connector::Connected;
+use crate::flow::connector::{CLOSE_TIMEOUT, Connected};
 use crate::flow::lanes::{NewTask, QueuedLane};
+use crate::flow::receiving::{Freed, Hearing, Receiving};
 use crate::flow::router::Router;
 use crate::flow::sending::{Sending, Wanted, Writing};
 use crate::flow::sessions::Entry;
@@ -24,8 +25,10 @@ use crate::net::conn::{Conn, Progress};
 use crate::net::descriptors::Permit;
 use crate::peer_text::PeerText;
 use crate::protocol::lane::LaneEvent;
-use crate::protocol::negotiate::{Judged, Outbound, OutboundEffect, OutboundEvent, Snapshot};
-use crate::protocol::strays::{Stray, Strays};
+use crate::protocol::negotiate::{
+    Authorized, Judged, Outbound, OutboundEffect, OutboundEvent, Snapshot,
+};
+use crate::protocol::strays::Stray;
 use crate::trust::TargetEvidence;
 
 mod ending;
@@ -73,7 +76,15 @@ struct Open {
     /// Ends when an operator wants the stream closed.
     closing: Pin<Box<dyn Future<Output = ()> + Send>>,
     writing: Writing,
-    strays: Strays,
+    /// What comes on it, where it carries both directions.
+    receiving: Receiving,
+    is_bidi: bool,
+    /// How many bytes were taken note of.
+    received: u64,
+    /// When a stanza came last.
+    heard: Instant,
+    /// We have said our last word: how long the peer is heard at most.
+    heard_out: Option<Instant>,
     /// For its descriptor.
     _permit: Permit,
 }
@@ -82,6 +93,8 @@ enum Happened {
     Wanted(Wanted),
     Connected(Result<Connected, Cause>),
     Stream(Result<Progress, std::io::Error>),
+    /// What held up what comes on the stream does so no more.
+    Freed(Freed),
     KeepAlive,
     Idle,
     Stalled,
@@ -151,9 +164,27 @@ impl LaneTask {
                         stream.open.writing.keep_alive(&mut stream.open.conn);
                     }
                 }
-                Happened::Idle => Box::pin(self.say(OutboundEvent::Idle)).await,
+                Happened::Freed(freed) => {
+                    if let Some(Stream { open, .. }) = &mut self.stream {
+                        open.heard = Instant::now();
+                        let Open {
+                            receiving, conn, ..
+                        } = &mut **open;
+                        receiving.free(freed, conn.payer());
+                    }
+                    // What was read already, then more.
+                    Box::pin(self.frames()).await;
+                }
+                Happened::Idle => {
+                    let is_ending = self.is_ending();
+                    Box::pin(self.say(match is_ending {
+                        true => OutboundEvent::Shutdown,
+                        false => OutboundEvent::Idle,
+                    }))
+                    .await;
+                }
                 Happened::Late => Box::pin(self.say(OutboundEvent::Late)).await,
-                Happened::Stalled => self.on_stalled(),
+                Happened::Stalled => Box::pin(self.on_stalled()).await,
                 Happened::Tick => self.sending.tell_all(|| LaneEvent::Tick),
                 Happened::CloseWanted => Box::pin(self.say(OutboundEvent::CloseWanted)).await,
                 Happened::Reloaded => Box::pin(self.on_reload()).await,
@@ -185,9 +216,13 @@ impl LaneTask {
     async fn next(&mut self) -> Happened {
         let limits = &self.snapshot.config.limits;
         let ask_within = limits.negotiation;
+        let silence = self.silence();
+        // Of a stream that ends nothing more is asked; and where there is one, nothing waits for it to be made.
+        let (asks, waits) = (!self.is_ending(), self.connecting.is_some());
         let ends = self.sending.lanes.iter().flat_map(|lane| {
-            let asked = lane.asked.map(|asked| asked + ask_within);
-            let waits = lane.waits.map(|waits| waits + providing::WAITS_FOR_ANOTHER);
+            let asked = lane.asked.filter(|_| asks).map(|asked| asked + ask_within);
+            let waits = lane.waits.filter(|_| waits);
+            let waits = waits.map(|waits| waits + providing::WAITS_FOR_ANOTHER);
             lane.lane.deadline().into_iter().chain(asked).chain(waits)
         });
         let deadline = ends.min();
@@ -195,14 +230,31 @@ impl LaneTask {
         let only_answers = self.sending.lanes.iter().all(only_answers);
         let (keepalive, idle, stall, late) = match &mut self.stream {
             Some(stream) => {
-                let Open { writing, conn, .. } = &mut *stream.open;
+                let is_ending = stream.outbound.is_ending();
+                let keepalive = stream.outbound.keepalive();
+                let Open {
+                    writing,
+                    conn,
+                    receiving,
+                    heard,
+                    heard_out,
+                    ..
+                } = &mut *stream.open;
+                let silent = || (*heard + silence).min(heard_out.unwrap_or(*heard + silence));
+                let idle = || match only_answers {
+                    true => (writing.answered.max(writing.used) + limits.idle / ONLY_ANSWERS)
+                        .min(writing.used + limits.idle / ONLY_ANSWERS_IN_ALL),
+                    false => writing.used + limits.idle,
+                };
+                // Who is not listened to is neither silent nor idle.
+                let end = match receiving.is_waiting() {
+                    true => None,
+                    false if is_ending => Some(silent()),
+                    false => Some(idle()),
+                };
                 (
-                    Some(writing.quiet_since + stream.outbound.keepalive()),
-                    Some(match only_answers {
-                        true => (writing.answered + limits.idle / ONLY_ANSWERS)
-                            .min(writing.used + limits.idle / ONLY_ANSWERS_IN_ALL),
-                        false => writing.used + limits.idle,
-                    }),
+                    (!is_ending).then(|| writing.quiet_since + keepalive),
+                    end,
                     writing.stalled_at(conn, limits.stall),
                     conn.whole_until(limits.stanza_time),
                 )
@@ -280,11 +332,30 @@ impl LaneTask {
             connecting.abort();
         }
         self.say(OutboundEvent::Idle).await;
+        if self.is_ending() {
+            // Nor is it heard any more.
+            self.say(OutboundEvent::Shutdown).await;
+        }
+    }
+
+    /// Whether we have said our last word on the stream, and only hear what the peer still sends.
+    fn is_ending(&self) -> bool {
+        let stream = self.stream.as_ref();
+        stream.is_some_and(|stream| stream.outbound.is_ending())
+    }
+
+    /// After this time without a stanza of the peer's, a stream is over on which we have said our last word.
+    fn silence(&self) -> Duration {
+        match self.is_last_call {
+            true => CLOSE_TIMEOUT.min(self.snapshot.config.limits.drain / 16),
+            false => CLOSE_TIMEOUT,
+        }
     }
 
     /// Moves stanzas from the lanes into the stream's buffer while it has room.
     fn write(&mut self) {
-        if let Some(stream) = &mut self.stream {
+        let stream = self.stream.as_mut();
+        if let Some(stream) = stream.filter(|stream| !stream.outbound.is_ending()) {
             let most = stream.outbound.peer_max_stanza();
             let Open { writing, conn, .. } = &mut *stream.open;
             self.sending.write(writing, conn, most);
@@ -293,10 +364,18 @@ impl LaneTask {
 
     async fn on_progress(&mut self, progress: Result<Progress, std::io::Error>) {
         if let Some(stream) = &mut self.stream {
-            let Open { writing, conn, .. } = &mut *stream.open;
+            let Open {
+                writing,
+                conn,
+                receiving,
+                received,
+                ..
+            } = &mut *stream.open;
             self.sending
                 .settle(writing, conn, self.snapshot.config.limits.stall);
             writing.note(&progress);
+            receiving.read(conn.received() - *received);
+            *received = conn.received();
         }
         match progress {
             Ok(Progress::Written) => {}
@@ -312,16 +391,37 @@ impl LaneTask {
         }
     }
 
-    /// Everything whole that was read.
+    /// Everything whole that was read. What carries both directions has its turns, as a stream has that the peer opened.
     async fn frames(&mut self) {
-        while let Some(stream) = &mut self.stream {
-            let event = match stream.open.conn.frame() {
+        let mut hearing: Option<Hearing> = None;
+        while let Some(Stream { open, .. }) = &mut self.stream {
+            if open.receiving.is_waiting() {
+                return;
+            }
+            if open.is_bidi {
+                let (shared, from) = (self.router.shared(), open.conn.peer().ip());
+                let hearing = hearing.get_or_insert_with(|| Hearing::new(shared, from));
+                hearing.next().await;
+                if let Some(until) = open.receiving.pause() {
+                    return open.receiving.hold(until);
+                }
+                // What was read before a reload is heard under the new rules.
+                if self.reloads.has_changed().unwrap_or(false) {
+                    self.reloads.mark_unchanged();
+                    Box::pin(self.on_reload()).await;
+                    continue;
+                }
+            }
+            let event = match open.conn.frame() {
                 Ok(Some(frame)) => OutboundEvent::Frame(frame),
                 Ok(None) => return,
                 Err(error) => OutboundEvent::Malformed(error),
             };
             trace!(?event, "received");
-            self.say(event).await;
+            match &mut hearing {
+                Some(hearing) => hearing.during(self.say(event)).await,
+                None => self.say(event).await,
+            }
             while let Some((what, stanza)) = self.strays.pop() {
                 if self.on_stray(&what, stanza.as_ref()) == Stray::TooMany {
                     self.say(OutboundEvent::TooManyStrays).await;
@@ -335,7 +435,7 @@ impl LaneTask {
         let Some(Stream { open, .. }) = &mut self.stream else {
             return Stray::PassOver;
         };
-        let verdict = open.strays.note(Instant::now(), stanza.is_some());
+        let verdict = open.receiving.strays.note(Instant::now(), stanza.is_some());
         if let Stray::Say(passed_over) = verdict {
             let error = stanza.is_some_and(|it| it.type_attr().as_deref() == Some("error"));
             info!(
@@ -362,9 +462,12 @@ impl LaneTask {
         };
         let mut effects = Vec::new();
         let mut pairs = Vec::new();
+        let was_ending = outbound.is_ending();
         let step = outbound.handle(event, &mut effects);
         for effect in effects {
             match effect {
+                // After our end tag nothing is said.
+                OutboundEffect::Send(_) if was_ending => {}
                 OutboundEffect::Send(bytes) => open.conn.send(&bytes),
                 OutboundEffect::SetLimits(limits) | OutboundEffect::Restart(limits) => {
                     open.conn.set_limits(limits)
@@ -375,17 +478,30 @@ impl LaneTask {
                 | OutboundEffect::MayAsk
                 | OutboundEffect::NotAsked(_)
                 | OutboundEffect::Answered(..) => {}
-                // Not on a stream without bidi.
-                OutboundEffect::InverseProved(_)
-                | OutboundEffect::Deliver(..)
-                | OutboundEffect::Bounce(..) => {}
                 OutboundEffect::Stray { what, stanza } => self.strays.push((what, stanza)),
                 OutboundEffect::Established(authorized) => pairs.push(Ok(authorized)),
+                OutboundEffect::InverseProved(authorized) => {
+                    open.carries_both(&authorized, &self.snapshot);
+                }
+                OutboundEffect::Deliver(stanza, authorized) => {
+                    open.writing.came(&stanza);
+                    open.heard = open.writing.used;
+                    open.receiving.deliver(stanza, authorized, &open.conn);
+                }
+                OutboundEffect::Bounce(stanza, error, authorized) => {
+                    open.receiving
+                        .bounce(&stanza, &error, &authorized, &open.conn);
+                }
                 OutboundEffect::PairRefused(pair, cause) => pairs.push(Err((pair, cause))),
             }
         }
         match step {
             Ok(outbound) => {
+                if outbound.is_ending() && !was_ending {
+                    open.entry.closing();
+                    open.heard = Instant::now();
+                    open.heard_out = Some(open.heard + self.snapshot.config.limits.drain);
+                }
                 self.stream = Some(Stream { outbound, open });
                 for asked in pairs {
                     self.on_pair(asked);
@@ -403,6 +519,17 @@ impl LaneTask {
                 .router
                 .lanes()
                 .takes_no_more(&self.remote, &self.sending.joining)
+    }
+}
+
+impl Open {
+    /// The peer may send stanzas of this pair.
+    fn carries_both(&mut self, authorized: &Authorized, snapshot: &Snapshot) {
+        let pair = authorized.pair();
+        debug!(local = %pair.local, remote = %pair.remote, "the stream carries both directions");
+        self.is_bidi = true;
+        self.entry.carries_both();
+        self.receiving.proved(&pair.remote, snapshot);
     }
 }
 
@@ -433,10 +560,20 @@ async fn finished(
 async fn progress(stream: &mut Option<Stream>) -> Happened {
     match stream {
         Some(stream) => {
-            let Open { conn, closing, .. } = &mut *stream.open;
+            let Open {
+                conn,
+                closing,
+                receiving,
+                writing,
+                is_bidi,
+                heard_out,
+                ..
+            } = &mut *stream.open;
+            let reading = receiving.reads() && (!*is_bidi || writing.may_read(conn));
             tokio::select! {
-                progress = conn.progress(true) => Happened::Stream(progress),
-                () = closing => Happened::CloseWanted,
+                progress = conn.progress(reading) => Happened::Stream(progress),
+                freed = receiving.freed() => Happened::Freed(freed),
+                () = closing, if heard_out.is_none() => Happened::CloseWanted,
             }
         }
         None => std::future::pending().await,

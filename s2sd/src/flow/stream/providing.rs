@@ -10,6 +10,7 @@ use super::{LaneTask, Open, Stream};
 use crate::closed::Cause;
 use crate::flow::connector::{self, Connected, Ready};
 use crate::flow::lanes::QueuedLane;
+use crate::flow::receiving::Receiving;
 use crate::flow::sending::Writing;
 use crate::flow::shared::OsRandom;
 use crate::peer_text::PeerText;
@@ -17,7 +18,6 @@ use crate::protocol::admission::Causer;
 use crate::protocol::budget::Owner;
 use crate::protocol::lane::LaneEvent;
 use crate::protocol::negotiate::{Authorized, DomainPair, OutboundEvent, Purpose};
-use crate::protocol::strays::Strays;
 
 /// So many further pairs are asked for at one time: for each the peer may have to ask an authoritative server, and has a bound
 /// for that.
@@ -29,6 +29,10 @@ impl LaneTask {
     /// own; or the stream that is being made.
     pub(super) async fn provide(&mut self) {
         let wants = |lane: &QueuedLane| lane.lane.wants_stream();
+        self.use_carriers();
+        if self.is_ending() {
+            return;
+        }
         if let Some((first, _)) = &self.connecting
             && !self.sending.lanes.get(*first).is_some_and(wants)
             && let Some((_, attempt)) = self.connecting.take()
@@ -71,6 +75,24 @@ impl LaneTask {
         let is_late = |lane: &QueuedLane| lane.asked.is_some_and(|asked| asked + within <= now);
         while let Some(place) = self.sending.lanes.find(is_late) {
             self.sending.goes_alone(place);
+        }
+    }
+
+    /// Lanes whose stanzas a stream of the other server's takes, too, go there.
+    fn use_carriers(&mut self) {
+        let made = self.connecting.as_ref().map(|(first, _)| *first);
+        for place in 0..self.sending.lanes.places() {
+            let wants = |lane: &&QueuedLane| lane.lane.wants_stream() && lane.asked.is_none();
+            let Some(lane) = self.sending.lanes.get(place).filter(wants) else {
+                continue;
+            };
+            let DomainPair { local, remote } = &lane.pair;
+            // Where both servers make a stream at one time, one of them leaves off, and not both.
+            let stays = made == Some(place) && local.as_str() > remote.as_str();
+            if !stays && self.router.lanes().is_carried(&lane.pair) {
+                debug!(%local, "this pair goes by a stream of the other server's");
+                self.sending.goes_on(place);
+            }
         }
     }
 
@@ -141,6 +163,7 @@ impl LaneTask {
                     authorized,
                     target_evidence,
                     permit,
+                    inverse,
                 } = *ready;
                 self.target_evidence = target_evidence;
                 info!(
@@ -154,15 +177,23 @@ impl LaneTask {
                     "outgoing stream authenticated"
                 );
                 let closing = Box::pin(entry.clone().closed_by_an_operator());
-                let open = Box::new(Open {
+                let give_up = self.snapshot.config.queue.give_up;
+                let mut open = Box::new(Open {
                     local: authorized.pair().local.clone(),
+                    received: conn.received(),
                     conn,
                     entry,
                     closing,
                     writing: Writing::new(Instant::now()),
-                    strays: Strays::default(),
+                    receiving: Receiving::new(Arc::clone(&self.router), give_up),
+                    is_bidi: false,
+                    heard: Instant::now(),
+                    heard_out: None,
                     _permit: permit,
                 });
+                if let Some(inverse) = inverse {
+                    open.carries_both(&inverse, &self.snapshot);
+                }
                 self.stream = Some(Stream { outbound, open });
                 self.is_up(place);
                 if std::mem::take(&mut self.stale) {
@@ -183,6 +214,7 @@ impl LaneTask {
                     true => warn!(proved = Empty, cause = name, waiting, "no stream: {cause}"),
                     false => debug!(cause = name, waiting, "no stream: {cause}"),
                 }
+                self.use_carriers();
                 self.failed(place, cause);
             }
         }

@@ -60,7 +60,8 @@ impl Player {
         match self.stage.role {
             Role::Receiving => {
                 let random = Box::new(self.random.another());
-                let inbound = Inbound::new(Arc::clone(&self.snapshot), random, transport, self.now);
+                let inbound = Inbound::new(Arc::clone(&self.snapshot), random, transport, self.now)
+                    .with_bidi();
                 self.lines
                     .insert(Stream::Main, self.line(Machine::Inbound(inbound)));
                 Ok(())
@@ -121,7 +122,7 @@ impl Player {
             excluded,
         };
         let random = Box::new(self.random.another());
-        let outbound = Outbound::start(call, random, transport, self.now, &mut effects);
+        let outbound = Outbound::start(call, random, transport, self.now, &mut effects).with_bidi();
         let mut line = self.line(Machine::None);
         line.excluded = (began, outbound.excluded().to_vec());
         line.question = question;

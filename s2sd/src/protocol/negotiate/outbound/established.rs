@@ -131,6 +131,25 @@ impl Outbound {
         }
     }
 
+    /// Whether we said our last word, and only hear what the peer still sends.
+    pub fn is_ending(&self) -> bool {
+        self.ending.is_some()
+    }
+
+    /// We end the stream, and not for anything that the peer did: the stanzas that it still sends are taken, until it ends the
+    /// stream too (RFC 6120 §4.4).
+    pub(super) fn end(mut self: Box<Self>, cause: Cause, out: &mut Out) -> Step {
+        if let Some(cause) = self.ending {
+            return Err(Closed { by: By::Us, cause });
+        }
+        self.send_footer(out);
+        if self.inverse.proved.is_empty() {
+            return Err(Closed { by: By::Us, cause });
+        }
+        self.ending = Some(cause);
+        Ok(self)
+    }
+
     /// `refused`: a stanza that is for nobody, and only its sender is still to be told.
     pub(super) fn on_established(
         mut self: Box<Self>,
@@ -144,6 +163,10 @@ impl Outbound {
         }
         if self.inverse.is_asked && element.stanza_kind().is_some() {
             return self.on_stanza(element, refused, out);
+        }
+        if self.ending.is_some() {
+            // Nothing can be answered any more.
+            return Ok(self);
         }
         if element.namespace() != ns::DIALBACK {
             self.on_stray(&element, out);

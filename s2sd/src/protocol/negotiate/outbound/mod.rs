@@ -108,7 +108,7 @@ pub enum OutboundEvent {
     Idle,
     /// An operator wants the stream closed.
     CloseWanted,
-    /// This server is going down.
+    /// This server is going down. On a stream on which we have said our last word: the peer has been heard for long enough.
     Shutdown,
 }
 
@@ -187,6 +187,8 @@ pub struct Outbound {
     /// Whether the peer takes dialback keys, also now, and can refuse one pair without ending the stream (XEP-0220 §2.4.1).
     dialback: Option<DialbackFeature>,
     peer_limits: PeerLimits,
+    /// We ended the stream for this, and the peer has not yet.
+    ending: Option<Cause>,
     /// The direction from the peer to us.
     inverse: Inverse,
 }
@@ -257,6 +259,7 @@ impl Outbound {
             established: false,
             dialback: None,
             peer_limits: PeerLimits::default(),
+            ending: None,
         });
         if this.transport.is_tls() {
             this.judge(out);
@@ -384,27 +387,9 @@ impl Outbound {
                 closed.cause = Cause::Memory;
                 Err(closed)
             }
-            OutboundEvent::Idle => {
-                self.send_footer(out);
-                Err(Closed {
-                    by: By::Us,
-                    cause: Cause::Idle,
-                })
-            }
-            OutboundEvent::CloseWanted => {
-                self.send_footer(out);
-                Err(Closed {
-                    by: By::Us,
-                    cause: Cause::Operator,
-                })
-            }
-            OutboundEvent::Shutdown => {
-                self.send_footer(out);
-                Err(Closed {
-                    by: By::Us,
-                    cause: Cause::Shutdown,
-                })
-            }
+            OutboundEvent::Idle => self.end(Cause::Idle, out),
+            OutboundEvent::CloseWanted => self.end(Cause::Operator, out),
+            OutboundEvent::Shutdown => self.end(Cause::Shutdown, out),
         }
     }
 
@@ -418,6 +403,9 @@ impl Outbound {
                 Ok(self)
             }
             (Frame::Footer, _) => {
+                if let Some(cause) = self.ending {
+                    return Err(Closed { by: By::Us, cause });
+                }
                 self.send_footer(out);
                 Err(self.ended(By::Peer, Cause::Finished))
             }
