@@ -17,7 +17,6 @@ use xmpp_stream::{
     Codec, Condition, ContentNamespace, Domain, Element, Frame, StanzaError, StreamError, XmlLimits,
 };
 
-use self::acks::Acks;
 use self::faults::Faults;
 use crate::closed::{By, Cause, Closed, OtherEnd};
 use crate::flow::components::Link;
@@ -28,6 +27,7 @@ use crate::net::admission::Admission;
 use crate::net::conn::{self, Conn, Io, Progress};
 use crate::net::queue::{self, Bound, Receiver};
 use crate::peer_text::PeerText;
+use crate::protocol::acks::Acks;
 use crate::protocol::admission::Throttle;
 use crate::protocol::budget::{Account, Owner};
 use crate::protocol::lane::{pop_front_if, release};
@@ -231,7 +231,7 @@ struct Serving<'a> {
     last_target: Option<Domain>,
     moved: Instant,
     /// The component asked for acknowledgements.
-    acks: Option<Acks>,
+    acks: Option<Acks<Stanza>>,
     /// Until it has, nothing is written before this time: that would not be acknowledged.
     quiet_until: Option<Instant>,
     refused: Faults,
@@ -375,7 +375,9 @@ impl Serving<'_> {
                     if let Err(closed) = self.read() {
                         return closed;
                     }
-                    self.tell_much();
+                    if let Some(ack) = self.acks.as_ref().and_then(Acks::much) {
+                        self.say(&ack);
+                    }
                 }
                 Ok(Progress::Overfull) => {
                     return self.goodbye(Condition::ResourceConstraint, Cause::Memory);
@@ -449,7 +451,7 @@ impl Serving<'_> {
             self.stanza(element, None);
             return Ok(());
         }
-        if let Some(read) = acks::read(&element) {
+        if let Some(read) = Nonza::from_element(&element).transpose() {
             return self.managed(read);
         }
         if let Some(error) = StreamError::from_element(&element) {
@@ -537,7 +539,8 @@ impl Serving<'_> {
             match &mut self.acks {
                 None => self.unwritten.push(bytes, Some(stanza)),
                 Some(acks) => {
-                    acks.sent(stanza, Instant::now());
+                    let size = stanza.size();
+                    let _ = acks.sent(stanza, size, Instant::now());
                     self.unwritten.push(bytes, None);
                     if acks.asks() {
                         self.say(&Nonza::Request);

@@ -1,5 +1,6 @@
 //! Decisions about streams and stanzas: values without tasks, clocks, files and sockets.
 
+pub(crate) mod acks;
 pub(crate) mod admission;
 pub(crate) mod budget;
 pub(crate) mod carried;

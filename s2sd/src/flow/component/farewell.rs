@@ -6,11 +6,11 @@ use tokio::time::timeout_at;
 use tracing::{info, warn};
 use xmpp_stream::{Condition, Element, Frame, StreamError};
 
-use super::acks::Acks;
 use super::{BATCH, CLOSE_TIMEOUT, Serving, faults};
 use crate::closed::{By, Cause, Closed, OtherEnd};
 use crate::flow::components::{Leaving, Link};
 use crate::net::conn::{MAX_DISCARD, Progress};
+use crate::protocol::acks::Acks;
 use crate::protocol::stanza::Stanza;
 use crate::protocol::storable::is_storable;
 
@@ -143,7 +143,7 @@ impl Serving<'_> {
     /// have arrived and are not sent again.
     fn unacknowledged(
         &self,
-        acks: Acks,
+        acks: Acks<Stanza>,
         not_taken: usize,
         is_replaced: bool,
         left: &mut Vec<Stanza>,
