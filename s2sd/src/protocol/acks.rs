@@ -1,7 +1,7 @@
 //! Acknowledgements of one stream (XEP-0198), both directions: what was sent and is not acknowledged, what was received and
 //! is not settled, and what to say about both.
 //!
-//! Pure. The driver writes what is said, and looks again at [`Acks::deadline`].
+//! Pure. The driver writes what these say, and looks again at [`Acks::deadline`].
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use xmpp_stream::stream_management::{
 
 use super::receipts::{Receipts, Unsettled};
 
-/// How often is looked for something to say that nobody asked for.
+/// How often it looks for something to say without a question.
 const EVERY: Duration = Duration::from_millis(500);
 /// Who acknowledges nothing for this long is gone.
 const SILENT: Duration = Duration::from_secs(60);
@@ -110,7 +110,7 @@ impl<T> Acks<T> {
         waits.then_some(self.look)
     }
 
-    /// What there is to say though nobody asked.
+    /// What there is to say without a question.
     pub(crate) fn look(&mut self, now: Instant) -> Result<Vec<Nonza>, Silent> {
         self.look = now + EVERY;
         if !self.sent.is_empty() && now.duration_since(self.heard) >= SILENT {
