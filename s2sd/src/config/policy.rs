@@ -75,6 +75,9 @@ table! {
         /// s2sd offers and uses it within TLS only, and only where the stream proves as much of the peer as this policy asks of a
         /// stream in the other direction.
         pub bidi: bool = truth(), true;
+        /// Whether s2sd asks the peer to acknowledge what it takes (XEP-0198), if the peer can do that. What is not acknowledged
+        /// when the connection breaks goes by the next stream, with a delay that says that it may have arrived before.
+        pub stream_management: bool = truth(), true;
         /// Whether our domains share a stream to the peer ([further pairs on a stream](flow.md#further-pairs)). Each domain is proved
         /// by itself, by dialback (XEP-0220 §2.6). s2sd does so if the peer takes dialback keys, if `auth` allows dialback, and if
         /// the certificate that the stream was opened with names the further domain, too, or, where none was shown, the peer
@@ -171,6 +174,8 @@ impl Policy {
             multiplex: _,
             // Which stream carries a stanza has no part in whether there is one.
             bidi: _,
+            // Nor has what is known of it afterwards.
+            stream_management: _,
             trust,
             crl,
             // What the peer may send does not decide whether there is a stream to it.

@@ -15,6 +15,8 @@ use super::receipts::{Receipts, Unsettled};
 const EVERY: Duration = Duration::from_millis(500);
 /// Who acknowledges nothing for this long is gone.
 const SILENT: Duration = Duration::from_secs(60);
+/// Where what is sent has another bound, we ask the peer after so many stanzas.
+const ASK_EVERY: u32 = 64;
 /// So many stanzas may have come that are not settled.
 const UNSETTLED: u32 = 65_536;
 
@@ -46,6 +48,25 @@ impl<T> Acks<T> {
             received: Receipts::new(ReceiveLimits::new(UNSETTLED)),
             look: now + EVERY,
         }
+    }
+
+    /// The same where what is sent has another bound.
+    pub(crate) fn without_bound(now: Instant) -> Self {
+        let limits = SendLimits::new(u32::MAX, usize::MAX).with_request_every(ASK_EVERY);
+        Self {
+            sent: SendWindow::new(limits),
+            ..Self::new(0, 0, now)
+        }
+    }
+
+    /// What was sent and is not acknowledged, oldest first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.sent.unacknowledged()
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.sent.unacknowledged_mut()
     }
 
     /// Whether a stanza of this size may be sent.

@@ -44,7 +44,10 @@ impl Held {
     /// As it is delivered, with the time when it was accepted (XEP-0203), where that is worth a word.
     pub(crate) fn delayed(self, now: Instant) -> Stanza {
         match now.duration_since(self.since) >= WORTH_A_WORD {
-            true => self.stanza.delayed(self.accepted),
+            true => {
+                let by = self.stanza.target().clone();
+                self.stanza.delayed(&by, self.accepted)
+            }
             false => self.stanza,
         }
     }

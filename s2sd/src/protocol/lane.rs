@@ -5,7 +5,7 @@
 //! random numbers for the back-off's jitter.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::closed::Cause;
 use crate::protocol::stanza::Stanza;
@@ -45,6 +45,40 @@ pub struct Waiting {
     since: Instant,
     /// How often the peer ended a stream while it was being written, and how.
     strikes: u8,
+    /// A stream broke that had carried it, and the peer did not acknowledge it: it may have arrived.
+    is_again: bool,
+}
+
+impl Waiting {
+    /// It was sent, and is not acknowledged.
+    pub(crate) fn may_have_arrived(self) -> Self {
+        Self {
+            is_again: true,
+            ..self
+        }
+    }
+
+    /// The same, with the time when it was accepted.
+    pub(crate) fn delayed(self, now: Instant, clock: SystemTime) -> Self {
+        let accepted = clock.checked_sub(now.duration_since(self.since));
+        let by = self.stanza.sender().clone();
+        let accepted = accepted.unwrap_or(SystemTime::UNIX_EPOCH);
+        let stanza = self.stanza.delayed(&by, accepted);
+        Self { stanza, ..self }
+    }
+
+    /// Whether it may have arrived before.
+    pub(crate) fn is_again(&self) -> bool {
+        self.is_again
+    }
+
+    /// What becomes of it when it is given up: what may have arrived is not bounced.
+    fn given_up(self, cause: &Cause) -> LaneEffect {
+        match self.is_again {
+            true => LaneEffect::Unknown(self.stanza),
+            false => LaneEffect::Bounce(self.stanza, cause.clone()),
+        }
+    }
 }
 
 /// How a stream ended that had written a part of a stanza.
@@ -113,15 +147,13 @@ pub enum LaneEvent {
 
 /// What the driver has to do.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "moved once, into a list that is kept"
-)]
 pub enum LaneEffect {
     /// Make a stream.
     Connect,
     /// Tell the sender.
     Bounce(Stanza, Cause),
+    /// Count it: it is given up, and may have arrived. Its sender hears nothing.
+    Unknown(Stanza),
 }
 
 /// A stream that lived this long was a good one: its end starts the back-off anew.
@@ -286,6 +318,7 @@ impl Lane {
             stanza,
             since: now,
             strikes: 0,
+            is_again: false,
         });
         if matches!(self.state, State::Idle { .. }) {
             self.state = State::Connecting(None);
@@ -404,7 +437,7 @@ impl Lane {
         let give_up = self.backoff.give_up;
         let is_old = |first: &Waiting| now.duration_since(first.since) >= give_up;
         while let Some(old) = pop_front_if(&mut self.waiting, is_old) {
-            out.push(LaneEffect::Bounce(old.stanza, cause.clone()));
+            out.push(old.given_up(&cause));
         }
         release(&mut self.waiting);
     }
@@ -413,7 +446,7 @@ impl Lane {
         out.extend(
             self.waiting
                 .drain(..)
-                .map(|waiting| LaneEffect::Bounce(waiting.stanza, cause.clone())),
+                .map(|waiting| waiting.given_up(cause)),
         );
         release(&mut self.waiting);
     }

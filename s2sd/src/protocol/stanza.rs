@@ -199,14 +199,14 @@ impl Stanza {
         Self { _receipt, ..self }
     }
 
-    /// The same, with the time when we accepted it (XEP-0203 §2), for one of our domains. An IQ has no place for it.
-    pub(crate) fn delayed(self, accepted: SystemTime) -> Self {
+    /// The same, with the time when this domain of ours accepted it (XEP-0203 §2). An IQ has no place for it.
+    pub(crate) fn delayed(self, by: &Domain, accepted: SystemTime) -> Self {
         if self.is_delayed || self.kind == StanzaKind::Iq {
             return self;
         }
         let delay = Writer::new("delay")
             .xmlns(ns::DELAY)
-            .attr("from", self.target.as_str())
+            .attr("from", by.as_str())
             .attr("stamp", date_time(accepted));
         let element = self.element.with_child(delay);
         Self {

@@ -153,6 +153,11 @@ impl<T> SendWindow<T> {
         self.items.iter().map(|(item, _)| item)
     }
 
+    /// The same, to be changed. How many bytes each has stays as it was said.
+    pub fn unacknowledged_mut(&mut self) -> impl ExactSizeIterator<Item = &mut T> {
+        self.items.iter_mut().map(|(item, _)| item)
+    }
+
     /// The same, taken out: the stream is gone, and will not be resumed.
     pub fn into_unacknowledged(self) -> impl ExactSizeIterator<Item = T> + DoubleEndedIterator {
         self.items.into_iter().map(|(item, _)| item)

@@ -248,6 +248,7 @@ legacy.example
   dane                use
   posh                false
   bidi                true
+  stream_management   true
   multiplex           true
   trust               /etc/s2sd/a.pem, /b.pem
   crl                 /etc/s2sd/a.crl
@@ -317,6 +318,7 @@ a.example
   dane                use
   posh                false
   bidi                true
+  stream_management   true
   multiplex           true
   trust               system
   crl                 none

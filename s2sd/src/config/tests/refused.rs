@@ -235,7 +235,7 @@ fn a_secret_is_never_shown() {
 
 #[test]
 fn keys_of_what_does_not_exist_yet_are_unknown() {
-    let findings = read(&format!("{MINIMAL}[policy]\nstream_management = true")).unwrap_err();
+    let findings = read(&format!("{MINIMAL}[policy]\nspool = true")).unwrap_err();
     assert!(
         findings
             .iter()

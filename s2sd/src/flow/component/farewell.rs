@@ -148,14 +148,15 @@ impl Serving<'_> {
         is_replaced: bool,
         left: &mut Vec<Stanza>,
     ) -> u64 {
-        let keeps = self.router.keeps(self.attached.domain());
+        let domain = self.attached.domain();
+        let keeps = self.router.keeps(domain);
         let unacknowledged = acks.unacknowledged();
         let taken = unacknowledged.len().saturating_sub(not_taken);
         let (now, mut unknown) = (SystemTime::now(), 0);
         for (nth, stanza) in unacknowledged.enumerate() {
             let is_again = is_replaced || keeps && is_storable(stanza.element(), false);
             match nth < taken {
-                true if is_again => left.push(stanza.delayed(now)),
+                true if is_again => left.push(stanza.delayed(domain, now)),
                 true => unknown += 1,
                 false => left.push(stanza),
             }

@@ -62,6 +62,8 @@ pub(crate) struct Ready {
     pub(crate) authorized: Authorized,
     /// Its other direction, where the stream carries both.
     pub(crate) inverse: Option<Authorized>,
+    /// Both sides count what is sent from here on.
+    pub(crate) counts: bool,
     /// What the DNS proved about the server.
     pub(crate) target_evidence: Option<TargetEvidence>,
     /// For its descriptor.
@@ -478,7 +480,8 @@ impl Attempt<'_> {
             Instant::now(),
             &mut effects,
         )
-        .with_bidi();
+        .with_bidi()
+        .with_acks();
         let mut excluded = outbound.excluded().to_vec();
         // Other places have their share, too.
         let (word, end) = (self.share.word(Instant::now()), self.share.end());
@@ -486,7 +489,7 @@ impl Attempt<'_> {
         let mut step: Result<Box<Outbound>, Closed>;
         loop {
             let mut outcome = None;
-            let mut inverse = None;
+            let (mut inverse, mut counts) = (None, false);
             let mut answer = None;
             for effect in effects.drain(..) {
                 match effect {
@@ -528,6 +531,7 @@ impl Attempt<'_> {
                         outcome = Some(Opened::For(authorized))
                     }
                     OutboundEffect::InverseProved(authorized) => inverse = Some(authorized),
+                    OutboundEffect::Counts => counts = true,
                     OutboundEffect::MayAsk => outcome = Some(Opened::ToAsk),
                     // Nothing of this before a pair is added, a question asked, or the stream open.
                     OutboundEffect::PairRefused(..)
@@ -535,6 +539,7 @@ impl Attempt<'_> {
                     | OutboundEffect::NotAsked(_)
                     | OutboundEffect::Answered(..)
                     | OutboundEffect::Deliver(..)
+                    | OutboundEffect::Managed(_)
                     | OutboundEffect::Bounce(..) => {}
                 }
             }
@@ -548,6 +553,7 @@ impl Attempt<'_> {
                         outbound,
                         authorized,
                         inverse,
+                        counts,
                         target_evidence,
                         permit,
                     })));

@@ -29,6 +29,8 @@ pub(crate) struct QueuedLane {
     pub(crate) leaving: usize,
     /// What goes back to its senders, as fast as they have room for it: it keeps its place in the queue's bound.
     pub(crate) returning: VecDeque<Returning>,
+    /// So many were given up that may have arrived, and are still to be counted.
+    pub(crate) unknown: u64,
     /// There is no room for the first of these.
     pub(crate) waits_for_room: bool,
 }
@@ -57,6 +59,7 @@ impl QueuedLane {
             waits: None,
             leaving: 0,
             returning: VecDeque::new(),
+            unknown: 0,
             waits_for_room: false,
         }
     }
@@ -70,6 +73,10 @@ impl QueuedLane {
         for effect in effects {
             match effect {
                 LaneEffect::Connect => {}
+                LaneEffect::Unknown(stanza) => {
+                    self.unknown += 1;
+                    self.queue.settled(stanza.size());
+                }
                 LaneEffect::Bounce(stanza, cause) => {
                     let known = last.take().filter(|(known, _)| *known == cause);
                     let (cause, error) = known.unwrap_or_else(|| {

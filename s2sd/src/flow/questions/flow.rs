@@ -260,6 +260,8 @@ impl Stream<'_> {
                     self.conn.set_limits(limits)
                 }
                 OutboundEffect::StartTls
+                | OutboundEffect::Counts
+                | OutboundEffect::Managed(_)
                 | OutboundEffect::Judge(_)
                 | OutboundEffect::RunSasl(_)
                 | OutboundEffect::Established(_)

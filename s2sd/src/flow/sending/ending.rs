@@ -6,10 +6,12 @@ use tracing::{field::Empty, warn};
 
 use super::writing::own_stanza;
 use super::{Leaving, Sending, Writing};
-use crate::closed::{Cause, Closed};
+use crate::closed::{By, Cause, Closed};
 use crate::flow::shared::OsRandom;
 use crate::net::conn::Conn;
+use crate::protocol::acks::Acks;
 use crate::protocol::lane::{Broke, LaneEvent, Waiting};
+use crate::protocol::stanza::Stanza;
 
 impl Sending {
     /// The stream is gone. What it had not written goes back to the head of its lanes, oldest first.
@@ -22,6 +24,7 @@ impl Sending {
     ) {
         let Writing {
             mut unwritten,
+            acks,
             carried,
             mut suspects,
             cut,
@@ -34,19 +37,35 @@ impl Sending {
         }
         let now = Instant::now();
         let lanes = &mut self.lanes;
+        let mut acks = acks;
         let taken = unwritten.settle(now, written, patience, |leaving, _| {
-            let stanza = leaving.waiting.stanza;
-            if let Some(lane) = leaving.place.and_then(|place| lanes.get_mut(place)) {
-                lane.settled(stanza.size());
+            suspects.took(now, leaving.waiting.stanza.element());
+            let size = leaving.waiting.stanza.size();
+            let settled = match &mut acks {
+                Some(acks) => acks.sent(leaving, size, now).err(),
+                None => Some(leaving),
+            };
+            if let Some(leaving) = settled {
+                lanes.settled(&leaving);
             }
-            suspects.took(now, stanza.element());
         });
         conn.counters().stanzas_out(taken);
         let broke = matches!(closed.cause, Cause::Lost(_) | Cause::Timeout(_));
-        let unknown = match broke {
+        let unknown = match broke && acks.is_none() {
             true => unwritten.unknown(now, patience),
             false => 0,
         };
+        // Where we ended the stream and nothing is wrong with it, what the socket took arrives.
+        let is_well = matches!(
+            closed.cause,
+            Cause::Idle | Cause::Shutdown | Cause::Operator | Cause::Finished
+        );
+        let arrives = closed.by == By::Us && is_well;
+        let (arrived, mut again): (Vec<Leaving>, Vec<Leaving>) = acks
+            .into_iter()
+            .flat_map(Acks::unacknowledged)
+            .partition(|_| arrives);
+        arrived.iter().for_each(|leaving| lanes.settled(leaving));
         let is_begun = unwritten.is_begun(written);
         let begun = is_begun.then_some(match closed.cause {
             Cause::Finished => Broke::Closed,
@@ -58,6 +77,11 @@ impl Sending {
             && let Some(stanza) = own_stanza(stub)
             && !carried.was_answered(stanza.element())
         {
+            // It is not sent again.
+            let is_it = |leaving: &Leaving| is_same(&leaving.waiting.stanza, &stanza);
+            if let Some(nth) = again.iter().position(is_it) {
+                lanes.settled(&again.remove(nth));
+            }
             let error = Cause::from(blame).stanza_error();
             self.router.bounce(&stanza, &error, conn.payer());
         }
@@ -70,14 +94,27 @@ impl Sending {
                 "the connection broke: what was sent last may not have arrived, {unknown} stanzas at most"
             );
         }
-        self.back_to_lanes(&closed.cause, unwritten.take().collect(), begun);
+        self.back_to_lanes(&closed.cause, again, unwritten.take().collect(), begun);
     }
 
-    fn back_to_lanes(&mut self, cause: &Cause, unwritten: Vec<Leaving>, begun: Option<Broke>) {
+    /// `again`: what was sent before, and may have arrived.
+    fn back_to_lanes(
+        &mut self,
+        cause: &Cause,
+        again: Vec<Leaving>,
+        unwritten: Vec<Leaving>,
+        begun: Option<Broke>,
+    ) {
         let first = unwritten.first().and_then(|first| first.place);
+        // The first in its lane is blamed: that is another where something goes again.
+        let begun = begun.filter(|_| again.iter().all(|leaving| leaving.place != first));
+        let again = again.into_iter().map(|leaving| Leaving {
+            waiting: leaving.waiting.may_have_arrived(),
+            ..leaving
+        });
         let mut left: Vec<Vec<Waiting>> = Vec::new();
         left.resize_with(self.lanes.places(), Vec::new);
-        for one in unwritten {
+        for one in again.chain(unwritten) {
             let its = one.place.and_then(|place| left.get_mut(place));
             if let Some(its) = its {
                 its.push(one.waiting);
@@ -100,4 +137,11 @@ impl Sending {
             }
         }
     }
+}
+
+/// Whether the stub stands for this stanza.
+fn is_same(stanza: &Stanza, stub: &Stanza) -> bool {
+    let [a, b] = [stanza, stub].map(Stanza::element);
+    (stanza.stanza_kind(), a.id(), a.from(), a.to())
+        == (stub.stanza_kind(), b.id(), b.from(), b.to())
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tracing::{field::Empty, warn};
+
 use crate::flow::lanes::{QueuedLane, Returning};
 use crate::flow::router::{Router, Wait};
 use crate::protocol::lane::release;
@@ -10,6 +12,11 @@ impl QueuedLane {
     /// Gives back what is given up, as far as there is room for it. The lane does not stop for that: whose component does
     /// not read keeps what is its own, here and in the bounds. What to wait for, where there is no room.
     pub(super) fn give_back(&mut self, router: &Arc<Router>) -> Option<Wait> {
+        let unknown = std::mem::take(&mut self.unknown);
+        if unknown > 0 {
+            router.tally().unknown_fate(unknown);
+            warn!(proved = Empty, unknown, remote = %self.pair.remote, "given up: {unknown} stanzas that may have arrived");
+        }
         if self.waits_for_room {
             return None;
         }

@@ -1,5 +1,6 @@
 //! The lanes of one task: those to one remote domain that share a stream, each in a place of its own as long as it is there.
 
+use super::Leaving;
 use crate::flow::lanes::QueuedLane;
 use crate::protocol::lane::Waiting;
 
@@ -25,6 +26,14 @@ impl TaskLanes {
 
     pub(crate) fn take(&mut self, place: usize) -> Option<Box<QueuedLane>> {
         self.places.get_mut(place)?.take()
+    }
+
+    /// A stanza has left.
+    pub(super) fn settled(&mut self, leaving: &Leaving) {
+        let size = leaving.waiting.stanza.size();
+        if let Some(lane) = leaving.place.and_then(|place| self.get_mut(place)) {
+            lane.settled(size);
+        }
     }
 
     pub(crate) fn get(&self, place: usize) -> Option<&QueuedLane> {

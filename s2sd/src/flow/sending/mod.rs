@@ -18,12 +18,14 @@ use crate::net::conn::Conn;
 use crate::protocol::lane::LaneEvent;
 use crate::protocol::suspects;
 
+mod acks;
 mod carrying;
 mod ending;
 mod giving_back;
 mod lanes;
 mod writing;
 
+pub(crate) use acks::Miscounted;
 pub(crate) use carrying::Carrying;
 pub(crate) use lanes::TaskLanes;
 use writing::Leaving;
@@ -186,14 +188,19 @@ impl Sending {
     pub(crate) fn settle(&mut self, writing: &mut Writing, conn: &Conn, patience: Duration) {
         let now = Instant::now();
         let (lanes, suspects) = (&mut self.lanes, &mut writing.suspects);
-        let unwritten = &mut writing.unwritten;
+        let (unwritten, acks) = (&mut writing.unwritten, &mut writing.acks);
         let taken = unwritten.settle(now, conn.written(), patience, |leaving, is_last| {
-            let stanza = leaving.waiting.stanza;
-            if let Some(lane) = leaving.place.and_then(|place| lanes.get_mut(place)) {
-                lane.settled(stanza.size());
-            }
+            let stanza = &leaving.waiting.stanza;
             if is_last || suspects::is_large(stanza.element()) {
                 suspects.took(now, stanza.element());
+            }
+            let size = stanza.size();
+            let settled = match acks {
+                Some(acks) => acks.sent(leaving, size, now).err(),
+                None => Some(leaving),
+            };
+            if let Some(leaving) = settled {
+                lanes.settled(&leaving);
             }
         });
         conn.counters().stanzas_out(taken);

@@ -1,12 +1,13 @@
 //! What is being written to one connection: whose it is until the socket has taken it, and who is to blame for what follows.
 
 use std::io::ErrorKind;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use xmpp_stream::{ContentNamespace, Context, Element};
 
 use crate::net::conn::{Conn, ENOUGH_TO_WRITE, Progress};
+use crate::protocol::acks::Acks;
 use crate::protocol::carried::Carried;
 use crate::protocol::lane::Waiting;
 use crate::protocol::stall::Stall;
@@ -18,6 +19,8 @@ use crate::protocol::unwritten::Unwritten;
 pub(crate) struct Writing {
     /// Stanzas whose last byte the socket has not taken yet.
     pub(super) unwritten: Unwritten<Leaving>,
+    /// Those that it has taken, where the peer acknowledges what it takes.
+    pub(super) acks: Option<Acks<Leaving>>,
     /// When it last said anything.
     pub(crate) quiet_since: Instant,
     /// When it last carried what is not our own answer.
@@ -42,6 +45,7 @@ impl Writing {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             unwritten: Unwritten::default(),
+            acks: None,
             quiet_since: now,
             used: now,
             answered: now,
@@ -54,6 +58,10 @@ impl Writing {
 
     /// A stanza of the lane in this place goes into the connection's buffer.
     pub(super) fn write(&mut self, conn: &mut Conn, place: usize, waiting: Waiting) {
+        let waiting = match waiting.is_again() {
+            true => waiting.delayed(Instant::now(), SystemTime::now()),
+            false => waiting,
+        };
         let stanza = &waiting.stanza;
         let is_own = stanza.is_own();
         let begin = conn.queued();
@@ -120,13 +128,22 @@ impl Writing {
 
     /// What is being written of the lane in this place.
     pub(super) fn of(&self, place: usize) -> impl Iterator<Item = &Waiting> {
-        let leaving = self.unwritten.iter();
+        let taken = self.acks.iter().flat_map(Acks::iter);
+        let leaving = taken.chain(self.unwritten.iter());
         let its = leaving.filter(move |leaving| leaving.place == Some(place));
         its.map(|leaving| &leaving.waiting)
     }
 
+    /// Both sides count from here on.
+    pub(crate) fn counts(&mut self, now: Instant) {
+        self.acks = Some(Acks::without_bound(now));
+    }
+
     /// The lane in this place is not here any more.
     pub(super) fn forget(&mut self, place: usize) {
+        for leaving in self.acks.iter_mut().flat_map(Acks::iter_mut) {
+            leaving.place = leaving.place.filter(|its| *its != place);
+        }
         for leaving in self.unwritten.iter_mut() {
             leaving.place = leaving.place.filter(|its| *its != place);
         }

@@ -19,11 +19,12 @@ use crate::flow::connector::{CLOSE_TIMEOUT, Connected};
 use crate::flow::lanes::{NewTask, QueuedLane};
 use crate::flow::receiving::{Freed, Hearing, Receiving};
 use crate::flow::router::Router;
-use crate::flow::sending::{Sending, Wanted, Writing};
+use crate::flow::sending::{Miscounted, Sending, Wanted, Writing};
 use crate::flow::sessions::Entry;
 use crate::net::conn::{Conn, Progress};
 use crate::net::descriptors::Permit;
 use crate::peer_text::PeerText;
+use crate::protocol::acks::Silent;
 use crate::protocol::lane::LaneEvent;
 use crate::protocol::negotiate::{
     Authorized, Judged, Outbound, OutboundEffect, OutboundEvent, Snapshot,
@@ -98,6 +99,8 @@ enum Happened {
     KeepAlive,
     Idle,
     Stalled,
+    /// There may be something to say about what was acknowledged.
+    Counted,
     Tick,
     CloseWanted,
     Reloaded,
@@ -185,6 +188,7 @@ impl LaneTask {
                 }
                 Happened::Late => Box::pin(self.say(OutboundEvent::Late)).await,
                 Happened::Stalled => Box::pin(self.on_stalled()).await,
+                Happened::Counted => Box::pin(self.on_counted()).await,
                 Happened::Tick => self.sending.tell_all(|| LaneEvent::Tick),
                 Happened::CloseWanted => Box::pin(self.say(OutboundEvent::CloseWanted)).await,
                 Happened::Reloaded => Box::pin(self.on_reload()).await,
@@ -228,7 +232,7 @@ impl LaneTask {
         let deadline = ends.min();
         let only_answers = |lane: &QueuedLane| lane.signs.only_answers();
         let only_answers = self.sending.lanes.iter().all(only_answers);
-        let (keepalive, idle, stall, late) = match &mut self.stream {
+        let (keepalive, idle, stall, late, counted) = match &mut self.stream {
             Some(stream) => {
                 let is_ending = stream.outbound.is_ending();
                 let keepalive = stream.outbound.keepalive();
@@ -257,15 +261,17 @@ impl LaneTask {
                     end,
                     writing.stalled_at(conn, limits.stall),
                     conn.whole_until(limits.stanza_time),
+                    writing.look_at(),
                 )
             }
-            None => (None, None, None, None),
+            None => (None, None, None, None, None),
         };
         let due = [
             (keepalive, Happened::KeepAlive),
             (idle, Happened::Idle),
             (stall, Happened::Stalled),
             (late, Happened::Late),
+            (counted, Happened::Counted),
             (deadline, Happened::Tick),
         ];
         let is_last_call = self.is_last_call;
@@ -373,6 +379,7 @@ impl LaneTask {
             } = &mut *stream.open;
             self.sending
                 .settle(writing, conn, self.snapshot.config.limits.stall);
+            writing.ask(conn);
             writing.note(&progress);
             receiving.read(conn.received() - *received);
             *received = conn.received();
@@ -395,7 +402,7 @@ impl LaneTask {
     async fn frames(&mut self) {
         let mut hearing: Option<Hearing> = None;
         while let Some(Stream { open, .. }) = &mut self.stream {
-            if open.receiving.is_waiting() {
+            if open.receiving.is_waiting() || !open.writing.may_count() {
                 return;
             }
             if open.is_bidi {
@@ -462,6 +469,7 @@ impl LaneTask {
         };
         let mut effects = Vec::new();
         let mut pairs = Vec::new();
+        let mut miscounted = None;
         let was_ending = outbound.is_ending();
         let step = outbound.handle(event, &mut effects);
         for effect in effects {
@@ -483,12 +491,23 @@ impl LaneTask {
                 OutboundEffect::InverseProved(authorized) => {
                     open.carries_both(&authorized, &self.snapshot);
                 }
+                OutboundEffect::Counts => open.writing.counts(Instant::now()),
+                OutboundEffect::Managed(read) => {
+                    let Open { writing, conn, .. } = &mut *open;
+                    miscounted = self.sending.managed(writing, conn, read).err();
+                }
                 OutboundEffect::Deliver(stanza, authorized) => {
                     open.writing.came(&stanza);
+                    let stanza = match open.writing.receive() {
+                        Some(receipt) => stanza.with_receipt(receipt),
+                        None => stanza,
+                    };
                     open.heard = open.writing.used;
                     open.receiving.deliver(stanza, authorized, &open.conn);
                 }
                 OutboundEffect::Bounce(stanza, error, authorized) => {
+                    // Its sender is told: that settles it.
+                    drop(open.writing.receive());
                     open.receiving
                         .bounce(&stanza, &error, &authorized, &open.conn);
                 }
@@ -506,8 +525,26 @@ impl LaneTask {
                 for asked in pairs {
                     self.on_pair(asked);
                 }
+                if let Some(Miscounted(error, what)) = miscounted {
+                    Box::pin(self.say(OutboundEvent::Miscounted(error, what))).await;
+                }
             }
             Err(closed) => self.on_closed(open, closed).await,
+        }
+    }
+
+    /// What there is to say about what was acknowledged, and to hear again.
+    async fn on_counted(&mut self) {
+        let Some(Stream { open, .. }) = &mut self.stream else {
+            return;
+        };
+        let Open { writing, conn, .. } = &mut **open;
+        match writing.look(conn) {
+            Ok(()) => self.frames().await,
+            Err(Silent) => {
+                let what = "the other server acknowledges nothing".to_owned();
+                self.say(OutboundEvent::Lost(what)).await;
+            }
         }
     }
 

@@ -164,6 +164,7 @@ impl LaneTask {
                     target_evidence,
                     permit,
                     inverse,
+                    counts,
                 } = *ready;
                 self.target_evidence = target_evidence;
                 info!(
@@ -191,6 +192,9 @@ impl LaneTask {
                     heard_out: None,
                     _permit: permit,
                 });
+                if counts {
+                    open.writing.counts(Instant::now());
+                }
                 if let Some(inverse) = inverse {
                     open.carries_both(&inverse, &self.snapshot);
                 }

@@ -54,6 +54,7 @@ impl Script {
             match effect {
                 LaneEffect::Connect => self.connects += 1,
                 LaneEffect::Bounce(stanza, cause) => self.bounced.push((id(&stanza), cause.name())),
+                LaneEffect::Unknown(stanza) => self.bounced.push((id(&stanza), "unknown")),
             }
         }
     }
@@ -139,6 +140,34 @@ fn what_was_not_written_goes_first_on_the_next_stream() {
     assert_eq!(script.connects, 2);
     script.tell(LaneEvent::Connected);
     assert_eq!(script.written(), ["1", "2", "3"]);
+}
+
+#[test]
+fn what_may_have_arrived_goes_first_and_is_never_bounced() {
+    let mut script = Script::new();
+    script.send("1");
+    script.send("2");
+    script.tell(LaneEvent::Connected);
+    let unwritten = vec![script.lane.pop().unwrap().may_have_arrived()];
+    script.tell(LaneEvent::Ended {
+        cause: Cause::Lost("".into()),
+        unwritten,
+        begun: None,
+        random: 0,
+    });
+    script.tell(LaneEvent::Connected);
+    let again = script.lane.pop().unwrap();
+    assert!(again.is_again() && id(&again.stanza) == "1");
+    let delayed = again.delayed(script.now, std::time::SystemTime::now());
+    script.tell(LaneEvent::Ended {
+        cause: Cause::Lost("".into()),
+        unwritten: vec![delayed],
+        begun: None,
+        random: 0,
+    });
+    script.tell(LaneEvent::GiveUp(Cause::Shutdown));
+    let given_up = [("1".to_owned(), "unknown"), ("2".to_owned(), "shutdown")];
+    assert_eq!(script.bounced, given_up);
 }
 
 #[test]

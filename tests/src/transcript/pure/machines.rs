@@ -338,7 +338,10 @@ impl Player {
                     cause.name().to_owned(),
                 )),
                 // It goes nowhere.
-                OutboundEffect::Stray { .. } | OutboundEffect::InverseProved(_) => {}
+                OutboundEffect::Stray { .. }
+                | OutboundEffect::InverseProved(_)
+                | OutboundEffect::Counts
+                | OutboundEffect::Managed(_) => {}
                 OutboundEffect::Bounce(_, error, _) => {
                     self.see(Note::Answered(error.condition.name().to_owned()));
                 }

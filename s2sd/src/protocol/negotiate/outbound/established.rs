@@ -5,6 +5,7 @@ use xmpp_dialback::{
     DialbackError, DialbackLimits, DialbackReply, ErrorCondition, Receiving, Request, Verdict,
     wire as db,
 };
+use xmpp_stream::stream_management::Nonza;
 use xmpp_stream::{Bidi, Condition, Domain, Element, StanzaError, StreamLimits, ns};
 
 use super::{Out, Outbound, OutboundEffect, Purpose, Stage, Step};
@@ -123,6 +124,7 @@ impl Outbound {
         out.push(OutboundEffect::Established(Authorized::new(
             pair, method, judgement,
         )));
+        self.ask_to_count(out);
         if let Some(inverse) = inverse.filter(|_| self.inverse.is_asked) {
             let pair = inverse.pair().remote_to_local();
             self.inverse.receiving.proved_by_other_means(&pair);
@@ -159,6 +161,12 @@ impl Outbound {
     ) -> Step {
         self.stage = Stage::Established;
         if element.is(ns::STREAMS, "features") {
+            return Ok(self);
+        }
+        if self.is_counted(&element) {
+            if let Some(read) = Nonza::from_element(&element).transpose() {
+                out.push(OutboundEffect::Managed(read));
+            }
             return Ok(self);
         }
         if self.inverse.is_asked && element.stanza_kind().is_some() {

@@ -11,6 +11,7 @@
 //! A method that fails is followed by the next one that policy allows, on the same stream where the peer keeps it open.
 //! A third purpose only looks: it ends where the others would prove something or ask.
 
+mod acks;
 mod awaits;
 mod dialback;
 mod established;
@@ -26,11 +27,13 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use xmpp_dialback::{Initiating, Pair, Question, Verdict, Verifying};
 use xmpp_sasl::{Client, Random};
+use xmpp_stream::stream_management::{Nonza, NonzaError};
 use xmpp_stream::{
     Condition, ContentNamespace, DecodeError, DialbackFeature, Domain, Element, Features, Frame,
     StanzaError, StreamError, StreamHeader, Version, XmlLimits, ns,
 };
 
+use self::acks::Counting;
 use self::dialback::answered_by_the_end;
 use self::established::Inverse;
 use super::peer_limits::PeerLimits;
@@ -104,6 +107,8 @@ pub enum OutboundEvent {
     Late,
     /// An element has begun, and there is no memory for its rest.
     Overfull,
+    /// What the peer says of the counts of [`OutboundEffect::Counts`] cannot be: the error for it, and what it was.
+    Miscounted(StreamError, String),
     /// Nothing was sent for as long as an open stream may be silent.
     Idle,
     /// An operator wants the stream closed.
@@ -153,6 +158,10 @@ pub enum OutboundEffect {
         /// If it is a stanza, or one but for its namespace: what is left of it.
         stanza: Option<Element>,
     },
+    /// Both sides count stanzas from here on (XEP-0198). What is not acknowledged when the stream breaks is sent again.
+    Counts,
+    /// What the peer says about that.
+    Managed(Result<Nonza, NonzaError>),
 }
 
 /// The initiating entity.
@@ -191,6 +200,7 @@ pub struct Outbound {
     ending: Option<Cause>,
     /// The direction from the peer to us.
     inverse: Inverse,
+    counting: Counting,
 }
 
 enum Stage {
@@ -238,6 +248,7 @@ impl Outbound {
         let initiating = Initiating::new(snapshot.config.limits.pairs_per_stream);
         let mut this = Box::new(Self {
             inverse: Inverse::new(&snapshot),
+            counting: Counting::default(),
             snapshot,
             random,
             pair,
@@ -387,6 +398,7 @@ impl Outbound {
                 closed.cause = Cause::Memory;
                 Err(closed)
             }
+            OutboundEvent::Miscounted(error, what) => self.miscounted(error, what, out),
             OutboundEvent::Idle => self.end(Cause::Idle, out),
             OutboundEvent::CloseWanted => self.end(Cause::Operator, out),
             OutboundEvent::Shutdown => self.end(Cause::Shutdown, out),
