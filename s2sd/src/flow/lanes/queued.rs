@@ -115,3 +115,25 @@ impl QueuedLane {
         self.lane.is_done() && self.returning.is_empty()
     }
 }
+
+#[cfg(test)]
+impl QueuedLane {
+    /// One into whose queue nothing comes.
+    pub(crate) fn unqueued(pair: DomainPair) -> Self {
+        use crate::net::queue::{Bound, Wake, bounded_waking};
+        use std::time::Duration;
+        let wake = Arc::new(Wake::default());
+        let bound = Bound {
+            stanzas: 1,
+            bytes: 1,
+        };
+        let (_, queue) = bounded_waking(bound, Arc::clone(&wake));
+        let signs = Arc::new(Signs::new(wake, false, Instant::now()));
+        let backoff = Backoff {
+            give_up: Duration::from_secs(60),
+            first: Duration::from_secs(1),
+            max: Duration::from_secs(1),
+        };
+        Self::new(pair, queue, signs, backoff)
+    }
+}

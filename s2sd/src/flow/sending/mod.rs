@@ -27,7 +27,7 @@ mod writing;
 
 pub(crate) use acks::Miscounted;
 pub(crate) use carrying::Carrying;
-pub(crate) use lanes::TaskLanes;
+pub(crate) use lanes::{TaskLanes, WAITS_FOR_ANOTHER};
 use writing::Leaving;
 pub(crate) use writing::Writing;
 

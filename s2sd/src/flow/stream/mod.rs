@@ -19,7 +19,7 @@ use crate::flow::connector::{CLOSE_TIMEOUT, Connected};
 use crate::flow::lanes::{NewTask, QueuedLane};
 use crate::flow::receiving::{Freed, Hearing, Receiving};
 use crate::flow::router::Router;
-use crate::flow::sending::{Miscounted, Sending, Wanted, Writing};
+use crate::flow::sending::{Miscounted, Sending, WAITS_FOR_ANOTHER, Wanted, Writing};
 use crate::flow::sessions::Entry;
 use crate::net::conn::{Conn, Progress};
 use crate::net::descriptors::Permit;
@@ -226,7 +226,7 @@ impl LaneTask {
         let ends = self.sending.lanes.iter().flat_map(|lane| {
             let asked = lane.asked.filter(|_| asks).map(|asked| asked + ask_within);
             let waits = lane.waits.filter(|_| waits);
-            let waits = waits.map(|waits| waits + providing::WAITS_FOR_ANOTHER);
+            let waits = waits.map(|waits| waits + WAITS_FOR_ANOTHER);
             lane.lane.deadline().into_iter().chain(asked).chain(waits)
         });
         let deadline = ends.min();

@@ -2,7 +2,7 @@
 //! own.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tracing::{Instrument, debug, field::Empty, info, warn};
 
@@ -22,8 +22,7 @@ use crate::protocol::negotiate::{Authorized, DomainPair, OutboundEvent, Purpose}
 /// So many further pairs are asked for at one time: for each the peer may have to ask an authoritative server, and has a bound
 /// for that.
 const ASKED_AT_ONCE: usize = 8;
-/// So long a lane waits for a stream that is made for another pair, whose own fault it may be that it takes so long.
-pub(super) const WAITS_FOR_ANOTHER: Duration = Duration::from_secs(10);
+
 impl LaneTask {
     /// Each lane that wants a stream gets one: the stream that there is, if the peer takes its pair too, or else one of its
     /// own; or the stream that is being made.
@@ -72,8 +71,7 @@ impl LaneTask {
             }
         }
         let (now, within) = (Instant::now(), self.snapshot.config.limits.negotiation);
-        let is_late = |lane: &QueuedLane| lane.asked.is_some_and(|asked| asked + within <= now);
-        while let Some(place) = self.sending.lanes.find(is_late) {
+        for place in self.sending.lanes.unanswered(within, now) {
             self.sending.goes_alone(place);
         }
     }
@@ -98,22 +96,11 @@ impl LaneTask {
 
     /// Lanes that wait for the stream that is made for another one do so for a while.
     fn wait_for_another(&mut self) {
-        let now = Instant::now();
         let Some((first, _)) = self.connecting else {
             return;
         };
-        for place in 0..self.sending.lanes.places() {
-            let lane = self
-                .sending
-                .lanes
-                .get_mut(place)
-                .filter(|lane| lane.lane.wants_stream());
-            let Some(lane) = lane else { continue };
-            if place == first {
-                lane.waits = None;
-            } else if *lane.waits.get_or_insert(now) + WAITS_FOR_ANOTHER <= now {
-                self.sending.goes_alone(place);
-            }
+        for place in self.sending.lanes.waited(first, Instant::now()) {
+            self.sending.goes_alone(place);
         }
     }
 
