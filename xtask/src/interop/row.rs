@@ -126,6 +126,18 @@ impl Row<'_> {
         })
     }
 
+    /// Stanzas pass in both directions by the one stream that there is; where the peer has no bidi, by one for each direction.
+    pub(super) fn goes_both_ways(&self, method: Method) -> Result<()> {
+        self.federates(method)?;
+        let has_bidi = self.peer.has_bidi();
+        self.logs_show(|ours, theirs| {
+            s2sd_pair::both_ways(ours, self.peer.domain(), self.direction, has_bidi)
+                .map_err(|what| format!("s2sd: {what}"))?;
+            let both = self.peer.both_ways(theirs, self.direction);
+            both.map_err(|what| format!("{}: {what}", self.peer.name()))
+        })
+    }
+
     /// s2sd saw that the peer's certificate is by nobody it trusts.
     pub(super) fn certificate_was_bad(&self) -> Result<()> {
         self.logs_show(|ours, _| s2sd_pair::distrusted(ours, self.direction))

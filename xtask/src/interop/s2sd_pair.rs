@@ -195,6 +195,36 @@ pub(super) fn shared(log: &str, peer: &str, further: usize) -> Result<(), String
     }
 }
 
+/// Does it say that the one stream with the peer, which the row's initiating server opened, carries both directions? Or, with a
+/// peer that has no bidi, that there is one stream for each, and that it carries no other?
+pub(super) fn both_ways(
+    log: &str,
+    peer: &str,
+    direction: Direction,
+    has_bidi: bool,
+) -> Result<(), String> {
+    let count = |message: &str| {
+        let with_peer = |entry: &Entry| entry.is(message) && entry.says("remote", peer);
+        entries(log).filter(with_peer).count()
+    };
+    let found = (
+        count("incoming stream authenticated"),
+        count("outgoing stream authenticated"),
+        count("the stream carries both directions"),
+    );
+    let wanted = match (has_bidi, direction) {
+        (true, Direction::FromPeer) => (1, 0, 1),
+        (true, Direction::ToPeer) => (0, 1, 1),
+        (false, _) => (1, 1, 0),
+    };
+    match found == wanted {
+        true => Ok(()),
+        false => Err(format!(
+            "incoming streams, outgoing ones, and those for both directions: {found:?}, not {wanted:?}"
+        )),
+    }
+}
+
 /// Does it say why the peer of such a stream was believed, or how much not, in words that begin so?
 pub(super) fn believed(
     log: &str,
@@ -366,6 +396,30 @@ mod tests {
             )
             .is_err()
         );
+    }
+
+    #[test]
+    fn one_stream_for_both_directions_is_one_and_says_so() {
+        let both = IN.replace(
+            "incoming stream authenticated",
+            "the stream carries both directions",
+        );
+        let out = IN.replace("incoming", "outgoing");
+        let check = |log: &[&str], has_bidi| {
+            both_ways(
+                &log.join("\n"),
+                "prosody.test",
+                Direction::FromPeer,
+                has_bidi,
+            )
+            .is_ok()
+        };
+        assert!(check(&[IN, &both], true));
+        assert!(!check(&[IN], true));
+        assert!(!check(&[IN, &both, &out], true));
+        assert!(check(&[IN, &out], false));
+        assert!(!check(&[IN, &out, &both], false));
+        assert!(!check(&[], false));
     }
 
     #[test]

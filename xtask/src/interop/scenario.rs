@@ -15,7 +15,7 @@ pub(super) struct Scenario {
     pub(super) act: fn(&Row<'_>) -> Result<()>,
 }
 
-pub(super) const ALL: [Scenario; 18] = [
+pub(super) const ALL: [Scenario; 19] = [
     Scenario {
         name: "dialback-plain",
         setup: |_, _| Setup::new(Transport::Plain, Proof::Dialback),
@@ -189,10 +189,19 @@ pub(super) const ALL: [Scenario; 18] = [
         },
         act: |row| row.shares_a_stream(),
     },
+    Scenario {
+        // XEP-0288: what the receiving server sends goes back by the stream of the initiating one.
+        name: "bidi",
+        setup: |_, _| Setup {
+            bidi: true,
+            ..Setup::new(Transport::StartTls, Proof::External)
+        },
+        act: |row| row.goes_both_ways(Method::External),
+    },
 ];
 
 /// What two of us have agreed on, which no other server has between servers.
-pub(super) const PAIRS: [Scenario; 4] = [
+pub(super) const PAIRS: [Scenario; 6] = [
     Scenario {
         name: "agreed-digest-md5",
         setup: |_, _| pair(Agreed::DigestMd5),
@@ -212,6 +221,25 @@ pub(super) const PAIRS: [Scenario; 4] = [
         name: "agreed-kerberos-v4",
         setup: |_, _| pair(Agreed::KerberosV4),
         act: |row| row.federates(Method::Agreed(Agreed::KerberosV4.names().0)),
+    },
+    Scenario {
+        name: "bidi-external",
+        setup: |_, _| Setup {
+            bidi: true,
+            ..Setup::new(Transport::StartTls, Proof::External)
+        },
+        act: |row| row.goes_both_ways(Method::External),
+    },
+    Scenario {
+        name: "bidi-dialback",
+        setup: |_, _| {
+            let setup = Setup {
+                bidi: true,
+                ..Setup::new(Transport::StartTls, Proof::Dialback)
+            };
+            setup.certificates(Certificate::SelfSigned)
+        },
+        act: |row| row.goes_both_ways(Method::Dialback),
     },
 ];
 

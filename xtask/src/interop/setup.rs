@@ -135,6 +135,8 @@ pub(super) struct Setup {
     pub(super) insists: bool,
     /// Is the DNS signed, with TLSA records for what both servers show (RFC 7673)?
     pub(super) dane: bool,
+    /// Does the peer send and take stanzas in both directions on one stream (XEP-0288), if it can? s2sd does by itself.
+    pub(super) bidi: bool,
     /// So many further domains of ours are below the first, each with its component.
     pub(super) further: usize,
     pub(super) our_certificate: Certificate,
@@ -149,6 +151,7 @@ impl Setup {
             lenient: false,
             insists: false,
             dane: false,
+            bidi: false,
             further: 0,
             our_certificate: Certificate::Good,
             peer_certificate: Certificate::Good,

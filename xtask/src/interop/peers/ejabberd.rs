@@ -3,7 +3,7 @@
 
 use super::{Peer, USER, at, user_end};
 use crate::interop::{
-    evidence::{Claim, Method, Refusal, line_with},
+    evidence::{Claim, Method, Refusal, line_with, no_line_with},
     process::Process,
     programs::{find, says, search_path},
     s2sd_pair,
@@ -190,6 +190,25 @@ impl Peer for Ejabberd {
             ),
             (Direction::ToPeer, Refusal::Host | Refusal::Impostor | Refusal::NoTls) => Ok(()),
         }
+    }
+
+    /// It has none before 24.10.
+    fn both_ways(&self, log: &str, direction: Direction) -> Result<(), String> {
+        if direction == Direction::FromPeer {
+            line_with(log, &["urn:xmpp:features:bidi"])?;
+        }
+        no_line_with(log, &["'urn:xmpp:bidi'"])?;
+        for claimed in Direction::BOTH {
+            self.proved(
+                log,
+                &Claim {
+                    method: Method::External,
+                    transport: Transport::StartTls,
+                    direction: claimed,
+                },
+            )?;
+        }
+        Ok(())
     }
 
     fn takes_server_only(&self) -> Method {

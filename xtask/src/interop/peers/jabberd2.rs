@@ -152,9 +152,11 @@ impl Peer for Jabberd2 {
 
     fn cannot(&self, scenario: &str, direction: Direction) -> Option<&'static str> {
         match (scenario, direction) {
-            ("external-starttls" | "external-srvname" | "external-xmppaddr" | "server-only", _) => {
-                Some("has no SASL between servers")
-            }
+            (
+                "bidi" | "external-starttls" | "external-srvname" | "external-xmppaddr"
+                | "server-only",
+                _,
+            ) => Some("has no SASL between servers"),
             ("external-direct-tls", _) => Some("has no direct TLS"),
             ("fallback" | "wrong-certificate" | "unknown-authority" | "impostor", _) => {
                 Some("has no SASL between servers and checks no certificate")

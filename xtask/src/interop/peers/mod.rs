@@ -44,6 +44,15 @@ pub(super) trait Peer: Sync {
     fn found_by_dane(&self, _log: &str) -> Result<(), String> {
         Err("has no DANE".to_owned())
     }
+    /// Does it have bidi (XEP-0288)?
+    fn has_bidi(&self) -> bool {
+        false
+    }
+    /// Does its log say that the one stream with us, which the row's initiating server opened, carries both directions? Of a
+    /// peer without bidi: that it saw our offer where it got one, and that there is one stream for each direction.
+    fn both_ways(&self, _log: &str, _direction: Direction) -> Result<(), String> {
+        Err("does not say".to_owned())
+    }
     /// Why it cannot play a scenario, if it cannot.
     fn cannot(&self, scenario: &str, direction: Direction) -> Option<&'static str>;
 }

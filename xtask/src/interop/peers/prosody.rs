@@ -54,6 +54,7 @@ impl Peer for Prosody {
         let mut modules = Vec::new();
         modules.extend(setup.dialback().then_some("\"dialback\";"));
         modules.extend(setup.tls().then_some("\"tls\";"));
+        modules.extend(setup.bidi.then_some("\"s2s_bidi\";"));
         let mut modules_off = Vec::new();
         modules_off.extend((!setup.tls()).then_some("\"tls\";"));
         // Prosody 13 opens no port for servers where `use_dane` is on and this module off.
@@ -211,6 +212,26 @@ impl Peer for Prosody {
         line_with(log, &["Enabling DANE with 1 TLSA records"])?;
         let stream = session(log, &done);
         line_with(&stream, &["certificate chain validation result: valid"])
+    }
+
+    fn has_bidi(&self) -> bool {
+        true
+    }
+
+    fn both_ways(&self, log: &str, direction: Direction) -> Result<(), String> {
+        let (us, them) = (s2sd_pair::DOMAIN, self.domain());
+        let outgoing = format!("Outgoing s2s connection {them}->{us} complete");
+        let incoming = format!("Incoming s2s connection {us}->{them} complete");
+        let (done, other, asked) = match direction {
+            Direction::FromPeer => (outgoing, incoming, "Requesting bidirectional stream"),
+            Direction::ToPeer => (incoming, outgoing, "Requested bidirectional stream"),
+        };
+        line_with(&session(log, &done), &[asked])?;
+        no_line_with(log, &[&other])?;
+        match log.matches(&done).count() {
+            1 => Ok(()),
+            more => Err(format!("{more} streams")),
+        }
     }
 
     fn takes_server_only(&self) -> Method {

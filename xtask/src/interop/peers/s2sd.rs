@@ -72,6 +72,14 @@ impl Peer for S2sd {
         Ok(())
     }
 
+    fn has_bidi(&self) -> bool {
+        true
+    }
+
+    fn both_ways(&self, log: &str, direction: Direction) -> Result<(), String> {
+        s2sd_pair::both_ways(log, s2sd_pair::DOMAIN, mirror(direction), true)
+    }
+
     fn takes_server_only(&self) -> Method {
         Method::External
     }
@@ -84,10 +92,14 @@ impl Peer for S2sd {
 /// The claim as the other end has it.
 fn mirrored(claim: &Claim) -> Claim {
     Claim {
-        direction: match claim.direction {
-            Direction::FromPeer => Direction::ToPeer,
-            Direction::ToPeer => Direction::FromPeer,
-        },
+        direction: mirror(claim.direction),
         ..*claim
+    }
+}
+
+fn mirror(direction: Direction) -> Direction {
+    match direction {
+        Direction::FromPeer => Direction::ToPeer,
+        Direction::ToPeer => Direction::FromPeer,
     }
 }
