@@ -426,6 +426,8 @@ async fn an_operator_sees_that_a_stream_carries_both_directions_and_what_it_carr
                 && stream["stanzas"]["sent"] == sent
         })
         .await;
+        let status = ask(&world, name, "GET /api/status").await;
+        assert_eq!(status["stanzas"]["to_servers"], sent, "by either stream");
     }
 }
 
