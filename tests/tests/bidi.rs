@@ -10,6 +10,7 @@ use s2sd_tests::{
     component_client::ComponentClient,
     fake_peer::believing,
     peer::Peer,
+    tls::TlsIdentity,
     wire::Event,
     world::{Daemon, RawServer, SECRET, TIMEOUT, World},
 };
@@ -181,11 +182,14 @@ async fn proved(world: &World, bidi: Option<&str>) -> Peer {
 
 /// The next stream that comes to this server, within TLS, with dialback and with both directions where `bidi` says so.
 async fn answer(world: &World, server: &RawServer, bidi: bool) -> Peer {
-    let identity = world.identity("b.test");
+    answer_as(&world.identity("b.test"), server, bidi).await
+}
+
+async fn answer_as(identity: &TlsIdentity, server: &RawServer, bidi: bool) -> Peer {
     let mut peer = server.accept().await.unwrap();
     let tls = Features::new().with_starttls(true);
     peer.answer_open("here", &tls).await.unwrap();
-    peer.accept_starttls(&identity).await.unwrap();
+    peer.accept_starttls(identity).await.unwrap();
     let mut features = Features::new().with_dialback(DialbackFeature::with_errors());
     features.bidi = bidi;
     peer.answer_open("there", &features).await.unwrap();
@@ -366,6 +370,28 @@ async fn a_peer_keeps_to_the_bounds_on_our_stream_too() {
     peer.send(&large[0]).await.unwrap();
     let error = peer.expect_stream_error().await.unwrap();
     assert_eq!(error.condition, Condition::PolicyViolation);
+}
+
+#[tokio::test]
+async fn what_a_component_sends_while_the_server_stops_goes_by_a_stream_of_our_own() {
+    let (mut world, server) = world("", "[limits]\ndrain = '16s'\n").await;
+    let mut component = world.component("a.test").await.unwrap();
+    let mut peer = proved(&world, Some(BIDI)).await;
+    send(&mut component, "b.test", 0..1, "").await;
+    assert_eq!(id(&next_of(&mut peer).await.unwrap()), 0);
+    let identity = world.identity("b.test");
+    let goes_on = async {
+        let error = peer.expect_stream_error().await.unwrap();
+        assert_eq!(error.condition, Condition::SystemShutdown);
+        // The peer does not end the stream.
+        send(&mut component, "b.test", 1..3, "").await;
+        let mut other = answer_as(&identity, &server, false).await;
+        for number in 1..3 {
+            assert_eq!(id(&next_of(&mut other).await.unwrap()), number);
+        }
+    };
+    let (stopped, ()) = tokio::join!(world.stop("a.test"), goes_on);
+    stopped.unwrap();
 }
 
 /// The JSON of an answer on the daemon's socket.

@@ -258,11 +258,14 @@ impl Driver {
                 (
                     (!self.is_ending).then(|| writing.quiet_since + keepalive),
                     writing.stalled_at(&self.conn, limits.stall),
-                    // While the server stops, lanes have little time for another stream.
-                    (self.is_ending
-                        && self.conn.is_flushed()
-                        && self.router.shared().stop.is_cancelled())
-                    .then(|| self.heard + CLOSE_TIMEOUT.min(limits.drain / 8)),
+                    // While the server stops, lanes have little time for another stream, whatever the peer still sends.
+                    self.heard_out
+                        .filter(|_| {
+                            self.router.shared().stop.is_cancelled() && self.conn.is_flushed()
+                        })
+                        .map(|heard_out| {
+                            heard_out - (limits.drain - CLOSE_TIMEOUT.min(limits.drain / 8))
+                        }),
                 )
             }
             None => (None, None, None),
