@@ -18,8 +18,9 @@ use s2sd_tests::{
 use sha2::{Digest as _, Sha256};
 use xmpp_stream::{Features, StanzaKind, StreamError, Writer, ns};
 
-const EXTERNAL: &str = "auth = ['external']";
-const REQUIRE: &str = "auth = ['external']\ndane = 'require'";
+// Each direction has a stream of its own, on which its server is judged.
+const EXTERNAL: &str = "auth = ['external']\nbidi = false";
+const REQUIRE: &str = "auth = ['external']\nbidi = false\ndane = 'require'";
 const HASTE: &str = "[queue]\ngive_up = '1s'\nbackoff = { first = '50ms', max = '100ms' }\n";
 
 fn daemon(domain: &str, policy: &str) -> Daemon {

@@ -70,7 +70,7 @@ async fn scene_with(
     .await
     .unwrap();
     let lines = format!(
-        "auth = ['external']\nposh = true\nproxy = 'socks5://{}'\n{policy}",
+        "auth = ['external']\nposh = true\nbidi = false\nproxy = 'socks5://{}'\n{policy}",
         proxy.addr()
     );
     let haste = "[queue]\ngive_up = '1s'\nbackoff = { first = '50ms', max = '100ms' }\n";
