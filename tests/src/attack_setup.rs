@@ -23,11 +23,17 @@ pub fn daemon() -> Daemon {
 
 /// The daemon in its world, with background traffic, and its component.
 pub async fn start(daemon: Daemon) -> anyhow::Result<(World, BackgroundTraffic, ComponentClient)> {
+    let (world, background_traffic) = beside(daemon).await?;
+    let component = world.component(HERE).await?;
+    Ok((world, background_traffic, component))
+}
+
+/// The same without the component.
+pub async fn beside(daemon: Daemon) -> anyhow::Result<(World, BackgroundTraffic)> {
     let mut world = World::new()?;
     world.start(daemon).await?;
     let background_traffic = BackgroundTraffic::beside(&mut world, HERE).await?;
-    let component = world.component(HERE).await?;
-    Ok((world, background_traffic, component))
+    Ok((world, background_traffic))
 }
 
 /// The attacker's stream, after the features.

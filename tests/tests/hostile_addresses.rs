@@ -142,12 +142,10 @@ async fn next(wire: &mut Wire) -> Element {
 /// `to='b@peer.test.'` on a stream to peer.test: ejabberd ends that with host-unknown for everybody.
 #[tokio::test]
 async fn a_components_address_reaches_the_peer_as_it_is_prepared_or_comes_back() {
-    let mut world = World::new().unwrap();
-    world
-        .start(attack_setup::daemon().policy(POLICY))
-        .await
-        .unwrap();
-    let background_traffic = BackgroundTraffic::beside(&mut world, HERE).await.unwrap();
+    let (mut world, background_traffic) =
+        attack_setup::beside(attack_setup::daemon().policy(POLICY))
+            .await
+            .unwrap();
     let mut fake_peer = FakePeer::at(&mut world, "far.test").await.unwrap();
     let listener = world.daemon(HERE).unwrap().components[0];
     let mut component = attach(listener, HERE, SECRET, TIMEOUT).await.unwrap();

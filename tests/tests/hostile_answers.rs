@@ -5,10 +5,11 @@
 use std::collections::BTreeSet;
 
 use s2sd_tests::{
+    attack_setup,
     background_traffic::BackgroundTraffic,
     peer::{Peer, answering_header, header_text},
     wire::Event,
-    world::{TIMEOUT, World},
+    world::TIMEOUT,
 };
 use xmpp_stream::{Condition, DialbackFeature, Features, StreamError, StreamHeader, ns};
 
@@ -61,15 +62,11 @@ async fn answered(peer: &mut Peer, at: At, bytes: &[u8]) -> anyhow::Result<Condi
 
 #[tokio::test]
 async fn what_the_other_server_may_not_say_ends_the_stream() {
-    let mut world = World::new().unwrap();
     let daemon = BackgroundTraffic::daemon("here.test")
         .policy("tls = 'optional'\nauth = ['dialback']")
         .tables("[queue]\ngive_up = '3s'\n");
-    world.start(daemon).await.unwrap();
-    let mut background_traffic = BackgroundTraffic::beside(&mut world, "here.test")
-        .await
-        .unwrap();
-    let mut component = world.component("here.test").await.unwrap();
+    let (mut world, mut background_traffic, mut component) =
+        attack_setup::start(daemon).await.unwrap();
     let header = |change: fn(&mut StreamHeader)| {
         let mut header = StreamHeader {
             id: Some("there".to_owned()),
@@ -219,14 +216,9 @@ async fn what_the_other_server_may_not_say_ends_the_stream() {
 /// A zone that leads back to us, or round in a circle, is a server that does not serve the domain.
 #[tokio::test]
 async fn a_domain_that_leads_back_to_us_is_refused_by_us() {
-    let mut world = World::new().unwrap();
     let daemon =
         BackgroundTraffic::daemon("here.test").policy("tls = 'optional'\nauth = ['dialback']");
-    world.start(daemon).await.unwrap();
-    let background_traffic = BackgroundTraffic::beside(&mut world, "here.test")
-        .await
-        .unwrap();
-    let mut component = world.component("here.test").await.unwrap();
+    let (mut world, background_traffic, mut component) = attack_setup::start(daemon).await.unwrap();
     let own = world.daemon("here.test").unwrap().s2s[0];
     world.lead("_xmpp-server", "mirror.test", own);
     component

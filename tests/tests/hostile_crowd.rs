@@ -5,6 +5,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use s2sd_tests::{
+    attack_setup,
     background_traffic::BackgroundTraffic,
     fake_peer::FakePeer,
     peer::Peer,
@@ -14,14 +15,10 @@ use s2sd_tests::{
 use tokio::time::Instant;
 
 async fn here(limits: &str) -> (World, BackgroundTraffic, SocketAddr) {
-    let mut world = World::new().unwrap();
     let daemon = BackgroundTraffic::daemon("here.test")
         .policy("tls = 'optional'\nauth = ['external', 'dialback']")
         .tables(&format!("[limits]\n{limits}\n"));
-    world.start(daemon).await.unwrap();
-    let background_traffic = BackgroundTraffic::beside(&mut world, "here.test")
-        .await
-        .unwrap();
+    let (world, background_traffic) = attack_setup::beside(daemon).await.unwrap();
     let addr = world.daemon("here.test").unwrap().s2s[0];
     (world, background_traffic, addr)
 }

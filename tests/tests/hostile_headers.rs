@@ -190,10 +190,8 @@ async fn next(wire: &mut Wire) -> Element {
 
 #[tokio::test]
 async fn a_components_stanza_that_does_not_cross_comes_back_and_the_others_arrive() {
-    let mut world = World::new().unwrap();
     let daemon = attack_setup::daemon().policy(POLICY);
-    world.start(daemon).await.unwrap();
-    let background_traffic = BackgroundTraffic::beside(&mut world, HERE).await.unwrap();
+    let (mut world, background_traffic) = attack_setup::beside(daemon).await.unwrap();
     let mut fake_peer = FakePeer::at(&mut world, "far.test").await.unwrap();
     let listener = world.daemon(HERE).unwrap().components[0];
     let mut component = attach(listener, HERE, SECRET, TIMEOUT).await.unwrap();

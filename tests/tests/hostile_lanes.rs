@@ -5,6 +5,7 @@
 use std::time::{Duration, Instant};
 
 use s2sd_tests::{
+    attack_setup,
     authoritative::{Authoritative, Says},
     background_traffic::BackgroundTraffic,
     component::attach,
@@ -17,15 +18,11 @@ use xmpp_stream::{DialbackFeature, Element, Features, StanzaCondition, StanzaErr
 
 /// A daemon with so many lanes, of which the background traffic has one; and components for two of its domains.
 async fn here(tables: &str) -> (World, BackgroundTraffic, [Wire; 2]) {
-    let mut world = World::new().unwrap();
     let daemon = BackgroundTraffic::daemon("here.test")
         .and("other.test")
         .policy("tls = 'optional'\nauth = ['external', 'dialback']")
         .tables(tables);
-    world.start(daemon).await.unwrap();
-    let background_traffic = BackgroundTraffic::beside(&mut world, "here.test")
-        .await
-        .unwrap();
+    let (world, background_traffic) = attack_setup::beside(daemon).await.unwrap();
     let listener = world.daemon("here.test").unwrap().components[0];
     let here = attach(listener, "here.test", SECRET, TIMEOUT)
         .await

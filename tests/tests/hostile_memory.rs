@@ -10,6 +10,7 @@ use std::{
 };
 
 use s2sd_tests::{
+    attack_setup,
     authoritative::Says,
     background_traffic::BackgroundTraffic,
     component::attach,
@@ -199,15 +200,11 @@ async fn here() -> (World, BackgroundTraffic, MutexGuard<'static, ()>) {
 async fn here_with(tables: &str) -> (World, BackgroundTraffic, MutexGuard<'static, ()>) {
     static ALONE: Mutex<()> = Mutex::const_new(());
     let alone = ALONE.lock().await;
-    let mut world = World::new().unwrap();
     let daemon = BackgroundTraffic::daemon("here.test")
         .and("stuck.here.test")
         .policy("tls = 'optional'\nauth = ['external', 'dialback']")
         .tables(tables);
-    world.start(daemon).await.unwrap();
-    let background_traffic = BackgroundTraffic::beside(&mut world, "here.test")
-        .await
-        .unwrap();
+    let (world, background_traffic) = attack_setup::beside(daemon).await.unwrap();
     (world, background_traffic, alone)
 }
 

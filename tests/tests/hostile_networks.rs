@@ -10,6 +10,7 @@ use std::{
 };
 
 use s2sd_tests::{
+    attack_setup,
     background_traffic::{BackgroundTraffic, HERE as CALM},
     fake_peer::FakePeer,
     peer::{Peer, dialback_request},
@@ -28,12 +29,10 @@ use xmpp_stream::{Condition, Writer, ns};
 const HERE: &str = "here.test";
 
 async fn here(limits: &str) -> (World, BackgroundTraffic, SocketAddr) {
-    let mut world = World::new().unwrap();
     let daemon = BackgroundTraffic::daemon(HERE)
         .policy("tls = 'optional'\nauth = ['external', 'dialback']")
         .tables(&format!("[limits]\n{limits}\n"));
-    world.start(daemon).await.unwrap();
-    let background_traffic = BackgroundTraffic::beside(&mut world, HERE).await.unwrap();
+    let (world, background_traffic) = attack_setup::beside(daemon).await.unwrap();
     let addr = world.daemon(HERE).unwrap().s2s[0];
     (world, background_traffic, addr)
 }

@@ -5,6 +5,7 @@
 use std::time::{Duration, Instant};
 
 use s2sd_tests::{
+    attack_setup,
     authoritative::Says,
     background_traffic::BackgroundTraffic,
     component::attach,
@@ -22,7 +23,6 @@ use xmpp_stream::{
 const LATE: Duration = Duration::from_secs(5);
 
 async fn here(negotiation: &str) -> (World, BackgroundTraffic) {
-    let mut world = World::new().unwrap();
     let daemon = BackgroundTraffic::daemon("here.test")
         .direct_tls()
         .policy("tls = 'optional'\nauth = ['external', 'dialback']")
@@ -32,11 +32,7 @@ async fn here(negotiation: &str) -> (World, BackgroundTraffic) {
              accept = {{ username = 'password.test', password = 'x' }}\n\
              credentials = {{ username = 'here.test', password = 'x' }}\n",
         ));
-    world.start(daemon).await.unwrap();
-    let background_traffic = BackgroundTraffic::beside(&mut world, "here.test")
-        .await
-        .unwrap();
-    (world, background_traffic)
+    attack_setup::beside(daemon).await.unwrap()
 }
 
 /// What the daemon said last, when it has closed the connection, and how long all that took. Meanwhile this is sent
@@ -179,16 +175,11 @@ async fn progress_buys_no_time() {
 /// As the one who connects: nobody answers, and the sender hears of it when the time is over.
 #[tokio::test]
 async fn a_server_that_is_slow_to_answer_is_given_up() {
-    let mut world = World::new().unwrap();
     let daemon = BackgroundTraffic::daemon("here.test").tables(
         "[limits]\nnegotiation = '1s'\nconnect = '1s'\n\
          [queue]\ngive_up = '1s'\nbackoff = { first = '10ms', max = '10ms' }\n",
     );
-    world.start(daemon).await.unwrap();
-    let background_traffic = BackgroundTraffic::beside(&mut world, "here.test")
-        .await
-        .unwrap();
-    let mut component = world.component("here.test").await.unwrap();
+    let (mut world, background_traffic, mut component) = attack_setup::start(daemon).await.unwrap();
     let mute = world.listen("mute.test").await.unwrap();
     let mute_tls = world.listen("mute-tls.test").await.unwrap();
     world.lead("_xmpps-server", "mute-tls.test", mute_tls.addr().unwrap());
@@ -254,14 +245,10 @@ async fn who_is_slow_does_not_hold_up_the_stop() {
 /// Who is known may be silent for long, but not in the middle of an element.
 #[tokio::test]
 async fn an_element_has_so_much_time_whoever_sends_it() {
-    let mut world = World::new().unwrap();
     let daemon = BackgroundTraffic::daemon("here.test")
         .policy("tls = 'optional'\nauth = ['external', 'dialback']")
         .tables("[limits]\nstanza_time = '1s'\n");
-    world.start(daemon).await.unwrap();
-    let mut background_traffic = BackgroundTraffic::beside(&mut world, "here.test")
-        .await
-        .unwrap();
+    let (mut world, mut background_traffic) = attack_setup::beside(daemon).await.unwrap();
     let fake_peer = FakePeer::at(&mut world, "known.test").await.unwrap();
     let listener = world.daemon("here.test").unwrap().components[0];
     let mut running = JoinSet::new();

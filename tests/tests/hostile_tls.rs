@@ -4,6 +4,7 @@
 
 use s2sd::tools::demo::ca::{Authority, Issued, Leaf, Purpose, Validity};
 use s2sd_tests::{
+    attack_setup,
     authoritative::Says,
     background_traffic::BackgroundTraffic,
     component_client::ComponentClient,
@@ -15,13 +16,7 @@ use s2sd_tests::{
 use xmpp_stream::{Condition, DialbackFeature, Element, Features, StanzaKind, StreamHeader, ns};
 
 async fn here(daemon: Daemon) -> (World, BackgroundTraffic, ComponentClient) {
-    let mut world = World::new().unwrap();
-    world.start(daemon).await.unwrap();
-    let background_traffic = BackgroundTraffic::beside(&mut world, "here.test")
-        .await
-        .unwrap();
-    let component = world.component("here.test").await.unwrap();
-    (world, background_traffic, component)
+    attack_setup::start(daemon).await.unwrap()
 }
 
 fn daemon() -> Daemon {

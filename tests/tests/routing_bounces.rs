@@ -5,6 +5,7 @@
 use s2sd::closed::CAUSE_NAMESPACE;
 use s2sd::tools::demo::ca::{Issued, Leaf};
 use s2sd_tests::{
+    attack_setup,
     authoritative::Says,
     background_traffic::BackgroundTraffic,
     component_client::ComponentClient,
@@ -12,19 +13,13 @@ use s2sd_tests::{
     peer::Peer,
     world::{Daemon, RawServer, TIMEOUT, World},
 };
-use xmpp_stream::{DialbackFeature, Element, Features, ns};
+use xmpp_stream::{DialbackFeature, Element, Features, StanzaKind, ns};
 
 const GIVE_UP: &str = "[queue]\ngive_up = '1s'\nbackoff = { first = '10ms', max = '50ms' }\n";
 const PLAIN: &str = "tls = 'optional'\nauth = ['external', 'dialback']";
 
 async fn here(daemon: Daemon) -> (World, BackgroundTraffic, ComponentClient) {
-    let mut world = World::new().unwrap();
-    world.start(daemon).await.unwrap();
-    let background_traffic = BackgroundTraffic::beside(&mut world, "here.test")
-        .await
-        .unwrap();
-    let component = world.component("here.test").await.unwrap();
-    (world, background_traffic, component)
+    attack_setup::start(daemon).await.unwrap()
 }
 
 /// Sends one of each kind to `to`, and takes what comes back.
@@ -58,15 +53,18 @@ async fn bounces(component: &mut ComponentClient, to: &str, want: Want) {
         ("6", format!("<message {addresses} id='6'/>")),
     ] {
         component.send(stanza).await.unwrap();
-        let error = component
-            .expect("an error", TIMEOUT, |_| true)
-            .await
-            .unwrap();
-        assert_eq!(error.id().as_deref(), Some(id), "{error:?}");
-        want.check(&error);
+        let error = next_error(component, id, want).await;
         assert_eq!(error.from().unwrap(), format!("y@{to}/2"));
         assert_eq!(error.to().unwrap(), "x@here.test/1");
     }
+}
+
+async fn next_error(component: &mut ComponentClient, id: &str, want: Want) -> Element {
+    let error = component.expect("an error", TIMEOUT, |_| true).await;
+    let error = error.unwrap();
+    assert_eq!(error.id().as_deref(), Some(id), "{error:?}");
+    want.check(&error);
+    error
 }
 
 #[derive(Clone, Copy)]
@@ -74,6 +72,14 @@ struct Want {
     condition: &'static str,
     kind: &'static str,
     cause: &'static str,
+}
+
+fn want(condition: &'static str, kind: &'static str, cause: &'static str) -> Want {
+    Want {
+        condition,
+        kind,
+        cause,
+    }
 }
 
 impl Want {
@@ -101,11 +107,7 @@ impl Want {
 async fn a_domain_without_a_server() {
     let (mut world, background_traffic, mut component) =
         here(BackgroundTraffic::daemon("here.test")).await;
-    let not_found = |cause| Want {
-        condition: "remote-server-not-found",
-        kind: "cancel",
-        cause,
-    };
+    let not_found = |cause| want("remote-server-not-found", "cancel", cause);
     bounces(&mut component, "nowhere.test", not_found("no-such-host")).await;
     world.change_zone(|zone| {
         zone.service_absent("_xmpp-server._tcp.absent.test")
@@ -126,12 +128,12 @@ async fn a_resolver_that_fails() {
             .fails("_xmpps-server._tcp.fails.test")
             .fails("fails.test")
     });
-    let want = Want {
-        condition: "remote-server-timeout",
-        kind: "wait",
-        cause: "dns",
-    };
-    bounces(&mut component, "fails.test", want).await;
+    bounces(
+        &mut component,
+        "fails.test",
+        want("remote-server-timeout", "wait", "dns"),
+    )
+    .await;
     background_traffic.was_well().await.unwrap();
 }
 
@@ -151,18 +153,9 @@ async fn a_server_that_is_not_there() {
     ] {
         component.send(stanza).await.unwrap();
     }
-    let want = Want {
-        condition: "remote-server-timeout",
-        kind: "wait",
-        cause: "connect",
-    };
+    let want = want("remote-server-timeout", "wait", "connect");
     for id in ["1", "2", "3"] {
-        let error = component
-            .expect("an error", TIMEOUT, |_| true)
-            .await
-            .unwrap();
-        assert_eq!(error.id().as_deref(), Some(id), "{error:?}");
-        want.check(&error);
+        next_error(&mut component, id, want).await;
     }
     background_traffic.was_well().await.unwrap();
 }
@@ -176,12 +169,12 @@ async fn a_certificate_that_proves_nothing() {
         .start(Daemon::serving("b.test").certificate_from(issued))
         .await
         .unwrap();
-    let want = Want {
-        condition: "remote-server-timeout",
-        kind: "cancel",
-        cause: "certificate",
-    };
-    bounces(&mut component, "b.test", want).await;
+    bounces(
+        &mut component,
+        "b.test",
+        want("remote-server-timeout", "cancel", "certificate"),
+    )
+    .await;
     background_traffic.was_well().await.unwrap();
 }
 
@@ -198,12 +191,12 @@ async fn a_key_that_is_called_invalid() {
         .authoritative("here.test", Says::Invalid, None)
         .await
         .unwrap();
-    let want = Want {
-        condition: "remote-server-timeout",
-        kind: "cancel",
-        cause: "dialback",
-    };
-    bounces(&mut component, "b.test", want).await;
+    bounces(
+        &mut component,
+        "b.test",
+        want("remote-server-timeout", "cancel", "dialback"),
+    )
+    .await;
     background_traffic.was_well().await.unwrap();
 }
 
@@ -214,12 +207,12 @@ async fn a_domain_that_the_other_server_does_not_serve() {
     world.start(Daemon::serving("b.test")).await.unwrap();
     let b = world.daemon("b.test").unwrap().s2s[0];
     world.lead("_xmpp-server", "c.test", b);
-    let want = Want {
-        condition: "remote-server-timeout",
-        kind: "cancel",
-        cause: "stream-error",
-    };
-    bounces(&mut component, "c.test", want).await;
+    bounces(
+        &mut component,
+        "c.test",
+        want("remote-server-timeout", "cancel", "stream-error"),
+    )
+    .await;
     background_traffic.was_well().await.unwrap();
 }
 
@@ -230,6 +223,11 @@ async fn mute(server: &RawServer) -> Peer {
     peer.answer_open("mute", &features).await.unwrap();
     peer.expect(ns::DIALBACK, "result").await.unwrap();
     peer
+}
+
+async fn arrives(peer: &mut Peer, id: &str) {
+    let got = peer.expect_stanza(StanzaKind::Message).await.unwrap();
+    assert_eq!(got.id().as_deref(), Some(id));
 }
 
 #[tokio::test]
@@ -245,21 +243,17 @@ async fn more_domains_than_there_may_be_lanes() {
         .await
         .unwrap();
     let mut peer = mute(&server).await;
-    let want = Want {
-        condition: "resource-constraint",
-        kind: "wait",
-        cause: "queue-full",
-    };
-    bounces(&mut component, "c.test", want).await;
+    bounces(
+        &mut component,
+        "c.test",
+        want("resource-constraint", "wait", "queue-full"),
+    )
+    .await;
     // Those that have one keep it.
     background_traffic.is_well().await.unwrap();
     let valid = "<db:result from='b.test' to='here.test' type='valid'/>";
     peer.send(valid).await.unwrap();
-    let waited = peer
-        .expect_stanza(xmpp_stream::StanzaKind::Message)
-        .await
-        .unwrap();
-    assert_eq!(waited.id().as_deref(), Some("waits"));
+    arrives(&mut peer, "waits").await;
     background_traffic.was_well().await.unwrap();
 }
 
@@ -281,39 +275,22 @@ async fn a_full_queue() {
         let server = world.listen("b.test").await.unwrap();
         component.send(message(0)).await.unwrap();
         let mut peer = mute(&server).await;
-        let want = Want {
-            condition: "resource-constraint",
-            kind: "wait",
-            cause: "queue-full",
-        };
+        let want = want("resource-constraint", "wait", "queue-full");
         for id in 1..fit {
             component.send(message(id)).await.unwrap();
         }
         for id in fit..fit + 5 {
             component.send(message(id)).await.unwrap();
-            let error = component
-                .expect("an error", TIMEOUT, |_| true)
-                .await
-                .unwrap();
-            assert_eq!(error.id().unwrap(), id.to_string());
-            want.check(&error);
+            next_error(&mut component, &id.to_string(), want).await;
         }
         // Those with a place go out, in order, and then there is room again.
         let valid = "<db:result from='b.test' to='here.test' type='valid'/>";
         peer.send(valid).await.unwrap();
         for id in 0..fit {
-            let got = peer
-                .expect_stanza(xmpp_stream::StanzaKind::Message)
-                .await
-                .unwrap();
-            assert_eq!(got.id().unwrap(), id.to_string());
+            arrives(&mut peer, &id.to_string()).await;
         }
         component.send(message(100)).await.unwrap();
-        let got = peer
-            .expect_stanza(xmpp_stream::StanzaKind::Message)
-            .await
-            .unwrap();
-        assert_eq!(got.id().as_deref(), Some("100"));
+        arrives(&mut peer, "100").await;
         background_traffic.was_well().await.unwrap();
     }
 }
@@ -324,11 +301,7 @@ async fn a_component_that_is_not_attached() {
         .policy(PLAIN)
         .and("absent.here.test");
     let (mut world, background_traffic, mut component) = here(daemon).await;
-    let want = Want {
-        condition: "service-unavailable",
-        kind: "wait",
-        cause: "component-absent",
-    };
+    let want = want("service-unavailable", "wait", "component-absent");
     // From beside it,
     bounces(&mut component, "absent.here.test", want).await;
     // and from far away.

@@ -10,6 +10,7 @@ use std::{
 };
 
 use s2sd_tests::{
+    attack_setup,
     background_traffic::BackgroundTraffic,
     component::attach,
     fake_peer::FakePeer,
@@ -22,15 +23,10 @@ use xmpp_stream::{Condition, StreamError, ns};
 const PLAIN: &str = "tls = 'optional'\nauth = ['external', 'dialback']";
 
 async fn here(tables: &str) -> (World, BackgroundTraffic) {
-    let mut world = World::new().unwrap();
     let daemon = BackgroundTraffic::daemon("here.test")
         .policy(PLAIN)
         .tables(tables);
-    world.start(daemon).await.unwrap();
-    let background_traffic = BackgroundTraffic::beside(&mut world, "here.test")
-        .await
-        .unwrap();
-    (world, background_traffic)
+    attack_setup::beside(daemon).await.unwrap()
 }
 
 fn listener(world: &World) -> std::net::SocketAddr {

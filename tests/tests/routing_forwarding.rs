@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use s2sd_tests::{
+    attack_setup,
     background_traffic::BackgroundTraffic,
     component::attach,
     fake_peer::FakePeer,
@@ -15,16 +16,11 @@ use xmpp_stream::{Element, Node, Tree, ns};
 const PLAIN: &str = "tls = 'optional'\nauth = ['external', 'dialback']";
 
 async fn here(tables: &str) -> (World, BackgroundTraffic) {
-    let mut world = World::new().unwrap();
     let daemon = BackgroundTraffic::daemon("here.test")
         .and("beside.here.test")
         .policy(PLAIN)
         .tables(tables);
-    world.start(daemon).await.unwrap();
-    let background_traffic = BackgroundTraffic::beside(&mut world, "here.test")
-        .await
-        .unwrap();
-    (world, background_traffic)
+    attack_setup::beside(daemon).await.unwrap()
 }
 
 async fn attached(world: &World, domain: &str) -> Wire {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use s2sd_tests::{
+    attack_setup,
     background_traffic::BackgroundTraffic,
     component_client::ComponentClient,
     fake_peer::FakePeer,
@@ -35,15 +36,10 @@ async fn arrive_in_order(component: &mut ComponentClient, count: usize) {
 
 #[tokio::test]
 async fn what_was_sent_before_the_peer_is_up_arrives_in_order() {
-    let mut world = World::new().unwrap();
-    world
-        .start(BackgroundTraffic::daemon("here.test").tables(SOON_AGAIN))
-        .await
-        .unwrap();
-    let background_traffic = BackgroundTraffic::beside(&mut world, "here.test")
-        .await
-        .unwrap();
-    let mut component = world.component("here.test").await.unwrap();
+    let (mut world, background_traffic, mut component) =
+        attack_setup::start(BackgroundTraffic::daemon("here.test").tables(SOON_AGAIN))
+            .await
+            .unwrap();
     // There is nobody, but there will be.
     drop(world.listen("b.test").await.unwrap());
     for id in 0..1000 {
@@ -81,15 +77,10 @@ const VALID: &str = "<db:result from='b.test' to='here.test' type='valid'/>";
 
 #[tokio::test]
 async fn order_survives_attempts_that_fail_in_the_middle() {
-    let mut world = World::new().unwrap();
     let daemon = BackgroundTraffic::daemon("here.test")
         .policy(PLAIN)
         .tables(SOON_AGAIN);
-    world.start(daemon).await.unwrap();
-    let background_traffic = BackgroundTraffic::beside(&mut world, "here.test")
-        .await
-        .unwrap();
-    let mut component = world.component("here.test").await.unwrap();
+    let (mut world, background_traffic, mut component) = attack_setup::start(daemon).await.unwrap();
     let server = world.listen("b.test").await.unwrap();
     let mut sent = 0;
     let mut send = async |component: &mut ComponentClient| {
