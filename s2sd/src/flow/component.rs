@@ -465,7 +465,7 @@ impl Serving<'_> {
         Ok(())
     }
 
-    /// `refused`: it is for nobody, and only the component is still to be told.
+    /// `refused`: it goes nowhere, and the component gets this error.
     fn stanza(&mut self, element: Element, refused: Option<StanzaError>) {
         self.conn.counters().stanza_in();
         let domain = self.attached.domain();

@@ -102,8 +102,8 @@ impl Components {
         state.links.get(domain).map(|link| link.sender.clone())
     }
 
-    /// Attaches a component. What was kept for it is in its queue before anything else. An earlier connection for the domain
-    /// is told to go, and says what it leaves over.
+    /// Attaches a component. The stanzas kept for it are in its queue before all others. An earlier connection for the
+    /// domain has to go, and hands over its stanzas.
     pub(crate) fn attach(&self, domain: Domain, link: Link) -> Beginning {
         let mut state = self.lock();
         let mut beginning = Beginning {
@@ -158,7 +158,8 @@ impl Components {
         if state.links.get(domain).is_some_and(is_ours) {
             state.links.remove(domain);
         }
-        // It is set before that connection's link is seen: nobody takes the place of a link that is gone.
+        // The new connection sets it before its own link is visible, so no connection takes the place of a link that is
+        // gone.
         let successor = link.successor.lock();
         let successor = successor.unwrap_or_else(PoisonError::into_inner).take();
         if let Some(successor) = successor {

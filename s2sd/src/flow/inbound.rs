@@ -40,7 +40,7 @@ struct Driver {
     snapshot: Arc<Snapshot>,
     conn: Conn,
     /// Questions to authoritative servers, and about certificates: at most one of each for a pair. They end with the
-    /// stream, lest a peer that comes and goes leave more of them behind than it could have on its streams.
+    /// stream, so that a peer that comes and goes does not leave more of them behind than it could have on its streams.
     questions: JoinSet<InboundEvent>,
     admission: Admission,
     receiving: Receiving,
@@ -54,9 +54,9 @@ struct Driver {
     reloads: watch::Receiver<()>,
     /// Something was proved on it.
     proved: bool,
-    /// Our last word is said: the peer is still heard, and nothing more is written.
+    /// We have ended the stream: we still read from the peer, and write nothing more.
     is_ending: bool,
-    /// Then not any longer.
+    /// When we stop reading.
     heard_out: Option<Instant>,
 }
 
@@ -66,7 +66,7 @@ struct Asks {
     deadline: Option<Instant>,
     /// Whether anything is heard.
     listens: bool,
-    /// After this time without a word of ours a space is said.
+    /// After this silence of ours we send a space.
     keepalive: Duration,
 }
 
@@ -180,7 +180,7 @@ impl Driver {
             }
         };
         self.entry.ended(&closed);
-        // Nobody waits for an answer any more, and what questions hold is given back.
+        // No question has an asker any more: this frees what they hold.
         self.questions = JoinSet::new();
         // What the machine said last is still to be written. A stop waits for those that may have stanzas on the way.
         match self.proved {
@@ -325,7 +325,7 @@ impl Driver {
         self.busy();
     }
 
-    /// Nobody listens to a stream of which a stanza waits for room.
+    /// The stream is not read while a stanza of it waits for room.
     fn busy(&self) {
         if self.receiving.is_waiting() {
             self.admission.busy();
@@ -417,7 +417,7 @@ impl Driver {
         tls: &'static str,
     ) -> Result<Option<InboundEvent>, Closed> {
         match effect {
-            // After our end tag nothing is said.
+            // After our end tag we send nothing.
             InboundEffect::Send(_) if self.is_ending => Ok(None),
             InboundEffect::Send(bytes) => {
                 self.conn.send(&bytes);
@@ -472,7 +472,7 @@ impl Driver {
                 why,
             } => {
                 let failure_name = failure.name();
-                // What is ours to repair is nobody's attack.
+                // A fault of ours is not an attack.
                 match failure {
                     Failure::TemporaryAuthFailure => {
                         warn!(

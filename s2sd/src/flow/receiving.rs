@@ -26,8 +26,8 @@ use crate::protocol::stanza::{Origin, Stanza};
 use crate::protocol::strays::{Stray, Strays};
 
 /// After so many frames others have their turn: one read has room for hundreds, a network for two thousand streams, and
-/// whoever comes meanwhile would wait for all of them. Fewer streams than there are processors are at it at one time, so
-/// that who comes meanwhile waits for these few, and networks have their turns in rotation.
+/// a new one would wait for all of them. Fewer streams than there are processors have a turn at the same time, so that
+/// a new one waits for these few, and networks have their turns in rotation.
 const FRAMES_IN_A_ROW: usize = 8;
 
 /// So many eighths of `limits.drain` peers are still heard.
@@ -140,7 +140,7 @@ impl Receiving {
         self.held.is_none() && self.waiting.is_none()
     }
 
-    /// A stanza for the router, which comes from whoever this connection leads to.
+    /// A stanza for the router, from the peer that this connection leads to.
     pub(crate) fn deliver(&mut self, stanza: Stanza, authorized: Authorized, conn: &Conn) {
         self.note(&authorized, conn);
         let waiting = Waiting {
@@ -165,7 +165,7 @@ impl Receiving {
         }
     }
 
-    /// A stanza goes no further, and its sender is told why.
+    /// A stanza goes no further, and its sender gets the reason.
     pub(crate) fn bounce(
         &mut self,
         stanza: &Stanza,

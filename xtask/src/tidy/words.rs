@@ -33,13 +33,11 @@ const UNCLEAR: [(&str, &str); 15] = [
 /// The documents that others wrote, and the parts of [`CLEAR_CODE`] that still have them. All other documents are without.
 const UNCLEAR_STILL: &[&str] = &[
     "advisories/crates/",
-    "s2sd/src/flow/component",
-    "s2sd/src/flow/connector/",
-    "s2sd/src/flow/inbound",
-    "s2sd/src/flow/receiving",
+    "s2sd/src/flow/connector/mod.rs",
     "s2sd/src/flow/sending/",
     "s2sd/src/flow/stream/",
-    "s2sd/src/protocol/negotiate",
+    "s2sd/src/protocol/negotiate/outbound/established.rs",
+    "s2sd/src/protocol/negotiate/outbound/mod.rs",
     "s2sd/src/tools/probe",
 ];
 

@@ -1,4 +1,4 @@
-//! A component that says what it has taken, and is told what became of what it sent (XEP-0198): without resumption, since a
+//! A component that acknowledges stanzas, and gets acknowledgements of its own (XEP-0198): without resumption, since a
 //! component has another connection as soon as it wants one.
 
 use std::time::Instant;
@@ -65,7 +65,7 @@ impl Serving<'_> {
         Ok(())
     }
 
-    /// What there is to say though nobody asked.
+    /// Sends what is due without a request.
     pub(super) fn look(&mut self, now: Instant) -> Result<(), Closed> {
         let Some(acks) = &mut self.acks else {
             return Ok(());

@@ -42,7 +42,7 @@ impl Faults {
     }
 }
 
-/// What a component is told of a stanza that it may not send.
+/// The error for a component whose stanza it may not send.
 pub(super) fn stanza_error(element: &Element, refused: Refused, domain: &Domain) -> StanzaError {
     match refused {
         Refused::InvalidFrom => StanzaError::new(ErrorType::Auth, StanzaCondition::Forbidden)
@@ -55,7 +55,7 @@ pub(super) fn stanza_error(element: &Element, refused: Refused, domain: &Domain)
     }
 }
 
-/// The answer to a stanza, which goes to the component itself where the stanza does not say from whom it is.
+/// The answer to a stanza. Without `from` it goes to the component itself.
 pub(super) fn reply(element: &Element, error: &StanzaError, domain: &Domain) -> Option<Writer> {
     if element.from().is_some() {
         return xmpp_stream::error_reply(element, error);
@@ -92,7 +92,7 @@ pub(super) fn begun(tag: &[u8]) -> Option<PeerText> {
     Some(named(&element))
 }
 
-/// Whether somebody has to change something.
+/// Whether an operator has to change something.
 pub(super) fn is_fault(closed: &Closed) -> bool {
     match closed.cause {
         Cause::Protocol(..) | Cause::StreamError(_) | Cause::Memory => true,

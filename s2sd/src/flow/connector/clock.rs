@@ -30,7 +30,7 @@ pub(crate) struct Share {
 }
 
 impl Clock {
-    /// An attempt that begins now, and of which somebody expects something `within` this time.
+    /// An attempt that begins now, with a result due `within` this time.
     pub(crate) fn new(limits: &Limits, within: Duration, now: Instant) -> Self {
         let whole = limits.connect.saturating_add(limits.negotiation);
         Self {

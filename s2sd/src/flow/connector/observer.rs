@@ -27,13 +27,13 @@ pub(crate) enum Observation<'a> {
     Closed(&'a Closed),
 }
 
-/// An observer of one connection attempt. It is told from within a task: it must not wait.
+/// An observer of one connection attempt. Its method is called from within a task and must not wait.
 pub(crate) trait Observer: Sync {
     /// Something happened.
     fn observe(&self, observation: Observation<'_>);
 }
 
-/// Nobody.
+/// No observer.
 impl Observer for () {
     fn observe(&self, _: Observation<'_>) {}
 }

@@ -117,7 +117,7 @@ impl Driver {
         self.questions = JoinSet::new();
         self.conn.send(proceed);
         let deadline = self.began + self.snapshot.config.limits.negotiation;
-        // Whoever takes none of it may have let us say more than a little before, once something was proved in clear.
+        // If a pair was proved in clear, there may be much to write, and the peer may take none of it.
         let flushed = timeout_at(deadline.into(), self.conn.flush());
         let shared = self.router.shared();
         let Some(flushed) = shared.stop.run_until_cancelled(flushed).await else {

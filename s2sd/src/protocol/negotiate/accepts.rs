@@ -1,5 +1,5 @@
-//! What is accepted as proof from whom, by the entries of the configuration: as long as a peer does not say who it is, each entry
-//! may be meant.
+//! The proofs that the entries of the configuration accept. As long as a peer has not given its name, it may be that of
+//! any entry.
 
 use xmpp_sasl::{gssapi::Acceptor, kerberos_v4::Keys};
 use xmpp_stream::Domain;
@@ -7,7 +7,7 @@ use xmpp_stream::Domain;
 use super::Snapshot;
 use crate::config::PeerAccept;
 
-/// Who may be meant: the peer that the header names, or each peer that may leave that to its proof.
+/// The peers that it may be: the one that the header names, or each that need not name itself before its proof.
 pub(super) fn candidates(snapshot: &Snapshot, remote: Option<&Domain>) -> Vec<PeerAccept> {
     match remote {
         Some(remote) => snapshot.policy(remote).accept.clone().into_iter().collect(),
@@ -26,11 +26,11 @@ pub(super) fn acceptor(snapshot: &Snapshot, remote: Option<&Domain>) -> Option<A
         .filter_map(|accept| accept.gssapi)
         .map(|tickets| tickets.acceptor);
     let first = all.next()?;
-    // Of several none is better than the others, and a ticket does not say whose it is before one is chosen.
+    // Of several none is better than the others, and a ticket does not name its peer before one is chosen.
     all.all(|other| other == first).then_some(first)
 }
 
-/// The keys for KERBEROS_V4: the peer's, or everybody's.
+/// The keys for KERBEROS_V4: those of the peer, or of all peers.
 pub(super) fn keys(snapshot: &Snapshot, remote: Option<&Domain>, host: &str) -> Option<Keys> {
     let mut all = Keys::default();
     for keys in candidates(snapshot, remote)

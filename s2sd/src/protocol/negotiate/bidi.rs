@@ -1,8 +1,8 @@
-//! Streams that carry stanzas in both directions (XEP-0288): on which proof the second direction rests.
+//! Streams that carry stanzas in both directions (XEP-0288): the proof that the second direction rests on.
 //!
-//! A stream is opened, and proved, for one direction: stanzas of the side that opened it. With bidi the other side sends on it too,
-//! and says nothing more about itself. So the second direction is allowed only where what is known of the peer already is as
-//! much as the policy for it asks on a stream of that direction:
+//! The initiator opens and proves a stream for one direction: its own stanzas. With bidi the other side sends on it
+//! too, and gives no further proof of itself. So the second direction is allowed only if we know as much about the peer
+//! as the policy for it demands on a stream of that direction:
 //!
 //! - [`ours`]: we send on a stream that the peer opened. On a stream of our own, policy asks for TLS, and with
 //!   `verify = "strict"` for a certificate that is good for the peer's domain: then the certificate that the peer showed must
@@ -43,12 +43,12 @@ pub(super) fn ours(
     (is_allowed(policy, transport) && may_rest_on(policy, certified)).then(|| proved.clone())
 }
 
-/// What is known of the server to which a stream of ours was made.
+/// The server at the other end of a stream of ours.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Server<'a> {
     /// What its certificate says of the pair's remote domain.
     pub(super) judgement: &'a Judgement,
-    /// Whether it is the one to which that domain's DNS, or the configuration, leads.
+    /// Whether it is the one that the domain's DNS, or the configuration, leads to.
     pub(super) is_reached: bool,
     /// The mechanism in which it proved that domain to us, if there was one.
     pub(super) by: Option<Method>,

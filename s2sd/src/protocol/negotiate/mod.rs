@@ -49,9 +49,9 @@ pub enum Transport {
 pub struct Secured {
     /// Version, cipher, group.
     pub facts: TlsFacts,
-    /// No other session has the same master secret: it is TLS 1.3, or the extended master secret was insisted on (RFC 7627).
+    /// No other session has the same master secret: it is TLS 1.3, or has the extended master secret (RFC 7627).
     pub ems: bool,
-    /// Whether the peer showed a certificate. Whose it is, is judged per domain.
+    /// Whether the peer showed a certificate. It is judged for each domain.
     pub certificate_shown: bool,
     /// What a SASL exchange can be bound to (RFC 5056).
     pub channel_bindings: ChannelBindings,
@@ -76,7 +76,7 @@ impl Transport {
         matches!(self, Self::Tls(secured) if secured.certificate_shown)
     }
 
-    /// What the handshake lacks for this peer. Whose rules they are is known for certain only after it.
+    /// What the handshake lacks for this peer. The rules that hold are known for certain only after it.
     pub fn lacks(&self, policy: &Policy) -> Option<&'static str> {
         match self {
             Self::Tls(secured) if secured.facts.version != TLS_1_3 => {
@@ -104,7 +104,7 @@ impl Transport {
 /// The verdict on the peer's certificate for one domain.
 #[derive(Clone, Debug)]
 pub struct Judged {
-    /// The domain asked about; `None`: whatever single domain the certificate names.
+    /// The domain in question; `None`: the single domain that the certificate names.
     pub domain: Option<xmpp_stream::Domain>,
     /// The verdict for that domain, or for the identity below.
     pub judgement: Judgement,
@@ -112,7 +112,7 @@ pub struct Judged {
     pub identity: Option<xmpp_stream::Domain>,
 }
 
-/// A stream id: 128 bits nobody can guess (RFC 6120 §4.7.3).
+/// A stream id: 128 bits that cannot be guessed (RFC 6120 §4.7.3).
 fn fresh_id(random: &mut dyn xmpp_sasl::Random) -> String {
     let mut bytes = [0; 16];
     random.fill(&mut bytes);

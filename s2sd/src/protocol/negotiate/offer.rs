@@ -15,11 +15,11 @@ use crate::config::{Agreement, Config, Policy, TlsMode, Verify};
 use crate::trust::bad_certificate::BadCertificate;
 use crate::trust::judgement::Judgement;
 
-/// What is offered, and kept so that only what was offered is accepted.
+/// Our offer. The stream accepts only what is in it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Offer {
     pub(super) starttls: bool,
-    /// TLS is required and not there yet: nothing else is offered, nothing else accepted.
+    /// TLS is required and not there yet: we offer and accept nothing else.
     pub(super) tls_first: bool,
     pub(super) mechanisms: Vec<&'static str>,
     /// The channel-binding types that go with them.
@@ -44,12 +44,12 @@ pub(super) struct Asked<'a> {
     pub(super) bidi: bool,
 }
 
-/// Why nothing can be offered.
+/// Why we can make no offer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum NoOffer {
     /// `not-authorized`: the certificate is bad and policy is strict. The text is for the peer's operator.
     BadCertificate(BadCertificate),
-    /// `policy-violation`: nothing the peer could do would count as proof.
+    /// `policy-violation`: the peer can give no proof that would count.
     Nothing(&'static str),
 }
 
@@ -105,7 +105,7 @@ pub(super) fn offer(asked: &Asked<'_>) -> Result<Offer, NoOffer> {
     let agreed = |method: &Method| {
         provided(method)
             && (policy.accepts_over(*method, tls)
-                // Without `from` the username or the principal will say whose rules they are.
+                // Without `from` the username or the principal will decide about the rules.
                 || asked.remote.is_none()
                     && asked
                         .snapshot
@@ -167,7 +167,7 @@ fn methods_bound(mechanisms: &[&str]) -> bool {
 }
 
 impl Offer {
-    /// What the mechanisms are told was advertised, so that they can show whether it arrived (XEP-0474).
+    /// The offer as the mechanisms need it, so that they can show whether it arrived (XEP-0474).
     pub(super) fn advertised(&self) -> xmpp_sasl::Offer {
         let offer = xmpp_sasl::Offer::new(self.mechanisms.iter().copied());
         match &self.channel_bindings {

@@ -1,22 +1,23 @@
-//! The pairs of which the peer may send stanzas on a stream, and what becomes of a stanza that it sends. The rule stands here
-//! once, for the streams that a peer opened and for those of ours that carry both directions (XEP-0288).
+//! The pairs that the peer may send stanzas of on a stream, and the fate of such a stanza. The rule stands here once,
+//! for streams that a peer opened and for those of ours that carry both directions (XEP-0288).
 
 use xmpp_stream::{Condition, Domain, Element, StanzaError};
 
 use super::{Authorized, Snapshot};
 use crate::protocol::stanza::{Refused, Stanza, jid_malformed, wrong_namespace};
 
-/// What becomes of a stanza.
+/// The fate of a stanza.
 pub(super) enum Received {
     /// It is for the router.
     Deliver(Stanza, Authorized),
-    /// It goes no further, and its sender is told this.
+    /// It goes no further, and its sender gets this error.
     Bounce(Stanza, StanzaError, Authorized),
     /// Neither it nor an answer has an address to go to.
     Dropped,
 }
 
-/// A stanza came. `refused`: it is for nobody, and only its sender is still to be told. An error ends the stream.
+/// A stanza came. `refused`: it goes nowhere, and its sender gets this error. The error of the function ends the
+/// stream.
 pub(super) fn receive(
     proved: &[Authorized],
     element: Element,
@@ -42,7 +43,7 @@ pub(super) fn receive(
             }
             Err((back, refused)) => {
                 element = back;
-                // `from` fits a proved pair and only `to` does not: say that, whatever the other pairs say.
+                // `from` fits a proved pair and only `to` does not: this is the answer, whatever the other pairs say.
                 worst = if worst == Some(Refused::WrongTo) {
                     worst
                 } else {
@@ -79,8 +80,8 @@ pub(super) fn receive(
     })
 }
 
-/// Something came that would be a stanza of one of the pairs but for its namespace. It was meant to arrive, so its sender is
-/// told.
+/// An element that would be a stanza of one of the pairs but for its namespace. It was meant to arrive, so its sender
+/// gets an error.
 pub(super) fn foreign(
     proved: &[Authorized],
     element: &Element,

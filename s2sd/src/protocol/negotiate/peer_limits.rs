@@ -9,7 +9,7 @@ const LEAST_LIMIT: u64 = 10_000;
 /// A peer that says that it closes streams at once does not have us write all the time.
 const LEAST_KEEPALIVE: Duration = Duration::from_secs(1);
 
-/// What the peer said of itself.
+/// The limits that the peer announced.
 #[derive(Debug, Default)]
 pub(super) struct PeerLimits {
     max_stanza: Option<u64>,
@@ -17,10 +17,10 @@ pub(super) struct PeerLimits {
 }
 
 impl PeerLimits {
-    /// The peer announced these. What it does not name stays as it was.
+    /// The peer announced these. Limits that it does not name stay.
     pub(super) fn take(&mut self, said: Option<StreamLimits>) {
         let Some(said) = said else { return };
-        // RFC 6120 §13.12: no server may take less, so who says less is not believed.
+        // RFC 6120 §13.12: no server may take less, so we ignore a lower limit.
         let max_stanza = said.max_bytes.filter(|most| *most >= LEAST_LIMIT);
         self.max_stanza = max_stanza.or(self.max_stanza);
         let idle = said.idle_seconds.filter(|seconds| *seconds > 0);
@@ -32,8 +32,8 @@ impl PeerLimits {
         self.max_stanza
     }
 
-    /// After this time in which we said nothing, we send a space (RFC 6120 §4.6.1): well before the peer takes the stream for
-    /// idle. `own`: after this time at the latest.
+    /// After this silence of ours, we send a space (RFC 6120 §4.6.1): well before the peer takes the stream for idle.
+    /// `own`: after this time at the latest.
     pub(super) fn keepalive(&self, own: Duration) -> Duration {
         match self.idle {
             Some(idle) => own.min((idle / 2).max(LEAST_KEEPALIVE)),

@@ -9,7 +9,7 @@ use xmpp_stream::Domain;
 pub trait Quota: fmt::Debug + Send {
     /// Takes a place for this domain, if there is one.
     fn take(&mut self, remote: &Domain) -> bool;
-    /// Gives all places back: nothing is proved any more. `false`: the stream may not even stay without a proof.
+    /// Gives all places back: no pair is proved any more. `false`: the stream may not even stay without a proof.
     fn forget(&mut self) -> bool;
 }
 

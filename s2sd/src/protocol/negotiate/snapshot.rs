@@ -17,7 +17,7 @@ pub struct Snapshot {
     pub config: Arc<Config>,
     /// Keys for server dialback are made from it (XEP-0185).
     pub secret: Secret,
-    /// SCRAM shows salts made from it for names that nobody has.
+    /// SCRAM shows salts made from it for unknown names.
     pub salts: ServerSecret,
     served: HashMap<Domain, usize>,
     with_certificate: HashSet<Domain>,
@@ -99,7 +99,7 @@ impl Snapshot {
     }
 }
 
-/// A secret for another purpose than dialback. No dialback key is made from the same words: a domain has no colon.
+/// A secret for another purpose than dialback. No dialback key is made from the same text: a domain has no colon.
 fn salts(secret: &Secret) -> ServerSecret {
     let words = Pair::new("s2sd:scram:salts", "s2sd:scram:salts");
     ServerSecret::new(secret.key(&words, "").as_str().as_bytes())

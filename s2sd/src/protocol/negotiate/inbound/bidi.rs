@@ -14,14 +14,14 @@ impl Inbound {
         self.peer_limits.max_stanza()
     }
 
-    /// After this time in which nothing was said, a space is, on a stream that carries stanzas of ours (RFC 6120 §4.6.1).
+    /// After this silence of ours, we send a space on a stream that carries stanzas of ours (RFC 6120 §4.6.1).
     pub fn keepalive(&self) -> Duration {
         let own = self.snapshot.config.limits.keepalive;
         self.peer_limits.keepalive(own)
     }
 
-    /// §2.2: before SASL and dialback. Later it changes nothing: the peer only allows what it asks for, and a stream that
-    /// carries one direction is as good.
+    /// §2.2: before SASL and dialback. Later it changes nothing: the peer only allows what it asks for, and a stream of
+    /// one direction does no harm.
     pub(super) fn on_bidi(
         mut self: Box<Self>,
         offer: Offer,
@@ -67,7 +67,8 @@ impl Inbound {
         out.extend(ours.map(InboundEffect::InverseProved));
     }
 
-    /// The stream is open, for the first time or again: what was proved on it before holds in both directions.
+    /// The stream is open, for the first time or again: the pairs that were proved on it before hold in both
+    /// directions.
     pub(super) fn prove_inverses(&self, out: &mut Out) {
         for authorized in &self.proved {
             self.prove_inverse(authorized, out);

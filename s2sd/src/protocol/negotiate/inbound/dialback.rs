@@ -14,7 +14,7 @@ use crate::protocol::negotiate::offer::Offer;
 use crate::protocol::negotiate::{Authorized, DomainPair, Method, authoritative, describe};
 use crate::trust::judgement::{Because, Judgement};
 
-/// So many keys may wait for a verdict on a stream on which nothing is proved.
+/// How many keys may wait for a verdict on a stream without a proved pair.
 const UNPROVED: usize = 4;
 /// No key is longer (XEP-0185 has 64 characters), and it is not ours: the authoritative server is sent it.
 const LONGEST_KEY: usize = 1024;
@@ -75,7 +75,7 @@ impl Inbound {
                 out.push(InboundEffect::Send(answer));
                 Ok(self)
             }
-            // XEP-0220 §3.1: answers nobody asked for were once believed.
+            // XEP-0220 §3.1: servers once believed answers without a question.
             db::Nonza::Result { pair, .. } | db::Nonza::Answer { pair, .. } => {
                 let unsolicited = xmpp_dialback::Unsolicited { pair };
                 Err(self.refuse(unsolicited.stream_error(), unsolicited.to_string(), out))
@@ -134,9 +134,9 @@ impl Inbound {
             let reply = self.receiving.constrained(BUSY);
             return self.reply(asked, reply, out);
         }
-        // XEP-0344 §3.3: judged now, whatever was found when the stream began, and for this domain.
+        // XEP-0344 §3.3: judged now, for this domain. What was found when the stream began does not count.
         let strict = self.transport.certificate_shown() && policy.verify == Verify::Strict;
-        // The answer for a pair that is proved is the same whatever the certificate is.
+        // The answer for a proved pair does not depend on the certificate.
         let proved = self.receiving.is_proved(&request.pair);
         if (strict || self.may_be_certified(&policy)) && !proved {
             let mut unjudged = self.unjudged.iter();

@@ -1,5 +1,5 @@
-//! What is found about the peer's certificate: when the stream begins, for a dialback key (XEP-0344), and again while the
-//! stream is open (RFC 6120 §13.7.2.3).
+//! The findings about the peer's certificate: when the stream begins, for a dialback key (XEP-0344), and again while
+//! the stream is open (RFC 6120 §13.7.2.3).
 
 use xmpp_dialback::Request;
 use xmpp_stream::{Condition, Domain, StreamError};
@@ -10,7 +10,7 @@ use crate::config::Verify;
 use crate::protocol::negotiate::{Authorized, DomainPair, Judged};
 use crate::trust::judgement::Judgement;
 
-/// How often a certificate is judged on a stream on which nothing is proved.
+/// How often a certificate is judged on a stream without a proved pair.
 const UNPROVED: usize = 16;
 
 impl Inbound {
@@ -61,8 +61,8 @@ impl Inbound {
         (judged == domain && judgement.is_certified()).then_some(judgement)
     }
 
-    /// Has the certificate judged again for each domain whose proof rests on it. What is not proved yet is judged again
-    /// when it is.
+    /// Has the certificate judged again for each domain whose proof rests on it. For the others it is judged when they
+    /// prove themselves.
     pub(super) fn judge_again(&mut self, out: &mut Out) {
         self.stale = true;
         let mut domains: Vec<Domain> = Vec::new();

@@ -1,4 +1,5 @@
-//! Kerberos on the receiving side: for which domain a principal speaks. GSSAPI is RFC 4752 (§3.2), KERBEROS_V4 RFC 2222 §7.1.
+//! Kerberos on the receiving side: the domain that a principal speaks for. GSSAPI is RFC 4752 (§3.2), KERBEROS_V4 RFC
+//! 2222 §7.1.
 
 use xmpp_sasl::Failure;
 use xmpp_stream::Domain;
@@ -7,7 +8,7 @@ use super::sasl_host::SaslHost;
 use crate::config::{Agreement, PeerAccept};
 
 impl SaslHost {
-    /// For which domain does this principal speak here, who has shown a ticket for our principal `ours`?
+    /// The domain that this principal, which showed a ticket for our principal `ours`, speaks for here.
     pub(super) fn speaks_for(
         &self,
         principal: &str,
@@ -24,7 +25,7 @@ impl SaslHost {
                     .into_iter()
                     .collect()
             }
-            // The principal says who it is, and that entry's own rules decide.
+            // The principal names the peer, and the rules of that entry decide.
             None => (self.snapshot.config.accepting())
                 .filter(|(domain, policy)| {
                     let accept = policy.accept.as_ref();

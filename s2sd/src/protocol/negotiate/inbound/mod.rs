@@ -59,7 +59,7 @@ pub enum InboundEvent {
     Judged(Judged),
     /// The answer to [`InboundEffect::Ask`].
     Verdict(Pair, Verdict),
-    /// The same: it was not asked, since this server has no room for it.
+    /// The answer to [`InboundEffect::Ask`] if this server has no room for the question.
     NotAsked(Pair),
     /// The answer to [`InboundEffect::RunSasl`].
     SaslStepDone(InboundSaslStepDone),
@@ -75,10 +75,10 @@ pub enum InboundEvent {
     Idle,
     /// An operator wants the stream closed.
     CloseWanted,
-    /// There are new rules, or authorities, or lists of what they took back. The stream keeps the rules it began with, but
-    /// for two questions: who may federate at all, and whether a certificate on which it rests is still good.
+    /// There are new rules, authorities, or revocation lists. The stream keeps the rules it began with, but for two
+    /// questions: which domains may federate at all, and whether a certificate that it rests on is still good.
     Reloaded(Arc<Snapshot>),
-    /// A new stream of the same domain takes the place of this one, on which nothing came for long.
+    /// A new stream of the same domain takes the place of this one, which was silent for long.
     Replaced,
     /// This server is going down.
     Shutdown,
@@ -91,12 +91,13 @@ pub enum InboundEffect {
     Send(Bytes),
     /// Prove that nothing is unread, write what was sent so far and then `proceed`, and make a TLS handshake as server.
     StartTls {
-        /// After this nothing is in clear any more (RFC 6120 §5.4.2.3), so it is not said to a peer that went on talking.
+        /// After this, nothing more goes out in clear (RFC 6120 §5.4.2.3), so a peer that went on sending does not get
+        /// it.
         proceed: Bytes,
         /// `to` of the stream: chooses the certificate where the peer sends no SNI.
         fallback: Option<Domain>,
-        /// What the handshake must have: the rules for `from` of the stream, if it said one. They are looked at again when it
-        /// is known who it is.
+        /// What the handshake must have: the rules for `from` of the stream, if it has one. They are checked again once
+        /// the peer is known.
         floor: TlsFloor,
     },
     /// Judge the certificate shown in the handshake.
@@ -105,13 +106,13 @@ pub enum InboundEffect {
     Ask(DomainPair, Question),
     /// Make this step of a SASL exchange. It may take long: not on a thread that serves other streams.
     RunSasl(Box<InboundSaslStep>),
-    /// Tell the operator why a mechanism failed, of which the peer hears less. It holds no secret.
+    /// Tell the operator why a mechanism failed; the peer learns less. It holds no secret.
     Explain {
         /// The mechanism.
         mechanism: &'static str,
         /// What the peer hears.
         failure: xmpp_sasl::Failure,
-        /// What it was.
+        /// The reason.
         why: PeerText,
     },
     /// Expect a new stream (RFC 6120 §4.3.3), under these limits. What [`Self::InverseProved`] said is over.
@@ -120,19 +121,19 @@ pub enum InboundEffect {
     SetLimits(XmlLimits),
     /// A pair is proved.
     Proved(Authorized),
-    /// The stream carries both directions (XEP-0288): stanzas of ours, from the pair's local domain to its remote one, may be
-    /// written on it too, after what was sent so far. The driver gives the stream to the lane of that pair, if it has none, and keeps
-    /// to [`Inbound::peer_max_stanza`] and [`Inbound::keepalive`]. It comes after [`Self::Proved`] of the pair, once for each pair, and
-    /// holds until the stream ends or [`Inbound::is_ending`], or until [`Self::Restart`]: after that no stanza may be written until
-    /// it is said anew.
+    /// The stream carries both directions (XEP-0288): the driver may write our stanzas, from the pair's local domain to
+    /// its remote one, on it too, after what was sent so far. The driver gives the stream to the lane of that pair, if
+    /// it has none, and keeps to [`Inbound::peer_max_stanza`] and [`Inbound::keepalive`]. It comes after
+    /// [`Self::Proved`] of the pair, once for each pair, and holds until the stream ends or [`Inbound::is_ending`], or
+    /// until [`Self::Restart`]: after that the driver may not write a stanza until it comes again.
     InverseProved(Authorized),
     /// A stanza for the router.
     Deliver(Stanza, Authorized),
-    /// A stanza that goes no further, and what its sender is told.
+    /// A stanza that goes no further, and the error for its sender.
     Bounce(Stanza, StanzaError, Authorized),
-    /// A proved peer sent something of which this server knows nothing. It is ignored, and counted.
+    /// A proved peer sent an element that this server does not know. It is ignored, and counted.
     Stray {
-        /// What came.
+        /// The element.
         what: PeerText,
         /// Whether it is a stanza but for its namespace.
         is_stanza: bool,
@@ -153,10 +154,10 @@ pub struct Inbound {
     id: String,
     local: Option<Domain>,
     remote: Option<Domain>,
-    /// `from` of the last header, whatever it is worth.
+    /// `from` of the last header. It proves nothing.
     addressee: Option<Domain>,
     policy: Arc<Policy>,
-    /// What was found about the certificate for the domain of the header, or for the single one that it names.
+    /// The judgement of the certificate for the domain of the header, or for the single one that it names.
     judged: Option<(Domain, Judgement)>,
     /// The certificate's single identity, where the header named none.
     identity: Option<Domain>,
@@ -174,7 +175,7 @@ pub struct Inbound {
     bidi: bool,
     /// What the peer reads of them.
     peer_limits: PeerLimits,
-    /// The domains of dialback keys for which the certificate was found good.
+    /// The domains of dialback keys that the certificate was good for.
     certified: Vec<Domain>,
     by_sasl: bool,
     sasl_failures: usize,
@@ -193,7 +194,7 @@ enum Stage {
     AwaitSaslStep(Offer, Method),
 }
 
-/// What a domain is told that may not federate with us: for its operator, and nothing of our lists.
+/// For the operator of a domain that is not admitted. It does not reveal our lists.
 const NOT_ADMITTED: &str = "this server does not federate with your domain";
 
 type Step = Result<Box<Inbound>, Closed>;
@@ -265,8 +266,8 @@ impl Inbound {
         !self.proved.is_empty()
     }
 
-    /// Whether what the peer says next is to be heard now, or only when it is known who it is: as long as nothing is
-    /// proved, its certificate is judged for one domain after the other.
+    /// Whether to read the peer's next bytes now, or only once the peer is known: without a proved pair, its
+    /// certificate is judged for one domain after the other.
     pub fn listens(&self) -> bool {
         !matches!(self.stage, Stage::AwaitJudgement)
             && (self.unjudged.is_empty() || self.is_authenticated())
@@ -277,7 +278,7 @@ impl Inbound {
         &self.id
     }
 
-    /// Whether we said our last word, and only hear what the peer still sends.
+    /// Whether we have ended the stream, and only read what the peer still sends.
     pub fn is_ending(&self) -> bool {
         self.ending.is_some()
     }
@@ -380,7 +381,7 @@ impl Inbound {
         }
     }
 
-    /// We ended the stream, and not for anything that the peer did: what it still sends is processed, until it ends it too
+    /// We ended the stream, and the peer is not at fault: what it still sends is processed until it ends the stream too
     /// (RFC 6120 §4.4).
     fn end(mut self: Box<Self>, cause: Cause) -> Step {
         if self.is_authenticated() && matches!(self.stage, Stage::Open(_)) {
@@ -460,7 +461,7 @@ impl Inbound {
             };
         }
         if self.ending.is_some() && element.namespace() != ns::STREAMS {
-            // Nothing can be answered any more.
+            // We can send no more answers.
             self.stage = Stage::Open(offer);
             return Ok(self);
         }
@@ -483,8 +484,8 @@ impl Inbound {
         }
     }
 
-    /// One extension of a neighbour that proved who it is costs nobody else's stanzas. What is a stanza but for its
-    /// namespace was meant to arrive, so its sender is told.
+    /// One unknown element of a proved peer does not end the stream for its other stanzas. An element that is a stanza
+    /// but for its namespace was meant to arrive, so its sender gets an error.
     fn on_unknown(mut self: Box<Self>, offer: Offer, element: &Element, out: &mut Out) -> Step {
         if !self.is_authenticated() {
             let text = "not understood here";
@@ -504,7 +505,7 @@ impl Inbound {
         Ok(self)
     }
 
-    /// `refused`: it is for nobody, and only its sender is still to be told.
+    /// `refused`: it goes nowhere, and its sender gets this error.
     fn on_stanza(
         &mut self,
         element: Element,

@@ -1,4 +1,4 @@
-//! How a stream begins: its header, TLS, what is offered then (RFC 6120 §4.3, §5).
+//! The beginning of a stream: its header, TLS, and our features (RFC 6120 §4.3, §5).
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ impl Inbound {
         let xmpp_1 = header.is_xmpp_1();
         self.xmpp_1 = xmpp_1;
         let from = header.from.as_deref().map(Domain::parse);
-        // RFC 6120 §4.7.2: the answer is to whoever asks, also where it is a refusal.
+        // RFC 6120 §4.7.2: the answer goes to the initiator, also if it is a refusal.
         self.addressee = from.as_ref().and_then(|from| from.clone().ok());
         match header.to.as_deref().map(Domain::parse) {
             Some(Ok(to)) => {
@@ -184,8 +184,8 @@ impl Inbound {
             fallback: self.local.clone(),
             floor: self.policy.tls_floor(),
         });
-        // Whatever was said in clear is forgotten (RFC 6120 §5.4.3.3); a pair proved in clear stays unproved over TLS,
-        // and whose rules these are is said anew. What is counted goes on: attempts in clear are attempts.
+        // All that the peer sent in clear is forgotten (RFC 6120 §5.4.3.3). A pair proved in clear stays unproved over
+        // TLS, and the next header decides about the rules again. Counts go on: attempts in clear are attempts.
         self.proved.clear();
         self.receiving = receiving(&self.snapshot);
         self.unjudged.clear();

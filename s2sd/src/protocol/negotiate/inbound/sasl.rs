@@ -1,4 +1,4 @@
-//! SASL on the receiving side (RFC 6120 §6.4): what the peer proves, and what it gets for failing.
+//! SASL on the receiving side (RFC 6120 §6.4): the peer's proof, and the answer to a failure.
 
 use std::sync::Arc;
 
@@ -148,7 +148,7 @@ impl Inbound {
         self.after_step(offer, method, sasl_step.run(), out)
     }
 
-    /// An answer that nobody waits for is forgotten.
+    /// A result that the stream does not wait for is dropped.
     pub(super) fn on_sasl_step_done(
         mut self: Box<Self>,
         done: InboundSaslStepDone,
@@ -186,7 +186,7 @@ impl Inbound {
             }
             ServerStep::Success { data, .. } => {
                 let remote = done.proving;
-                // Without `from` it is known only now who it is.
+                // Without `from` the peer is known only now.
                 if let Some(remote) = &remote
                     && let Some(closed) = self.denied(remote, out)
                 {
@@ -207,8 +207,8 @@ impl Inbound {
                         self.by_sasl = true;
                         self.header_sent = false;
                         out.push(InboundEffect::Restart(self.limits()));
-                        // A question from before the restart (its answer would come in the middle of it) is forgotten;
-                        // what was proved under the same TLS stays proved.
+                        // A question from before the restart is forgotten (its answer would come in the middle of it);
+                        // proofs under the same TLS stay.
                         self.receiving = super::receiving(&self.snapshot);
                         self.unjudged.clear();
                         for authorized in &self.proved {

@@ -1,4 +1,4 @@
-//! What SASL mechanisms on the receiving side are told about this server and the peer.
+//! What SASL mechanisms on the receiving side learn about this server and the peer.
 
 use std::sync::Arc;
 
@@ -21,13 +21,13 @@ pub struct InboundSaslStep {
     pub(super) sasl_host: SaslHost,
 }
 
-/// What came of it.
+/// The result of a step.
 #[derive(Debug)]
 pub struct InboundSaslStepDone {
     pub(super) step: ServerStep,
-    /// The domain whose proof is being given.
+    /// The domain that the peer proves.
     pub(super) proving: Option<Domain>,
-    /// Why it failed, where the peer is told less.
+    /// Why it failed, if the peer learns less.
     pub(super) explained: Option<PeerText>,
 }
 
@@ -61,7 +61,7 @@ pub(super) struct SaslHost {
     pub(super) remote: Option<Domain>,
     /// The domain the certificate was found good for.
     pub(super) certified: Option<Domain>,
-    /// The domain whose proof is being given.
+    /// The domain that the peer proves.
     pub(super) proving: Option<Domain>,
     /// Why a step fails, for our own eyes.
     pub(super) explained: Option<PeerText>,
@@ -84,7 +84,7 @@ impl SaslHost {
         tls_fits && certificate_fits && policy.accepts_over(self.method, self.transport.is_tls())
     }
 
-    /// The peer that this username stands for, and what we know of it.
+    /// The peer of this username, and its account.
     fn account(&self, authcid: &str) -> Option<(Domain, KnownAccount)> {
         let (domain, accept) = match &self.remote {
             Some(remote) => (remote, self.snapshot.policy(remote).accept.clone()?),
@@ -100,7 +100,7 @@ impl SaslHost {
         (account.username == authcid).then(|| (domain.clone(), account))
     }
 
-    /// Whether anybody whom the username may mean has a password here, and no keys made of it.
+    /// Whether any peer that the username may stand for has a password here, not only keys.
     fn has_passwords(&self) -> bool {
         accounts(&self.snapshot, self.remote.as_ref())
             .any(|account| matches!(account.known, Known::Password(_)))
@@ -124,8 +124,8 @@ pub(super) fn realms(snapshot: &Snapshot, remote: Option<&Domain>, host: &str) -
     realms
 }
 
-/// The count that SCRAM shows for a name that nobody has: that of the stored keys, where there are some, so that it
-/// looks like one of them.
+/// The count that SCRAM shows for an unknown name: that of the stored keys, if there are some, so that it looks like
+/// one of them.
 pub(super) fn iterations(
     snapshot: &Snapshot,
     remote: Option<&Domain>,
@@ -148,7 +148,7 @@ impl Host for SaslHost {
 
     fn password(&mut self, authcid: &str, realm: Option<&str>) -> Option<Password> {
         let (domain, account) = self.account(authcid)?;
-        // Another peer's realm is among those offered where the header does not say who asks. Only DIGEST-MD5 has one.
+        // Without `from`, another peer's realm is among those offered. Only DIGEST-MD5 has one.
         if self.method == Method::DigestMd5
             && account.realm.is_some()
             && account.realm.as_deref() != realm
@@ -175,7 +175,7 @@ impl Host for SaslHost {
                     Known::Password(password) => (true, password),
                 }
             }
-            // As slowly for a name that nobody has, where others are as slow.
+            // As slowly for an unknown name, if others are as slow.
             None if self.has_passwords() => (false, Password::new("")),
             None => return None,
         };
@@ -219,9 +219,9 @@ impl Host for SaslHost {
                 Ok(())
             }
             Err(failure) => {
-                let whom = authzid.or(self.remote.as_ref().map(Domain::as_str));
-                let whom = whom.unwrap_or("any one peer");
-                self.explain(&format!("{principal} does not speak for {whom} here"));
+                let claimed = authzid.or(self.remote.as_ref().map(Domain::as_str));
+                let claimed = claimed.unwrap_or("any one peer");
+                self.explain(&format!("{principal} does not speak for {claimed} here"));
                 Err(failure)
             }
         }
@@ -233,7 +233,7 @@ impl Host for SaslHost {
 
     fn external(&mut self, authzid: Option<&str>) -> Result<Identity, Failure> {
         let certified = self.certified.as_ref().ok_or(Failure::NotAuthorized)?;
-        // Without `from` it is known only here whose rules they are.
+        // Without `from` the rules are known only here.
         let policy = self.snapshot.policy(certified);
         if !policy.allows_over(self.method, self.transport.is_tls())
             || self.transport.lacks(&policy).is_some()

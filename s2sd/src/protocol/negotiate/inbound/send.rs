@@ -1,4 +1,4 @@
-//! What we say that is no answer to anything: our header, the end, and why (RFC 6120 §4.7, §4.9).
+//! What we send without a question: our header, the end, and its reason (RFC 6120 §4.7, §4.9).
 
 use bytes::{Bytes, BytesMut};
 use xmpp_stream::{Condition, ContentNamespace, Domain, StreamError, StreamHeader, Version};
@@ -23,7 +23,7 @@ impl Inbound {
         Some(self.refuse_to_federate(&remote, &denied, out))
     }
 
-    /// Whoever is not admitted is told so, and nothing more is said. `Some`: the stream ends.
+    /// Refuses a domain that is not admitted, and sends nothing else. `Some`: the stream ends.
     pub(super) fn denied(&mut self, remote: &Domain, out: &mut Out) -> Option<Closed> {
         let denied = self.snapshot.admits(remote).err()?;
         Some(self.refuse_to_federate(remote, &denied, out))

@@ -1,4 +1,4 @@
-//! How far a stream is: what it waits for. For whoever tells of it; nothing is decided by it.
+//! What a stream waits for. Only for logs and the probe: no decision depends on it.
 
 use super::{Outbound, Stage};
 use crate::protocol::negotiate::Method;

@@ -47,7 +47,7 @@ impl Outbound {
             }
             Verdict::Invalid | Verdict::Error(_) => {
                 self.send_footer(out);
-                // The last method failed, so this is the reason, whatever was refused before: a new connection would
+                // The last method failed, so this is the reason. Earlier refusals do not matter: a new connection would
                 // not do better.
                 let refused = self.refusal.take().filter(|_| verdict != Verdict::Invalid);
                 Err(Closed {
@@ -128,7 +128,7 @@ impl Outbound {
         }
     }
 
-    /// What was not expected here gets the condition that fits it best.
+    /// An unexpected element gets the condition that fits it best.
     pub(super) fn refuse_element(
         &mut self,
         element: &Element,
@@ -157,7 +157,7 @@ impl Outbound {
         }
     }
 
-    /// A further pair. Who the peer is was asked for the first one, and is asked again for another domain of its.
+    /// A further pair. For the first one we judged the peer; for another of its domains the driver judges it again.
     pub(super) fn add_pair(mut self: Box<Self>, pair: DomainPair, out: &mut Out) -> Step {
         let why = if !self.established {
             Some(untried("the stream is not open yet"))
@@ -240,7 +240,7 @@ impl Outbound {
 pub(super) fn answered_by_the_end(mut verifying: Verifying, condition: Condition, out: &mut Out) {
     let verdict = Verdict::from_stream_error(condition).relayed();
     let waiting = verifying.fail_all();
-    // `invalid-id` speaks of one key, and of which it is, where several wait, it does not say.
+    // `invalid-id` is about one key, and does not say which, if several wait.
     if verdict == Verdict::Invalid && waiting.len() > 1 {
         return;
     }

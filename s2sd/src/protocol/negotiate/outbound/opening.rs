@@ -1,4 +1,4 @@
-//! How a stream begins: the peer's header and features, TLS, whose certificate it is (RFC 6120 §4.3, §5).
+//! The beginning of a stream: the peer's header and features, TLS, and its certificate (RFC 6120 §4.3, §5).
 
 use bytes::Bytes;
 use xmpp_dialback::Initiating;
@@ -100,10 +100,11 @@ impl Outbound {
         })
     }
 
-    /// Whatever was learnt in clear is forgotten within TLS (RFC 6120 §5.4.3.3): who stood in between may have said it.
+    /// All that we learnt in clear is forgotten within TLS (RFC 6120 §5.4.3.3): an attacker in between may have sent
+    /// it.
     ///
-    /// Not so the methods that were tried: what SASL refused was refused on an encrypted stream, or on one to a peer with
-    /// which there is no TLS at all ([`Policy::allows_over`](crate::config::Policy::allows_over)).
+    /// Not so the methods that were tried: SASL refused them on an encrypted stream, or on one to a peer without TLS
+    /// ([`Policy::allows_over`](crate::config::Policy::allows_over)).
     pub(super) fn forget(&mut self) {
         self.stream_id.clear();
         self.features = Features::default();
@@ -127,11 +128,11 @@ impl Outbound {
             return Ok(self);
         }
         let judgement = judged.judgement;
-        // The server always shows a certificate; none at all is as bad as a wrong one.
-        // Who only looks has nothing to tell to the wrong server, and something to learn from it.
+        // A server always shows a certificate; none at all is as bad as a wrong one. A stream that only looks gives
+        // nothing away to the wrong server, and learns something from it.
         let looks = matches!(self.purpose, Purpose::Look { .. });
         if !judgement.is_certified() && self.policy.verify == Verify::Strict && !looks {
-            // Nothing is sent to a server that is not the one we mean.
+            // We send nothing to a server that is not the one we mean.
             let why = judgement.because().to_string().into();
             let is_certain = judgement.bad().is_none_or(|bad| bad.is_certain());
             return Err(Closed {
@@ -148,7 +149,7 @@ impl Outbound {
         Ok(self)
     }
 
-    /// Whether the certificate is what proves who the other server is, or what policy wants to be good besides.
+    /// Whether the certificate proves the other server, or whether policy requires it to be good besides.
     pub fn rests_on_certificate(&self) -> bool {
         let proved = |method| self.judgement_by(method).is_certified();
         let proves = self.authenticated.is_some_and(proved);
@@ -156,8 +157,8 @@ impl Outbound {
         self.transport.is_tls() && (proves || self.policy.verify == Verify::Strict)
     }
 
-    /// RFC 6120 §13.7.2.3: what was good when the stream was opened is not any more. `Some`: it ends, and the other server
-    /// has to show another certificate on the next.
+    /// RFC 6120 §13.7.2.3: a certificate that was good when the stream opened no longer is. `Some`: the stream ends,
+    /// and the other server has to show another certificate on the next.
     fn no_longer_good(&mut self, judged: &Judged, out: &mut Out) -> Option<Closed> {
         let bad = judged.judgement.bad().filter(|bad| bad.is_certain())?;
         let ours = judged.domain.as_ref() == Some(&self.pair.remote);

@@ -126,7 +126,7 @@ impl Outbound {
         self.after_step(method, sasl_step.run(), out)
     }
 
-    /// An answer that nobody waits for is forgotten.
+    /// A result that the stream does not wait for is dropped.
     pub(super) fn on_sasl_step_done(
         mut self: Box<Self>,
         done: OutboundSaslStepDone,
@@ -175,7 +175,8 @@ impl Outbound {
                 self.stage = Stage::ExpectHeader;
                 Ok(self)
             }
-            // Nothing was said yet, so nothing was refused, and what else policy allows is as good as it was.
+            // We have sent nothing yet, so the peer refused nothing, and the other methods of the policy are as good as
+            // before.
             ClientStep::Abort(ClientError::Kerberos(what)) if at == At::Start => {
                 self.excluded.push(method);
                 self.refusal = Some(Cause::Kerberos(what.into()));
@@ -185,8 +186,8 @@ impl Outbound {
         }
     }
 
-    /// We do not believe the other side, or cannot go on. RFC 6120 §6.4.4: a challenge is answered with `<abort/>`, and
-    /// that with `<failure/>`; after `<success/>` there is nothing left to abort but the stream.
+    /// We do not believe the other side, or cannot go on. RFC 6120 §6.4.4: we answer a challenge with `<abort/>`, and
+    /// the peer that with `<failure/>`. After `<success/>` we can abort only the stream.
     pub(super) fn abort(
         mut self: Box<Self>,
         method: Method,
@@ -205,7 +206,7 @@ impl Outbound {
         Err(Closed { by: By::Us, cause })
     }
 
-    /// Whatever comes after `<abort/>`, the stream is not gone on with.
+    /// After `<abort/>` the stream does not go on, whatever comes.
     pub(super) fn on_aborted(mut self: Box<Self>, out: &mut Out) -> Step {
         self.send_footer(out);
         Err(self.ended(By::Us, Cause::Finished))
@@ -256,7 +257,7 @@ pub struct OutboundSaslStep {
     random: Seeded,
 }
 
-/// What came of it.
+/// The result of a step.
 #[derive(Debug)]
 pub struct OutboundSaslStepDone {
     step: ClientStep,
@@ -302,14 +303,14 @@ impl At {
     }
 }
 
-/// What the server said, decoded; at first nothing.
+/// The server's data, decoded; none at first.
 enum Input {
     Start,
     Challenge(Vec<u8>),
     Success(Option<Vec<u8>>),
 }
 
-// What is said may let a password be guessed.
+// The data may let an attacker guess a password.
 impl std::fmt::Debug for Input {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
@@ -320,10 +321,11 @@ impl std::fmt::Debug for Input {
     }
 }
 
-/// Adds to `excluded` what is not to be tried any more after this refusal, on this stream or another one to the same server.
+/// Adds to `excluded` the methods not to try any more after this refusal, on this stream or another one to the same
+/// server.
 pub fn exclude(excluded: &mut Vec<Method>, auth: &[Method], method: Method, failure: Failure) {
-    // The same password by another mechanism would be refused as well, and after a channel binding that did not fit, or
-    // from somebody in between, nothing weaker may follow.
+    // The peer would refuse the same password by another mechanism, too. After a channel binding that did not fit, or a
+    // refusal by an attacker in between, nothing weaker may follow.
     let blamed = method.is_password() && blames_the_password(failure);
     let others = auth.iter().copied();
     let others = others.filter(|other| blamed && other.is_password());
@@ -334,7 +336,7 @@ pub fn exclude(excluded: &mut Vec<Method>, auth: &[Method], method: Method, fail
     }
 }
 
-/// Whether it is about who we are, and not about this mechanism or this moment (RFC 6120 §6.5).
+/// Whether it is about our account, and not about this mechanism or this moment (RFC 6120 §6.5).
 fn blames_the_password(failure: Failure) -> bool {
     match failure {
         Failure::AccountDisabled
