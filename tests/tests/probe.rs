@@ -424,7 +424,7 @@ async fn without_a_configuration_it_is_said_what_could_not_be_tried() {
         assert_eq!((attempt.features.len(), attempt.proofs.len()), (2, 0));
         for untried in [
             "external: without a configuration (-c) there is no certificate to show",
-            "dialback: without a configuration (-c) there is nobody who would know our key",
+            "dialback: without a configuration (-c) no server knows our key",
         ] {
             let said = report.verdict.untried.iter();
             assert!(said.clone().any(|it| it == untried), "{text}");

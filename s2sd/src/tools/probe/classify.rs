@@ -79,7 +79,7 @@ pub(super) fn is_stream(bytes: &[u8]) -> bool {
     text.contains("<stream:stream") && text.contains("http://etherx.jabber.org/streams")
 }
 
-/// Whom a stream is for whose content namespace is not that of servers, by its first bytes.
+/// What a stream is for, by its first bytes, if its content namespace is not that of servers.
 pub(super) fn meant_for(bytes: &[u8]) -> MeantFor {
     let text = String::from_utf8_lossy(bytes);
     match () {

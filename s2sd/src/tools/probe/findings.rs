@@ -18,9 +18,9 @@ use crate::trust::bad_certificate::BadCertificate;
 pub struct Findings {
     /// The domain that was asked about.
     pub domain: String,
-    /// Who we said we are; `None`: nobody.
+    /// The domain in our headers; `None`: they have no `from`.
     pub from: Option<String>,
-    /// What we have to show.
+    /// What we can prove ourselves with.
     pub own: Own,
     /// The rule for the domain, and what of it counted.
     pub rule: AppliedPolicy,
@@ -31,7 +31,7 @@ pub struct Findings {
     /// Why there is no place to go to.
     #[serde(serialize_with = "resolve_error")]
     pub unresolved: Option<ResolveError>,
-    /// The places, in the order in which a server tries them.
+    /// The targets, in the order in which a server tries them.
     pub places: Vec<TargetReport>,
     /// Time was over before everything was seen.
     pub cut_short: bool,
@@ -40,7 +40,7 @@ pub struct Findings {
     pub took: Duration,
 }
 
-/// What we have to show for ourselves.
+/// What we can prove ourselves with.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Own {
     /// There was a configuration.
@@ -51,7 +51,7 @@ pub struct Own {
     pub certificate_fault: Option<String>,
     /// Why no key of dialback can be made, if none can.
     pub no_dialback: Option<String>,
-    /// Where the DNS sends others who look for us.
+    /// Where the DNS leads servers that look for us.
     pub found_at: Vec<String>,
     /// Why they do not find us.
     #[serde(serialize_with = "resolve_error")]
@@ -94,9 +94,9 @@ pub struct Lookup {
     pub name: String,
     /// The type of record.
     pub kind: &'static str,
-    /// What came, as a zone file has it.
+    /// The records, as a zone file has them.
     pub records: Vec<PeerText>,
-    /// Why nothing came.
+    /// Why there are none.
     pub failed: Option<PeerText>,
     /// What DNSSEC says of it.
     pub dnssec: Dnssec,
@@ -105,11 +105,11 @@ pub struct Lookup {
     pub took: Duration,
 }
 
-/// What is known of an answer's signature (RFC 4035 §4.3).
+/// How an answer is signed (RFC 4035 §4.3).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Dnssec {
-    /// Nobody looked: `dnssec = "off"`, or the name server takes the signatures away.
+    /// Not checked: `dnssec = "off"`, or the name server removes the signatures.
     Unchecked,
     /// It is signed, down from the root.
     Secure,
@@ -157,7 +157,7 @@ impl Dnssec {
     }
 }
 
-/// One place, and what was met there.
+/// One target, and the attempts there.
 #[derive(Clone, Debug, Serialize)]
 pub struct TargetReport {
     /// `host:port`, `tls://host:port`.
@@ -177,7 +177,7 @@ pub struct TargetReport {
     /// How long it took to know.
     #[serde(serialize_with = "ms", rename = "lookup_ms")]
     pub took: Duration,
-    /// What it says of its certificate (RFC 6698); only asked for where the rest is signed.
+    /// The records of its certificate (RFC 6698); only asked for if the rest is signed.
     pub tlsa: Option<Lookup>,
     /// One connection after the other, address by address.
     pub attempts: Vec<AttemptReport>,
@@ -190,13 +190,13 @@ pub enum Aim {
     /// To authenticate, and to send a ping.
     #[default]
     Federate,
-    /// Only to see what is offered: there is nothing to authenticate with.
+    /// Only to see the offer: we have nothing to authenticate with.
     Look,
     /// To try dialback too, where something else was proved already.
     Dialback,
 }
 
-/// What came first and is no stream.
+/// The first bytes, if they are not a stream.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Garbage {
@@ -228,13 +228,13 @@ pub struct AttemptReport {
     pub connected: Option<Duration>,
     /// Why it does not stand.
     pub unconnected: Option<Unconnected>,
-    /// What came first, if that was no stream.
+    /// The first bytes, if they were not a stream.
     pub garbage: Option<Garbage>,
-    /// What came first, if that was a stream for others than servers.
+    /// What the stream is for, if not for servers.
     pub meant_for: Option<MeantFor>,
     /// The peer's headers, one for each stream.
     pub headers: Vec<Header>,
-    /// What it offered, in the order in which it came.
+    /// Its offers, in the order in which they came.
     pub features: Vec<Offer>,
     /// TLS, if there is.
     pub tls: Option<Tls>,
@@ -255,7 +255,7 @@ pub struct AttemptReport {
 }
 
 impl AttemptReport {
-    /// The method by which we were believed.
+    /// The method that proved us.
     pub fn proved(&self) -> Option<&'static str> {
         let proved = |proof: &&Proof| proof.outcome == ProofOutcome::Proved;
         self.proofs
@@ -264,13 +264,13 @@ impl AttemptReport {
             .map(|proof: &Proof| proof.method)
     }
 
-    /// What was offered last: over TLS, where there is TLS, and after a proof, where there is one.
+    /// The last offer: over TLS, if there is TLS, and after a proof, if there is one.
     pub fn offer(&self) -> Option<&Offer> {
         self.features.last()
     }
 }
 
-/// Whom a stream is for that is for no servers.
+/// What a stream is for that is not for servers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MeantFor {
@@ -317,13 +317,13 @@ pub enum ConnectFailure {
 /// A stream header.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Header {
-    /// Who answers.
+    /// The domain that answers.
     pub from: Option<PeerText>,
     /// Has it an id?
     pub id: bool,
     /// `None`: from before XMPP 1.0.
     pub version: Option<String>,
-    /// From what was sent to what came.
+    /// From our header to the answer.
     #[serde(serialize_with = "ms", rename = "ms")]
     pub took: Duration,
 }
@@ -365,9 +365,9 @@ pub struct Tls {
     /// How long the handshake took.
     #[serde(serialize_with = "ms", rename = "ms")]
     pub took: Duration,
-    /// What was shown, the server's own first.
+    /// The certificates, the server's own first.
     pub chain: Vec<Shown>,
-    /// What it is worth.
+    /// What they prove.
     pub identity: Option<CertificateCheck>,
 }
 
@@ -390,16 +390,16 @@ pub struct Shown {
     pub sha256: String,
 }
 
-/// Whom the certificate names.
+/// What the certificate proves.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct CertificateCheck {
     /// It proves the domain.
     pub good: bool,
-    /// Who vouches: `PKIX`, `DANE`, …; `nothing`.
+    /// The kind of proof: `PKIX`, `DANE`, …; `nothing`.
     pub trust: String,
-    /// Which name, record or key it is; or what is wrong.
+    /// The name, record or key; or the fault.
     pub because: PeerText,
-    /// What is wrong.
+    /// The fault.
     #[serde(skip)]
     pub bad: Option<BadCertificate>,
 }
@@ -443,7 +443,7 @@ pub enum Unsecured {
 pub struct Proof {
     /// `EXTERNAL`, `dialback`.
     pub method: &'static str,
-    /// What came of it.
+    /// The outcome.
     #[serde(serialize_with = "outcome")]
     pub outcome: ProofOutcome,
     /// From the first word to the last.
@@ -451,14 +451,14 @@ pub struct Proof {
     pub took: Duration,
 }
 
-/// What came of it.
+/// The outcome of a method.
 #[derive(Clone, PartialEq, Debug)]
 pub enum ProofOutcome {
     /// We are believed.
     Proved,
     /// SASL `<failure/>`, with its text.
     Refused(Failure, Option<PeerText>),
-    /// Dialback: whoever answers for us does not know the key.
+    /// Dialback: our authoritative server does not know the key.
     Invalid,
     /// Dialback: it could not be asked, or is not wanted; with its text.
     Error(ErrorCondition, Option<PeerText>),

@@ -46,26 +46,26 @@ use crate::protocol::plan::Target;
 
 pub use self::report::Report;
 
-/// So many connections at one time.
+/// How many connections at the same time.
 const AT_ONCE: usize = 4;
 
-/// Who is nobody needs a name for our own books all the same (RFC 2606 §2); it is never said.
-const NOBODY: &str = "nobody.invalid";
+/// The domain in our own books if we have none (RFC 2606 §2); it is never sent.
+const NOBODY: &str = "unnamed.invalid";
 
-/// What is asked.
+/// A question.
 #[derive(Debug)]
 pub struct Question {
     /// The domain.
     pub domain: Domain,
-    /// Who asks: a domain that the configuration serves; without one, any name to be said, or none.
+    /// The domain that asks: one of the configuration; without one, any name to send, or none.
     pub from: Option<Domain>,
-    /// Whose rules, certificates and secrets count. One that serves no domain has nothing to show.
+    /// The rules, certificates and secrets. A configuration that serves no domain has nothing to prove itself with.
     pub config: Config,
     /// For everything together.
     pub within: Duration,
 }
 
-/// Why nothing can be asked.
+/// Why the probe cannot ask.
 #[derive(Debug, thiserror::Error)]
 pub enum Unasked {
     /// The question makes no sense.
@@ -76,11 +76,11 @@ pub enum Unasked {
     Unusable(String),
 }
 
-/// Asks. What is being done is told in `progress`.
+/// Asks. `progress` says what it does.
 ///
 /// # Errors
 ///
-/// See [`Unasked`]. Whatever happens on the way is no error, but the answer.
+/// See [`Unasked`]. What happens on the way is the answer, not an error.
 pub async fn probe(
     question: Question,
     progress: &watch::Sender<String>,
@@ -153,7 +153,7 @@ struct Prober {
     snapshot: Arc<Snapshot>,
     pair: DomainPair,
     policy: Arc<Policy>,
-    /// With whom we can be believed, or only look.
+    /// Whether we can prove ourselves to the peer, or only look.
     purpose: Purpose,
     /// Methods that cannot be tried from here.
     without: Vec<Method>,
@@ -238,7 +238,7 @@ impl Prober {
         !matches!(self.purpose, Purpose::Look { named: false })
     }
 
-    /// What is known before anything is asked.
+    /// What we know before the first question.
     fn blank(&self) -> Findings {
         let own = self.shared.tls.own_certificates(UnixTime::now());
         let own = own.iter().find(|own| own.domain == self.pair.local);
@@ -332,7 +332,7 @@ fn dialback_secret(config: &Config, configured: bool) -> (Secret, Option<String>
     let why = match known {
         Ok(Some(secret)) => return (secret, None),
         Ok(None) if !configured => {
-            "without a configuration (-c) there is nobody who would know our key".to_owned()
+            "without a configuration (-c) no server knows our key".to_owned()
         }
         Ok(None) => format!(
             "there is no secret yet under {}: the daemon makes it when it starts",
@@ -412,8 +412,8 @@ impl Visit {
         }
     }
 
-    /// Without a certificate: who sees one that it believes need not ask our server (XEP-0344), and whether it can is
-    /// what is to be seen.
+    /// Without a certificate: a peer that accepts ours need not ask our server (XEP-0344), and this attempt is to show
+    /// whether it can.
     async fn dialback_too(&self, prober: &Prober, target: &Target) {
         let others = prober.policy.auth.iter().copied();
         let others = others
@@ -424,7 +424,7 @@ impl Visit {
             .await;
     }
 
-    /// One connection. What failed, and what was tried, if it failed.
+    /// One connection. Returns its failure, and the methods tried, if it failed.
     async fn connection(
         &self,
         prober: &Prober,
@@ -504,7 +504,7 @@ impl Visit {
     }
 }
 
-/// An id that nobody guesses.
+/// An id that cannot be guessed.
 fn fresh_id() -> String {
     format!("s2sd-probe-{:08x}", OsRandom::next_u32())
 }

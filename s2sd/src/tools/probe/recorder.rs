@@ -1,4 +1,4 @@
-//! Writes down what happens on one connection, as it happens: what is there when time is over is what was seen.
+//! Records what happens on one connection, as it happens: when time is over, the record is what was seen.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -32,7 +32,7 @@ pub(super) struct Recorder(Mutex<Recording>);
 struct Recording {
     attempt: AttemptReport,
     began: Instant,
-    /// When what is waited for began to be waited for.
+    /// When the current wait began.
     since: Instant,
     awaits: Awaits,
     /// The first bytes that came.
@@ -87,7 +87,7 @@ impl Recorder {
         recording.over();
     }
 
-    /// What is known now.
+    /// The record so far.
     pub(super) fn attempt(&self) -> AttemptReport {
         let recording = self.recording();
         let mut attempt = recording.attempt.clone();

@@ -23,7 +23,7 @@ pub struct Report {
     pub verdict: ProbeVerdict,
 }
 
-/// A step went well, went wrong, or is only told of.
+/// A step went well, went wrong, or is for information.
 #[derive(Clone, Copy)]
 enum Sign {
     Well,
@@ -93,7 +93,7 @@ impl TextReport {
         self.line(&format!("\n{title}"));
     }
 
-    /// One step: its sign, its name, what came of it, how long it took.
+    /// One step: its sign, its name, its outcome, how long it took.
     fn step(&mut self, depth: usize, sign: Sign, what: &str, found: &str, took: Option<Duration>) {
         let sign = match sign {
             Sign::Well => self.paint("92", "✓"),
@@ -114,7 +114,7 @@ impl TextReport {
     fn head(&mut self, findings: &Findings) {
         let from = match &findings.from {
             Some(from) => format!("as {from}"),
-            None => "as nobody".to_owned(),
+            None => "without a name".to_owned(),
         };
         let rule = match findings.own.configured {
             true => format!("by {}", findings.rule.name),
@@ -227,13 +227,13 @@ impl TextReport {
             let found = format!("this is not XMPP: {:?}", garbage.words());
             self.step(2, Sign::Wrong, "stream", &found, None);
         }
-        if let Some(whom) = attempt.meant_for {
-            let whom = match whom {
+        if let Some(users) = attempt.meant_for {
+            let users = match users {
                 MeantFor::Clients => "clients",
                 MeantFor::Components => "components",
                 MeantFor::Others => "others than servers",
             };
-            let found = format!("this is XMPP for {whom}");
+            let found = format!("this is XMPP for {users}");
             self.step(2, Sign::Wrong, "stream", &found, None);
         }
         let mut tls = attempt.tls.as_ref();
@@ -243,13 +243,16 @@ impl TextReport {
             self.tls(tls);
         }
         for (at, header) in attempt.headers.iter().enumerate() {
-            let from = header.from.as_deref().unwrap_or("nobody");
+            let from = match &header.from {
+                Some(from) => format!("from {from}"),
+                None => "without `from`".to_owned(),
+            };
             let version = match &header.version {
                 Some(version) => format!("version {version}"),
                 None => "no version".to_owned(),
             };
             let id = if header.id { "" } else { ", without id" };
-            let found = format!("from {from}, {version}{id}");
+            let found = format!("{from}, {version}{id}");
             let sign = match attempt.decides(at) {
                 true => Sign::Wrong,
                 false => Sign::Well,
@@ -429,7 +432,7 @@ impl TextReport {
 }
 
 impl AttemptReport {
-    /// Whether it is this header, counted from 0, that ended the stream: the last one, on which nothing was offered.
+    /// Whether this header, counted from 0, ended the stream: the last one, without an offer after it.
     fn decides(&self, at: usize) -> bool {
         let last = at + 1 == self.headers.len() && self.features.len() <= at;
         last && matches!(self.ended, Some(Cause::Protocol(..)))

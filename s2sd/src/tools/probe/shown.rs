@@ -10,7 +10,7 @@ use crate::peer_text::PeerText;
 use crate::trust::certificate_name::CertificateName;
 use crate::trust::{PeerChain, identities};
 
-/// A chain may be as long as a handshake allows; nobody reads so many.
+/// A chain may be as long as a handshake allows; ten are enough to read.
 const MAX_SHOWN: usize = 10;
 /// The same with names.
 const NAMES: usize = 30;

@@ -53,7 +53,7 @@ impl Prober {
         }
     }
 
-    /// The same answers from which the daemon plans, and the same plan, but for the random order of equals.
+    /// The same answers and the same plan as the daemon's, but for the random order of equals.
     async fn targets(&self) -> (Vec<Lookup>, Result<Vec<Target>, ResolveError>) {
         let remote = &self.pair.remote;
         if !self.policy.connect.is_empty() {
@@ -166,7 +166,7 @@ impl Prober {
         })
     }
 
-    /// Where others are sent who look for us, as far as our own resolver knows.
+    /// Where servers that look for us are led, as far as our own resolver knows.
     pub(super) async fn found_at(&self) -> (Vec<String>, Option<ResolveError>) {
         if !self.configured || self.pair.local.is_ip() || is_onion(self.pair.local.ascii()) {
             return (Vec::new(), None);

@@ -1,4 +1,4 @@
-//! What a certificate is not good for, and whose it is to mend that.
+//! What a certificate is not good for, and which side has to mend it.
 
 use super::{Case, Code, EXPIRY_WARNING_DAYS, Reason, fill::Draft};
 use crate::tools::probe::findings::Findings;
@@ -67,7 +67,7 @@ fn of<'a>(case: Case<'a>, bad: &BadCertificate) -> Draft<'a> {
     }
 }
 
-/// Something else was believed, or nothing was to be: it is bad all the same.
+/// Another method proved the peer, or none was to: the certificate is bad all the same.
 pub(super) fn unbelieved(case: Case<'_>) -> Option<Reason> {
     let identity = case.attempt.tls.as_ref()?.identity.as_ref()?;
     (!identity.good).then(|| bad(case, &identity.because).at(&case.attempt.address))

@@ -1,5 +1,5 @@
-//! What a probe can find: each verdict and warning once, with its name, whose it is to change something, by which rule
-//! it counts and what to do. The table of codes in `docs/probe.md` is made from this one.
+//! The results of a probe: each verdict and warning once, with its name, the side that has to change something, the
+//! rule that it rests on, and what to do. The table of codes in `docs/probe.md` is made from this one.
 //!
 //! In the texts `{peer}` is the probed domain, `{us}` our own, `{at}` the address, `{operator}` who runs the peer's
 //! server, `{policy}` the rule for the peer, `{key tls}` one of its keys as it stands in the configuration, and
@@ -67,7 +67,7 @@ codes! {
     }
     /// No fault was seen, but not everything could be tried.
     WorksAsFarAsSeen = "works-as-far-as-seen", Nobody {
-        because: "{peer} speaks XMPP{over}{certificate}; nobody was there to authenticate",
+        because: "{peer} speaks XMPP{over}{certificate}; the probe did not authenticate",
         rule: "{key auth}",
         change: "give the domain a certificate, or start the daemon once, and probe again",
     }
@@ -187,7 +187,7 @@ codes! {
     }
     /// What listens there speaks XMPP with clients or components.
     NotForServers = "not-for-servers", Peer {
-        because: "what listens at {at} speaks XMPP with {whom}, and not with servers",
+        because: "what listens at {at} speaks XMPP with {users}, and not with servers",
         rule: "RFC 6120 §4.8.2",
         change: "{operator} has to correct the port in {service}.{peer} (SRV); servers usually listen for others on \
                  port {port}",

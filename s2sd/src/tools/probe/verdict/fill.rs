@@ -1,12 +1,11 @@
-//! From a row of the table of [codes](super::Code) to what is said: each `{name}` in its texts becomes what it stands
-//! for.
+//! From a row of the table of [codes](super::Code) to a text: each `{name}` in it is replaced by its value.
 
 use std::fmt::Display;
 
 use super::{Case, Code, Reason, Side};
 use crate::tools::probe::findings::Findings;
 
-/// What is said with a code, before the texts are filled in.
+/// The texts of a code, before they are filled in.
 #[derive(Clone)]
 pub(super) struct Draft<'a> {
     findings: &'a Findings,
@@ -35,7 +34,7 @@ impl Findings {
         }
     }
 
-    /// What a name stands for that means the same in every text.
+    /// The value of a name that means the same in every text.
     fn word(&self, name: &str) -> Option<String> {
         let rule = &self.rule;
         let quoted = |word: &str| format!("\"{word}\"");
@@ -63,7 +62,7 @@ impl Findings {
         })
     }
 
-    /// What there is to do where nothing may be used or believed but dialback.
+    /// What to do if only dialback can be used.
     fn or_dialback(&self) -> String {
         match (self.may("dialback"), &self.own.no_dialback) {
             (false, _) => "; or allow \"dialback\" in `auth`".to_owned(),
@@ -140,7 +139,7 @@ impl Draft<'_> {
         }
     }
 
-    /// What is filled in is not looked into again: a stranger may have said it.
+    /// A value is not filled in again: a peer may have sent it.
     fn fill(&self, text: &str) -> String {
         fill(text, |name| {
             let own = self.words.iter().find(|(own, _)| *own == name);

@@ -1,4 +1,4 @@
-//! From what was seen to what it means: which fact decided, by which rule, and who has to change what.
+//! From the findings to their meaning: the fact that decided, the rule, and which side has to change what.
 //!
 //! Pure. As in the daemon, one place where a stream comes to be is enough; where there is none, the attempt counts that
 //! got furthest. What else is worth a look is a warning.
@@ -20,7 +20,7 @@ pub use self::code::Code;
 use super::findings::{Aim, AttemptReport, Dnssec, Findings, Lookup, ProofOutcome, TargetReport};
 use crate::closed::{Cause, Reach};
 
-/// A certificate that runs out so soon is told of.
+/// A certificate that expires within so many days is a warning.
 const EXPIRY_WARNING_DAYS: i64 = 14;
 
 /// What it means.
@@ -31,7 +31,7 @@ pub struct ProbeVerdict {
     /// What decided.
     #[serde(flatten)]
     pub reason: Reason,
-    /// What did not decide and is wrong all the same.
+    /// Faults that did not decide.
     pub warnings: Vec<Reason>,
     /// What could not be tried, and why.
     pub untried: Vec<String>,
@@ -54,19 +54,19 @@ pub enum Works {
 pub struct Reason {
     /// Its name for programs.
     pub code: Code,
-    /// Whose it is to change something.
+    /// The side that has to change something.
     pub side: Side,
     /// Where it was met.
     pub places: Vec<String>,
-    /// What was found.
+    /// The fact.
     pub because: String,
-    /// By which rule that counts.
+    /// The rule that it counts by.
     pub rule: String,
     /// What has to be changed; empty: nothing.
     pub change: String,
 }
 
-/// Whose it is to change something.
+/// The side that has to change something.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Side {
@@ -74,14 +74,14 @@ pub enum Side {
     Peer,
     /// Ours.
     Us,
-    /// Whoever runs the network or the name servers between; or it cannot be told which side it is.
+    /// The network or the name servers between, or either side.
     Between,
-    /// Nobody's.
+    /// No side.
     Nobody,
 }
 
 impl Reason {
-    /// The same fact, wherever it was met.
+    /// The same fact, at any target.
     fn is_the_same_as(&self, other: &Self) -> bool {
         (self.code, &self.because) == (other.code, &other.because)
     }
@@ -194,7 +194,7 @@ fn decided(findings: &Findings) -> (Works, Reason) {
         |attempt: &AttemptReport| attempt.aim == Aim::Federate && attempt.proved().is_some();
     let taken = |case: &Case<'_>| {
         let ping = case.attempt.ping.as_ref();
-        // Who takes the proof and then ends the stream takes nothing.
+        // A server that takes the proof and then ends the stream takes no stanza.
         let goes_on = case.attempt.ended.is_none();
         goes_on && proved(case.attempt) && ping.is_none_or(|ping| ping.error.is_none())
     };
@@ -244,7 +244,7 @@ fn furthest(findings: &Findings) -> Reason {
     best.map_or_else(|| names::out_of_time(findings), |(_, reason)| reason)
 }
 
-/// What is wrong with one connection, if something is.
+/// The fault of one connection, if it has one.
 fn fault(case: Case<'_>) -> Option<Reason> {
     let attempt = case.attempt;
     let reason = if let Some(why) = &attempt.unconnected {
@@ -256,7 +256,7 @@ fn fault(case: Case<'_>) -> Option<Reason> {
     } else {
         match attempt.ended.as_ref()? {
             Cause::Finished if attempt.aim == Aim::Look && attempt.offer().is_some() => {
-                // It looked on all the same, but a stream in earnest would have ended there.
+                // The probe looked on all the same, but a real stream would have ended there.
                 let bad = certificate::unbelieved(case);
                 return bad.filter(|_| case.findings.rule.verify == "strict");
             }
@@ -280,7 +280,7 @@ fn warned(findings: &Findings) -> Vec<Reason> {
         let Case {
             target, attempt, ..
         } = case;
-        // Who closed after a refusal was asked again, and that counts.
+        // After a server closed upon a refusal, we asked it again, and that counts.
         let again = target.attempts.iter().any(|other| {
             other.address == attempt.address && other.proved().is_some() && other.ended.is_none()
         });
@@ -351,15 +351,15 @@ fn untried(findings: &Findings) -> Vec<String> {
     let unchecked = |lookup: &Lookup| lookup.dnssec == Dnssec::Unchecked;
     match findings.dnssec {
         "off" => untried.push("DNSSEC and DANE: `dnssec` in [dns] is off".to_owned()),
-        _ if findings.lookups.iter().any(unchecked) => untried.push(
-            "DNSSEC and DANE: the name server that is asked does not pass signatures on".to_owned(),
-        ),
+        _ if findings.lookups.iter().any(unchecked) => {
+            untried.push("DNSSEC and DANE: our name server does not pass signatures on".to_owned())
+        }
         _ => {}
     }
     untried
 }
 
-/// What was tried before something else was believed.
+/// The methods that failed before another one proved us.
 fn refusals(attempt: &AttemptReport) -> impl Iterator<Item = (&'static str, &ProofOutcome)> {
     let refused = attempt.proofs.iter();
     refused

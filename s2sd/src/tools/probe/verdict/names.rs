@@ -66,7 +66,7 @@ pub(super) fn failed(findings: &Findings, what: &str) -> Reason {
     .done()
 }
 
-/// Nobody was asked.
+/// There was no question.
 fn exhausted<'a>(findings: &'a Findings, why: &ResolveError) -> Draft<'a> {
     no_descriptors(findings, "{said}").said(why)
 }

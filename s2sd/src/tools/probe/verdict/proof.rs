@@ -1,4 +1,4 @@
-//! Authentication: what was believed, and why what was not.
+//! Authentication: the method that proved us, and why others did not.
 
 use xmpp_dialback::ErrorCondition;
 use xmpp_sasl::Failure;
@@ -45,7 +45,7 @@ pub(super) fn seen(case: Case<'_>) -> Reason {
     .at(&case.attempt.address)
 }
 
-/// Nothing that is offered may be used.
+/// No method in the offer may be used.
 pub(super) fn no_mechanism<'a>(case: Case<'a>, offered: &[PeerText]) -> Draft<'a> {
     let findings = case.findings;
     let external = offered.iter().any(|name| *name == "EXTERNAL");
@@ -72,7 +72,7 @@ pub(super) fn no_mechanism<'a>(case: Case<'a>, offered: &[PeerText]) -> Draft<'a
     .with("offered", what)
 }
 
-/// We have a certificate, and nobody there saw it.
+/// We have a certificate, and the peer did not see it.
 fn not_asked<'a>(case: Case<'a>, offered: &str) -> Draft<'a> {
     let asked = match case.was_not_asked() {
         true => "did not ask for a certificate in the TLS handshake",
@@ -165,7 +165,7 @@ pub(super) fn mistrusted<'a>(case: Case<'a>, mechanism: &str, what: &str) -> Dra
     draft.said(format!("{mechanism}: {what}"))
 }
 
-/// Whoever answers for us does not know our key.
+/// Our authoritative server does not know our key.
 pub(super) fn invalid(case: Case<'_>) -> Draft<'_> {
     let draft = case.draft(Code::DialbackInvalid);
     match case.findings.own.found_at.as_slice() {
@@ -229,8 +229,8 @@ fn dialback_error<'a>(
     .with("condition", "XEP-0220 §2.5")
 }
 
-/// Dialback failed where something else was believed: what we say arrives, and the answers may not. That the peer wants
-/// a certificate instead is its right.
+/// Dialback failed, and another method proved us: our stanzas arrive, and the answers may not. The peer may want a
+/// certificate instead.
 pub(super) fn not_found_by(case: Case<'_>) -> Option<Reason> {
     let tried = case.attempt.proofs.last()?;
     let mut reason = super::fault(case)?;

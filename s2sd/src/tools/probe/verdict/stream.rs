@@ -13,10 +13,10 @@ pub(super) fn ended(case: Case<'_>, cause: &Cause) -> Reason {
     if let Some(garbage) = &case.attempt.garbage {
         return no_stream(case, garbage).done();
     }
-    if let Some(whom) = case.attempt.meant_for {
-        return not_for_servers(case, whom).done();
+    if let Some(users) = case.attempt.meant_for {
+        return not_for_servers(case, users).done();
     }
-    // Over TLS 1.3 that is told after the handshake.
+    // TLS 1.3 reports that after the handshake.
     match &case.attempt.no_tls {
         Some(no) if no.why == Unsecured::OurCertificate => return our_certificate(case, no).done(),
         Some(no) if no.why == Unsecured::WantsCertificate => {
@@ -100,8 +100,8 @@ fn no_stream<'a>(case: Case<'a>, garbage: &Garbage) -> Draft<'a> {
     }
 }
 
-fn not_for_servers(case: Case<'_>, whom: MeantFor) -> Draft<'_> {
-    let whom = match whom {
+fn not_for_servers(case: Case<'_>, users: MeantFor) -> Draft<'_> {
+    let users = match users {
         MeantFor::Clients => "clients (jabber:client)",
         MeantFor::Components => "components (jabber:component:accept)",
         MeantFor::Others => "others than servers",
@@ -112,7 +112,7 @@ fn not_for_servers(case: Case<'_>, whom: MeantFor) -> Draft<'_> {
     };
     let draft = case.draft(Code::NotForServers);
     let draft = draft
-        .with("whom", whom)
+        .with("users", users)
         .with("service", service)
         .with("port", port);
     match case.findings.rule.connect {
@@ -258,7 +258,7 @@ fn lost<'a>(case: Case<'a>, what: &str) -> Draft<'a> {
     }
 }
 
-/// The words of the peer decide whose fault it is.
+/// The peer's text decides which side is at fault.
 fn stream_error<'a>(case: Case<'a>, error: &PeerError) -> Draft<'a> {
     let tried = case.tried();
     let draft = match error.condition {
