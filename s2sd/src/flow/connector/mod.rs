@@ -187,8 +187,8 @@ pub(crate) async fn connect(
     })
 }
 
-/// Where a server says to go instead: the same domain is meant there, and the same rules hold (RFC 6120 §4.9.3.19). Nothing
-/// proves it, and nobody here wrote it down.
+/// The hosts that a server redirects to: the same domain is meant there, and the same rules hold (RFC 6120 §4.9.3.19).
+/// There is no proof for them, and no operator here configured them.
 async fn others(dns: &Dns, text: &PeerText, policy: &Policy) -> Vec<Target> {
     let target_at = |host, port| Target {
         host,
@@ -225,7 +225,8 @@ pub(crate) fn is_worth_another(cause: &Cause, before: usize, now: usize, policy:
     refused && now > before && policy.auth.len() > now
 }
 
-/// For whom a stream is made: a stranger's key makes us ask the server whose name it gives, and its ping makes us answer.
+/// The asker that a stream is for: an unauthenticated peer's key makes us ask the server of the domain that it names,
+/// and its ping makes us answer.
 fn asker(causer: Option<&Causer>) -> Asker {
     match causer {
         None => Asker::Us,

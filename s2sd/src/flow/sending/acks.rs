@@ -1,4 +1,4 @@
-//! What the peer says of what it has taken (XEP-0198), and what is said to it.
+//! The peer's acknowledgements of what it has taken (XEP-0198), and our requests for them.
 
 use std::time::Instant;
 

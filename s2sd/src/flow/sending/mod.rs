@@ -184,7 +184,7 @@ impl Sending {
         }
     }
 
-    /// What the socket took has left this server: best effort ends here (without XEP-0198 nobody can say more).
+    /// Stanzas that the socket took have left this server: without XEP-0198, best effort ends here.
     pub(crate) fn settle(&mut self, writing: &mut Writing, conn: &Conn, patience: Duration) {
         let now = Instant::now();
         let (lanes, suspects) = (&mut self.lanes, &mut writing.suspects);

@@ -11,7 +11,7 @@ impl LaneTask {
     pub(super) async fn on_closed(&mut self, mut open: Box<Open>, closed: Closed) {
         open.entry.ended(&closed);
         // Until the peer has read its way to the end: what the socket took counts as sent, and the next stream must not
-        // overtake it. While the server stops, nobody is waited for so long that what it did not take has no time to go back.
+        // overtake it. While the server stops, the wait is short enough for the other stanzas to go back.
         let within = match self.is_last_call {
             // It had its time already.
             true if open.heard_out.is_some() => self.silence() / 2,
@@ -23,8 +23,8 @@ impl LaneTask {
         self.over(*open, &closed);
     }
 
-    /// Whoever reads nothing hears no last words either. What it has not taken goes on by another stream, or bounces in
-    /// its time.
+    /// A peer that reads nothing gets no stream error either. The stanzas that it has not taken go on by another
+    /// stream, or bounce in their time.
     pub(super) async fn on_stalled(&mut self) {
         let limit = self.snapshot.config.limits.stall;
         let stalled =

@@ -221,7 +221,7 @@ impl LaneTask {
         let limits = &self.snapshot.config.limits;
         let ask_within = limits.negotiation;
         let silence = self.silence();
-        // Of a stream that ends nothing more is asked; and where there is one, nothing waits for it to be made.
+        // A stream that ends asks for no more pairs; and if there is one, no stanza waits for it to be made.
         let (asks, waits) = (!self.is_ending(), self.connecting.is_some());
         let ends = self.sending.lanes.iter().flat_map(|lane| {
             let asked = lane.asked.filter(|_| asks).map(|asked| asked + ask_within);
@@ -474,7 +474,7 @@ impl LaneTask {
         let step = outbound.handle(event, &mut effects);
         for effect in effects {
             match effect {
-                // After our end tag nothing is said.
+                // After our end tag we send nothing.
                 OutboundEffect::Send(_) if was_ending => {}
                 OutboundEffect::Send(bytes) => open.conn.send(&bytes),
                 OutboundEffect::SetLimits(limits) | OutboundEffect::Restart(limits) => {
@@ -506,7 +506,7 @@ impl LaneTask {
                     open.receiving.deliver(stanza, authorized, &open.conn);
                 }
                 OutboundEffect::Bounce(stanza, error, authorized) => {
-                    // Its sender is told: that settles it.
+                    // Its sender gets an error: that settles it.
                     drop(open.writing.receive());
                     open.receiving
                         .bounce(&stanza, &error, &authorized, &open.conn);

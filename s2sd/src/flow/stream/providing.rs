@@ -19,8 +19,8 @@ use crate::protocol::budget::Owner;
 use crate::protocol::lane::LaneEvent;
 use crate::protocol::negotiate::{Authorized, DomainPair, OutboundEvent, Purpose};
 
-/// So many further pairs are asked for at one time: for each the peer may have to ask an authoritative server, and has a bound
-/// for that.
+/// How many further pairs s2sd asks for at the same time: for each, the peer may have to ask an authoritative server,
+/// and it has a bound for that.
 const ASKED_AT_ONCE: usize = 8;
 
 impl LaneTask {
@@ -85,7 +85,7 @@ impl LaneTask {
                 continue;
             };
             let DomainPair { local, remote } = &lane.pair;
-            // Where both servers make a stream at one time, one of them leaves off, and not both.
+            // If both servers make a stream at the same time, one of them gives way, and not both.
             let stays = made == Some(place) && local.as_str() > remote.as_str();
             if !stays && self.router.lanes().is_carried(&lane.pair) {
                 debug!(%local, "this pair goes by a stream of the other server's");
@@ -125,7 +125,7 @@ impl LaneTask {
         self.snapshot = self.router.shared().snapshot();
         let (shared, snapshot) = (Arc::clone(self.router.shared()), Arc::clone(&self.snapshot));
         let pair = lane.pair.clone();
-        // Where nothing but our own answers goes, others choose whom we look up.
+        // In a lane with only our own answers, a peer chooses the domain that we look up.
         let causer = lane.signs.only_answers().then(|| {
             let owner = Owner::peer(&pair.remote);
             Causer::Answered(owner)

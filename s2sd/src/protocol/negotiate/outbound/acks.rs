@@ -1,4 +1,5 @@
-//! Acknowledgements on an open stream of ours (XEP-0198): whether the peer is asked for them. What they say is the driver's.
+//! Acknowledgements on an open stream of ours (XEP-0198): whether to ask the peer for them. The driver handles their
+//! counts.
 
 use xmpp_stream::stream_management::{Enable, Nonza};
 use xmpp_stream::{Element, StreamError, ns};

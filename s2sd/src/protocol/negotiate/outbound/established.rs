@@ -152,7 +152,7 @@ impl Outbound {
         Ok(self)
     }
 
-    /// `refused`: a stanza that is for nobody, and only its sender is still to be told.
+    /// `refused`: the stanza goes nowhere, and its sender gets this error.
     pub(super) fn on_established(
         mut self: Box<Self>,
         element: Element,

@@ -53,17 +53,17 @@ pub enum Purpose {
     Verify,
     /// Nothing but to see what is offered; once that is known the stream is closed.
     Look {
-        /// Whether our header names us. Without a name nobody is asked to believe it.
+        /// Whether our header names us. Without a name we ask for no trust.
         named: bool,
     },
 }
 
-/// Whom a stream is made to, and why.
+/// The two ends of a stream to be made, and its purpose.
 #[derive(Clone, Debug)]
 pub struct Call {
     /// The rules.
     pub snapshot: Arc<Snapshot>,
-    /// From whom to whom.
+    /// The two domains.
     pub pair: DomainPair,
     /// What for.
     pub purpose: Purpose,
@@ -132,7 +132,7 @@ pub enum OutboundEffect {
     Restart(XmlLimits),
     /// The limits change.
     SetLimits(XmlLimits),
-    /// The pair may be used. A further pair that is proved already is said to be once more, when it is added again.
+    /// The pair may be used. If a proved pair is added again, this comes again.
     Established(Authorized),
     /// The stream carries both directions (XEP-0288): stanzas of the peer's, from the pair's remote domain to its local one, may come on
     /// it ([`Self::Deliver`]). It comes with [`Self::Established`] of the pair, right after it. The driver treats the stream as one of
@@ -140,7 +140,7 @@ pub enum OutboundEffect {
     InverseProved(Authorized),
     /// A stanza of the peer's for the router.
     Deliver(Stanza, Authorized),
-    /// A stanza of the peer's that goes no further, and what its sender is told.
+    /// A stanza of the peer's that goes no further, and the error for its sender.
     Bounce(Stanza, StanzaError, Authorized),
     /// A further pair was refused.
     PairRefused(DomainPair, Cause),
@@ -150,8 +150,8 @@ pub enum OutboundEffect {
     NotAsked(Question),
     /// The authoritative server's answer to the question about this pair and stream id.
     Answered(Pair, String, Verdict),
-    /// On an open stream came a stanza, whose direction nothing proved, or an element that means nothing here. It goes
-    /// nowhere, and the stream goes on: one element is no reason to take the way from everybody.
+    /// On an open stream came a stanza in a direction without a proof, or an unknown element. It goes nowhere, and the
+    /// stream goes on: one element is no reason to end it for all others.
     Stray {
         /// What came.
         what: PeerText,
@@ -204,7 +204,7 @@ pub struct Outbound {
 }
 
 enum Stage {
-    /// Direct TLS was made, or STARTTLS: before anything else is said, the certificate is judged.
+    /// Direct TLS was made, or STARTTLS: before we send anything else, the certificate is judged.
     AwaitJudgement,
     ExpectHeader,
     ExpectFeatures,
@@ -280,7 +280,7 @@ impl Outbound {
         this
     }
 
-    /// When [`OutboundEvent::Tick`] is due. How long a question may take is for whoever asks it to say.
+    /// When [`OutboundEvent::Tick`] is due. The time for a question is up to its asker.
     pub fn deadline(&self) -> Option<Instant> {
         (!self.is_open()).then_some(self.deadline)
     }
@@ -300,9 +300,9 @@ impl Outbound {
         self.peer_limits.max_stanza()
     }
 
-    /// Whether a further pair of the same remote domain may be asked for (XEP-0220 §2.6.1): the peer takes dialback keys, and
-    /// dialback is among what the rules for it name. `certified` says whether our certificate was shown, and names that domain
-    /// of ours too. A peer that would end the stream for a key that it refuses is asked only where there is no reason to refuse it.
+    /// Whether we may ask for a further pair of the same remote domain (XEP-0220 §2.6.1): the peer takes dialback keys,
+    /// and its rules name dialback. `certified` says whether our certificate was shown, and names that domain of ours
+    /// too. If the peer would end the stream for a key that it refuses, we ask only if it has no reason to refuse it.
     pub fn takes_pairs(&self, certified: Option<bool>) -> bool {
         let Some(dialback) = self.dialback.filter(|_| self.established) else {
             return false;
@@ -336,7 +336,7 @@ impl Outbound {
     pub fn handle(mut self: Box<Self>, event: OutboundEvent, out: &mut Out) -> Step {
         match event {
             OutboundEvent::Frame(frame) => self.frame(frame, out),
-            // RFC 6120 §5.4.2.3, §5.4.3.1: after <proceed/> nothing more is said in clear.
+            // RFC 6120 §5.4.2.3, §5.4.3.1: after <proceed/> we send nothing more in clear.
             OutboundEvent::Malformed(error) if matches!(self.stage, Stage::AwaitTls) => {
                 Err(Closed {
                     by: By::Us,
