@@ -138,6 +138,16 @@ impl Row<'_> {
         })
     }
 
+    /// The peer says that it counts our stanzas, and nothing that it says of them is wrong.
+    pub(super) fn is_acknowledged(&self) -> Result<()> {
+        self.federates(Method::External)?;
+        self.logs_show(|ours, theirs| {
+            s2sd_pair::acknowledged(ours).map_err(|what| format!("s2sd: {what}"))?;
+            let counts = self.peer.acknowledges(theirs);
+            counts.map_err(|what| format!("{}: {what}", self.peer.name()))
+        })
+    }
+
     /// s2sd saw that the peer's certificate is by nobody it trusts.
     pub(super) fn certificate_was_bad(&self) -> Result<()> {
         self.logs_show(|ours, _| s2sd_pair::distrusted(ours, self.direction))

@@ -225,6 +225,16 @@ pub(super) fn both_ways(
     }
 }
 
+/// Does it say that the peer acknowledged stanzas, and that no stream with it broke over them?
+pub(super) fn acknowledged(log: &str) -> Result<(), String> {
+    let says = |message: &str| entries(log).any(|entry| entry.is(message));
+    match says("the other server acknowledges what it takes") {
+        true if says("the other server has taken stanzas") => Ok(()),
+        true => Err("no stanza was acknowledged".to_owned()),
+        false => Err("the peer does not count".to_owned()),
+    }
+}
+
 /// Does it say why the peer of such a stream was believed, or how much not, in words that begin so?
 pub(super) fn believed(
     log: &str,

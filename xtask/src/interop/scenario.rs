@@ -15,7 +15,7 @@ pub(super) struct Scenario {
     pub(super) act: fn(&Row<'_>) -> Result<()>,
 }
 
-pub(super) const ALL: [Scenario; 19] = [
+pub(super) const ALL: [Scenario; 20] = [
     Scenario {
         name: "dialback-plain",
         setup: |_, _| Setup::new(Transport::Plain, Proof::Dialback),
@@ -197,6 +197,12 @@ pub(super) const ALL: [Scenario; 19] = [
             ..Setup::new(Transport::StartTls, Proof::External)
         },
         act: |row| row.goes_both_ways(Method::External),
+    },
+    Scenario {
+        // XEP-0198: the peer acknowledges what we send.
+        name: "acks",
+        setup: |_, _| Setup::new(Transport::StartTls, Proof::External),
+        act: |row| row.is_acknowledged(),
     },
 ];
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use tracing::debug;
+use tracing::{debug, trace};
 use xmpp_stream::StreamError;
 use xmpp_stream::stream_management::{ErrorReply, Nonza, NonzaError};
 
@@ -36,6 +36,11 @@ impl Sending {
                 let mut taken = Vec::new();
                 let counted = acks.acknowledged(h, Instant::now(), &mut taken);
                 counted.map_err(|error| Miscounted(error.stream_error(), error.to_string()))?;
+                trace!(
+                    h,
+                    stanzas = taken.len(),
+                    "the other server has taken stanzas"
+                );
                 taken.iter().for_each(|leaving| self.lanes.settled(leaving));
             }
             // It does not count after all.

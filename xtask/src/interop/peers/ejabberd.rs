@@ -217,6 +217,7 @@ impl Peer for Ejabberd {
 
     fn cannot(&self, scenario: &str, direction: Direction) -> Option<&'static str> {
         match scenario {
+            "acks" => Some("has no acknowledgements between servers"),
             "dane" => Some("has no DANE"),
             "multiplex" if direction == Direction::FromPeer => {
                 Some("makes a stream for each pair of domains")

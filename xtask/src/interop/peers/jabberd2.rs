@@ -157,6 +157,7 @@ impl Peer for Jabberd2 {
                 | "server-only",
                 _,
             ) => Some("has no SASL between servers"),
+            ("acks", _) => Some("has no acknowledgements between servers"),
             ("external-direct-tls", _) => Some("has no direct TLS"),
             ("fallback" | "wrong-certificate" | "unknown-authority" | "impostor", _) => {
                 Some("has no SASL between servers and checks no certificate")

@@ -53,6 +53,10 @@ pub(super) trait Peer: Sync {
     fn both_ways(&self, _log: &str, _direction: Direction) -> Result<(), String> {
         Err("does not say".to_owned())
     }
+    /// Does its log say that it acknowledges what we send?
+    fn acknowledges(&self, _log: &str) -> Result<(), String> {
+        Err("does not say".to_owned())
+    }
     /// Why it cannot play a scenario, if it cannot.
     fn cannot(&self, scenario: &str, direction: Direction) -> Option<&'static str>;
 }

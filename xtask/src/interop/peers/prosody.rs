@@ -234,12 +234,17 @@ impl Peer for Prosody {
         }
     }
 
+    fn acknowledges(&self, log: &str) -> Result<(), String> {
+        line_with(log, &["Received ack request, acking for"])
+    }
+
     fn takes_server_only(&self) -> Method {
         Method::External
     }
 
     fn cannot(&self, scenario: &str, direction: Direction) -> Option<&'static str> {
         match scenario {
+            "acks" if direction == Direction::FromPeer => Some("s2sd does not offer it yet"),
             "no-version" => Some("always sends version='1.0'"),
             "multiplex" if direction == Direction::FromPeer => {
                 Some("makes a stream for each pair of domains")

@@ -84,8 +84,8 @@ impl Peer for S2sd {
         Method::External
     }
 
-    fn cannot(&self, _scenario: &str, _direction: Direction) -> Option<&'static str> {
-        None
+    fn cannot(&self, scenario: &str, _direction: Direction) -> Option<&'static str> {
+        (scenario == "acks").then_some("s2sd does not offer it yet")
     }
 }
 

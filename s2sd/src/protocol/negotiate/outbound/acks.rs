@@ -2,7 +2,7 @@
 //! counts.
 
 use xmpp_stream::stream_management::{Enable, Nonza};
-use xmpp_stream::{Element, StreamError, ns};
+use xmpp_stream::{Element, Features, StreamError, ns};
 
 use super::{Out, Outbound, OutboundEffect, Purpose, Step};
 
@@ -11,8 +11,18 @@ use super::{Out, Outbound, OutboundEffect, Purpose, Step};
 pub(super) struct Counting {
     /// Whether the driver keeps what is not acknowledged.
     can_count: bool,
+    /// The peer offered it with its last features, which after SASL are others than before.
+    is_offered: bool,
     /// We said `<enable/>`.
     is_asked: bool,
+}
+
+impl Counting {
+    /// The peer sent its features.
+    pub(super) fn offered(&mut self, features: &Features) {
+        let mut others = features.other.iter();
+        self.is_offered = others.any(|(namespace, _)| namespace == ns::STREAM_MANAGEMENT);
+    }
 }
 
 impl Outbound {
@@ -25,13 +35,11 @@ impl Outbound {
 
     /// XEP-0198 §3: as soon as the stream is ready for stanzas, and before the first.
     pub(super) fn ask_to_count(&mut self, out: &mut Out) {
-        let mut offered = self.features.other.iter();
-        let is_offered = offered.any(|(namespace, _)| namespace == ns::STREAM_MANAGEMENT);
         let wanted = self.counting.can_count
             && !self.counting.is_asked
             && self.policy.stream_management
             && matches!(self.purpose, Purpose::Deliver)
-            && is_offered;
+            && self.counting.is_offered;
         if wanted {
             self.counting.is_asked = true;
             let enable = Nonza::Enable(Enable::new());

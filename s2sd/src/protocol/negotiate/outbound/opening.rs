@@ -43,6 +43,7 @@ impl Outbound {
         self.initiating
             .set_errors_announced(features.dialback.is_some_and(|dialback| dialback.errors));
         self.dialback = features.dialback;
+        self.counting.offered(&features);
         if let Some(method) = self.authenticated {
             return self.establish(method, out);
         }
