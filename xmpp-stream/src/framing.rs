@@ -11,10 +11,14 @@ use crate::{ContentNamespace, Context, DecodeError, XmlLimits};
 pub(crate) struct Framer {
     context: Arc<Context>,
     scanner: Scanner,
-    /// Made where it is needed, since it takes some 10 KiB.
+    /// Made where it is needed, since it takes some 10 KiB, and kept where that costs much.
     reference: Option<Box<Reference>>,
     passed_on: Passed,
 }
+
+/// With more prefixes in the stream header than these the reference is kept: each costs half a microsecond to tell it of, and
+/// a peer that sends its elements one by one would have it made anew for each.
+const PREFIXES: usize = 8;
 
 /// Which elements are the reference's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -80,8 +84,9 @@ impl Framer {
     /// Gives memory back that the next element would use again.
     pub(crate) fn release(&mut self) {
         self.scanner.release();
+        let costs_much = self.context.prefixes().len() > PREFIXES;
         match &mut self.reference {
-            Some(reference) if reference.looked_at() > 0 => reference.release(),
+            Some(reference) if costs_much || reference.looked_at() > 0 => reference.release(),
             _ => self.reference = None,
         }
     }
@@ -282,6 +287,21 @@ mod tests {
         let read = framer.header(&header, &XmlLimits::none());
         assert!(matches!(read, Ok(HeaderStep::Header { .. })), "{read:?}");
         framer
+    }
+
+    #[test]
+    fn a_parser_is_made_anew_only_where_that_costs_little() {
+        for (prefixes, is_kept) in [(0, false), (PREFIXES, false), (PREFIXES + 1, true)] {
+            let mut header = StreamHeader::new(ContentNamespace::Server);
+            let declared = (0..prefixes).map(|n| (format!("p{n}"), format!("urn:{n}")));
+            header.prefixes.extend(declared);
+            let header = Context::of(&header).start_tag();
+            let mut framer = Framer::new();
+            let read = framer.header(&header, &XmlLimits::none());
+            assert!(matches!(read, Ok(HeaderStep::Header { .. })), "{read:?}");
+            framer.release();
+            assert_eq!(framer.reference.is_some(), is_kept, "{prefixes} prefixes");
+        }
     }
 
     proptest! {
