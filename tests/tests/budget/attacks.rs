@@ -8,7 +8,7 @@ use s2sd_tests::{
     endpoint::End,
     peer::{Peer, header_text, initial_header},
     tls::TlsIdentity,
-    world::{Daemon, SECRET, TIMEOUT},
+    world::{Daemon, SECRET, TIMEOUT, World},
 };
 use tokio::{task::JoinSet, time::sleep};
 use xmpp_stream::{Features, ns};
@@ -49,6 +49,7 @@ fn little_memory(daemon: Daemon) -> Daemon {
 pub(crate) const ROWS: &[Row] = &[
     Row {
         name: "a chain with 117,649 ways",
+        world: World::new,
         daemon: as_it_is,
         attack: long_chain,
         budget: Budget {
@@ -60,6 +61,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "a chain judged for each key",
+        world: World::new,
         daemon: as_it_is,
         attack: chain_for_each_key,
         budget: Budget {
@@ -71,6 +73,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "answers of the DNS that are kept",
+        world: World::new,
         daemon: as_it_is,
         attack: answers_kept,
         budget: Budget {
@@ -83,6 +86,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "one key, 384 addresses",
+        world: World::new,
         daemon: as_it_is,
         attack: many_addresses,
         budget: Budget {
@@ -94,6 +98,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "places inside",
+        world: World::new,
         daemon: public,
         attack: inside,
         budget: USUAL,
@@ -101,6 +106,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "questions to a silent port",
+        world: World::new,
         daemon: as_it_is,
         attack: questions,
         budget: Budget {
@@ -112,6 +118,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "questions to a silent DNS",
+        world: World::new,
         daemon: as_it_is,
         attack: silent_dns,
         budget: Budget {
@@ -123,6 +130,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "pings of a wildcard's domains",
+        world: World::new,
         daemon: as_it_is,
         attack: pings,
         // Each connection proves 31 domains, and each proof is a line.
@@ -137,6 +145,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "answers that are not read",
+        world: World::new,
         daemon: little_memory,
         attack: unread,
         budget: Budget {
@@ -151,6 +160,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "half-sent stanzas",
+        world: World::new,
         daemon: little_memory,
         attack: half_sent,
         // One registered domain may have half of `limits.memory`, here 4 MiB, whatever it sends, and 40 connections under TLS
@@ -163,6 +173,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "100 streams of one domain",
+        world: World::new,
         daemon: as_it_is,
         attack: one_domain,
         // Sixteen that stay (`limits.inbound_per_domain`), and the 32 that this attacker opens at one time, each until it has
@@ -175,6 +186,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "500 connections of one network",
+        world: World::new,
         daemon: as_it_is,
         attack: crowd,
         // 120: a quarter of the places that there are descriptors for is what a network may have at most. A tenth of the
@@ -187,6 +199,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "500 that come and go",
+        world: World::new,
         daemon: as_it_is,
         attack: come_and_go,
         budget: Budget {
@@ -197,6 +210,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "texts for the log",
+        world: World::new,
         daemon: as_it_is,
         attack: texts,
         budget: USUAL,
@@ -204,6 +218,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "prefixes in the header",
+        world: World::new,
         daemon: as_it_is,
         attack: prefixes,
         budget: Budget {
@@ -214,6 +229,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "handshakes",
+        world: World::new,
         daemon: as_it_is,
         attack: handshakes,
         budget: Budget {
@@ -224,6 +240,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "headers byte by byte",
+        world: World::new,
         daemon: as_it_is,
         attack: slow_headers,
         budget: Budget {

@@ -15,6 +15,7 @@
 mod attacks;
 mod calm;
 mod chain;
+mod proofs;
 mod stage;
 mod words;
 
@@ -55,6 +56,7 @@ struct Budget {
 
 struct Row {
     name: &'static str,
+    world: fn() -> anyhow::Result<World>,
     daemon: fn(Daemon) -> Daemon,
     attack: Attack,
     budget: Budget,
@@ -158,7 +160,7 @@ const ATTACK: Duration = Duration::from_secs(10);
 const AFTER: Duration = Duration::from_secs(20);
 
 async fn cost(row: &Row) -> anyhow::Result<Cost> {
-    let mut world = World::new()?;
+    let mut world = (row.world)()?;
     let daemon = (row.daemon)(Daemon::serving(HERE));
     let process = Process::start(&mut world, LAB, &daemon, 1024).await?;
     let mut stage = Stage::new(world, process)?;
@@ -186,13 +188,15 @@ async fn cost(row: &Row) -> anyhow::Result<Cost> {
         }
     }
     let attacked = calm.ends();
+    // Nobody knocks any more.
+    let knocked = began.elapsed();
     let calm = Usage {
         descriptors: start.descriptors + 2,
         resident: start.resident + row.budget.kept,
         ..start
     };
     let end: Usage = stage.process.calms(calm, AFTER).await?;
-    let idle = Duration::from_secs_f64(idle_rate * began.elapsed().as_secs_f64());
+    let idle = Duration::from_secs_f64(idle_rate * knocked.as_secs_f64());
     let cost = Cost {
         connections: stage.made(),
         cpu: (end.cpu - start.cpu).saturating_sub(idle),
@@ -220,7 +224,8 @@ fn times() -> usize {
 }
 
 fn all() -> impl Iterator<Item = &'static Row> {
-    attacks::ROWS.iter().chain(words::ROWS)
+    let all = [attacks::ROWS, words::ROWS, proofs::ROWS];
+    all.into_iter().flatten()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use s2sd_tests::records::{self, Encrypted};
+use s2sd_tests::{
+    records::{self, Encrypted},
+    world::World,
+};
 use tokio::{
     task::{JoinSet, spawn_blocking},
     time::sleep,
@@ -17,6 +20,7 @@ use crate::{
 pub(crate) const ROWS: &[Row] = &[
     Row {
         name: "changes of keys",
+        world: World::new,
         daemon: as_it_is,
         attack: changes_of_keys,
         budget: Budget { cpu: 150, ..USUAL },
@@ -24,6 +28,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "what comes after the end",
+        world: World::new,
         daemon: as_it_is,
         attack: after_the_end,
         budget: USUAL,
@@ -31,6 +36,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "elements that are full",
+        world: World::new,
         daemon: as_it_is,
         attack: full_elements,
         budget: USUAL,
@@ -38,6 +44,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "stream errors without end",
+        world: World::new,
         daemon: as_it_is,
         attack: stream_errors,
         budget: USUAL,
@@ -45,6 +52,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "aliases without end",
+        world: World::new,
         daemon: as_it_is,
         attack: aliases,
         budget: Budget {
@@ -55,6 +63,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "questions of many streams",
+        world: World::new,
         daemon: as_it_is,
         attack: many_questions,
         budget: Budget {

@@ -12,9 +12,9 @@ use std::{
 };
 
 use hickory_resolver::{
-    net::dnssec::DnssecDnsHandle,
+    net::{dnssec::DnssecDnsHandle, xfer::DnsHandle},
     proto::{
-        dnssec::Proof,
+        dnssec::{Proof, TrustAnchors},
         op::{DnsRequestOptions, ResponseCode},
         rr::{Name, RecordType},
     },
@@ -25,6 +25,7 @@ use tracing::{info, warn};
 use crate::config::{self, Dnssec};
 use crate::net::resolve::anchor::Anchors;
 use crate::net::resolve::cache::{Asker, Cache, DnsReply, Found};
+use crate::net::resolve::effort::{self, Bounded};
 use crate::net::resolve::reply::{self, Bogus, Denial, Flaw, MAX_MESSAGES, What};
 use crate::net::resolve::servers::{self, Edns, Heard, Servers, Unchecked, heard, with_or_without};
 use crate::net::resolve::system::Upstream;
@@ -54,9 +55,9 @@ pub(super) struct Resolver {
 struct Validation {
     mode: Dnssec,
     plain: Servers,
-    servers: DnssecDnsHandle<Servers>,
+    servers: DnssecDnsHandle<Bounded<Servers>>,
     /// The same, with name servers that do not validate themselves.
-    unchecked: DnssecDnsHandle<Unchecked>,
+    unchecked: DnssecDnsHandle<Bounded<Unchecked>>,
     zones: Vec<Name>,
     passing: Mutex<Passing>,
 }
@@ -134,7 +135,7 @@ impl Resolver {
             if let Some(found) = known {
                 return found;
             }
-            let look_up = self.look_up(name, kind, validation);
+            let look_up = effort::of_one_look_up(self.look_up(name, kind, validation));
             let answer = match asker {
                 Asker::Us => look_up.await,
                 Asker::Unauthenticated => match timeout(UNAUTHENTICATED_TIMEOUT, look_up).await {
@@ -310,8 +311,8 @@ impl Validation {
         Self {
             mode,
             plain,
-            servers: DnssecDnsHandle::with_trust_anchor(servers.clone(), Arc::clone(&keys)),
-            unchecked: DnssecDnsHandle::with_trust_anchor(unchecked, keys),
+            servers: proving(Bounded::checking(servers.clone()), &keys),
+            unchecked: proving(Bounded::unchecking(unchecked), &keys),
             zones: anchors.zones,
             passing: Mutex::new(Passing::Unknown),
         }
@@ -325,6 +326,7 @@ impl Validation {
         plain.edns_set_dnssec_ok = false;
         for zone in &self.zones {
             let with = heard(&self.servers, zone, RecordType::DNSKEY, options);
+            let with = effort::of_one_look_up(with);
             let without = heard(&self.plain, zone, RecordType::SOA, plain);
             let wait = match before {
                 Passing::Yes => Duration::MAX,
@@ -420,6 +422,11 @@ impl Validation {
         };
         ResolveError::Bogus(format!("{about}: {why}").into())
     }
+}
+
+fn proving<H: DnsHandle>(servers: H, keys: &Arc<TrustAnchors>) -> DnssecDnsHandle<H> {
+    DnssecDnsHandle::with_trust_anchor(servers, Arc::clone(keys))
+        .validation_cache_size(effort::REMEMBERED)
 }
 
 /// SERVFAIL may be the zone's fault; any other code means that the name server does not serve us.

@@ -10,6 +10,7 @@ mod cache;
 mod connect;
 mod dial;
 mod dns;
+mod effort;
 mod https;
 mod posh;
 mod rdata;

@@ -4,10 +4,12 @@
 //! non-terminals), knows wildcards (RFC 4592), and can also fail or keep silent for a name. With a key it is signed
 //! (RFC 4035): see [`Zone::signed`]. Times to live are 0 unless set, so that [`ZoneServer::replace`] is seen at once.
 
+mod hostile;
 mod server;
 mod signed;
 mod text;
 
+pub use hostile::Costly;
 pub use server::ZoneServer;
 pub use signed::{Flaw, ZoneKey};
 
@@ -38,6 +40,7 @@ pub struct Zone {
     /// Zones below the root, and how they are delegated.
     cuts: BTreeMap<String, Cut>,
     flaws: BTreeMap<String, Flaw>,
+    costly: BTreeMap<String, Costly>,
     checks: bool,
     /// The answer to a question with EDNS.
     refuses_edns: Option<(ResponseCode, bool)>,
@@ -255,6 +258,7 @@ impl Zone {
                 Next::Alias(target) => said.push(std::mem::replace(&mut name, target)),
             }
         }
+        self.make_costly(query, &mut answer);
         Some(answer)
     }
 

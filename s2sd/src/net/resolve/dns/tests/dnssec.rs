@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::tools::demo::zone::{Flaw, ZoneKey};
+use crate::tools::demo::zone::{Costly, Flaw, ZoneKey};
 
 const SRV: &str = "_xmpp-server._tcp.a.example";
 const TLSA: &str = "_5269._tcp.x.example";
@@ -644,4 +644,40 @@ async fn the_answers_of_both_services_say_how_far_they_are_proved() {
     assert_eq!(services.xmpps, SrvAnswer::Absent(Security::Secure));
     let services = asked.dns.services(&domain, TlsMode::Disabled).await;
     assert_eq!(services.xmpps, SrvAnswer::NotAsked);
+}
+
+/// The library by itself goes on in one thread for longer than anybody waits, so this is done in another.
+#[test]
+fn signatures_that_lead_in_circles_end() {
+    let (ends, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.unwrap().block_on(async {
+            let zone = example().zone("a.example");
+            let asked = Asked::of(zone.costly("a.example", Costly::Circles(9)), Dnssec::Use);
+            let targets = asked.targets().await;
+            let _ = ends.send((targets, asked.server.asked().len()));
+        });
+    });
+    let ended = ended.recv_timeout(std::time::Duration::from_secs(30));
+    let (targets, questions) = ended.expect("an end");
+    targets.unwrap_err();
+    // Of the look-up, and whether the name server passes signatures on.
+    assert!(questions < 100, "{questions} questions");
+}
+
+#[tokio::test]
+async fn what_comes_with_an_answer_unasked_makes_no_questions() {
+    let plain = Asked::of(example(), Dnssec::Use);
+    let stuffed = Asked::of(
+        example().costly("a.example", Costly::Stuffed(20)),
+        Dnssec::Use,
+    );
+    for asked in [&plain, &stuffed] {
+        assert_eq!(asked.targets().await, at("x.example:5269", true));
+    }
+    let [plain, stuffed] = [plain, stuffed].map(|asked| asked.server.asked().len());
+    assert_eq!(plain, stuffed);
 }
