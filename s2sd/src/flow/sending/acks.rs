@@ -31,6 +31,7 @@ impl Sending {
             },
         };
         match (nonza, &mut writing.acks) {
+            (Nonza::Request, Some(_)) if writing.is_over => {}
             (Nonza::Request, Some(acks)) => conn.send(&acks.ack().to_bytes()),
             (Nonza::Ack { h }, Some(acks)) => {
                 let mut taken = Vec::new();
@@ -77,7 +78,9 @@ impl Writing {
     pub(crate) fn look(&mut self, conn: &mut Conn) -> Result<(), Silent> {
         if let Some(acks) = &mut self.acks {
             for nonza in acks.look(Instant::now())? {
-                conn.send(&nonza.to_bytes());
+                if !self.is_over {
+                    conn.send(&nonza.to_bytes());
+                }
             }
         }
         Ok(())
@@ -85,7 +88,7 @@ impl Writing {
 
     /// The same after something was sent or read.
     pub(crate) fn ask(&mut self, conn: &mut Conn) {
-        if let Some(acks) = &mut self.acks {
+        if let Some(acks) = self.acks.as_mut().filter(|_| !self.is_over) {
             if acks.asks() {
                 conn.send(&Nonza::Request.to_bytes());
             }

@@ -32,6 +32,8 @@ pub(crate) struct Writing {
     pub(super) suspects: Suspects,
     /// The other server closed the connection.
     pub(super) cut: bool,
+    /// Our end tag is written: nothing follows it.
+    pub(crate) is_over: bool,
 }
 
 /// A stanza in the stream's buffer, and the place of its lane, as long as that is here.
@@ -53,6 +55,7 @@ impl Writing {
             carried: Carried::default(),
             suspects: Suspects::default(),
             cut: false,
+            is_over: false,
         }
     }
 

@@ -518,6 +518,7 @@ impl LaneTask {
             Ok(outbound) => {
                 if outbound.is_ending() && !was_ending {
                     open.entry.closing();
+                    open.writing.is_over = true;
                     open.heard = Instant::now();
                     open.heard_out = Some(open.heard + self.snapshot.config.limits.drain);
                 }
