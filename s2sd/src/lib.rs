@@ -11,7 +11,7 @@
 //! |---|---|---|
 //! | 0 words | `config`, `closed`, `peer_text`, `host`, `network` | what is configured; why a stream ended; what strangers say; where a machine is |
 //! | 1 protocol | `protocol`, `trust`, `tools::probe::{findings,classify,verdict}` | decisions: no tokio, no clock, no file |
-//! | 2 net | `net` | bytes, certificates, the DNS |
+//! | 2 net | `net`, `spool` | bytes, certificates, the DNS; what waits on disk |
 //! | 3 flow | `flow` | which task passes what to which |
 //! | 4 app | `app`, `admin`, `logging`, `cli`, `tools` | the assembly and its commands |
 
@@ -31,5 +31,6 @@ pub mod net;
 mod network;
 pub mod peer_text;
 pub mod protocol;
+pub mod spool;
 pub mod tools;
 pub mod trust;

@@ -13,6 +13,7 @@ mod forge;
 mod rsasl;
 mod run;
 mod sasl;
+mod spool;
 
 use std::{path::PathBuf, process::ExitCode, str::FromStr, time::Duration};
 
@@ -45,6 +46,7 @@ enum Command {
     Sasl(sasl::Args),
     Rsasl(rsasl::Args),
     Daemon(daemon::Args),
+    Spool(spool::Args),
 }
 
 /// What a command found.
@@ -81,6 +83,7 @@ pub fn main() -> ExitCode {
             Command::Authority(args) => authority::run(args, end).await,
             Command::Sasl(args) => sasl::run(args),
             Command::Rsasl(args) => rsasl::run(args),
+            Command::Spool(args) => spool::run(args, end).await,
             Command::Daemon(_) => unreachable!("it ran above"),
         }
     });
