@@ -373,7 +373,7 @@ impl Lane {
         }
         let is_out = |first: &Waiting| first.strikes >= STRIKES;
         if let Some(first) = pop_front_if(&mut self.waiting, is_out) {
-            out.push(LaneEffect::Bounce(first.stanza, refusal));
+            out.push(first.given_up(&refusal));
         }
     }
 

@@ -73,10 +73,7 @@ impl QueuedLane {
         for effect in effects {
             match effect {
                 LaneEffect::Connect => {}
-                LaneEffect::Unknown(stanza) => {
-                    self.unknown += 1;
-                    self.queue.settled(stanza.size());
-                }
+                LaneEffect::Unknown(stanza) => self.is_unknown(&stanza),
                 LaneEffect::Bounce(stanza, cause) => {
                     let known = last.take().filter(|(known, _)| *known == cause);
                     let (cause, error) = known.unwrap_or_else(|| {
@@ -102,6 +99,12 @@ impl QueuedLane {
         (self.asked, self.waits) = (None, None);
         self.waits_for_room = false;
         self.signs.wake.goes_to(notify);
+    }
+
+    /// One is given up that may have arrived.
+    pub(crate) fn is_unknown(&mut self, stanza: &Stanza) {
+        self.unknown += 1;
+        self.queue.settled(stanza.size());
     }
 
     /// The socket took one of this size whole.

@@ -51,7 +51,8 @@ impl Sending {
         });
         conn.counters().stanzas_out(taken);
         let broke = matches!(closed.cause, Cause::Lost(_) | Cause::Timeout(_));
-        let unknown = match broke && acks.is_none() {
+        let counts = acks.is_some();
+        let unknown = match broke && !counts {
             true => unwritten.unknown(now, patience),
             false => 0,
         };
@@ -79,11 +80,15 @@ impl Sending {
         {
             // It is not sent again.
             let is_it = |leaving: &Leaving| is_same(&leaving.waiting.stanza, &stanza);
-            if let Some(nth) = again.iter().position(is_it) {
+            let sent = again.iter().position(is_it);
+            if let Some(nth) = sent {
                 lanes.settled(&again.remove(nth));
             }
-            let error = Cause::from(blame).stanza_error();
-            self.router.bounce(&stanza, &error, conn.payer());
+            // What is acknowledged is not what the stream ended over.
+            if sent.is_some() || !counts {
+                let error = Cause::from(blame).stanza_error();
+                self.router.bounce(&stanza, &error, conn.payer());
+            }
         }
         if unknown > 0 {
             self.router.tally().unknown_fate(unknown);

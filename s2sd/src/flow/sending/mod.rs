@@ -167,9 +167,14 @@ impl Sending {
             let lane = self.lanes.get_mut(place);
             if let Some(most) = most.filter(|most| size as u64 > *most) {
                 let error = Arc::new(Returned::PeerLimit { size, most }.stanza_error());
+                let is_again = waiting.is_again();
                 let stanza = waiting.stanza;
                 if let Some(lane) = lane {
-                    lane.returning.push_back(Returning { stanza, error });
+                    match is_again {
+                        // An earlier stream took it: it may have arrived.
+                        true => lane.is_unknown(&stanza),
+                        false => lane.returning.push_back(Returning { stanza, error }),
+                    }
                     too_big_for_peer.push(place);
                 }
                 continue;

@@ -171,6 +171,25 @@ fn what_may_have_arrived_goes_first_and_is_never_bounced() {
 }
 
 #[test]
+fn what_may_have_arrived_is_not_bounced_for_what_a_later_stream_says_of_it() {
+    let mut script = Script::new();
+    script.send("1");
+    script.tell(LaneEvent::Connected);
+    let mut unwritten = vec![script.lane.pop().unwrap().may_have_arrived()];
+    for _ in 0..2 {
+        script.tell(LaneEvent::Ended {
+            cause: said(Condition::PolicyViolation),
+            unwritten,
+            begun: Some(Broke::Closed),
+            random: 0,
+        });
+        script.tell(LaneEvent::Connected);
+        unwritten = std::iter::from_fn(|| script.lane.pop()).collect();
+    }
+    assert_eq!(script.bounced, [("1".to_owned(), "unknown")]);
+}
+
+#[test]
 fn an_unreachable_peer_is_tried_at_growing_intervals_until_the_stanza_is_given_back() {
     let mut script = Script::new();
     script.send("1");
